@@ -1,0 +1,135 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <random>
+#include <set>
+#include <thread>
+#include <vector>
+
+#include "base/address.h"
+#include "base/histogram.h"
+#include "base/key.h"
+#include "base/spsc_queue.h"
+#include "base/tai64n.h"
+
+namespace wicket {
+namespace {
+
+TEST(PublicKeyTest, ReadsOnlyTheCanonicalText) {
+  const std::string text = "YDCttCs9e1J52/g9vEnwJJa+2x6RqaayAYMpSVQfGEY=";
+  const auto key = ParsePublicKey(text);
+  ASSERT_TRUE(key);
+  EXPECT_EQ(ToBase64(*key), text);
+  EXPECT_EQ(Abbreviate(*key), "YDCttCs9…");
+  for (const char* bad : {"", "YDCttCs9e1J52/g9vEnwJJa+2x6RqaayAYMpSVQfGEY",
+                          "YDCttCs9e1J52/g9vEnwJJa+2x6RqaayAYMpSVQfGEZ=",  // stray low bits
+                          "YDCttCs9e1J52/g9vEnwJJa+2x6RqaayAYMpSVQfGEY==",
+                          "YDCttCs9e1J52 g9vEnwJJa+2x6RqaayAYMpSVQfGEY=",
+                          "YDCttCs9e1J52_g9vEnwJJa-2x6RqaayAYMpSVQfGEY="}) {
+    EXPECT_FALSE(ParsePublicKey(bad)) << bad;
+  }
+}
+
+TEST(PublicKeyTest, EverySingleKeyRoundTrips) {
+  std::mt19937_64 random(1);
+  for (int i = 0; i < 1000; ++i) {
+    PublicKey key;
+    for (auto& byte : key.bytes) byte = static_cast<uint8_t>(random());
+    EXPECT_EQ(ParsePublicKey(ToBase64(key)), key);
+  }
+}
+
+TEST(PrefixTest, ReadsAndPrints) {
+  EXPECT_EQ(ToString(*ParsePrefix("10.1.2.3")), "10.1.2.3/32");
+  EXPECT_EQ(ToString(*ParsePrefix("10.1.2.3/8")), "10.0.0.0/8");
+  EXPECT_EQ(ToString(*ParsePrefix("0.0.0.0/0")), "0.0.0.0/0");
+  EXPECT_EQ(ToString(*ParsePrefix("fd00::1/64")), "fd00::/64");
+  EXPECT_EQ(ToString(*ParsePrefix("::/0")), "::/0");
+  for (const char* bad : {"", "10.0.0.1/33", "10.0.0.1/", "10.0.0.1/-1", "10.0.0.1/+8", "10.0.0",
+                          "fd00::/129", "host/24", "10.0.0.1/08x", "10.0.0.1/ 8"}) {
+    EXPECT_FALSE(ParsePrefix(bad)) << bad;
+  }
+}
+
+TEST(EndpointTest, ReadsPrintsAndConverts) {
+  for (const char* text : {"192.0.2.1:51820", "[2001:db8::1]:1", "[fe80::1%3]:65535"}) {
+    const auto endpoint = ParseEndpoint(text);
+    ASSERT_TRUE(endpoint) << text;
+    EXPECT_EQ(ToString(*endpoint), text);
+    sockaddr_storage storage;
+    const socklen_t bytes = ToSockaddr(*endpoint, &storage);
+    EXPECT_EQ(FromSockaddr(&storage, bytes), endpoint);
+    EXPECT_FALSE(FromSockaddr(&storage, bytes - 1));
+  }
+  for (const char* bad : {"192.0.2.1", "192.0.2.1:0", "192.0.2.1:65536", "2001:db8::1:5", ":5",
+                          "[192.0.2.1]:5", "192.0.2.1:5x"}) {
+    EXPECT_FALSE(ParseEndpoint(bad)) << bad;
+  }
+}
+
+TEST(Tai64nTest, MatchesTheCapturedStamp) {
+  // From the handshakes in noise_test.cc: 2018-07-20T22:38:19.358634 UTC.
+  const Tai64n stamp = {0x40, 0, 0, 0, 0x5b, 0x52, 0x64, 0x7b, 0x15, 0x40, 0x56, 0x10};
+  const absl::Time time = FromTai64n(stamp);
+  EXPECT_EQ(absl::ToUnixSeconds(time), 0x5b52647b - 10);
+  EXPECT_EQ(ToTai64n(time), stamp);
+  EXPECT_EQ(FromTai64n(Tai64n{}), absl::InfinitePast());
+  Tai64n far;
+  far.fill(0xff);
+  EXPECT_EQ(FromTai64n(far), absl::InfiniteFuture());
+}
+
+TEST(HistogramTest, QuantilesAreWithinOneBucketOfTheTruth) {
+  std::mt19937_64 random(7);
+  std::vector<uint64_t> samples;
+  Histogram histogram;
+  for (int i = 0; i < 20000; ++i) {
+    const uint64_t value = 1ULL << (random() % 34);
+    samples.push_back(value + random() % value);
+    histogram.Record(samples.back());
+  }
+  std::sort(samples.begin(), samples.end());
+  for (double quantile : {0.0, 0.01, 0.5, 0.9, 0.99, 0.999}) {
+    const auto truth = static_cast<double>(
+        samples[static_cast<size_t>(quantile * static_cast<double>(samples.size()))]);
+    EXPECT_NEAR(static_cast<double>(histogram.Quantile(quantile)), truth, truth / 32 + 1);
+  }
+  EXPECT_EQ(histogram.Count(), samples.size());
+  histogram.Record(~0ULL);
+  EXPECT_EQ(Histogram().Quantile(0.5), 0u);
+}
+
+TEST(SpscQueueTest, KeepsOrderAcrossThreads) {
+  constexpr uint32_t kItems = 200'000;
+  SpscQueue<uint32_t> queue(64);
+  std::thread producer([&] {
+    for (uint32_t i = 0; i < kItems;) {
+      if (uint32_t* slot = queue.Reserve()) {
+        *slot = i++;
+        queue.Submit();
+      }
+    }
+  });
+  for (uint32_t expected = 0; expected < kItems;) {
+    if (uint32_t* item = queue.Peek()) {
+      ASSERT_EQ(*item, expected++);
+      queue.Release();
+    }
+  }
+  producer.join();
+  EXPECT_EQ(queue.Peek(), nullptr);
+}
+
+TEST(SpscQueueTest, RefusesWhenFull) {
+  SpscQueue<int> queue(4);
+  for (int i = 0; i < 4; ++i) {
+    ASSERT_NE(queue.Reserve(), nullptr);
+    queue.Submit();
+  }
+  EXPECT_EQ(queue.Reserve(), nullptr);
+  queue.Release();
+  EXPECT_NE(queue.Reserve(), nullptr);
+}
+
+}  // namespace
+}  // namespace wicket

@@ -1,0 +1,35 @@
+// A latency histogram with bounded relative error.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <cstdint>
+
+namespace wicket {
+
+// Counts durations from 1 ns to 2^40 ns (18 min) in buckets no wider than 1/32
+// of their value; longer ones fall into the last bucket.
+//
+// Thread: one writer; readers at any time see a nearly consistent picture.
+// Cost:   Record() is one relaxed increment.
+class Histogram {
+ public:
+  void Record(uint64_t nanoseconds);
+  // The value below which `quantile` (0..1) of the samples lie, as the middle
+  // of its bucket. Returns: 0 when empty.
+  uint64_t Quantile(double quantile) const;
+  uint64_t Count() const;
+
+ private:
+  static constexpr uint32_t kSubBits = 5;
+  static constexpr uint32_t kSub = 1u << kSubBits;
+  static constexpr uint32_t kMaxBits = 40;
+  static constexpr uint32_t kBuckets = (kMaxBits - kSubBits + 1) * kSub;
+
+  static uint32_t BucketOf(uint64_t nanoseconds);
+  static uint64_t MiddleOf(uint32_t bucket);
+
+  std::array<std::atomic<uint64_t>, kBuckets> counts_{};
+};
+
+}  // namespace wicket

@@ -1,0 +1,48 @@
+// Bytes that are wiped when they go.
+#pragma once
+
+#include <string.h>
+
+#include <array>
+#include <cstddef>
+#include <cstdint>
+
+namespace wicket {
+
+// N secret bytes: not printable, not comparable, wiped on destruction and when moved from.
+//
+// Secrets: lives wherever its owner lives; what must also be locked into memory
+//          belongs in crypto::Locked.
+template <size_t N>
+class Secret {
+ public:
+  Secret() = default;
+  Secret(const Secret&) = delete;
+  Secret& operator=(const Secret&) = delete;
+  Secret(Secret&& other) noexcept : bytes_(other.bytes_) { other.Wipe(); }
+  Secret& operator=(Secret&& other) noexcept {
+    if (this != &other) {
+      bytes_ = other.bytes_;
+      other.Wipe();
+    }
+    return *this;
+  }
+  ~Secret() { Wipe(); }
+
+  // A second copy, asked for by name so that none is made by accident.
+  Secret Clone() const {
+    Secret copy;
+    copy.bytes_ = bytes_;
+    return copy;
+  }
+  void Wipe() { explicit_bzero(bytes_.data(), N); }
+
+  uint8_t* data() { return bytes_.data(); }
+  const uint8_t* data() const { return bytes_.data(); }
+  static constexpr size_t size() { return N; }
+
+ private:
+  std::array<uint8_t, N> bytes_{};
+};
+
+}  // namespace wicket

@@ -1,0 +1,23 @@
+// ChaCha20-Poly1305 with the nonces the handshake uses.
+#pragma once
+
+#include <cstdint>
+
+#include "crypto/blake2s.h"
+
+namespace wicket::crypto {
+
+inline constexpr size_t kTagBytes = 16;
+
+// Seals `plaintext` into plaintext.size() + 16 bytes at `out`.
+// `counter` is the nonce: 32 zero bits and 64 little-endian ones.
+// Source: [RFC 8439], [WG 5.4]
+void Seal(const uint8_t key[32], uint64_t counter, Bytes plaintext, Bytes associated, uint8_t* out);
+
+// Opens `sealed` into sealed.size() - 16 bytes at `out`.
+// Returns: false when the tag does not verify; `out` then holds nothing.
+// Requires: sealed.size() >= 16.
+[[nodiscard]] bool Open(const uint8_t key[32], uint64_t counter, Bytes sealed, Bytes associated,
+                        uint8_t* out);
+
+}  // namespace wicket::crypto

@@ -1,0 +1,51 @@
+#include "crypto/curve25519.h"
+
+#include <sodium.h>
+
+namespace wicket::crypto {
+
+absl::Status Initialize() {
+  if (sodium_init() < 0) return absl::InternalError("sodium_init(): failed (no random source?)");
+  return absl::OkStatus();
+}
+
+bool X25519(const Secret<kKeyBytes>& scalar, const uint8_t point[kKeyBytes],
+            Secret<kKeyBytes>* shared) {
+  // libsodium refuses an all-zero product itself, in constant time.
+  if (crypto_scalarmult_curve25519(shared->data(), scalar.data(), point) == 0) return true;
+  shared->Wipe();
+  return false;
+}
+
+PublicKey DerivePublicKey(const Secret<kKeyBytes>& private_key) {
+  PublicKey key;
+  crypto_scalarmult_curve25519_base(key.bytes.data(), private_key.data());
+  return key;
+}
+
+Secret<kKeyBytes> GeneratePrivateKey() {
+  Secret<kKeyBytes> key;
+  randombytes_buf(key.data(), key.size());
+  key.data()[0] &= 248;  // clamped, as `wg genkey` prints it
+  key.data()[31] = static_cast<uint8_t>((key.data()[31] & 127) | 64);
+  return key;
+}
+
+bool Equal(const uint8_t* a, const uint8_t* b, size_t bytes) {
+  return sodium_memcmp(a, b, bytes) == 0;
+}
+
+void FillRandom(uint8_t* out, size_t bytes) { randombytes_buf(out, bytes); }
+
+namespace internal {
+
+void* AllocateLocked(size_t bytes) {
+  // sodium_malloc puts the block at the end of its pages: aligned to 16 only
+  // when the size is a multiple of it.
+  return sodium_malloc((bytes + 15) / 16 * 16);
+}
+
+void FreeLocked(void* memory) { sodium_free(memory); }
+
+}  // namespace internal
+}  // namespace wicket::crypto

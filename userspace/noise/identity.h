@@ -1,0 +1,40 @@
+// A device's own keys, and what of the handshake can be computed from them beforehand.
+#pragma once
+
+#include "base/key.h"
+#include "crypto/curve25519.h"
+#include "noise/symmetric_state.h"
+
+namespace wicket::noise {
+
+// "Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s" and WireGuard's own prologue. [WG 5.4]
+SymmetricState InitialState(const PublicKey& responder);
+
+// HASH("mac1----" || public key): the key of mac1 for messages to its owner. [WG 5.4.4]
+crypto::Hash Mac1Key(const PublicKey& receiver);
+
+// The responder's long-lived state.
+//
+// Thread:  immutable once made; any thread may read it.
+// Secrets: make it with crypto::Locked<Identity>::Make.
+class Identity {
+ public:
+  explicit Identity(const Secret<kKeyBytes>& private_key)
+      : private_key_(private_key.Clone()),
+        public_key_(crypto::DerivePublicKey(private_key_)),
+        mac1_key_(Mac1Key(public_key_)),
+        initial_(InitialState(public_key_)) {}
+
+  const Secret<kKeyBytes>& private_key() const { return private_key_; }
+  const PublicKey& public_key() const { return public_key_; }
+  const crypto::Hash& mac1_key() const { return mac1_key_; }
+  const SymmetricState& initial() const { return initial_; }
+
+ private:
+  Secret<kKeyBytes> private_key_;
+  PublicKey public_key_;
+  crypto::Hash mac1_key_;
+  SymmetricState initial_;
+};
+
+}  // namespace wicket::noise

@@ -1,0 +1,42 @@
+// The initiator's part of the handshake: makes initiations and opens responses.
+#pragma once
+
+#include <optional>
+
+#include "base/tai64n.h"
+#include "noise/identity.h"
+#include "wire/messages.h"
+
+namespace wicket::noise {
+
+// An initiation on its way: what is needed to open the response to it.
+struct PendingHandshake {
+  wire::Initiation message;
+  Secret<kKeyBytes> ephemeral_private;
+  SymmetricState state;
+};
+
+// Makes an initiation from `self` to `responder`, with mac1 and without mac2.
+//
+// Returns: nullopt when `responder` is a low-order point.
+// Cost:    three X25519 with the ephemeral's own; BM_CreateInitiation.
+// Source:  [WG 5.4.2]
+[[nodiscard]] std::optional<PendingHandshake> CreateInitiation(
+    const Secret<kKeyBytes>& self, const PublicKey& responder,
+    const Secret<kKeyBytes>& ephemeral_private, uint32_t sender_index, const Tai64n& timestamp);
+
+struct TransportKeys {
+  SymmetricState::Key send;
+  SymmetricState::Key receive;
+};
+
+// Verifies a response and derives the session's keys.
+//
+// Returns: nullopt when mac1, the tag or the receiver index is wrong.
+// Source:  [WG 5.4.3, 5.4.5]
+[[nodiscard]] std::optional<TransportKeys> OpenResponse(const Secret<kKeyBytes>& self,
+                                                        const Secret<kKeyBytes>& preshared_key,
+                                                        const PendingHandshake& pending,
+                                                        const wire::Response& response);
+
+}  // namespace wicket::noise

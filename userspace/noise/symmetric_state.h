@@ -1,0 +1,46 @@
+// The Noise symmetric state: a chaining key and a transcript hash.
+#pragma once
+
+#include "base/secret.h"
+#include "crypto/blake2s.h"
+
+namespace wicket::noise {
+
+// Names follow the Noise specification, section 5.2, except that the key made
+// by MixKey is returned and used once, as every handshake token of WireGuard
+// does.
+//
+// Secrets: wiped when it goes.
+class SymmetricState {
+ public:
+  using Key = Secret<crypto::kHashBytes>;
+
+  SymmetricState() = default;
+  // Starts from HASH(protocol_name), or the name itself padded when short.
+  explicit SymmetricState(crypto::Bytes protocol_name);
+  SymmetricState Clone() const;
+
+  void MixHash(crypto::Bytes data);
+  // ck, k = KDF2(ck, input).
+  Key MixKey(crypto::Bytes input);
+  // ck = KDF1(ck, input): for ephemeral keys in the psk patterns, when no key is needed.
+  void MixChainingKey(crypto::Bytes input);
+  // ck, t, k = KDF3(ck, psk); h = HASH(h || t).
+  Key MixKeyAndHash(crypto::Bytes psk);
+
+  // Seals under (key, nonce 0, h) into plaintext.size() + 16 bytes, and mixes them in.
+  void EncryptAndHash(const Key& key, crypto::Bytes plaintext, uint8_t* sealed);
+  // Opens into sealed.size() - 16 bytes and mixes `sealed` in.
+  // Returns: false when the tag does not verify; the state is then unchanged.
+  [[nodiscard]] bool DecryptAndHash(const Key& key, crypto::Bytes sealed, uint8_t* plaintext);
+
+  const crypto::Hash& hash() const { return hash_; }
+  // The two transport keys: sending and receiving, seen from the initiator.
+  void Split(Key* initiator_to_responder, Key* responder_to_initiator) const;
+
+ private:
+  Key chaining_key_;
+  crypto::Hash hash_{};
+};
+
+}  // namespace wicket::noise

@@ -1,0 +1,226 @@
+#include "store/record.h"
+
+#include <string.h>
+#include <zlib.h>
+
+#include <bit>
+
+#include "absl/strings/str_cat.h"
+
+namespace wicket::store {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "records are read in place");
+
+constexpr uint8_t kVersion = 1;
+constexpr uint8_t kFlagPresharedKey = 1;
+constexpr uint8_t kFlagPinned = 2;
+constexpr size_t kCrcOffset = 4;
+constexpr size_t kPeerHeaderBytes = 28;
+constexpr size_t kSessionBytes = 80;
+
+template <typename T>
+T Get(absl::string_view bytes, size_t offset) {
+  T value;
+  memcpy(&value, bytes.data() + offset, sizeof(value));
+  return value;
+}
+
+template <typename T>
+void Set(std::string* bytes, size_t offset, T value) {
+  memcpy(bytes->data() + offset, &value, sizeof(value));
+}
+
+uint32_t Checksum(const PublicKey& key, absl::string_view value) {
+  const auto* bytes = reinterpret_cast<const Bytef*>(value.data());
+  const Bytef zero[4] = {};
+  uLong crc = crc32(0, key.bytes.data(), kKeyBytes);
+  crc = crc32(crc, bytes, kCrcOffset);
+  crc = crc32(crc, zero, sizeof(zero));
+  crc = crc32(crc, bytes + kCrcOffset + 4, static_cast<uInt>(value.size() - kCrcOffset - 4));
+  return static_cast<uint32_t>(crc);
+}
+
+bool Verify(const PublicKey& key, absl::string_view value, size_t bytes_min) {
+  return value.size() >= bytes_min && static_cast<uint8_t>(value[0]) == kVersion &&
+         Get<uint32_t>(value, kCrcOffset) == Checksum(key, value);
+}
+
+absl::Time ExpiresAt(int64_t unix_s) {
+  return unix_s == 0 ? absl::InfiniteFuture() : absl::FromUnixSeconds(unix_s);
+}
+
+void AppendAddress(std::string* out, const Address& address) {
+  out->append(reinterpret_cast<const char*>(address.bytes.data()), address.size());
+}
+
+size_t AddressBytes(uint8_t family) { return family == 4 ? 4 : family == 6 ? 16 : 0; }
+
+// Reads the variable part of a record, refusing to run past its end.
+class Reader {
+ public:
+  explicit Reader(absl::string_view bytes) : bytes_(bytes) {}
+
+  bool Take(size_t n, absl::string_view* out) {
+    if (bytes_.size() < n) return false;
+    *out = bytes_.substr(0, n);
+    bytes_.remove_prefix(n);
+    return true;
+  }
+  bool TakeByte(uint8_t* out) {
+    absl::string_view byte;
+    if (!Take(1, &byte)) return false;
+    *out = static_cast<uint8_t>(byte[0]);
+    return true;
+  }
+  bool AtEnd() const { return bytes_.empty(); }
+
+ private:
+  absl::string_view bytes_;
+};
+
+}  // namespace
+
+absl::StatusOr<std::string> EncodePeer(const Peer& peer) {
+  if (peer.device.empty() || peer.device.size() > kDeviceNameBytesMax) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("device name \"", peer.device, "\" is not 1 to 15 bytes"));
+  }
+  if (peer.config.allowed_ips.size() > kAllowedIpsMax) {
+    return absl::InvalidArgumentError(absl::StrCat(peer.config.allowed_ips.size(),
+                                                   " allowed ips; at most ", kAllowedIpsMax));
+  }
+  if (peer.labels.size() > kLabelsMax) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(peer.labels.size(), " labels; at most ", kLabelsMax));
+  }
+  for (const auto& [name, text] : peer.labels) {
+    if (name.empty() || name.size() > 255 || text.size() > 255) {
+      return absl::InvalidArgumentError(
+          absl::StrCat("label \"", name, "\": names are 1 to 255 bytes and values at most 255"));
+    }
+  }
+  std::string out(kPeerHeaderBytes, '\0');
+  const bool has_psk = peer.config.preshared_key.has_value();
+  out[0] = kVersion;
+  out[1] = static_cast<char>((has_psk ? kFlagPresharedKey : 0) | (peer.pinned ? kFlagPinned : 0));
+  Set(&out, 2, peer.config.persistent_keepalive_s);
+  Set(&out, 8, absl::ToUnixSeconds(peer.created));
+  Set(&out, 16,
+      peer.expires == absl::InfiniteFuture() ? int64_t{0} : absl::ToUnixSeconds(peer.expires));
+  Set(&out, 24, static_cast<uint16_t>(peer.config.allowed_ips.size()));
+  out[26] = static_cast<char>(peer.device.size());
+  out[27] = static_cast<char>(peer.labels.size());
+  if (has_psk) {
+    out.append(reinterpret_cast<const char*>(peer.config.preshared_key->data()), kKeyBytes);
+  }
+  out += peer.device;
+  for (const Prefix& prefix : peer.config.allowed_ips) {
+    out.push_back(static_cast<char>(prefix.address.family));
+    out.push_back(static_cast<char>(prefix.length));
+    AppendAddress(&out, prefix.address);
+  }
+  for (const auto& [name, text] : peer.labels) {
+    out.push_back(static_cast<char>(name.size()));
+    out.push_back(static_cast<char>(text.size()));
+    out += name;
+    out += text;
+  }
+  Set(&out, kCrcOffset, Checksum(peer.config.public_key, out));
+  return out;
+}
+
+std::optional<PeerView> ViewPeer(const PublicKey& key, absl::string_view value) {
+  if (!Verify(key, value, kPeerHeaderBytes)) return std::nullopt;
+  const size_t psk_bytes = (value[1] & kFlagPresharedKey) ? kKeyBytes : 0;
+  const auto device_bytes = static_cast<uint8_t>(value[26]);
+  if (value.size() < kPeerHeaderBytes + psk_bytes + device_bytes) return std::nullopt;
+  return PeerView{value.substr(kPeerHeaderBytes + psk_bytes, device_bytes),
+                  ExpiresAt(Get<int64_t>(value, 16)), value};
+}
+
+std::optional<Peer> DecodePeer(const PublicKey& key, absl::string_view value) {
+  if (!Verify(key, value, kPeerHeaderBytes)) return std::nullopt;
+  Peer peer;
+  peer.config.public_key = key;
+  peer.config.persistent_keepalive_s = Get<uint16_t>(value, 2);
+  peer.created = absl::FromUnixSeconds(Get<int64_t>(value, 8));
+  peer.expires = ExpiresAt(Get<int64_t>(value, 16));
+  peer.pinned = value[1] & kFlagPinned;
+  Reader reader(value.substr(kPeerHeaderBytes));
+  absl::string_view bytes;
+  if (value[1] & kFlagPresharedKey) {
+    if (!reader.Take(kKeyBytes, &bytes)) return std::nullopt;
+    memcpy(peer.config.preshared_key.emplace().data(), bytes.data(), kKeyBytes);
+  }
+  if (!reader.Take(static_cast<uint8_t>(value[26]), &bytes)) return std::nullopt;
+  peer.device = std::string(bytes);
+  for (uint16_t i = Get<uint16_t>(value, 24); i > 0; --i) {
+    uint8_t family, length;
+    if (!reader.TakeByte(&family) || !reader.TakeByte(&length)) return std::nullopt;
+    const size_t address_bytes = AddressBytes(family);
+    if (address_bytes == 0 || length > address_bytes * 8 || !reader.Take(address_bytes, &bytes)) {
+      return std::nullopt;
+    }
+    Prefix prefix;
+    prefix.address.family = static_cast<Family>(family);
+    prefix.length = length;
+    memcpy(prefix.address.bytes.data(), bytes.data(), address_bytes);
+    peer.config.allowed_ips.push_back(prefix);
+  }
+  for (auto i = static_cast<uint8_t>(value[27]); i > 0; --i) {
+    uint8_t name_bytes, text_bytes;
+    absl::string_view name, text;
+    if (!reader.TakeByte(&name_bytes) || !reader.TakeByte(&text_bytes) ||
+        !reader.Take(name_bytes, &name) || !reader.Take(text_bytes, &text)) {
+      return std::nullopt;
+    }
+    peer.labels.emplace_back(std::string(name), std::string(text));
+  }
+  if (!reader.AtEnd()) return std::nullopt;
+  return peer;
+}
+
+std::string EncodeSession(const PublicKey& key, const Session& session) {
+  std::string out(kSessionBytes, '\0');
+  out[0] = kVersion;
+  memcpy(out.data() + 8, session.greatest_stamp.data(), session.greatest_stamp.size());
+  out[20] = static_cast<char>(session.endpoint.address.family);
+  Set(&out, 22, session.endpoint.port);
+  memcpy(out.data() + 24, session.endpoint.address.bytes.data(), 16);
+  Set(&out, 40, session.endpoint.scope_id);
+  Set(&out, 44, session.installs);
+  Set(&out, 48, absl::ToUnixNanos(session.last_handshake));
+  Set(&out, 56, absl::ToUnixNanos(session.stamp_accepted));
+  Set(&out, 64, session.received_bytes);
+  Set(&out, 72, session.sent_bytes);
+  Set(&out, kCrcOffset, Checksum(key, out));
+  return out;
+}
+
+std::optional<Session> DecodeSession(const PublicKey& key, absl::string_view value) {
+  if (!Verify(key, value, kSessionBytes) || value.size() != kSessionBytes) return std::nullopt;
+  Session session;
+  memcpy(session.greatest_stamp.data(), value.data() + 8, session.greatest_stamp.size());
+  session.endpoint.address.family = static_cast<Family>(value[20]);
+  session.endpoint.port = Get<uint16_t>(value, 22);
+  memcpy(session.endpoint.address.bytes.data(), value.data() + 24, 16);
+  session.endpoint.scope_id = Get<uint32_t>(value, 40);
+  session.installs = Get<uint32_t>(value, 44);
+  session.last_handshake = absl::FromUnixNanos(Get<int64_t>(value, 48));
+  session.stamp_accepted = absl::FromUnixNanos(Get<int64_t>(value, 56));
+  session.received_bytes = Get<uint64_t>(value, 64);
+  session.sent_bytes = Get<uint64_t>(value, 72);
+  return session;
+}
+
+std::string PrefixKey(absl::string_view device, const Prefix& prefix) {
+  std::string key(device);
+  key.push_back('\0');
+  key.push_back(static_cast<char>(prefix.address.family));
+  key.push_back(static_cast<char>(prefix.length));
+  AppendAddress(&key, prefix.address);
+  return key;
+}
+
+}  // namespace wicket::store

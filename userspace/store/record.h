@@ -1,0 +1,85 @@
+// What the store keeps of a peer, and how it lies in the file.
+//
+// Format 1. All integers are little-endian. A record is refused when its
+// version is unknown, when it is shorter or longer than its counts say, or when
+// its checksum is wrong; the checksum covers the key, so that a record cannot be
+// taken for another peer's.
+//
+//   peers      key: public key, 32 bytes
+//     0 u8  version (1)         4 u32 crc32 of key and value, with this field 0
+//     1 u8  flags               8 i64 created, Unix seconds
+//           1 preshared key    16 i64 expires, Unix seconds; 0 never
+//           2 pinned           24 u16 allowed ips    26 u8 device name bytes
+//     2 u16 keepalive, s       27 u8 labels
+//    28     [preshared key, 32], device name,
+//           allowed ips {u8 4|6, u8 length, 4|16 bytes},
+//           labels {u8 key bytes, u8 value bytes, key, value}
+//
+//   sessions   key: public key, 32 bytes
+//     0 u8  version (1)         4 u32 crc32, as above
+//     8     greatest TAI64N accepted, 12
+//    20 u8  endpoint family 0|4|6    22 u16 endpoint port
+//    24     endpoint address, 16     40 u32 scope id    44 u32 installs
+//    48 i64 last handshake, Unix ns  56 i64 stamp accepted at, Unix ns
+//    64 u64 bytes received           72 u64 bytes sent
+//
+//   prefixes   key: device name, 0, u8 4|6, u8 length, 4|16 bytes   value: public key
+//   meta       key: "format"  value: u32 1
+#pragma once
+
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "base/peer.h"
+#include "base/status.h"
+#include "base/tai64n.h"
+
+namespace wicket::store {
+
+inline constexpr uint32_t kFormat = 1;
+inline constexpr size_t kDeviceNameBytesMax = 15;  // IFNAMSIZ - 1
+inline constexpr size_t kAllowedIpsMax = 4096;
+inline constexpr size_t kLabelsMax = 64;
+
+struct Peer {
+  PeerConfig config;
+  std::string device;
+  absl::Time created = absl::UnixEpoch();          // whole seconds
+  absl::Time expires = absl::InfiniteFuture();     // whole seconds
+  bool pinned = false;
+  std::vector<std::pair<std::string, std::string>> labels;
+};
+
+// What a shard needs to know of a peer; points into the map.
+struct PeerView {
+  absl::string_view device;
+  absl::Time expires;
+  absl::string_view value;  // the record, for DecodePeer
+};
+
+struct Session {
+  Tai64n greatest_stamp{};
+  absl::Time stamp_accepted = absl::UnixEpoch();
+  Endpoint endpoint;
+  absl::Time last_handshake = absl::UnixEpoch();  // UnixEpoch: never
+  uint32_t installs = 0;
+  uint64_t received_bytes = 0;
+  uint64_t sent_bytes = 0;
+};
+
+// Errors: InvalidArgument when the peer has a field the format cannot hold.
+absl::StatusOr<std::string> EncodePeer(const Peer& peer);
+// Returns: nullopt when the record is damaged or of an unknown version.
+// Cost:    a checksum and no allocation.
+std::optional<PeerView> ViewPeer(const PublicKey& key, absl::string_view value);
+std::optional<Peer> DecodePeer(const PublicKey& key, absl::string_view value);
+
+std::string EncodeSession(const PublicKey& key, const Session& session);
+std::optional<Session> DecodeSession(const PublicKey& key, absl::string_view value);
+
+std::string PrefixKey(absl::string_view device, const Prefix& prefix);
+
+}  // namespace wicket::store

@@ -1,0 +1,301 @@
+#include "store/store.h"
+
+#include <fcntl.h>
+#include <gtest/gtest.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <map>
+#include <random>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+
+namespace wicket::store {
+namespace {
+
+PublicKey Key(uint64_t n) {
+  PublicKey key;
+  std::mt19937_64 random(n + 1);
+  for (auto& byte : key.bytes) byte = static_cast<uint8_t>(random());
+  return key;
+}
+
+Peer MakePeer(uint64_t n, std::vector<std::string> prefixes) {
+  Peer peer;
+  peer.config.public_key = Key(n);
+  peer.device = "wg0";
+  peer.created = absl::FromUnixSeconds(1'700'000'000);
+  for (const auto& prefix : prefixes) peer.config.allowed_ips.push_back(*ParsePrefix(prefix));
+  return peer;
+}
+
+class StoreTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    char name[] = "/tmp/wicket-store-XXXXXX";
+    ASSERT_NE(mkdtemp(name), nullptr);
+    path_ = name;
+  }
+  void TearDown() override { std::filesystem::remove_all(path_); }
+
+  absl::StatusOr<Store> Open(uint64_t bytes_max = 1 << 26) {
+    return Store::Open({.path = path_ + "/db", .bytes_max = bytes_max});
+  }
+  std::string path_;
+};
+
+TEST(RecordTest, PeerRoundTripsWithEveryField) {
+  Peer peer = MakePeer(1, {"10.0.0.1/32", "fd00::/64", "0.0.0.0/0"});
+  peer.config.preshared_key.emplace().data()[3] = 7;
+  peer.config.persistent_keepalive_s = 25;
+  peer.expires = absl::FromUnixSeconds(2'000'000'000);
+  peer.pinned = true;
+  peer.labels = {{"customer", "42"}, {"empty", ""}};
+  const auto record = EncodePeer(peer);
+  ASSERT_TRUE(record.ok());
+  const auto back = DecodePeer(Key(1), *record);
+  ASSERT_TRUE(back);
+  EXPECT_EQ(back->config.allowed_ips, peer.config.allowed_ips);
+  EXPECT_EQ(back->config.preshared_key->data()[3], 7);
+  EXPECT_EQ(back->config.persistent_keepalive_s, 25);
+  EXPECT_EQ(back->expires, peer.expires);
+  EXPECT_EQ(back->created, peer.created);
+  EXPECT_TRUE(back->pinned);
+  EXPECT_EQ(back->labels, peer.labels);
+  EXPECT_EQ(back->device, "wg0");
+  const auto view = ViewPeer(Key(1), *record);
+  ASSERT_TRUE(view);
+  EXPECT_EQ(view->device, "wg0");
+  EXPECT_EQ(view->expires, peer.expires);
+}
+
+TEST(RecordTest, EveryFlippedBitAndEveryTruncationIsRefused) {
+  Peer peer = MakePeer(1, {"10.0.0.1/32"});
+  peer.labels = {{"a", "b"}};
+  const std::string record = *EncodePeer(peer);
+  for (size_t bit = 0; bit < record.size() * 8; ++bit) {
+    std::string damaged = record;
+    damaged[bit / 8] = static_cast<char>(damaged[bit / 8] ^ (1 << (bit % 8)));
+    EXPECT_FALSE(DecodePeer(Key(1), damaged)) << bit;
+    EXPECT_FALSE(ViewPeer(Key(1), damaged)) << bit;
+  }
+  for (size_t n = 0; n < record.size(); ++n) EXPECT_FALSE(DecodePeer(Key(1), record.substr(0, n)));
+  EXPECT_FALSE(DecodePeer(Key(2), record)) << "another peer's record";
+  const std::string session = EncodeSession(Key(1), Session{});
+  for (size_t bit = 0; bit < session.size() * 8; ++bit) {
+    std::string damaged = session;
+    damaged[bit / 8] = static_cast<char>(damaged[bit / 8] ^ (1 << (bit % 8)));
+    EXPECT_FALSE(DecodeSession(Key(1), damaged)) << bit;
+  }
+}
+
+TEST(RecordTest, RefusesWhatTheFormatCannotHold) {
+  Peer peer = MakePeer(1, {});
+  peer.device = "a-name-too-long-x";
+  EXPECT_FALSE(EncodePeer(peer).ok());
+  peer.device = "wg0";
+  peer.labels.assign(kLabelsMax + 1, {"a", "b"});
+  EXPECT_FALSE(EncodePeer(peer).ok());
+  peer.labels = {{std::string(256, 'x'), ""}};
+  EXPECT_FALSE(EncodePeer(peer).ok());
+  peer.labels.clear();
+  peer.config.allowed_ips.assign(kAllowedIpsMax + 1, *ParsePrefix("10.0.0.0/8"));
+  EXPECT_FALSE(EncodePeer(peer).ok());
+}
+
+TEST_F(StoreTest, PutFindDelete) {
+  auto store = Open();
+  ASSERT_TRUE(store.ok()) << store.status();
+  auto writer = store->Write();
+  ASSERT_TRUE(writer->PutPeer(MakePeer(1, {"10.0.0.1/32"})).ok());
+  ASSERT_TRUE(writer->Commit().ok());
+  auto snapshot = store->NewSnapshot();
+  EXPECT_TRUE(snapshot->FindPeer(Key(1)).ok());
+  EXPECT_TRUE(absl::IsNotFound(snapshot->FindPeer(Key(2)).status()));
+  EXPECT_EQ(snapshot->FindPrefix("wg0", *ParsePrefix("10.0.0.1")), Key(1));
+  EXPECT_FALSE(snapshot->FindPrefix("wg1", *ParsePrefix("10.0.0.1")));
+
+  auto deleting = store->Write();
+  ASSERT_TRUE(deleting->DeletePeer(Key(1)).ok());
+  ASSERT_TRUE(deleting->Commit().ok());
+  EXPECT_TRUE(snapshot->FindPeer(Key(1)).ok()) << "a snapshot does not move by itself";
+  ASSERT_TRUE(snapshot->Renew().ok());
+  EXPECT_FALSE(snapshot->FindPeer(Key(1)).ok());
+  EXPECT_FALSE(snapshot->FindPrefix("wg0", *ParsePrefix("10.0.0.1")));
+}
+
+TEST_F(StoreTest, APrefixHasOneOwnerPerDevice) {
+  auto store = Open();
+  {
+    auto writer = store->Write();
+    ASSERT_TRUE(writer->PutPeer(MakePeer(1, {"10.0.0.1/32"})).ok());
+    const absl::Status taken = writer->PutPeer(MakePeer(2, {"10.0.0.2/32", "10.0.0.1/32"}));
+    EXPECT_TRUE(absl::IsAlreadyExists(taken));
+    EXPECT_NE(taken.message().find("10.0.0.1/32"), std::string::npos);
+  }
+  auto writer = store->Write();
+  ASSERT_TRUE(writer->PutPeer(MakePeer(1, {"10.0.0.1/32"})).ok());
+  Peer elsewhere = MakePeer(2, {"10.0.0.1/32"});
+  elsewhere.device = "wg1";
+  EXPECT_TRUE(writer->PutPeer(elsewhere).ok());
+  // An update frees what the peer no longer has.
+  EXPECT_TRUE(writer->PutPeer(MakePeer(1, {"10.0.0.9/32"})).ok());
+  EXPECT_TRUE(writer->PutPeer(MakePeer(3, {"10.0.0.1/32"})).ok());
+}
+
+TEST_F(StoreTest, DroppedTransactionLeavesNoTrace) {
+  auto store = Open();
+  {
+    auto writer = store->Write();
+    ASSERT_TRUE(writer->PutPeer(MakePeer(1, {"10.0.0.1/32"})).ok());
+  }
+  auto snapshot = store->NewSnapshot();
+  EXPECT_FALSE(snapshot->FindPeer(Key(1)).ok());
+}
+
+// Random creates, updates and deletes against a map that does the same.
+TEST_F(StoreTest, AgreesWithAPlainModel) {
+  auto store = Open();
+  std::map<std::string, uint64_t> owners;
+  std::map<uint64_t, std::vector<std::string>> model;
+  std::mt19937 random(3);
+  for (int round = 0; round < 300; ++round) {
+    const uint64_t n = random() % 20;
+    auto writer = store->Write();
+    if (random() % 4 == 0) {
+      EXPECT_EQ(writer->DeletePeer(Key(n)).ok(), model.count(n) == 1);
+      for (const auto& prefix : model[n]) owners.erase(prefix);
+      model.erase(n);
+      ASSERT_TRUE(writer->Commit().ok());
+      continue;
+    }
+    std::vector<std::string> prefixes;
+    for (auto i = random() % 3; i > 0; --i) prefixes.push_back(absl::StrCat("10.0.0.", random() % 30, "/32"));
+    bool free = true;
+    for (const auto& prefix : prefixes) free &= !owners.count(prefix) || owners[prefix] == n;
+    ASSERT_EQ(writer->PutPeer(MakePeer(n, prefixes)).ok(), free);
+    if (!free) continue;
+    ASSERT_TRUE(writer->Commit().ok());
+    for (const auto& prefix : model[n]) owners.erase(prefix);
+    for (const auto& prefix : prefixes) owners[prefix] = n;
+    model[n] = prefixes;
+  }
+  auto snapshot = store->NewSnapshot();
+  size_t seen = 0;
+  std::optional<PublicKey> cursor;
+  for (size_t n = 1; n == 1;) {  // one at a time: the cursor carries across calls
+    n = *snapshot->Walk(&cursor, 1, [&](Peer peer) {
+      ++seen;
+      for (const Prefix& prefix : peer.config.allowed_ips) {
+        EXPECT_EQ(snapshot->FindPrefix("wg0", prefix), peer.config.public_key);
+      }
+    });
+  }
+  EXPECT_EQ(seen, model.size());
+  EXPECT_EQ(store->ReadStats()->prefixes, owners.size());
+}
+
+TEST_F(StoreTest, FullStoreFailsTheTransactionAndKeepsTheRest) {
+  auto store = Open(1 << 20);
+  {
+    auto writer = store->Write();
+    ASSERT_TRUE(writer->PutPeer(MakePeer(1, {})).ok());
+    ASSERT_TRUE(writer->Commit().ok());
+  }
+  {
+    auto writer = store->Write();
+    absl::Status status;
+    for (uint64_t n = 2; status.ok() && n < 100'000; ++n) status = writer->PutPeer(MakePeer(n, {}));
+    EXPECT_TRUE(absl::IsResourceExhausted(status)) << status;
+    EXPECT_NE(status.message().find("bytes_max"), std::string::npos);
+  }
+  auto snapshot = store->NewSnapshot();
+  EXPECT_TRUE(snapshot->FindPeer(Key(1)).ok());
+  EXPECT_FALSE(snapshot->FindPeer(Key(2)).ok());
+  auto writer = store->Write();
+  EXPECT_TRUE(writer->PutPeer(MakePeer(3, {})).ok());
+  EXPECT_TRUE(writer->Commit().ok());
+}
+
+TEST_F(StoreTest, OneDaemonAtATime) {
+  auto store = Open();
+  ASSERT_TRUE(store->LockForDaemon().ok());
+  // flock() belongs to the open file, so a second open in this process is a stranger.
+  const pid_t child = fork();
+  if (child == 0) {
+    auto second = Store::Open({.path = path_ + "/db", .bytes_max = 1 << 26});
+    const absl::Status refused = second->LockForDaemon();
+    _exit(absl::IsFailedPrecondition(refused) &&
+                  refused.message().find(absl::StrCat(getppid())) != std::string::npos
+              ? 0
+              : 1);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  EXPECT_EQ(WEXITSTATUS(status), 0);
+}
+
+TEST_F(StoreTest, FilesAreForTheOwnerOnly) {
+  auto store = Open();
+  ASSERT_TRUE(store->LockForDaemon().ok());
+  struct stat info;
+  ASSERT_EQ(stat((path_ + "/db").c_str(), &info), 0);
+  EXPECT_EQ(info.st_mode & 0777, 0700u);
+  for (const char* name : {"/db/data.mdb", "/db/lock.mdb", "/db/daemon.lock"}) {
+    ASSERT_EQ(stat((path_ + name).c_str(), &info), 0);
+    EXPECT_EQ(info.st_mode & 0777, 0600u) << name;
+  }
+}
+
+TEST_F(StoreTest, RefusesATruncatedOrForeignFile) {
+  {
+    auto store = Open();
+    auto writer = store->Write();
+    for (uint64_t n = 0; n < 500; ++n) ASSERT_TRUE(writer->PutPeer(MakePeer(n, {})).ok());
+    ASSERT_TRUE(writer->Commit().ok());
+  }
+  const std::string data = path_ + "/db/data.mdb";
+  const auto size = std::filesystem::file_size(data);
+  for (uint64_t keep : {size - 4096, size / 2, uint64_t{8192}, uint64_t{4096}, uint64_t{100}}) {
+    std::filesystem::copy_file(data, path_ + "/whole",
+                               std::filesystem::copy_options::overwrite_existing);
+    std::filesystem::resize_file(data, keep);
+    const auto store = Open();
+    EXPECT_TRUE(absl::IsDataLoss(store.status())) << keep << " " << store.status();
+    std::filesystem::copy_file(path_ + "/whole", data,
+                               std::filesystem::copy_options::overwrite_existing);
+  }
+  const int fd = open(data.c_str(), O_WRONLY);
+  const std::string junk(8192, 'x');
+  ASSERT_EQ(pwrite(fd, junk.data(), junk.size(), 0), 8192);
+  close(fd);
+  EXPECT_TRUE(absl::IsDataLoss(Open().status()));
+  EXPECT_TRUE(absl::IsNotFound(Store::Open({.path = path_ + "/none", .create = false}).status()));
+}
+
+TEST_F(StoreTest, SessionsSurviveReopening) {
+  Session session;
+  session.greatest_stamp = ToTai64n(absl::FromUnixSeconds(1'700'000'000));
+  session.endpoint = *ParseEndpoint("[2001:db8::1]:4242");
+  session.received_bytes = 5;
+  {
+    auto store = Open();
+    auto writer = store->Write();
+    ASSERT_TRUE(writer->PutSession(Key(1), session).ok());
+    ASSERT_TRUE(writer->Commit().ok());
+  }
+  auto store = Open();
+  auto snapshot = store->NewSnapshot();
+  const auto back = snapshot->FindSession(Key(1));
+  ASSERT_TRUE(back);
+  EXPECT_EQ(back->greatest_stamp, session.greatest_stamp);
+  EXPECT_EQ(back->endpoint, session.endpoint);
+  EXPECT_EQ(back->received_bytes, 5u);
+}
+
+}  // namespace
+}  // namespace wicket::store
