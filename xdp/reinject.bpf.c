@@ -5,7 +5,7 @@
 #include <bpf/bpf_helpers.h>
 
 SEC("xdp")
-int reinject(struct xdp_md *ctx)
+int reinject(struct xdp_md *ctx __attribute__((unused)))
 {
 	return XDP_PASS;
 }

@@ -17,4 +17,11 @@ Tai64n ToTai64n(absl::Time time);
 // Returns: absl::InfinitePast() or InfiniteFuture() for labels outside 1970..2554.
 absl::Time FromTai64n(const Tai64n& stamp);
 
+// What is remembered of a peer's stamps; guard/replay.h says how it is used.
+struct StampMark {
+  Tai64n bounded{};  // greatest accepted, none taken for later than the gateway's clock + 10 min
+  Tai64n exact{};    // greatest accepted, as it was
+  absl::Time accepted = absl::UnixEpoch();  // when, by the gateway's clock; UnixEpoch: never
+};
+
 }  // namespace wicket

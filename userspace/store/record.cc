@@ -17,7 +17,7 @@ constexpr uint8_t kFlagPresharedKey = 1;
 constexpr uint8_t kFlagPinned = 2;
 constexpr size_t kCrcOffset = 4;
 constexpr size_t kPeerHeaderBytes = 28;
-constexpr size_t kSessionBytes = 80;
+constexpr size_t kSessionBytes = 96;
 
 template <typename T>
 T Get(absl::string_view bytes, size_t offset) {
@@ -184,16 +184,17 @@ std::optional<Peer> DecodePeer(const PublicKey& key, absl::string_view value) {
 std::string EncodeSession(const PublicKey& key, const Session& session) {
   std::string out(kSessionBytes, '\0');
   out[0] = kVersion;
-  memcpy(out.data() + 8, session.greatest_stamp.data(), session.greatest_stamp.size());
-  out[20] = static_cast<char>(session.endpoint.address.family);
-  Set(&out, 22, session.endpoint.port);
-  memcpy(out.data() + 24, session.endpoint.address.bytes.data(), 16);
-  Set(&out, 40, session.endpoint.scope_id);
-  Set(&out, 44, session.installs);
-  Set(&out, 48, absl::ToUnixNanos(session.last_handshake));
-  Set(&out, 56, absl::ToUnixNanos(session.stamp_accepted));
-  Set(&out, 64, session.received_bytes);
-  Set(&out, 72, session.sent_bytes);
+  Set(&out, 8, session.mark.bounded);
+  Set(&out, 20, session.mark.exact);
+  Set(&out, 32, absl::ToUnixNanos(session.mark.accepted));
+  out[40] = static_cast<char>(session.endpoint.address.family);
+  Set(&out, 42, session.endpoint.port);
+  Set(&out, 44, session.endpoint.scope_id);
+  Set(&out, 48, session.endpoint.address.bytes);
+  Set(&out, 64, absl::ToUnixNanos(session.last_handshake));
+  Set(&out, 72, session.installs);
+  Set(&out, 80, session.received_bytes);
+  Set(&out, 88, session.sent_bytes);
   Set(&out, kCrcOffset, Checksum(key, out));
   return out;
 }
@@ -201,16 +202,17 @@ std::string EncodeSession(const PublicKey& key, const Session& session) {
 std::optional<Session> DecodeSession(const PublicKey& key, absl::string_view value) {
   if (!Verify(key, value, kSessionBytes) || value.size() != kSessionBytes) return std::nullopt;
   Session session;
-  memcpy(session.greatest_stamp.data(), value.data() + 8, session.greatest_stamp.size());
-  session.endpoint.address.family = static_cast<Family>(value[20]);
-  session.endpoint.port = Get<uint16_t>(value, 22);
-  memcpy(session.endpoint.address.bytes.data(), value.data() + 24, 16);
-  session.endpoint.scope_id = Get<uint32_t>(value, 40);
-  session.installs = Get<uint32_t>(value, 44);
-  session.last_handshake = absl::FromUnixNanos(Get<int64_t>(value, 48));
-  session.stamp_accepted = absl::FromUnixNanos(Get<int64_t>(value, 56));
-  session.received_bytes = Get<uint64_t>(value, 64);
-  session.sent_bytes = Get<uint64_t>(value, 72);
+  session.mark.bounded = Get<Tai64n>(value, 8);
+  session.mark.exact = Get<Tai64n>(value, 20);
+  session.mark.accepted = absl::FromUnixNanos(Get<int64_t>(value, 32));
+  session.endpoint.address.family = static_cast<Family>(value[40]);
+  session.endpoint.port = Get<uint16_t>(value, 42);
+  session.endpoint.scope_id = Get<uint32_t>(value, 44);
+  session.endpoint.address.bytes = Get<std::array<uint8_t, 16>>(value, 48);
+  session.last_handshake = absl::FromUnixNanos(Get<int64_t>(value, 64));
+  session.installs = Get<uint64_t>(value, 72);
+  session.received_bytes = Get<uint64_t>(value, 80);
+  session.sent_bytes = Get<uint64_t>(value, 88);
   return session;
 }
 

@@ -17,11 +17,12 @@
 //
 //   sessions   key: public key, 32 bytes
 //     0 u8  version (1)         4 u32 crc32, as above
-//     8     greatest TAI64N accepted, 12
-//    20 u8  endpoint family 0|4|6    22 u16 endpoint port
-//    24     endpoint address, 16     40 u32 scope id    44 u32 installs
-//    48 i64 last handshake, Unix ns  56 i64 stamp accepted at, Unix ns
-//    64 u64 bytes received           72 u64 bytes sent
+//     8     stamp mark: bounded, 12   20     stamp mark: exact, 12
+//    32 i64 stamp mark: accepted at, Unix ns
+//    40 u8  endpoint family 0|4|6     42 u16 endpoint port   44 u32 endpoint scope id
+//    48     endpoint address, 16
+//    64 i64 last handshake, Unix ns   72 u64 installs
+//    80 u64 bytes received            88 u64 bytes sent
 //
 //   prefixes   key: device name, 0, u8 4|6, u8 length, 4|16 bytes   value: public key
 //   meta       key: "format"  value: u32 1
@@ -61,11 +62,10 @@ struct PeerView {
 };
 
 struct Session {
-  Tai64n greatest_stamp{};
-  absl::Time stamp_accepted = absl::UnixEpoch();
+  StampMark mark;
   Endpoint endpoint;
   absl::Time last_handshake = absl::UnixEpoch();  // UnixEpoch: never
-  uint32_t installs = 0;
+  uint64_t installs = 0;
   uint64_t received_bytes = 0;
   uint64_t sent_bytes = 0;
 };

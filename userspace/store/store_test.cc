@@ -279,7 +279,7 @@ TEST_F(StoreTest, RefusesATruncatedOrForeignFile) {
 
 TEST_F(StoreTest, SessionsSurviveReopening) {
   Session session;
-  session.greatest_stamp = ToTai64n(absl::FromUnixSeconds(1'700'000'000));
+  session.mark.exact = ToTai64n(absl::FromUnixSeconds(1'700'000'000));
   session.endpoint = *ParseEndpoint("[2001:db8::1]:4242");
   session.received_bytes = 5;
   {
@@ -292,7 +292,7 @@ TEST_F(StoreTest, SessionsSurviveReopening) {
   auto snapshot = store->NewSnapshot();
   const auto back = snapshot->FindSession(Key(1));
   ASSERT_TRUE(back);
-  EXPECT_EQ(back->greatest_stamp, session.greatest_stamp);
+  EXPECT_EQ(back->mark.exact, session.mark.exact);
   EXPECT_EQ(back->endpoint, session.endpoint);
   EXPECT_EQ(back->received_bytes, 5u);
 }

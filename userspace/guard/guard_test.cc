@@ -1,0 +1,114 @@
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <random>
+#include <set>
+#include <vector>
+
+#include "guard/repeat_filter.h"
+#include "guard/replay.h"
+
+namespace wicket::guard {
+namespace {
+
+const absl::Time kNow = absl::FromUnixSeconds(1'800'000'000);
+
+Tai64n StampAt(absl::Time time) { return ToTai64n(time); }
+
+TEST(ReplayTest, OnlyLaterStampsAreFresh) {
+  StampMark mark;
+  EXPECT_TRUE(IsFresh(mark, StampAt(kNow), kNow));
+  mark = Accept(mark, StampAt(kNow), kNow);
+  EXPECT_FALSE(IsFresh(mark, StampAt(kNow), kNow));
+  EXPECT_FALSE(IsFresh(mark, StampAt(kNow - absl::Nanoseconds(1)), kNow));
+  EXPECT_TRUE(IsFresh(mark, StampAt(kNow + absl::Nanoseconds(1)), kNow));
+}
+
+TEST(ReplayTest, AWrongClockLocksNobodyOutForMoreThanTenMinutes) {
+  StampMark mark = Accept({}, StampAt(kNow + absl::Hours(24 * 3650)), kNow);
+  EXPECT_FALSE(IsFresh(mark, StampAt(kNow + absl::Seconds(5)), kNow + absl::Seconds(5)));
+  const absl::Time later = kNow + kFutureMax + absl::Seconds(1);
+  EXPECT_TRUE(IsFresh(mark, StampAt(later), later));
+  // The packet from the future stays what it is: a replay.
+  EXPECT_FALSE(IsFresh(mark, StampAt(kNow + absl::Hours(24 * 3650)), later));
+  mark = Accept(mark, StampAt(later), later);
+  EXPECT_FALSE(IsFresh(mark, StampAt(kNow + absl::Hours(24 * 3650)), later + absl::Hours(24)));
+}
+
+TEST(ReplayTest, AClientWithAFastClockKeepsConnecting) {
+  StampMark mark;
+  for (int i = 0; i < 10; ++i) {
+    const absl::Time now = kNow + absl::Seconds(120 * i);
+    const Tai64n stamp = StampAt(now + absl::Hours(1000));
+    ASSERT_TRUE(IsFresh(mark, stamp, now));
+    mark = Accept(mark, stamp, now);
+    EXPECT_FALSE(IsFresh(mark, stamp, now));
+  }
+}
+
+TEST(ReplayTest, TheGatewaysOwnClockMayJumpBack) {
+  StampMark mark = Accept({}, StampAt(kNow), kNow);
+  const absl::Time wrong = kNow - absl::Hours(24 * 3650);
+  EXPECT_TRUE(IsFresh(mark, StampAt(kNow + absl::Seconds(5)), wrong));
+  mark = Accept(mark, StampAt(kNow + absl::Seconds(5)), wrong);
+  EXPECT_FALSE(IsFresh(mark, StampAt(kNow + absl::Seconds(5)), wrong));
+}
+
+TEST(ReplayTest, TheMarkExpiresAfterThirtyDays) {
+  const StampMark mark = Accept({}, StampAt(kNow), kNow);
+  EXPECT_FALSE(IsFresh(mark, StampAt(kNow), kNow + kMarkLifetime));
+  EXPECT_TRUE(IsFresh(mark, StampAt(kNow), kNow + kMarkLifetime + absl::Seconds(1)));
+}
+
+// A client's clock is an hour slow. It handshakes through us at kNow and again,
+// past us, two minutes later; when it leaves the kernel that one is old too.
+TEST(ReplayTest, TheMarkAdvancesOverHandshakesTheKernelSaw) {
+  const absl::Duration slow = absl::Hours(1);
+  StampMark mark = Accept({}, StampAt(kNow - slow), kNow);
+  const Tai64n unseen = StampAt(kNow - slow + absl::Seconds(120));
+  EXPECT_TRUE(IsFresh(mark, unseen, kNow + absl::Seconds(500)));
+  mark = AdvanceTo(mark, kNow + absl::Seconds(120) + absl::Milliseconds(40));
+  EXPECT_FALSE(IsFresh(mark, unseen, kNow + absl::Seconds(500)));
+  EXPECT_TRUE(IsFresh(mark, StampAt(kNow - slow + absl::Seconds(301)), kNow + absl::Seconds(301)));
+  EXPECT_EQ(AdvanceTo(StampMark{}, kNow).accepted, absl::UnixEpoch());
+}
+
+// Random initiations, replays and clock jumps against a list of all that was
+// ever accepted: nothing is accepted twice while the mark lives, unless it came
+// from the future (replay.h says what is left there).
+TEST(ReplayTest, NothingIsAcceptedTwice) {
+  std::mt19937_64 random(11);
+  for (int run = 0; run < 200; ++run) {
+    StampMark mark;
+    std::set<Tai64n> accepted, from_the_future;
+    absl::Time now = kNow;
+    absl::Time client = kNow;
+    for (int step = 0; step < 100; ++step) {
+      now += absl::Seconds(static_cast<int64_t>(random() % 600));
+      client += absl::Seconds(static_cast<int64_t>(random() % 600));
+      if (random() % 20 == 0) client += absl::Hours(static_cast<int64_t>(random() % 2000) - 1000);
+      Tai64n stamp = StampAt(client);
+      if (!accepted.empty() && random() % 2) {
+        stamp = *std::next(accepted.begin(), static_cast<ptrdiff_t>(random() % accepted.size()));
+      }
+      if (!IsFresh(mark, stamp, now)) continue;
+      EXPECT_TRUE(accepted.insert(stamp).second || from_the_future.count(stamp));
+      if (IsFromTheFuture(stamp, now)) from_the_future.insert(stamp);
+      mark = Accept(mark, stamp, now);
+    }
+  }
+}
+
+TEST(RepeatFilterTest, KnowsTheLastPacketsExactly) {
+  RepeatFilter filter;
+  RepeatFilter::Mac a{}, b{};
+  a[0] = b[0] = 7;
+  b[15] = 1;  // the same slot
+  EXPECT_FALSE(filter.SeenBefore(a));
+  EXPECT_TRUE(filter.SeenBefore(a));
+  EXPECT_FALSE(filter.SeenBefore(b));
+  EXPECT_FALSE(filter.SeenBefore(a));
+}
+
+}  // namespace
+}  // namespace wicket::guard

@@ -1,0 +1,52 @@
+#include <gtest/gtest.h>
+
+#include <vector>
+
+#include "reinject/injector.h"
+#include "reinject/pacer.h"
+
+namespace wicket::reinject {
+namespace {
+
+// Verifies as a receiver does: the sum over pseudo header and datagram is 0xffff.
+uint32_t ReceiverSum(const std::vector<uint8_t>& frame, size_t ip, size_t udp) {
+  std::vector<uint8_t> all;
+  const bool v4 = frame[ip] >> 4 == 4;
+  const size_t addresses = ip + (v4 ? 12 : 8);
+  all.insert(all.end(), frame.begin() + static_cast<ptrdiff_t>(addresses),
+             frame.begin() + static_cast<ptrdiff_t>(addresses + (v4 ? 8 : 32)));
+  all.insert(all.end(), {0, 17, frame[udp + 4], frame[udp + 5]});
+  all.insert(all.end(), frame.begin() + static_cast<ptrdiff_t>(udp), frame.end());
+  if (all.size() % 2) all.push_back(0);
+  uint32_t sum = 0;
+  for (size_t i = 0; i < all.size(); i += 2) sum += static_cast<uint32_t>(all[i] << 8 | all[i + 1]);
+  while (sum >> 16) sum = (sum & 0xffff) + (sum >> 16);
+  return sum;
+}
+
+TEST(CompleteChecksumTest, ReceiversAcceptBothVersions) {
+  for (const bool v4 : {true, false}) {
+    const size_t ip = 14, udp = ip + (v4 ? 20 : 40);
+    std::vector<uint8_t> frame(udp + 8 + 148);
+    for (size_t i = ip; i < frame.size(); ++i) frame[i] = static_cast<uint8_t>(i * 37);
+    frame[ip] = v4 ? 0x45 : 0x60;
+    frame[udp + 4] = 0;
+    frame[udp + 5] = 156;
+    CompleteChecksum({frame, static_cast<uint16_t>(ip), static_cast<uint16_t>(udp)});
+    EXPECT_EQ(ReceiverSum(frame, ip, udp), 0xffffu);
+    EXPECT_NE(frame[udp + 6] | frame[udp + 7], 0);
+  }
+}
+
+TEST(PacerTest, GivesABurstAtOnceAndThenTheRate) {
+  Pacer pacer(10, 1000);
+  const uint64_t start = 5'000'000'000;
+  for (int i = 0; i < 10; ++i) EXPECT_EQ(pacer.TakeTurn(start), 0u) << i;
+  EXPECT_EQ(pacer.TakeTurn(start), 1'000'000u);
+  EXPECT_EQ(pacer.TakeTurn(start), 2'000'000u);
+  for (int i = 0; i < 10; ++i) EXPECT_EQ(pacer.TakeTurn(start + 1'000'000'000), 0u) << i;
+  EXPECT_GT(pacer.TakeTurn(start + 1'000'000'000), 0u);
+}
+
+}  // namespace
+}  // namespace wicket::reinject

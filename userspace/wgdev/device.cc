@@ -1,0 +1,50 @@
+#include "wgdev/device.h"
+
+#include <net/if.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "wgdev/netlink.h"
+#include "wgdev/uapi.h"
+
+namespace wicket::wgdev {
+
+int InterfaceIndex(const std::string& name) {
+  return static_cast<int>(if_nametoindex(name.c_str()));
+}
+
+absl::StatusOr<std::unique_ptr<Device>> Open(const std::string& name, Backend backend) {
+  if (backend == Backend::kAuto) {
+    backend = access(UapiSocketPath(name).c_str(), F_OK) == 0 ? Backend::kUapi : Backend::kNetlink;
+  }
+  if (InterfaceIndex(name) == 0) {
+    return absl::NotFoundError(
+        absl::StrCat("if_nametoindex(", name, "): no such interface (make the WireGuard device "
+                     "first: `ip link add ", name, " type wireguard` or `wireguard-go ", name, "`)"));
+  }
+  return backend == Backend::kUapi ? OpenUapi(name) : OpenNetlink(name);
+}
+
+std::vector<absl::Status> ApplyBisecting(
+    size_t count, size_t slice, const std::function<absl::Status(size_t, size_t)>& apply) {
+  std::vector<absl::Status> results(count);
+  absl::Status device_gone;
+  std::function<void(size_t, size_t)> run = [&](size_t begin, size_t end) {
+    absl::Status status = device_gone.ok() ? apply(begin, end) : device_gone;
+    if (status.ok()) return;
+    if (absl::IsNotFound(status)) device_gone = status;
+    if (end - begin == 1 || !device_gone.ok()) {
+      for (size_t i = begin; i < end; ++i) results[i] = status;
+      return;
+    }
+    const size_t middle = begin + (end - begin) / 2;
+    run(begin, middle);
+    run(middle, end);
+  };
+  for (size_t begin = 0; begin < count; begin += slice) run(begin, std::min(begin + slice, count));
+  return results;
+}
+
+}  // namespace wicket::wgdev

@@ -1,0 +1,96 @@
+// A WireGuard device: its keys, its peers, and changes to them.
+//
+// Two backends: `netlink`, the kernel's driver, and `uapi`, the socket of
+// user-space implementations. Whoever holds a Device cannot tell which.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "base/peer.h"
+#include "base/status.h"
+
+namespace wicket::wgdev {
+
+// A device's own settings.
+// Secrets: holds the private key; keep it no longer than it takes to copy it
+//          into locked memory.
+struct DeviceInfo {
+  int ifindex = 0;
+  uint16_t listen_port = 0;
+  PublicKey public_key;
+  Secret<kKeyBytes> private_key;
+};
+
+struct PeerInstall {
+  const PeerConfig* config = nullptr;
+  Endpoint endpoint;  // family kNone: the device learns it
+  // Role inversion: the device sends an initiation to `endpoint` at once.
+  bool initiate = false;
+};
+
+struct PeerStats {
+  PublicKey public_key;
+  Endpoint endpoint;
+  absl::Time last_handshake = absl::UnixEpoch();  // UnixEpoch: no session was ever confirmed
+  uint64_t received_bytes = 0;
+  uint64_t sent_bytes = 0;
+};
+
+// A walk over the peers of a device, chunk by chunk, while they change.
+class Dump {
+ public:
+  virtual ~Dump() = default;
+  // Appends the next chunk. Returns: false when the walk has ended.
+  virtual absl::StatusOr<bool> Next(std::vector<PeerStats>* peers) = 0;
+  // True when peers may have been missed: absence then means nothing.
+  virtual bool interrupted() const = 0;
+};
+
+// Thread: one at a time.
+class Device {
+ public:
+  virtual ~Device() = default;
+
+  // Errors: NotFound when the device does not exist (any more).
+  virtual absl::StatusOr<DeviceInfo> ReadInfo() = 0;
+
+  // Creates or updates peers. Every peer gets its own result, in order.
+  // A failure in the middle of a batch costs only the peer it belongs to.
+  // Errors: NotFound for all when the device is gone.
+  virtual std::vector<absl::Status> Install(std::span<const PeerInstall> peers) = 0;
+
+  // Removes peers; one that is not there is removed successfully.
+  virtual std::vector<absl::Status> Remove(std::span<const PublicKey> peers) = 0;
+
+  virtual absl::StatusOr<std::unique_ptr<Dump>> StartDump() = 0;
+
+  virtual absl::string_view backend() const = 0;
+};
+
+enum class Backend { kAuto, kNetlink, kUapi };
+
+// Opens the device called `name` in this process's network namespace.
+//
+// kAuto takes the UAPI socket when there is one, and Netlink otherwise.
+// Errors: NotFound says what was looked for and where.
+absl::StatusOr<std::unique_ptr<Device>> Open(const std::string& name, Backend backend);
+
+// The interface index of `name`, 0 when there is none.
+int InterfaceIndex(const std::string& name);
+
+// Runs `apply` on [0, count) in slices of at most `slice` and, where one fails,
+// on ever smaller halves of it, so that each failing item is found alone.
+// `apply` must be idempotent.
+//
+// Returns: a status per item. NotFound from `apply` means the device and ends
+//          the search.
+std::vector<absl::Status> ApplyBisecting(
+    size_t count, size_t slice,
+    const std::function<absl::Status(size_t begin, size_t end)>& apply);
+
+}  // namespace wicket::wgdev

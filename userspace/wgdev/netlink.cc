@@ -1,0 +1,438 @@
+// Facts this file rests on:
+//  * The driver holds RTNL for a whole message and computes one X25519 for each
+//    new peer under it, so a message carries few peers, however many are asked for.
+//  * nla_len is 16 bits: a nest of peers ends before 65 535 bytes.
+//  * A message is not atomic: peers before the failing one stay, later ones are
+//    skipped, and the error does not say which it was.
+//  * A dump interrupted by a change is flagged, and may end early without a word.
+#include "wgdev/netlink.h"
+
+#include <errno.h>
+#include <libmnl/libmnl.h>
+#include <linux/genetlink.h>
+#include <linux/wireguard.h>
+#include <string.h>
+#include <sys/time.h>
+#include <time.h>
+
+#include <algorithm>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/str_cat.h"
+
+namespace wicket::wgdev {
+namespace {
+
+constexpr size_t kPeersPerMessageMax = 64;    // 3-6 ms of RTNL at 50-100 us a peer
+constexpr size_t kRemovalsPerMessageMax = 16;  // two grace periods each
+constexpr size_t kNestBytesMax = 60'000;       // of 65 535, so that one entry more still fits
+constexpr size_t kSendBytes = 72 * 1024;
+constexpr size_t kReceiveBytes = 32 * 1024;    // what libmnl asks for dumps
+constexpr size_t kPeerHeaderBytesMax = 160;    // all of a peer but its allowed ips
+constexpr size_t kAllowedIpBytesMax = 48;
+constexpr int kAnswerTimeout_s = 10;
+
+class Socket {
+ public:
+  static absl::StatusOr<Socket> Open() {
+    mnl_socket* raw = mnl_socket_open2(NETLINK_GENERIC, SOCK_CLOEXEC);
+    if (raw == nullptr) return ErrnoStatus(errno, "socket(NETLINK_GENERIC)");
+    Socket socket(raw);
+    if (mnl_socket_bind(raw, 0, MNL_SOCKET_AUTOPID) < 0) {
+      return ErrnoStatus(errno, "bind(NETLINK_GENERIC)");
+    }
+    const timeval timeout{kAnswerTimeout_s, 0};
+    setsockopt(mnl_socket_get_fd(raw), SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
+    return socket;
+  }
+
+  absl::Status Send(const nlmsghdr* message) {
+    ssize_t sent;
+    do {
+      sent = mnl_socket_sendto(socket_.get(), message, message->nlmsg_len);
+    } while (sent < 0 && errno == EINTR);
+    return sent < 0 ? ErrnoStatus(errno, "send(wireguard)") : absl::OkStatus();
+  }
+
+  // Returns: the bytes of one datagram.
+  absl::StatusOr<size_t> Receive(uint8_t* buffer, size_t bytes) {
+    ssize_t received;
+    do {
+      received = mnl_socket_recvfrom(socket_.get(), buffer, bytes);
+    } while (received < 0 && errno == EINTR);
+    if (received < 0) {
+      return ErrnoStatus(errno, "recv(wireguard)",
+                         errno == EAGAIN ? "the kernel did not answer in 10 s" : "");
+    }
+    return static_cast<size_t>(received);
+  }
+
+ private:
+  struct Close {
+    void operator()(mnl_socket* socket) const { mnl_socket_close(socket); }
+  };
+  explicit Socket(mnl_socket* socket) : socket_(socket) {}
+  std::unique_ptr<mnl_socket, Close> socket_;
+};
+
+nlmsghdr* PutHeader(uint8_t* buffer, uint16_t type, uint8_t command, uint16_t flags,
+                    uint32_t sequence) {
+  nlmsghdr* header = mnl_nlmsg_put_header(buffer);
+  header->nlmsg_type = type;
+  header->nlmsg_flags = static_cast<uint16_t>(NLM_F_REQUEST | flags);
+  header->nlmsg_seq = sequence;
+  auto* genl = static_cast<genlmsghdr*>(mnl_nlmsg_put_extra_header(header, sizeof(genlmsghdr)));
+  genl->cmd = command;
+  genl->version = 1;
+  return header;
+}
+
+// Visits the attributes that lie in `bytes` bytes at `begin`; stops at a broken one.
+template <typename Visit>
+void ForEachAttribute(const void* begin, size_t bytes, Visit visit) {
+  const auto* attribute = static_cast<const nlattr*>(begin);
+  auto left = static_cast<int>(bytes);
+  while (mnl_attr_ok(attribute, left)) {
+    visit(attribute);
+    left -= static_cast<int>(MNL_ALIGN(attribute->nla_len));
+    attribute = mnl_attr_next(attribute);
+  }
+}
+
+template <typename Visit>
+void ForEachAttribute(const nlattr* nest, Visit visit) {
+  ForEachAttribute(mnl_attr_get_payload(nest), mnl_attr_get_payload_len(nest), visit);
+}
+
+template <typename Visit>
+void ForEachAttribute(const nlmsghdr* message, Visit visit) {
+  const size_t bytes = mnl_nlmsg_get_payload_len(message);
+  if (bytes < sizeof(genlmsghdr)) return;
+  ForEachAttribute(mnl_nlmsg_get_payload_offset(message, sizeof(genlmsghdr)),
+                   bytes - sizeof(genlmsghdr), visit);
+}
+
+template <typename T>
+bool ReadAttribute(const nlattr* attribute, T* out) {
+  if (mnl_attr_get_payload_len(attribute) < sizeof(T)) return false;
+  memcpy(out, mnl_attr_get_payload(attribute), sizeof(T));
+  return true;
+}
+
+// Returns: false for the rest of a peer whose allowed ips did not fit into one message.
+bool ReadPeer(const nlattr* nest, PeerStats* peer) {
+  bool first_part = false;
+  ForEachAttribute(nest, [&](const nlattr* attribute) {
+    switch (mnl_attr_get_type(attribute)) {
+      case WGPEER_A_PUBLIC_KEY:
+        ReadAttribute(attribute, &peer->public_key.bytes);
+        break;
+      case WGPEER_A_ENDPOINT:
+        if (const auto endpoint = FromSockaddr(mnl_attr_get_payload(attribute),
+                                               mnl_attr_get_payload_len(attribute))) {
+          peer->endpoint = *endpoint;
+        }
+        break;
+      case WGPEER_A_LAST_HANDSHAKE_TIME: {
+        int64_t time[2];  // struct __kernel_timespec
+        if (ReadAttribute(attribute, &time)) {
+          peer->last_handshake = absl::FromUnixSeconds(time[0]) + absl::Nanoseconds(time[1]);
+        }
+        break;
+      }
+      case WGPEER_A_RX_BYTES:
+        first_part = ReadAttribute(attribute, &peer->received_bytes);
+        break;
+      case WGPEER_A_TX_BYTES:
+        ReadAttribute(attribute, &peer->sent_bytes);
+        break;
+      default:
+        break;
+    }
+  });
+  return first_part;
+}
+
+absl::Status AnswerStatus(const nlmsghdr* message, absl::string_view call) {
+  const auto* error = static_cast<const nlmsgerr*>(mnl_nlmsg_get_payload(message));
+  if (error->error == 0) return absl::OkStatus();
+  return ErrnoStatus(-error->error, call,
+                     error->error == -EPERM ? "needs CAP_NET_ADMIN in this network namespace" : "");
+}
+
+class NetlinkDump : public Dump {
+ public:
+  NetlinkDump(Socket socket, std::string name)
+      : socket_(std::move(socket)), name_(std::move(name)), buffer_(kReceiveBytes) {}
+  ~NetlinkDump() override { explicit_bzero(buffer_.data(), buffer_.size()); }
+
+  absl::StatusOr<bool> Next(std::vector<PeerStats>* peers) override {
+    WICKET_ASSIGN_OR_RETURN(size_t received, socket_.Receive(buffer_.data(), buffer_.size()));
+    auto left = static_cast<int>(received);
+    const auto* message = reinterpret_cast<const nlmsghdr*>(buffer_.data());
+    for (; mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
+      if (message->nlmsg_flags & NLM_F_DUMP_INTR) interrupted_ = true;
+      if (message->nlmsg_type == NLMSG_DONE) return false;
+      if (message->nlmsg_type == NLMSG_ERROR) {
+        WICKET_RETURN_IF_ERROR(AnswerStatus(message, absl::StrCat("WG_CMD_GET_DEVICE(", name_, ")")));
+        return false;
+      }
+      ForEachAttribute(message, [&](const nlattr* attribute) {
+        ReadDeviceAttribute(attribute, peers);
+      });
+    }
+    return true;
+  }
+  bool interrupted() const override { return interrupted_; }
+
+  DeviceInfo info;
+
+ private:
+  void ReadDeviceAttribute(const nlattr* attribute, std::vector<PeerStats>* peers) {
+    switch (mnl_attr_get_type(attribute)) {
+      case WGDEVICE_A_IFINDEX:
+        ReadAttribute(attribute, &info.ifindex);
+        break;
+      case WGDEVICE_A_LISTEN_PORT:
+        ReadAttribute(attribute, &info.listen_port);
+        break;
+      case WGDEVICE_A_PUBLIC_KEY:
+        ReadAttribute(attribute, &info.public_key.bytes);
+        break;
+      case WGDEVICE_A_PRIVATE_KEY:
+        if (mnl_attr_get_payload_len(attribute) == kKeyBytes) {
+          memcpy(info.private_key.data(), mnl_attr_get_payload(attribute), kKeyBytes);
+        }
+        break;
+      case WGDEVICE_A_PEERS:
+        ForEachAttribute(attribute, [&](const nlattr* nest) {
+          PeerStats peer;
+          if (ReadPeer(nest, &peer)) peers->push_back(peer);
+        });
+        break;
+      default:
+        break;
+    }
+  }
+
+  Socket socket_;
+  std::string name_;
+  std::vector<uint8_t> buffer_;
+  bool interrupted_ = false;
+};
+
+// Writes SET_DEVICE messages into one buffer, peer by peer.
+class SetDevice {
+ public:
+  SetDevice(uint8_t* buffer, uint16_t family, uint32_t sequence, const std::string& name)
+      : message_(PutHeader(buffer, family, WG_CMD_SET_DEVICE, NLM_F_ACK, sequence)) {
+    mnl_attr_put_strz(message_, WGDEVICE_A_IFNAME, name.c_str());
+    peers_ = mnl_attr_nest_start(message_, WGDEVICE_A_PEERS);
+  }
+
+  size_t nest_bytes() const {
+    return static_cast<size_t>(static_cast<const uint8_t*>(mnl_nlmsg_get_payload_tail(message_)) -
+                               reinterpret_cast<const uint8_t*>(peers_));
+  }
+
+  // Writes the peer's entry with its allowed ips from `first_ip` on.
+  // Returns: the first allowed ip that did not fit; all fit when it is their number.
+  size_t PutPeer(const PeerInstall& peer, size_t first_ip) {
+    const PeerConfig& config = *peer.config;
+    nlattr* nest = mnl_attr_nest_start(message_, 0);
+    mnl_attr_put(message_, WGPEER_A_PUBLIC_KEY, kKeyBytes, config.public_key.bytes.data());
+    if (first_ip == 0) {
+      const Secret<kKeyBytes> none;
+      mnl_attr_put_u32(message_, WGPEER_A_FLAGS, WGPEER_F_REPLACE_ALLOWEDIPS);
+      mnl_attr_put(message_, WGPEER_A_PRESHARED_KEY, kKeyBytes,
+                   config.preshared_key ? config.preshared_key->data() : none.data());
+      if (peer.endpoint.address.family != Family::kNone) {
+        sockaddr_storage storage;
+        const socklen_t bytes = ToSockaddr(peer.endpoint, &storage);
+        mnl_attr_put(message_, WGPEER_A_ENDPOINT, bytes, &storage);
+      }
+      // A keepalive that goes from 0 to anything sends a packet at once, and
+      // with it an initiation.
+      const bool borrowed = peer.initiate && config.persistent_keepalive_s == 0;
+      mnl_attr_put_u16(message_, WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL,
+                       borrowed ? uint16_t{1} : config.persistent_keepalive_s);
+    }
+    size_t ip = first_ip;
+    if (!config.allowed_ips.empty()) {
+      nlattr* ips = mnl_attr_nest_start(message_, WGPEER_A_ALLOWEDIPS);
+      while (ip < config.allowed_ips.size() && nest_bytes() + kAllowedIpBytesMax < kNestBytesMax) {
+        PutAllowedIp(config.allowed_ips[ip++]);
+      }
+      mnl_attr_nest_end(message_, ips);
+    }
+    mnl_attr_nest_end(message_, nest);
+    if (first_ip == 0 && peer.initiate && config.persistent_keepalive_s == 0) {
+      PutKeepaliveOff(config.public_key);
+    }
+    return ip;
+  }
+
+  void PutRemoval(const PublicKey& key) {
+    nlattr* nest = mnl_attr_nest_start(message_, 0);
+    mnl_attr_put(message_, WGPEER_A_PUBLIC_KEY, kKeyBytes, key.bytes.data());
+    mnl_attr_put_u32(message_, WGPEER_A_FLAGS, WGPEER_F_REMOVE_ME);
+    mnl_attr_nest_end(message_, nest);
+  }
+
+  const nlmsghdr* Finish() {
+    mnl_attr_nest_end(message_, peers_);
+    return message_;
+  }
+
+ private:
+  void PutAllowedIp(const Prefix& prefix) {
+    nlattr* nest = mnl_attr_nest_start(message_, 0);
+    mnl_attr_put_u16(message_, WGALLOWEDIP_A_FAMILY,
+                     prefix.address.family == Family::kIpv4 ? AF_INET : AF_INET6);
+    mnl_attr_put(message_, WGALLOWEDIP_A_IPADDR, prefix.address.size(),
+                 prefix.address.bytes.data());
+    mnl_attr_put_u8(message_, WGALLOWEDIP_A_CIDR_MASK, prefix.length);
+    mnl_attr_nest_end(message_, nest);
+  }
+
+  // The same peer again, later in the same message: entries apply in order.
+  void PutKeepaliveOff(const PublicKey& key) {
+    nlattr* nest = mnl_attr_nest_start(message_, 0);
+    mnl_attr_put(message_, WGPEER_A_PUBLIC_KEY, kKeyBytes, key.bytes.data());
+    mnl_attr_put_u32(message_, WGPEER_A_FLAGS, WGPEER_F_UPDATE_ONLY);
+    mnl_attr_put_u16(message_, WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL, 0);
+    mnl_attr_nest_end(message_, nest);
+  }
+
+  nlmsghdr* message_;
+  nlattr* peers_;
+};
+
+class NetlinkDevice : public Device {
+ public:
+  NetlinkDevice(std::string name, Socket socket, uint16_t family)
+      : name_(std::move(name)), socket_(std::move(socket)), family_(family), send_(kSendBytes) {}
+  ~NetlinkDevice() override { explicit_bzero(send_.data(), send_.size()); }
+
+  absl::string_view backend() const override { return "netlink"; }
+
+  absl::StatusOr<DeviceInfo> ReadInfo() override {
+    WICKET_ASSIGN_OR_RETURN(std::unique_ptr<NetlinkDump> dump, Begin());
+    std::vector<PeerStats> peers;
+    // The key is in the first message only; the rest of the dump is never read.
+    WICKET_RETURN_IF_ERROR(dump->Next(&peers).status());
+    return std::move(dump->info);
+  }
+
+  absl::StatusOr<std::unique_ptr<Dump>> StartDump() override {
+    WICKET_ASSIGN_OR_RETURN(std::unique_ptr<NetlinkDump> dump, Begin());
+    return std::unique_ptr<Dump>(std::move(dump));
+  }
+
+  std::vector<absl::Status> Install(std::span<const PeerInstall> peers) override {
+    return ApplyBisecting(peers.size(), kPeersPerMessageMax, [&](size_t begin, size_t end) {
+      return InstallRange(peers.subspan(begin, end - begin));
+    });
+  }
+
+  std::vector<absl::Status> Remove(std::span<const PublicKey> keys) override {
+    return ApplyBisecting(keys.size(), kRemovalsPerMessageMax, [&](size_t begin, size_t end) {
+      SetDevice set(send_.data(), family_, ++sequence_, name_);
+      for (const PublicKey& key : keys.subspan(begin, end - begin)) set.PutRemoval(key);
+      return Transact(set.Finish());
+    });
+  }
+
+ private:
+  absl::StatusOr<std::unique_ptr<NetlinkDump>> Begin() {
+    WICKET_ASSIGN_OR_RETURN(Socket socket, Socket::Open());
+    uint8_t buffer[256];
+    nlmsghdr* message =
+        PutHeader(buffer, family_, WG_CMD_GET_DEVICE, NLM_F_DUMP | NLM_F_ACK, ++sequence_);
+    mnl_attr_put_strz(message, WGDEVICE_A_IFNAME, name_.c_str());
+    WICKET_RETURN_IF_ERROR(socket.Send(message));
+    return std::make_unique<NetlinkDump>(std::move(socket), name_);
+  }
+
+  absl::Status InstallRange(std::span<const PeerInstall> peers) {
+    size_t peer = 0, ip = 0;
+    while (peer < peers.size()) {
+      SetDevice set(send_.data(), family_, ++sequence_, name_);
+      bool full = false;
+      while (peer < peers.size() && !full) {
+        if (set.nest_bytes() + kPeerHeaderBytesMax + kAllowedIpBytesMax >= kNestBytesMax) break;
+        ip = set.PutPeer(peers[peer], ip);
+        full = ip < peers[peer].config->allowed_ips.size();  // goes on in the next message
+        if (!full) {
+          ++peer;
+          ip = 0;
+        }
+      }
+      WICKET_RETURN_IF_ERROR(Transact(set.Finish()));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Transact(const nlmsghdr* message) {
+    const absl::Cleanup wipe = [this] { explicit_bzero(send_.data(), send_.size()); };
+    const uint32_t sequence = message->nlmsg_seq;
+    WICKET_RETURN_IF_ERROR(socket_.Send(message));
+    uint8_t answer[4096];
+    for (;;) {  // bounded by the receive timeout
+      WICKET_ASSIGN_OR_RETURN(size_t received, socket_.Receive(answer, sizeof(answer)));
+      auto left = static_cast<int>(received);
+      const auto* header = reinterpret_cast<const nlmsghdr*>(answer);
+      for (; mnl_nlmsg_ok(header, left); header = mnl_nlmsg_next(header, &left)) {
+        if (header->nlmsg_seq == sequence && header->nlmsg_type == NLMSG_ERROR) {
+          return AnswerStatus(header, absl::StrCat("WG_CMD_SET_DEVICE(", name_, ")"));
+        }  // an answer to something that timed out before
+      }
+    }
+  }
+
+  std::string name_;
+  Socket socket_;
+  uint16_t family_;
+  uint32_t sequence_ = 0;
+  std::vector<uint8_t> send_;
+};
+
+absl::StatusOr<uint16_t> FamilyId(Socket* socket) {
+  uint8_t buffer[4096];
+  nlmsghdr* message = PutHeader(buffer, GENL_ID_CTRL, CTRL_CMD_GETFAMILY, NLM_F_ACK, 1);
+  mnl_attr_put_strz(message, CTRL_ATTR_FAMILY_NAME, WG_GENL_NAME);
+  WICKET_RETURN_IF_ERROR(socket->Send(message));
+  uint16_t id = 0;
+  for (;;) {
+    WICKET_ASSIGN_OR_RETURN(size_t received, socket->Receive(buffer, sizeof(buffer)));
+    auto left = static_cast<int>(received);
+    const auto* header = reinterpret_cast<const nlmsghdr*>(buffer);
+    for (; mnl_nlmsg_ok(header, left); header = mnl_nlmsg_next(header, &left)) {
+      if (header->nlmsg_type == NLMSG_ERROR) {
+        const absl::Status status = AnswerStatus(header, "CTRL_CMD_GETFAMILY(wireguard)");
+        if (absl::IsNotFound(status)) {
+          return absl::UnimplementedError(
+              "CTRL_CMD_GETFAMILY(wireguard): this kernel has no WireGuard driver (modprobe "
+              "wireguard, or run a user-space implementation and set backend = \"uapi\")");
+        }
+        WICKET_RETURN_IF_ERROR(status);
+        return id;
+      }
+      ForEachAttribute(header, [&](const nlattr* attribute) {
+        if (mnl_attr_get_type(attribute) == CTRL_ATTR_FAMILY_ID) ReadAttribute(attribute, &id);
+      });
+    }
+  }
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Device>> OpenNetlink(const std::string& name) {
+  WICKET_ASSIGN_OR_RETURN(Socket socket, Socket::Open());
+  WICKET_ASSIGN_OR_RETURN(const uint16_t family, FamilyId(&socket));
+  auto device = std::make_unique<NetlinkDevice>(name, std::move(socket), family);
+  WICKET_RETURN_IF_ERROR(device->ReadInfo().status());
+  return device;
+}
+
+}  // namespace wicket::wgdev

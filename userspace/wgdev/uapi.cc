@@ -1,0 +1,282 @@
+#include "wgdev/uapi.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/time.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "base/fd.h"
+#include "crypto/curve25519.h"
+
+namespace wicket::wgdev {
+namespace {
+
+constexpr size_t kPeersPerMessageMax = 64;
+constexpr int kAnswerTimeout_s = 10;
+constexpr size_t kLineBytesMax = 4096;
+
+void Wipe(std::string* text) { explicit_bzero(text->data(), text->size()); }
+
+void AppendHex(std::string* out, const uint8_t* bytes, size_t n) {
+  constexpr char kDigits[] = "0123456789abcdef";
+  for (size_t i = 0; i < n; ++i) {
+    out->push_back(kDigits[bytes[i] >> 4]);
+    out->push_back(kDigits[bytes[i] & 15]);
+  }
+}
+
+int Nibble(char c) {
+  if (c >= '0' && c <= '9') return c - '0';
+  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
+  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
+  return -1;
+}
+
+bool ReadHexKey(absl::string_view hex, uint8_t* out) {
+  if (hex.size() != 2 * kKeyBytes) return false;
+  for (size_t i = 0; i < kKeyBytes; ++i) {
+    const int high = Nibble(hex[2 * i]), low = Nibble(hex[2 * i + 1]);
+    if (high < 0 || low < 0) return false;
+    out[i] = static_cast<uint8_t>(high << 4 | low);
+  }
+  return true;
+}
+
+absl::StatusOr<Fd> Connect(const std::string& name) {
+  const std::string path = UapiSocketPath(name);
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.size() >= sizeof(address.sun_path)) {
+    return absl::InvalidArgumentError(absl::StrCat("connect(", path, "): path too long"));
+  }
+  memcpy(address.sun_path, path.c_str(), path.size() + 1);
+  Fd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!fd.valid()) return ErrnoStatus(errno, "socket(AF_UNIX)");
+  const timeval timeout{kAnswerTimeout_s, 0};
+  setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
+  setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
+  if (connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0) {
+    // A socket that nobody answers is a device that has gone.
+    const int cause = errno == ECONNREFUSED ? ENODEV : errno;
+    return ErrnoStatus(cause, absl::StrCat("connect(", path, ")"),
+                       "is the user-space WireGuard running?");
+  }
+  return fd;
+}
+
+absl::Status SendAll(int fd, absl::string_view bytes) {
+  while (!bytes.empty()) {
+    const ssize_t sent = send(fd, bytes.data(), bytes.size(), MSG_NOSIGNAL);
+    if (sent < 0 && errno == EINTR) continue;
+    if (sent < 0) return ErrnoStatus(errno == EPIPE ? ENODEV : errno, "send(uapi)");
+    bytes.remove_prefix(static_cast<size_t>(sent));
+  }
+  return absl::OkStatus();
+}
+
+class UapiDump : public Dump {
+ public:
+  explicit UapiDump(Fd fd) : fd_(std::move(fd)) {}
+  ~UapiDump() override { explicit_bzero(buffer_, sizeof(buffer_)); }
+
+  absl::StatusOr<bool> Next(std::vector<PeerStats>* peers) override {
+    ssize_t received;
+    do {
+      received = recv(fd_.get(), buffer_, sizeof(buffer_), 0);
+    } while (received < 0 && errno == EINTR);
+    if (received < 0) return ErrnoStatus(errno, "recv(uapi)");
+    if (received == 0) return ErrnoStatus(ENODEV, "recv(uapi)", "the answer ended early");
+    WICKET_ASSIGN_OR_RETURN(
+        const bool done,
+        answer.Consume(absl::string_view(buffer_, static_cast<size_t>(received)), peers));
+    return !done;
+  }
+  // The other side writes its answer under its own locks.
+  bool interrupted() const override { return false; }
+
+  UapiAnswer answer;
+
+ private:
+  Fd fd_;
+  char buffer_[32 * 1024];
+};
+
+class UapiDevice : public Device {
+ public:
+  explicit UapiDevice(std::string name) : name_(std::move(name)) {}
+
+  absl::string_view backend() const override { return "uapi"; }
+
+  absl::StatusOr<DeviceInfo> ReadInfo() override {
+    WICKET_ASSIGN_OR_RETURN(std::unique_ptr<UapiDump> dump, Begin());
+    std::vector<PeerStats> peers;
+    for (bool more = true; more;) {
+      WICKET_ASSIGN_OR_RETURN(more, dump->Next(&peers));
+      // The device's own lines come before its peers'.
+      if (!peers.empty()) break;
+    }
+    DeviceInfo info = std::move(dump->answer.info);
+    info.ifindex = InterfaceIndex(name_);
+    if (info.ifindex == 0) return ErrnoStatus(ENODEV, absl::StrCat("if_nametoindex(", name_, ")"));
+    info.public_key = crypto::DerivePublicKey(info.private_key);
+    return info;
+  }
+
+  absl::StatusOr<std::unique_ptr<Dump>> StartDump() override {
+    WICKET_ASSIGN_OR_RETURN(std::unique_ptr<UapiDump> dump, Begin());
+    return std::unique_ptr<Dump>(std::move(dump));
+  }
+
+  std::vector<absl::Status> Install(std::span<const PeerInstall> peers) override {
+    return ApplyBisecting(peers.size(), kPeersPerMessageMax, [&](size_t begin, size_t end) {
+      std::string request = "set=1\n";
+      for (const PeerInstall& peer : peers.subspan(begin, end - begin)) AppendPeer(&request, peer);
+      return Set(std::move(request));
+    });
+  }
+
+  std::vector<absl::Status> Remove(std::span<const PublicKey> keys) override {
+    return ApplyBisecting(keys.size(), kPeersPerMessageMax, [&](size_t begin, size_t end) {
+      std::string request = "set=1\n";
+      for (const PublicKey& key : keys.subspan(begin, end - begin)) {
+        AppendKey(&request, "public_key=", key.bytes.data());
+        request += "remove=true\n";
+      }
+      return Set(std::move(request));
+    });
+  }
+
+ private:
+  absl::StatusOr<std::unique_ptr<UapiDump>> Begin() {
+    WICKET_ASSIGN_OR_RETURN(Fd fd, Connect(name_));
+    WICKET_RETURN_IF_ERROR(SendAll(fd.get(), "get=1\n\n"));
+    return std::make_unique<UapiDump>(std::move(fd));
+  }
+
+  static void AppendKey(std::string* out, const char* name, const uint8_t* key) {
+    *out += name;
+    AppendHex(out, key, kKeyBytes);
+    out->push_back('\n');
+  }
+
+  static void AppendPeer(std::string* out, const PeerInstall& peer) {
+    const PeerConfig& config = *peer.config;
+    const Secret<kKeyBytes> none;
+    AppendKey(out, "public_key=", config.public_key.bytes.data());
+    AppendKey(out, "preshared_key=",
+              config.preshared_key ? config.preshared_key->data() : none.data());
+    if (peer.endpoint.address.family != Family::kNone) {
+      absl::StrAppend(out, "endpoint=", ToString(peer.endpoint), "\n");
+    }
+    const bool borrowed = peer.initiate && config.persistent_keepalive_s == 0;
+    absl::StrAppend(out, "persistent_keepalive_interval=",
+                    borrowed ? 1 : config.persistent_keepalive_s, "\nreplace_allowed_ips=true\n");
+    for (const Prefix& prefix : config.allowed_ips) {
+      absl::StrAppend(out, "allowed_ip=", ToString(prefix), "\n");
+    }
+    if (borrowed) {
+      AppendKey(out, "public_key=", config.public_key.bytes.data());
+      *out += "update_only=true\npersistent_keepalive_interval=0\n";
+    }
+  }
+
+  absl::Status Set(std::string request) {
+    const absl::Cleanup wipe = [&] { Wipe(&request); };
+    request += "\n";
+    WICKET_ASSIGN_OR_RETURN(Fd fd, Connect(name_));
+    WICKET_RETURN_IF_ERROR(SendAll(fd.get(), request));
+    UapiDump answer(std::move(fd));
+    std::vector<PeerStats> none;
+    for (bool more = true; more;) {
+      WICKET_ASSIGN_OR_RETURN(more, answer.Next(&none));
+    }
+    return absl::OkStatus();
+  }
+
+  std::string name_;
+};
+
+}  // namespace
+
+std::string UapiSocketPath(const std::string& name) {
+  return absl::StrCat("/var/run/wireguard/", name, ".sock");
+}
+
+absl::StatusOr<bool> UapiAnswer::Consume(absl::string_view bytes, std::vector<PeerStats>* peers) {
+  while (!bytes.empty()) {
+    const size_t newline = bytes.find('\n');
+    line_.append(bytes.data(), std::min(newline, bytes.size()));
+    if (line_.size() > kLineBytesMax) return absl::InvalidArgumentError("uapi: a line has no end");
+    if (newline == absl::string_view::npos) return false;
+    bytes.remove_prefix(newline + 1);
+    const absl::Cleanup next = [this] {
+      Wipe(&line_);
+      line_.clear();
+    };
+    if (!line_.empty()) {
+      WICKET_RETURN_IF_ERROR(ConsumeLine(line_, peers));
+      continue;
+    }
+    if (in_peer_) peers->push_back(peer_);
+    in_peer_ = false;
+    if (error_number_ > 0) return ErrnoStatus(error_number_, "uapi request");
+    if (error_number_ < 0) return absl::InvalidArgumentError("uapi: the answer has no errno line");
+    return true;
+  }
+  return false;
+}
+
+absl::Status UapiAnswer::ConsumeLine(absl::string_view line, std::vector<PeerStats>* peers) {
+  const size_t equals = line.find('=');
+  const absl::string_view name = line.substr(0, equals);
+  const absl::string_view value =
+      equals == absl::string_view::npos ? absl::string_view() : line.substr(equals + 1);
+  bool ok = true;
+  if (name == "errno") {
+    ok = absl::SimpleAtoi(value, &error_number_);
+    error_number_ = std::abs(error_number_);  // wireguard-go answers with negative numbers
+  } else if (name == "private_key") {
+    ok = ReadHexKey(value, info.private_key.data());
+  } else if (name == "listen_port") {
+    uint32_t port = 0;
+    ok = absl::SimpleAtoi(value, &port) && port <= 65535;
+    info.listen_port = static_cast<uint16_t>(port);
+  } else if (name == "public_key") {
+    if (in_peer_) peers->push_back(peer_);
+    peer_ = {};
+    in_peer_ = true;
+    ok = ReadHexKey(value, peer_.public_key.bytes.data());
+  } else if (name == "endpoint") {
+    if (const auto endpoint = ParseEndpoint(value)) peer_.endpoint = *endpoint;
+  } else if (name == "last_handshake_time_sec") {
+    int64_t seconds = 0;
+    ok = absl::SimpleAtoi(value, &seconds);
+    peer_.last_handshake += absl::Seconds(seconds);
+  } else if (name == "last_handshake_time_nsec") {
+    int64_t nanos = 0;
+    ok = absl::SimpleAtoi(value, &nanos);
+    peer_.last_handshake += absl::Nanoseconds(nanos);
+  } else if (name == "rx_bytes") {
+    ok = absl::SimpleAtoi(value, &peer_.received_bytes);
+  } else if (name == "tx_bytes") {
+    ok = absl::SimpleAtoi(value, &peer_.sent_bytes);
+  }  // others, and those of later versions, mean nothing to us
+  return ok ? absl::OkStatus()
+            : absl::InvalidArgumentError(absl::StrCat("uapi: cannot read the value of ", name));
+}
+
+absl::StatusOr<std::unique_ptr<Device>> OpenUapi(const std::string& name) {
+  auto device = std::make_unique<UapiDevice>(name);
+  WICKET_RETURN_IF_ERROR(device->ReadInfo().status());
+  return device;
+}
+
+}  // namespace wicket::wgdev

@@ -1,0 +1,40 @@
+// A user-space WireGuard implementation, over the cross-platform UAPI socket.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "wgdev/device.h"
+
+namespace wicket::wgdev {
+
+// "/var/run/wireguard/NAME.sock"
+std::string UapiSocketPath(const std::string& name);
+
+// Source: https://www.wireguard.com/xplatform/
+absl::StatusOr<std::unique_ptr<Device>> OpenUapi(const std::string& name);
+
+// Reads the answer to "get=1", line by line and cut anywhere.
+//
+// Secrets: wipes what it buffers; the private key goes to `info` only.
+class UapiAnswer {
+ public:
+  ~UapiAnswer() { explicit_bzero(line_.data(), line_.size()); }
+
+  // Appends the peers that `bytes` completes.
+  // Returns: true when the answer is complete.
+  // Errors:  the errno that it ends with; InvalidArgument for a line that cannot be read.
+  absl::StatusOr<bool> Consume(absl::string_view bytes, std::vector<PeerStats>* peers);
+
+  DeviceInfo info;
+
+ private:
+  absl::Status ConsumeLine(absl::string_view line, std::vector<PeerStats>* peers);
+
+  std::string line_;
+  PeerStats peer_;
+  bool in_peer_ = false;
+  int error_number_ = -1;
+};
+
+}  // namespace wicket::wgdev

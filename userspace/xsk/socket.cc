@@ -1,0 +1,172 @@
+#include "xsk/socket.h"
+
+#include <errno.h>
+#include <linux/ethtool.h>
+#include <linux/if_xdp.h>
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <xdp/xsk.h>
+
+#include "absl/strings/str_cat.h"
+#include "base/fd.h"
+
+namespace wicket::xsk {
+namespace {
+
+constexpr uint32_t kRxEntries = 2048;
+// Some drivers take frames ahead of what they deliver, and starve with less.
+constexpr uint32_t kFillEntries = 2 * kRxEntries;
+constexpr uint32_t kFrames = kFillEntries;
+constexpr uint32_t kFrameBytes = 2048;
+constexpr size_t kUmemBytes = size_t{kFrames} * kFrameBytes;
+constexpr int kBindTries = 20;  // of 50 ms: a queue is freed a grace period after close
+
+struct UmemDeleter {
+  void operator()(xsk_umem* umem) const { xsk_umem__delete(umem); }
+};
+struct SocketDeleter {
+  void operator()(xsk_socket* socket) const { xsk_socket__delete(socket); }
+};
+struct AreaUnmapper {
+  void operator()(void* area) const { munmap(area, kUmemBytes); }
+};
+
+}  // namespace
+
+// Member order is destruction order, backwards: the socket goes before its UMEM,
+// the UMEM before its memory.
+struct Socket::Rings {
+  std::unique_ptr<void, AreaUnmapper> area;
+  xsk_ring_prod fill{};
+  xsk_ring_cons completion{};
+  xsk_ring_cons rx{};
+  std::unique_ptr<xsk_umem, UmemDeleter> umem;
+  std::unique_ptr<xsk_socket, SocketDeleter> socket;
+  FrameLedger ledger{kFrames, kFrameBytes};
+};
+
+Socket::Socket() : rings_(std::make_unique<Rings>()) {}
+Socket::~Socket() = default;
+
+absl::StatusOr<std::unique_ptr<Socket>> Socket::Open(const SocketOptions& options) {
+  std::unique_ptr<Socket> self(new Socket());
+  Rings& rings = *self->rings_;
+  void* area = mmap(nullptr, kUmemBytes, PROT_READ | PROT_WRITE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+  if (area == MAP_FAILED) return ErrnoStatus(errno, absl::StrCat("mmap(umem, ", kUmemBytes, ")"));
+  rings.area.reset(area);
+
+  xsk_umem_config umem_config{};
+  umem_config.fill_size = kFillEntries;
+  umem_config.comp_size = XSK_RING_CONS__DEFAULT_NUM_DESCS;
+  umem_config.frame_size = kFrameBytes;
+  xsk_umem* umem = nullptr;
+  if (int error = xsk_umem__create(&umem, area, kUmemBytes, &rings.fill, &rings.completion,
+                                   &umem_config)) {
+    return ErrnoStatus(-error, absl::StrCat("XDP_UMEM_REG(", kUmemBytes, " bytes)"),
+                       "needs CAP_NET_RAW, and CAP_IPC_LOCK or a larger RLIMIT_MEMLOCK");
+  }
+  rings.umem.reset(umem);
+
+  xsk_socket_config config{};
+  config.rx_size = kRxEntries;
+  config.tx_size = 0;
+  config.libxdp_flags = XSK_LIBXDP_FLAGS__INHIBIT_PROG_LOAD;
+  config.bind_flags =
+      static_cast<uint16_t>(XDP_USE_NEED_WAKEUP | (options.force_copy ? XDP_COPY : 0));
+  xsk_socket* socket = nullptr;
+  int error = 0;
+  for (int attempt = 0; attempt < kBindTries; ++attempt) {
+    error = xsk_socket__create(&socket, options.nic.c_str(), options.queue, umem, &rings.rx,
+                               nullptr, &config);
+    if (error != -EBUSY) break;
+    const timespec pause{0, 50'000'000};
+    nanosleep(&pause, nullptr);
+  }
+  if (error != 0) {
+    return ErrnoStatus(
+        -error, absl::StrCat("bind(xsk, if=", options.nic, " queue=", options.queue, ")"),
+        error == -EBUSY ? "another socket owns this queue" : "");
+  }
+  rings.socket.reset(socket);
+
+  xdp_options bound{};
+  socklen_t length = sizeof(bound);
+  self->zero_copy_ = getsockopt(self->fd(), SOL_XDP, XDP_OPTIONS, &bound, &length) == 0 &&
+                     (bound.flags & XDP_OPTIONS_ZEROCOPY);
+
+  uint32_t index = 0;
+  if (xsk_ring_prod__reserve(&rings.fill, kFrames, &index) != kFrames) {
+    return absl::InternalError("fill ring: smaller than asked for");
+  }
+  for (uint32_t frame = 0; frame < kFrames; ++frame) {
+    const uint64_t address = uint64_t{frame} * kFrameBytes;
+    *xsk_ring_prod__fill_addr(&rings.fill, index++) = address;
+    rings.ledger.Move(address, FrameLedger::Owner::kNobody, FrameLedger::Owner::kKernel);
+  }
+  xsk_ring_prod__submit(&rings.fill, kFrames);
+  return self;
+}
+
+int Socket::fd() const { return xsk_socket__fd(rings_->socket.get()); }
+
+std::span<RxFrame> Socket::Peek() {
+  uint32_t index = 0;
+  const uint32_t received = xsk_ring_cons__peek(&rings_->rx, kBatchMax, &index);
+  for (uint32_t i = 0; i < received; ++i) {
+    const xdp_desc* descriptor = xsk_ring_cons__rx_desc(&rings_->rx, index++);
+    batch_[i].data =
+        static_cast<uint8_t*>(xsk_umem__get_data(rings_->area.get(), descriptor->addr));
+    batch_[i].bytes = descriptor->len;
+    batch_[i].address = descriptor->addr;
+    rings_->ledger.Move(descriptor->addr, FrameLedger::Owner::kKernel, FrameLedger::Owner::kShard);
+  }
+  batch_size_ = received;
+  return {batch_, received};
+}
+
+void Socket::Release() {
+  const auto count = static_cast<uint32_t>(batch_size_);
+  if (count > 0) {
+    uint32_t index = 0;
+    // As many entries as frames: there is always room for what was taken.
+    xsk_ring_prod__reserve(&rings_->fill, count, &index);
+    for (uint32_t i = 0; i < count; ++i) {
+      const uint64_t address = batch_[i].address - batch_[i].address % kFrameBytes;
+      *xsk_ring_prod__fill_addr(&rings_->fill, index++) = address;
+      rings_->ledger.Move(address, FrameLedger::Owner::kShard, FrameLedger::Owner::kKernel);
+    }
+    xsk_ring_prod__submit(&rings_->fill, count);
+    xsk_ring_cons__release(&rings_->rx, count);
+    batch_size_ = 0;
+  }
+  if (xsk_ring_prod__needs_wakeup(&rings_->fill)) {
+    recvfrom(fd(), nullptr, 0, MSG_DONTWAIT, nullptr, nullptr);
+  }
+}
+
+SocketStats Socket::ReadStats() const {
+  xdp_statistics raw{};
+  socklen_t length = sizeof(raw);
+  if (getsockopt(fd(), SOL_XDP, XDP_STATISTICS, &raw, &length) != 0) return {};
+  return {raw.rx_dropped, raw.rx_ring_full, raw.rx_fill_ring_empty_descs};
+}
+
+uint32_t QueueCount(const std::string& nic) {
+  const Fd fd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  ethtool_channels channels{};
+  channels.cmd = ETHTOOL_GCHANNELS;
+  ifreq request{};
+  strncpy(request.ifr_name, nic.c_str(), IFNAMSIZ - 1);
+  request.ifr_data = reinterpret_cast<char*>(&channels);
+  if (!fd.valid() || ioctl(fd.get(), SIOCETHTOOL, &request) != 0) return 1;
+  const uint32_t queues = channels.rx_count + channels.combined_count;
+  return queues == 0 ? 1 : queues;
+}
+
+}  // namespace wicket::xsk

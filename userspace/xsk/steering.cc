@@ -1,0 +1,462 @@
+#include "xsk/steering.h"
+
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <dirent.h>
+#include <errno.h>
+#include <linux/if_link.h>
+#include <linux/magic.h>
+#include <net/if.h>
+#include <stdarg.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/mount.h>
+#include <sys/stat.h>
+#include <sys/vfs.h>
+#include <time.h>
+#include <unistd.h>
+#include <xdp/libxdp.h>
+
+#include <set>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "base/log.h"
+#include "xdp/steer.skel.h"
+
+namespace wicket::xsk {
+namespace {
+
+constexpr char kProgramName[] = "steer";
+constexpr char kMarkMap[] = "steer_served";  // a program with this map is ours, whatever its version
+constexpr char kBpffs[] = "/sys/fs/bpf";
+constexpr size_t kBeatBytes = STEER_SLOTS_MAX * sizeof(uint64_t);
+
+using Skeleton = std::unique_ptr<steer_bpf, decltype(&steer_bpf__destroy)>;
+using Program = std::unique_ptr<xdp_program, decltype(&xdp_program__close)>;
+using Multiprog = std::unique_ptr<xdp_multiprog, decltype(&xdp_multiprog__close)>;
+
+std::string MapDir(const std::string& pin_dir) {
+  return absl::StrCat(pin_dir, "/v", STEER_ABI_VERSION);
+}
+
+std::string ProgramPin(const std::string& pin_dir, int ifindex) {
+  return absl::StrCat(MapDir(pin_dir), "/program-", ifindex);
+}
+
+// What the libraries say is for developers; what failed, we say ourselves.
+int PrintLibbpf(libbpf_print_level, const char* format, va_list args) {
+  if (!LogEnabled(LogLevel::kDebug)) return 0;
+  char line[512];
+  vsnprintf(line, sizeof(line), format, args);
+  absl::string_view text(line);
+  if (absl::EndsWith(text, "\n")) text.remove_suffix(1);
+  Log(LogLevel::kDebug, "libbpf: ", text);
+  return 0;
+}
+
+int PrintLibxdp(libxdp_print_level, const char* format, va_list args) {
+  return PrintLibbpf(LIBBPF_INFO, format, args);
+}
+
+void QuietLibraries() {
+  libbpf_set_print(PrintLibbpf);
+  libxdp_set_print(PrintLibxdp);
+}
+
+absl::string_view CapabilityHint(int error_number) {
+  return error_number == EPERM || error_number == EACCES
+             ? "needs CAP_BPF and CAP_NET_ADMIN, or root"
+             : "";
+}
+
+bool OnBpffs(const std::string& path) {
+  struct statfs info;
+  return statfs(path.c_str(), &info) == 0 && info.f_type == BPF_FS_MAGIC;
+}
+
+absl::Status MakePinDir(const std::string& pin_dir) {
+  std::string parent = pin_dir.substr(0, pin_dir.rfind('/'));
+  if (parent == kBpffs && !OnBpffs(parent) && mount("bpf", kBpffs, "bpf", 0, "mode=0700") != 0) {
+    return ErrnoStatus(errno, absl::StrCat("mount(bpf, ", kBpffs, ")"));
+  }
+  if (!OnBpffs(parent)) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "pin_dir ", pin_dir, ": ", parent,
+        " is not a BPF file system (mount one: `mount -t bpf bpf ", parent, "`)"));
+  }
+  for (const std::string& path : {pin_dir, MapDir(pin_dir)}) {
+    if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) {
+      return ErrnoStatus(errno, absl::StrCat("mkdir(", path, ")"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Skeleton> OpenSkeleton(const std::string& pin_dir) {
+  Skeleton skeleton(steer_bpf__open(), steer_bpf__destroy);
+  if (!skeleton) return ErrnoStatus(errno, "steer_bpf__open()");
+  bpf_map* map;
+  bpf_object__for_each_map(map, skeleton->obj) {
+    const std::string name = bpf_map__name(map);
+    if (!absl::StartsWith(name, "steer_")) continue;  // .rodata and friends
+    const std::string path = absl::StrCat(MapDir(pin_dir), "/", name);
+    if (int error = bpf_map__set_pin_path(map, path.c_str())) {
+      return ErrnoStatus(-error, absl::StrCat("bpf_map__set_pin_path(", path, ")"));
+    }
+  }
+  return skeleton;
+}
+
+// Says what a loaded program is: name, and the ids of its maps.
+struct ProgramFacts {
+  uint32_t id = 0;
+  std::string name;
+  std::set<uint32_t> map_ids;
+  std::array<uint8_t, BPF_TAG_SIZE> tag{};
+  bool ours = false;
+};
+
+ProgramFacts Inspect(int program_fd) {
+  ProgramFacts facts;
+  uint32_t ids[64] = {};
+  bpf_prog_info info{};
+  info.nr_map_ids = 64;
+  info.map_ids = reinterpret_cast<uint64_t>(ids);
+  uint32_t length = sizeof(info);
+  if (bpf_obj_get_info_by_fd(program_fd, &info, &length) != 0) return facts;
+  facts.id = info.id;
+  facts.name = info.name;
+  memcpy(facts.tag.data(), info.tag, sizeof(info.tag));
+  for (uint32_t i = 0; i < info.nr_map_ids && i < 64; ++i) {
+    facts.map_ids.insert(ids[i]);
+    const Fd map(bpf_map_get_fd_by_id(ids[i]));
+    bpf_map_info map_info{};
+    uint32_t map_length = sizeof(map_info);
+    if (map.valid() && bpf_obj_get_info_by_fd(map.get(), &map_info, &map_length) == 0 &&
+        absl::string_view(map_info.name) == kMarkMap) {
+      facts.ours = facts.name == kProgramName;
+    }
+  }
+  return facts;
+}
+
+uint32_t MapId(int map_fd) {
+  bpf_map_info info{};
+  uint32_t length = sizeof(info);
+  return bpf_obj_get_info_by_fd(map_fd, &info, &length) == 0 ? info.id : 0;
+}
+
+// The program on an interface's hook: alone, or among others in a dispatcher.
+struct Hook {
+  Multiprog programs{nullptr, xdp_multiprog__close};
+  bool occupied = false;
+  bool shared = false;
+  XdpMode mode = XdpMode::kNative;
+  ProgramFacts main;                       // the plain program; the dispatcher when shared
+  xdp_program* ours_in_dispatcher = nullptr;  // owned by `programs`
+  ProgramFacts ours;
+};
+
+Hook ReadHook(int ifindex) {
+  Hook hook;
+  xdp_multiprog* raw = xdp_multiprog__get_from_ifindex(ifindex);
+  if (raw == nullptr || libxdp_get_error(raw) != 0) return hook;
+  hook.programs.reset(raw);
+  hook.occupied = true;
+  hook.shared = !xdp_multiprog__is_legacy(raw);
+  hook.mode = xdp_multiprog__attach_mode(raw) == XDP_MODE_SKB ? XdpMode::kGeneric : XdpMode::kNative;
+  if (xdp_program* main = xdp_multiprog__main_prog(raw)) hook.main = Inspect(xdp_program__fd(main));
+  if (!hook.shared) {
+    hook.ours = hook.main;
+    return hook;
+  }
+  for (xdp_program* program = xdp_multiprog__next_prog(nullptr, raw); program != nullptr;
+       program = xdp_multiprog__next_prog(program, raw)) {
+    ProgramFacts facts = Inspect(xdp_program__fd(program));
+    if (facts.ours) {
+      hook.ours_in_dispatcher = program;
+      hook.ours = facts;
+    }
+  }
+  return hook;
+}
+
+// Removes our program from the hook, and nobody else's.
+absl::Status ReleaseHook(const std::string& nic, int ifindex, const Hook& hook) {
+  int error = 0;
+  if (hook.shared) {
+    error = xdp_program__detach(hook.ours_in_dispatcher, ifindex,
+                                hook.mode == XdpMode::kGeneric ? XDP_MODE_SKB : XDP_MODE_NATIVE, 0);
+  } else {
+    const Fd old(bpf_prog_get_fd_by_id(hook.ours.id));
+    LIBBPF_OPTS(bpf_xdp_attach_opts, options, .old_prog_fd = old.get());
+    const uint32_t flags = hook.mode == XdpMode::kGeneric ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE;
+    error = bpf_xdp_detach(ifindex, flags | XDP_FLAGS_REPLACE, &options);
+  }
+  return error == 0 ? absl::OkStatus() : ErrnoStatus(-error, absl::StrCat("xdp_detach(", nic, ")"));
+}
+
+}  // namespace
+
+absl::string_view ToString(XdpMode mode) {
+  switch (mode) {
+    case XdpMode::kAuto: return "auto";
+    case XdpMode::kNative: return "native";
+    case XdpMode::kGeneric: return "generic";
+  }
+  return "?";
+}
+
+uint64_t KtimeNanos() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+}
+
+absl::StatusOr<std::unique_ptr<Steering>> Steering::Open(const std::string& pin_dir) {
+  QuietLibraries();
+  WICKET_RETURN_IF_ERROR(MakePinDir(pin_dir));
+  std::unique_ptr<Steering> steering(new Steering(pin_dir));
+  WICKET_RETURN_IF_ERROR(steering->OpenMaps(/*create=*/true));
+  return steering;
+}
+
+absl::StatusOr<std::unique_ptr<Steering>> Steering::OpenReadOnly(const std::string& pin_dir) {
+  QuietLibraries();
+  std::unique_ptr<Steering> steering(new Steering(pin_dir));
+  WICKET_RETURN_IF_ERROR(steering->OpenMaps(/*create=*/false));
+  return steering;
+}
+
+Steering::~Steering() {
+  if (beat_words_ != nullptr) munmap(beat_words_, kBeatBytes);
+}
+
+absl::Status Steering::OpenMaps(bool create) {
+  if (create) {
+    // Loading makes the maps that are missing and pins them.
+    WICKET_ASSIGN_OR_RETURN(Skeleton skeleton, OpenSkeleton(pin_dir_));
+    if (int error = steer_bpf__load(skeleton.get())) {
+      return ErrnoStatus(-error, "bpf(BPF_PROG_LOAD, steer)", CapabilityHint(-error));
+    }
+  }
+  const std::pair<const char*, Fd*> maps[] = {
+      {"steer_served", &served_}, {"steer_nics", &nics_},   {"steer_sockets", &sockets_},
+      {"steer_beats", &beats_},   {"steer_flows", &flows_}, {"steer_counters", &counters_}};
+  for (const auto& [name, fd] : maps) {
+    const std::string path = absl::StrCat(MapDir(pin_dir_), "/", name);
+    *fd = Fd(bpf_obj_get(path.c_str()));
+    if (!fd->valid()) {
+      return ErrnoStatus(errno, absl::StrCat("bpf_obj_get(", path, ")"), CapabilityHint(errno));
+    }
+  }
+  if (!create) return absl::OkStatus();
+  void* words = mmap(nullptr, kBeatBytes, PROT_READ | PROT_WRITE, MAP_SHARED, beats_.get(), 0);
+  if (words == MAP_FAILED) return ErrnoStatus(errno, "mmap(steer_beats)");
+  beat_words_ = words;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<Attachment> Steering::Attach(const std::string& nic, XdpMode mode) {
+  const auto ifindex = static_cast<int>(if_nametoindex(nic.c_str()));
+  if (ifindex == 0) return ErrnoStatus(errno, absl::StrCat("if_nametoindex(", nic, ")"));
+  Attachment attachment{.ifindex = ifindex};
+  const Hook before = ReadHook(ifindex);
+  if (before.occupied && !before.shared && !before.ours.ours) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        nic, ": another XDP program, \"", before.main.name, "\" (id ", before.main.id,
+        "), holds the hook and does not share it; nothing was changed (remove it with `ip link set ",
+        nic, " xdp off`, or load it through libxdp so that both can run)"));
+  }
+
+  WICKET_ASSIGN_OR_RETURN(Skeleton skeleton, OpenSkeleton(pin_dir_));
+  Program program(xdp_program__from_bpf_obj(skeleton->obj, "xdp"), xdp_program__close);
+  if (libxdp_get_error(program.get()) != 0) {
+    return ErrnoStatus(static_cast<int>(-libxdp_get_error(program.release())),
+                       "xdp_program__from_bpf_obj(steer)");
+  }
+  const bool wanted_mode = mode == XdpMode::kAuto || mode == before.mode;
+  if (before.ours.ours && wanted_mode) {
+    attachment.taken_over = true;
+    attachment.mode = before.mode;
+    attachment.shared = before.shared;
+    if (before.ours.map_ids.count(MapId(served_.get())) && !before.shared) {
+      // Ours and on our maps: replace it only when the code differs. One atomic step.
+      if (int error = steer_bpf__load(skeleton.get())) {
+        return ErrnoStatus(-error, "bpf(BPF_PROG_LOAD, steer)", CapabilityHint(-error));
+      }
+      const int fresh = bpf_program__fd(skeleton->progs.steer);
+      if (Inspect(fresh).tag == before.ours.tag) return attachment;
+    }
+  }
+  if (before.ours.ours && !before.shared && wanted_mode) {
+    if (bpf_program__fd(skeleton->progs.steer) < 0) {
+      if (int error = steer_bpf__load(skeleton.get())) {
+        return ErrnoStatus(-error, "bpf(BPF_PROG_LOAD, steer)", CapabilityHint(-error));
+      }
+    }
+    const Fd old(bpf_prog_get_fd_by_id(before.ours.id));
+    LIBBPF_OPTS(bpf_xdp_attach_opts, options, .old_prog_fd = old.get());
+    const uint32_t flags =
+        before.mode == XdpMode::kGeneric ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE;
+    if (int error = bpf_xdp_attach(ifindex, bpf_program__fd(skeleton->progs.steer),
+                                   flags | XDP_FLAGS_REPLACE, &options)) {
+      return ErrnoStatus(-error, absl::StrCat("xdp_replace(", nic, ")"));
+    }
+  } else {
+    if (before.ours.ours && !before.shared) {
+      WICKET_RETURN_IF_ERROR(ReleaseHook(nic, ifindex, before));  // another mode was asked for
+    }
+    int error = -EOPNOTSUPP;
+    if (mode != XdpMode::kGeneric) {
+      error = xdp_program__attach(program.get(), ifindex, XDP_MODE_NATIVE, 0);
+    }
+    if (error != 0 && mode != XdpMode::kNative && error != -EPERM && error != -EBUSY) {
+      error = xdp_program__attach(program.get(), ifindex, XDP_MODE_SKB, 0);
+    }
+    if (error != 0) {
+      return ErrnoStatus(-error, absl::StrCat("xdp_attach(", nic, ", ", ToString(mode), ")"),
+                         error == -EBUSY ? "another program holds the hook" : CapabilityHint(-error));
+    }
+    if (before.shared && before.ours_in_dispatcher != nullptr) {
+      // The new one runs; the old one may go. Each step is one atomic replacement.
+      WICKET_RETURN_IF_ERROR(ReleaseHook(nic, ifindex, before));
+    }
+    const Hook after = ReadHook(ifindex);
+    attachment.mode = after.mode;
+    attachment.shared = after.shared;
+  }
+  const std::string pin = ProgramPin(pin_dir_, ifindex);
+  unlink(pin.c_str());
+  xdp_program__pin(program.get(), pin.c_str());  // for bpftool's eyes; the NIC holds the program
+  return attachment;
+}
+
+absl::StatusOr<std::vector<std::string>> Steering::DetachAll(const std::string& pin_dir) {
+  QuietLibraries();
+  std::vector<std::string> detached;
+  const std::unique_ptr<struct if_nameindex, decltype(&if_freenameindex)> interfaces(
+      if_nameindex(), if_freenameindex);
+  if (!interfaces) return ErrnoStatus(errno, "if_nameindex()");
+  for (const struct if_nameindex* entry = interfaces.get(); entry->if_index != 0; ++entry) {
+    const auto ifindex = static_cast<int>(entry->if_index);
+    const Hook hook = ReadHook(ifindex);
+    if (!hook.ours.ours) continue;
+    WICKET_RETURN_IF_ERROR(ReleaseHook(entry->if_name, ifindex, hook));
+    detached.push_back(entry->if_name);
+  }
+  const std::string map_dir = MapDir(pin_dir);
+  if (DIR* dir = opendir(map_dir.c_str())) {
+    const absl::Cleanup close = [dir] { closedir(dir); };
+    while (const dirent* entry = readdir(dir)) {
+      if (entry->d_name[0] != '.') unlink(absl::StrCat(map_dir, "/", entry->d_name).c_str());
+    }
+    rmdir(map_dir.c_str());
+    rmdir(pin_dir.c_str());
+  }
+  return detached;
+}
+
+absl::Status Steering::Serve(const std::vector<std::pair<uint16_t, uint32_t>>& ports) {
+  std::set<uint16_t> wanted;
+  for (const auto& [port, device] : ports) {
+    wanted.insert(port);
+    const steer_service key{port};
+    const steer_device value{device};
+    if (bpf_map_update_elem(served_.get(), &key, &value, BPF_ANY) != 0) {
+      return ErrnoStatus(errno, absl::StrCat("bpf_map_update(steer_served, port ", port, ")"));
+    }
+  }
+  std::vector<uint16_t> unwanted;
+  steer_service key, next;
+  const steer_service* previous = nullptr;
+  while (bpf_map_get_next_key(served_.get(), previous, &next) == 0) {
+    if (!wanted.count(next.port)) unwanted.push_back(next.port);
+    key = next;
+    previous = &key;
+  }
+  for (uint16_t port : unwanted) {
+    const steer_service stale{port};
+    bpf_map_delete_elem(served_.get(), &stale);
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Steering::SetNic(int ifindex, uint32_t first_slot, uint32_t queues) {
+  const auto key = static_cast<uint32_t>(ifindex);
+  const steer_nic value{first_slot, queues};
+  if (bpf_map_update_elem(nics_.get(), &key, &value, BPF_ANY) != 0) {
+    return ErrnoStatus(errno, absl::StrCat("bpf_map_update(steer_nics, ifindex ", ifindex, ")"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Steering::ForgetNic(int ifindex) {
+  const auto key = static_cast<uint32_t>(ifindex);
+  if (bpf_map_delete_elem(nics_.get(), &key) != 0 && errno != ENOENT) {
+    return ErrnoStatus(errno, absl::StrCat("bpf_map_delete(steer_nics, ifindex ", ifindex, ")"));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Steering::BindSocket(uint32_t slot, int socket_fd) {
+  if (bpf_map_update_elem(sockets_.get(), &slot, &socket_fd, BPF_ANY) != 0) {
+    return ErrnoStatus(errno, absl::StrCat("bpf_map_update(steer_sockets, slot ", slot, ")"));
+  }
+  return absl::OkStatus();
+}
+
+std::atomic<uint64_t>* Steering::Beat(uint32_t slot) {
+  static_assert(sizeof(std::atomic<uint64_t>) == sizeof(uint64_t));
+  return static_cast<std::atomic<uint64_t>*>(beat_words_) + slot;
+}
+
+namespace {
+
+steer_flow FlowOf(const Endpoint& source, uint16_t port) {
+  steer_flow flow{};
+  if (source.address.family == Family::kIpv4) {
+    flow.address_be[10] = flow.address_be[11] = 0xff;
+    memcpy(flow.address_be + 12, source.address.bytes.data(), 4);
+  } else {
+    memcpy(flow.address_be, source.address.bytes.data(), 16);
+  }
+  flow.source_port = source.port;
+  flow.port = port;
+  return flow;
+}
+
+}  // namespace
+
+absl::Status Steering::NoteFlow(const Endpoint& source, uint16_t port) {
+  const steer_flow key = FlowOf(source, port);
+  const steer_flow_state value{};
+  if (bpf_map_update_elem(flows_.get(), &key, &value, BPF_ANY) != 0) {
+    return ErrnoStatus(errno, "bpf_map_update(steer_flows)");
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Steering::ForgetFlow(const Endpoint& source, uint16_t port) {
+  const steer_flow key = FlowOf(source, port);
+  if (bpf_map_delete_elem(flows_.get(), &key) != 0 && errno != ENOENT) {
+    return ErrnoStatus(errno, "bpf_map_delete(steer_flows)");
+  }
+  return absl::OkStatus();
+}
+
+SteerCounters Steering::ReadCounters() const {
+  SteerCounters totals{};
+  const int cpus = libbpf_num_possible_cpus();
+  if (cpus <= 0) return totals;
+  std::vector<uint64_t> values(static_cast<size_t>(cpus));
+  for (uint32_t key = 0; key < STEER_COUNT_MAX; ++key) {
+    if (bpf_map_lookup_elem(counters_.get(), &key, values.data()) != 0) continue;
+    for (uint64_t value : values) totals[key] += value;
+  }
+  return totals;
+}
+
+}  // namespace wicket::xsk
