@@ -1,0 +1,90 @@
+#include "shard/pipeline.h"
+
+#include <algorithm>
+
+#include "guard/replay.h"
+
+namespace wicket::shard {
+
+const char* ToString(Verdict verdict) {
+  switch (verdict) {
+#define WICKET_VERDICT_TEXT(name, text, help) \
+  case Verdict::k##name:                      \
+    return text;
+    WICKET_VERDICTS(WICKET_VERDICT_TEXT)
+#undef WICKET_VERDICT_TEXT
+  }
+  return "?";
+}
+
+Pipeline::Pipeline(store::Snapshot snapshot, std::vector<RequestQueue*> queues, int ifindex,
+                   VerdictCounters* counters)
+    : snapshot_(std::move(snapshot)),
+      queues_(std::move(queues)),
+      ifindex_(ifindex),
+      counters_(counters) {
+  snapshot_.Release();
+}
+
+Verdict Pipeline::Run(const DeviceTable& devices, std::span<const uint8_t> frame, const Now& now) {
+  const Verdict verdict = Judge(devices, frame, now);
+  counters_->Count(verdict);
+  return verdict;
+}
+
+Verdict Pipeline::Judge(const DeviceTable& devices, std::span<const uint8_t> bytes,
+                        const Now& now) {
+  wire::Frame frame;
+  if (bytes.size() > STEER_FRAME_MAX || !wire::ParseFrame(bytes, &frame)) {
+    return Verdict::kNotAnInitiation;
+  }
+  size_t index = 0;
+  while (index < devices.devices.size() && (devices.devices[index].port != frame.port ||
+                                            devices.devices[index].identity == nullptr)) {
+    ++index;
+  }
+  if (index == devices.devices.size()) return Verdict::kPortNotServed;
+  const DeviceTable::Entry& device = devices.devices[index];
+  const noise::Identity& self = **device.identity;
+  const wire::Initiation& message = *frame.initiation;
+
+  if (!noise::CheckMac1(self, message)) return Verdict::kBadMac1;
+  if (repeats_.SeenBefore(message.mac1)) return Verdict::kRepeat;
+
+  std::optional<noise::Claim> claim = noise::OpenStatic(self, message);
+  if (!claim) return Verdict::kBadStatic;
+  const PublicKey key = claim->static_public;
+
+  store::PeerView peer;
+  switch (snapshot_.ViewPeer(key, &peer)) {
+    case store::Snapshot::Found::kNo: return Verdict::kUnknownPeer;
+    case store::Snapshot::Found::kDamaged: return Verdict::kDamagedRecord;
+    case store::Snapshot::Found::kYes: break;
+  }
+  if (peer.device != device.name) return Verdict::kUnknownPeer;
+  if (peer.expires <= now.wall) return Verdict::kExpired;
+
+  const std::optional<Tai64n> stamp = noise::OpenTimestamp(self, std::move(*claim), message);
+  if (!stamp) return Verdict::kNotProven;
+  if (const auto session = snapshot_.FindSession(key);
+      session && !guard::IsFresh(session->mark, *stamp, now.wall)) {
+    return Verdict::kReplay;  // the installer, which knows the last second too, asks again
+  }
+
+  InstallRequest* request = queues_[index]->Reserve();
+  if (request == nullptr) return Verdict::kInstallerBusy;
+  request->public_key = key;
+  request->stamp = *stamp;
+  request->source = frame.source;
+  request->seen_ns = now.ktime_ns;
+  request->ifindex = ifindex_;
+  request->port = frame.port;
+  request->ip_offset = frame.ip_offset;
+  request->udp_offset = frame.udp_offset;
+  request->frame_bytes = static_cast<uint16_t>(bytes.size());
+  std::copy(bytes.begin(), bytes.end(), request->frame.begin());
+  queues_[index]->Submit();
+  return Verdict::kProven;
+}
+
+}  // namespace wicket::shard

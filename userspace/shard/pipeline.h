@@ -1,0 +1,84 @@
+// What a shard does to a batch of frames, without any I/O.
+//
+//   frame -> parse -> mac1 -> repeat? -> e es s -> stored? -> ss t -> fresh? -> InstallRequest
+//                                        claim                proof
+//
+// The second multiplication is spent on stored peers only, and nothing leaves
+// the pipeline for a sender who has not proven its key.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/spsc_queue.h"
+#include "crypto/curve25519.h"
+#include "guard/repeat_filter.h"
+#include "noise/responder.h"
+#include "shard/verdict.h"
+#include "store/store.h"
+#include "wire/messages.h"
+#include "xdp/steer_abi.h"
+
+namespace wicket::shard {
+
+// A proven initiation on its way to the installer, with a copy of its frame.
+struct InstallRequest {
+  PublicKey public_key;
+  Tai64n stamp;
+  Endpoint source;
+  uint64_t seen_ns = 0;  // KtimeNanos() when the shard took the frame
+  int ifindex = 0;
+  uint16_t port = 0;
+  uint16_t ip_offset = 0;
+  uint16_t udp_offset = 0;
+  uint16_t frame_bytes = 0;
+  std::array<uint8_t, STEER_FRAME_MAX> frame;
+};
+
+using RequestQueue = SpscQueue<InstallRequest>;
+inline constexpr size_t kRequestQueueCapacity = 1024;
+
+// The devices a shard answers for, as one immutable table. The gateway publishes
+// a new one when a key or a port changes.
+struct DeviceTable {
+  struct Entry {
+    std::string name;
+    uint16_t port = 0;
+    std::shared_ptr<const crypto::Locked<noise::Identity>> identity;  // null: device away
+  };
+  std::vector<Entry> devices;  // by index of the configuration
+};
+
+struct Now {
+  uint64_t ktime_ns = 0;
+  absl::Time wall;
+};
+
+// Thread: one.
+class Pipeline {
+ public:
+  // `queues[d]` leads to the installer of device d. Neither is owned.
+  Pipeline(store::Snapshot snapshot, std::vector<RequestQueue*> queues, int ifindex,
+           VerdictCounters* counters);
+
+  // Runs one frame. The frame may be overwritten as soon as this returns.
+  // Requires: Begin() since the batch began.
+  // Cost:     no allocation, no lock; BM_PipelineProven, BM_PipelineUnknown.
+  Verdict Run(const DeviceTable& devices, std::span<const uint8_t> frame, const Now& now);
+
+  // Between them lies one batch, which sees one state of the store.
+  absl::Status Begin() { return snapshot_.Renew(); }
+  void End() { snapshot_.Release(); }
+
+ private:
+  Verdict Judge(const DeviceTable& devices, std::span<const uint8_t> bytes, const Now& now);
+
+  store::Snapshot snapshot_;
+  std::vector<RequestQueue*> queues_;
+  int ifindex_;
+  VerdictCounters* counters_;
+  guard::RepeatFilter repeats_;
+};
+
+}  // namespace wicket::shard

@@ -1,0 +1,48 @@
+// One thread that serves one RX queue.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "base/fd.h"
+#include "shard/pipeline.h"
+#include "shard/published.h"
+#include "xsk/socket.h"
+
+namespace wicket::shard {
+
+// Owns its socket, its view of the store and its pipeline, and shares nothing
+// but counters, its heartbeat and the queues that lead away from it.
+class Shard {
+ public:
+  struct Options {
+    std::string name;  // of the thread: "eth0/3"
+    int cpu = -1;      // to be pinned to; -1: none
+    std::atomic<uint64_t>* beat = nullptr;
+    std::vector<int> wake_fds;  // an eventfd per device, written after a batch with requests
+  };
+
+  // Starts the thread. `devices` must outlive the shard.
+  Shard(Options options, std::unique_ptr<xsk::Socket> socket, std::unique_ptr<Pipeline> pipeline,
+        Published<DeviceTable>* devices);
+  // Stops and joins it.
+  ~Shard();
+
+  xsk::SocketStats socket_stats() const { return socket_->ReadStats(); }
+  bool zero_copy() const { return socket_->zero_copy(); }
+
+ private:
+  void Loop();
+
+  Options options_;
+  std::unique_ptr<xsk::Socket> socket_;
+  std::unique_ptr<Pipeline> pipeline_;
+  Published<DeviceTable>* devices_;
+  Published<DeviceTable>::Reader reader_;
+  Fd stop_;
+  std::thread thread_;
+};
+
+}  // namespace wicket::shard

@@ -1,0 +1,228 @@
+#include <gtest/gtest.h>
+#include <malloc.h>
+#include <stdlib.h>
+
+#include <atomic>
+#include <filesystem>
+#include <new>
+#include <thread>
+
+#include "absl/time/clock.h"
+#include "guard/replay.h"
+#include "noise/initiator.h"
+#include "shard/pipeline.h"
+#include "shard/published.h"
+
+namespace {
+std::atomic<uint64_t> g_allocations{0};
+}  // namespace
+
+// Sanitizers bring their own malloc.
+#if defined(__has_feature)
+#if !__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer)
+#define WICKET_COUNTS_ALLOCATIONS 1
+#endif
+#elif !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+#define WICKET_COUNTS_ALLOCATIONS 1
+#endif
+
+#ifdef WICKET_COUNTS_ALLOCATIONS
+extern "C" void* __libc_malloc(size_t bytes);
+extern "C" void* malloc(size_t bytes) {  // operator new ends here too
+  g_allocations.fetch_add(1, std::memory_order_relaxed);
+  return __libc_malloc(bytes);
+}
+#endif
+
+namespace wicket::shard {
+namespace {
+
+constexpr uint16_t kPort = 51820;
+
+// Wraps a message into Ethernet, IPv4 and UDP.
+std::vector<uint8_t> FrameOf(const wire::Initiation& message) {
+  std::vector<uint8_t> frame(14 + 20 + 8 + sizeof(message));
+  const uint8_t headers[] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x08, 0x00,
+                             0x45, 0, 0, 176, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 9, 198, 51, 100, 1,
+                             0x30, 0x39, kPort >> 8, kPort & 0xff, 0, 156, 0, 0};
+  std::copy(std::begin(headers), std::end(headers), frame.begin());
+  memcpy(frame.data() + 42, &message, sizeof(message));
+  return frame;
+}
+
+class PipelineTest : public ::testing::Test {
+ protected:
+  PipelineTest() : queue_(4) {}
+
+  void SetUp() override {
+    ASSERT_TRUE(crypto::Initialize().ok());
+    char name[] = "/tmp/wicket-shard-XXXXXX";
+    ASSERT_NE(mkdtemp(name), nullptr);
+    path_ = name;
+    store_.emplace(*store::Store::Open({.path = path_ + "/db", .bytes_max = 1 << 26}));
+    device_private_ = crypto::GeneratePrivateKey();
+    client_private_ = crypto::GeneratePrivateKey();
+    client_ = crypto::DerivePublicKey(client_private_);
+    auto identity = std::make_shared<crypto::Locked<noise::Identity>>(
+        crypto::Locked<noise::Identity>::Make(device_private_));
+    devices_.devices.push_back({"wg0", kPort, identity});
+    PutPeer("wg0", absl::InfiniteFuture());
+    pipeline_ = std::make_unique<Pipeline>(*store_->NewSnapshot(),
+                                           std::vector<RequestQueue*>{&queue_}, 7, &counters_);
+  }
+  void TearDown() override {
+    pipeline_.reset();
+    store_.reset();
+    std::filesystem::remove_all(path_);
+  }
+
+  void PutPeer(const std::string& device, absl::Time expires) {
+    store::Peer peer;
+    peer.config.public_key = client_;
+    peer.device = device;
+    peer.expires = expires;
+    auto writer = store_->Write();
+    ASSERT_TRUE(writer->PutPeer(peer).ok());
+    ASSERT_TRUE(writer->Commit().ok());
+  }
+
+  std::vector<uint8_t> Initiation(const Secret<32>& private_key, absl::Time stamp) {
+    return FrameOf(noise::CreateInitiation(private_key, crypto::DerivePublicKey(device_private_),
+                                           crypto::GeneratePrivateKey(), 1, ToTai64n(stamp))
+                       ->message);
+  }
+
+  Verdict Run(const std::vector<uint8_t>& frame) {
+    EXPECT_TRUE(pipeline_->Begin().ok());
+    const Verdict verdict = pipeline_->Run(devices_, frame, {12345, now_});
+    pipeline_->End();
+    return verdict;
+  }
+
+  std::string path_;
+  std::optional<store::Store> store_;
+  Secret<32> device_private_, client_private_;
+  PublicKey client_;
+  DeviceTable devices_;
+  RequestQueue queue_;
+  VerdictCounters counters_;
+  std::unique_ptr<Pipeline> pipeline_;
+  absl::Time now_ = absl::FromUnixSeconds(1'800'000'000);
+};
+
+TEST_F(PipelineTest, AProvenInitiationBecomesARequestWithItsFrame) {
+  const auto frame = Initiation(client_private_, now_);
+  ASSERT_EQ(Run(frame), Verdict::kProven);
+  const InstallRequest* request = queue_.Peek();
+  ASSERT_NE(request, nullptr);
+  EXPECT_EQ(request->public_key, client_);
+  EXPECT_EQ(request->stamp, ToTai64n(now_));
+  EXPECT_EQ(ToString(request->source), "192.0.2.9:12345");
+  EXPECT_EQ(request->ifindex, 7);
+  EXPECT_EQ(request->seen_ns, 12345u);
+  EXPECT_TRUE(std::equal(frame.begin(), frame.end(), request->frame.begin()));
+  EXPECT_EQ(request->frame_bytes, frame.size());
+  EXPECT_EQ(counters_.Read(Verdict::kProven), 1u);
+}
+
+TEST_F(PipelineTest, RefusesForTheReasonThatApplies) {
+  const Secret<32> stranger = crypto::GeneratePrivateKey();
+  EXPECT_EQ(Run(Initiation(stranger, now_)), Verdict::kUnknownPeer);
+  EXPECT_EQ(Run({1, 2, 3}), Verdict::kNotAnInitiation);
+  auto frame = Initiation(client_private_, now_);
+  frame[42 + 116] ^= 1;
+  EXPECT_EQ(Run(frame), Verdict::kBadMac1);
+  frame[42 + 116] ^= 1;
+  frame[37] ^= 1;  // another port
+  EXPECT_EQ(Run(frame), Verdict::kPortNotServed);
+  frame[37] ^= 1;
+  EXPECT_EQ(Run(frame), Verdict::kProven);
+  EXPECT_EQ(Run(frame), Verdict::kRepeat);
+  PutPeer("wg0", now_);
+  EXPECT_EQ(Run(Initiation(client_private_, now_)), Verdict::kExpired);
+  PutPeer("wg1", absl::InfiniteFuture());
+  EXPECT_EQ(Run(Initiation(client_private_, now_)), Verdict::kUnknownPeer);
+  devices_.devices[0].identity.reset();
+  EXPECT_EQ(Run(Initiation(client_private_, now_)), Verdict::kPortNotServed);
+}
+
+// T4: valid mac1, a stored key in the static field, and nothing behind it.
+TEST_F(PipelineTest, AForgedStaticKeyOfAStoredPeerLeavesNoTrace) {
+  const Secret<32> stranger = crypto::GeneratePrivateKey();
+  auto frame = Initiation(client_private_, now_);
+  auto* message = reinterpret_cast<wire::Initiation*>(frame.data() + 42);
+  message->encrypted_timestamp[0] ^= 1;
+  const noise::Identity& self = **devices_.devices[0].identity;
+  message->mac1 = crypto::MacOf(self.mac1_key(), BytesBefore(*message, message->mac1));
+  EXPECT_EQ(Run(frame), Verdict::kNotProven);
+  EXPECT_EQ(queue_.Peek(), nullptr);
+}
+
+TEST_F(PipelineTest, AReplayOfWhatTheStoreRemembersIsRefused) {
+  store::Session session;
+  session.mark = guard::Accept({}, ToTai64n(now_), now_);
+  auto writer = store_->Write();
+  ASSERT_TRUE(writer->PutSession(client_, session).ok());
+  ASSERT_TRUE(writer->Commit().ok());
+  EXPECT_EQ(Run(Initiation(client_private_, now_)), Verdict::kReplay);
+  EXPECT_EQ(Run(Initiation(client_private_, now_ - absl::Hours(1))), Verdict::kReplay);
+  EXPECT_EQ(Run(Initiation(client_private_, now_ + absl::Seconds(1))), Verdict::kProven);
+}
+
+TEST_F(PipelineTest, AFullQueueRefusesAndCounts) {
+  for (int i = 1; i <= 4; ++i) {
+    EXPECT_EQ(Run(Initiation(client_private_, now_ + absl::Seconds(i))), Verdict::kProven);
+  }
+  EXPECT_EQ(Run(Initiation(client_private_, now_ + absl::Seconds(9))), Verdict::kInstallerBusy);
+}
+
+#ifdef WICKET_COUNTS_ALLOCATIONS
+TEST_F(PipelineTest, AllocatesNothingPerPacket) {
+  const auto proven = Initiation(client_private_, now_);
+  const auto unknown = Initiation(crypto::GeneratePrivateKey(), now_);
+  auto forged = proven;
+  forged[42 + 116] ^= 1;
+  Run(Initiation(client_private_, now_ - absl::Seconds(1)));  // whatever is made once is made here
+  const uint64_t before = g_allocations.load();
+  for (const auto* frame : {&proven, &unknown, &forged, &proven}) Run(*frame);
+  EXPECT_EQ(g_allocations.load(), before);
+  free(malloc(1));
+  EXPECT_GT(g_allocations.load(), before) << "the count itself does not work";
+}
+#endif
+
+TEST(PublishedTest, KeepsWhatAReaderHoldsAndFreesTheRest) {
+  Published<int> published(std::make_unique<int>(1));
+  Published<int>::Reader reader(published);
+  published.Add(&reader);
+  const int& held = reader.Renew();
+  published.Publish(std::make_unique<int>(2));
+  EXPECT_EQ(held, 1);
+  EXPECT_EQ(published.versions(), 2u);
+  EXPECT_EQ(reader.Renew(), 2);
+  published.Publish(std::make_unique<int>(3));
+  EXPECT_EQ(reader.Renew(), 3);
+  published.Collect();
+  EXPECT_EQ(published.versions(), 1u);
+}
+
+TEST(PublishedTest, ReadersNeverSeeAFreedValue) {
+  Published<std::vector<int>> published(std::make_unique<std::vector<int>>(100, 0));
+  Published<std::vector<int>>::Reader reader(published);
+  published.Add(&reader);
+  std::atomic<bool> stop{false};
+  std::thread thread([&] {
+    while (!stop) {
+      const auto& value = reader.Renew();
+      ASSERT_EQ(value.front(), value.back());
+    }
+  });
+  for (int i = 1; i < 20'000; ++i) {
+    published.Publish(std::make_unique<std::vector<int>>(100, i));
+  }
+  stop = true;
+  thread.join();
+}
+
+}  // namespace
+}  // namespace wicket::shard
