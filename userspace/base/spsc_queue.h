@@ -41,6 +41,10 @@ class SpscQueue {
     }
     return &slots_[tail & mask_];
   }
+  // Thread: any; true only for the moment.
+  bool Empty() const {
+    return head_.load(std::memory_order_acquire) == tail_.load(std::memory_order_acquire);
+  }
   void Release() { tail_.store(tail_.load(std::memory_order_relaxed) + 1, std::memory_order_release); }
 
  private:

@@ -184,7 +184,9 @@ TEST_F(PipelineTest, AllocatesNothingPerPacket) {
   forged[42 + 116] ^= 1;
   Run(Initiation(client_private_, now_ - absl::Seconds(1)));  // whatever is made once is made here
   const uint64_t before = g_allocations.load();
-  for (const auto* frame : {&proven, &unknown, &forged, &proven}) Run(*frame);
+  for (const std::vector<uint8_t>* frame : {&proven, &unknown, &std::as_const(forged), &proven}) {
+    Run(*frame);
+  }
   EXPECT_EQ(g_allocations.load(), before);
   free(malloc(1));
   EXPECT_GT(g_allocations.load(), before) << "the count itself does not work";

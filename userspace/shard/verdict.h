@@ -37,9 +37,10 @@ const char* ToString(Verdict verdict);
 // Thread: one writer; any reader.
 class VerdictCounters {
  public:
-  void Count(Verdict verdict) {
+  void Count(Verdict verdict) { Add(verdict, 1); }
+  void Add(Verdict verdict, uint64_t n) {
     auto& counter = counters_[static_cast<size_t>(verdict)];
-    counter.store(counter.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    counter.store(counter.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
   }
   uint64_t Read(Verdict verdict) const {
     return counters_[static_cast<size_t>(verdict)].load(std::memory_order_relaxed);

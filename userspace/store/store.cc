@@ -28,10 +28,9 @@ absl::string_view View(const MDB_val& value) {
 }
 
 absl::Status LmdbStatus(int code, absl::string_view call, absl::string_view path) {
+  if (code == MDB_SUCCESS) return absl::OkStatus();
   const std::string message = absl::StrCat(call, ": ", mdb_strerror(code), " (store ", path, ")");
   switch (code) {
-    case MDB_SUCCESS:
-      return absl::OkStatus();
     case MDB_NOTFOUND:
       return absl::NotFoundError(message);
     case MDB_CORRUPTED:

@@ -209,6 +209,14 @@ absl::string_view ToString(XdpMode mode) {
   return "?";
 }
 
+std::map<std::string, uint64_t> NamedCounters(const SteerCounters& counters) {
+  return {
+#define WICKET_STEER_NAMED(name, text, help) {text, counters[STEER_COUNT_##name]},
+      STEER_COUNTS(WICKET_STEER_NAMED)
+#undef WICKET_STEER_NAMED
+  };
+}
+
 uint64_t KtimeNanos() {
   timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);

@@ -8,6 +8,7 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -30,6 +31,8 @@ struct Attachment {
 };
 
 using SteerCounters = std::array<uint64_t, STEER_COUNT_MAX>;
+// By the texts of STEER_COUNTS.
+std::map<std::string, uint64_t> NamedCounters(const SteerCounters& counters);
 
 // Thread: Attach, Detach, Serve and SetNic by one thread; NoteFlow,
 //         ForgetFlow, BindSocket and ReadCounters by any.

@@ -1,0 +1,48 @@
+// The commands of `wicket`. Each prints its own result and returns an exit status.
+#pragma once
+
+#include <string>
+
+namespace wicket::tools {
+
+inline constexpr int kOk = 0;
+inline constexpr int kFailure = 1;
+inline constexpr int kUsage = 2;
+
+struct ImportOptions {
+  std::string store = "/var/lib/wicket";
+  std::string device;
+  std::string format = "auto";
+  std::string file;  // "-": standard input
+  bool json = false;
+};
+// Writes all peers of a file into the store, or none.
+int Import(const ImportOptions& options);
+
+struct ExportOptions {
+  std::string store = "/var/lib/wicket";
+  std::string format = "ndjson";
+  std::string device;  // empty: all
+  std::string file = "-";
+};
+int Export(const ExportOptions& options);
+
+struct StatusOptions {
+  std::string status_file = "/run/wicket/status.json";
+  std::string pin_dir = "/sys/fs/bpf/wicket";  // used when there is no status file
+  bool json = false;
+};
+int Status(const StatusOptions& options);
+
+struct ExplainOptions {
+  std::string hex;
+  std::string pcap;
+  std::string private_key_file;
+  std::string store;   // empty: none
+  std::string device;  // with a store: the device the packets are for; empty: any
+  bool json = false;
+};
+// Says of each packet what the gateway would make of it.
+int Explain(const ExplainOptions& options);
+
+}  // namespace wicket::tools

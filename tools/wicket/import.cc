@@ -1,0 +1,188 @@
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <fstream>
+#include <iostream>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
+#include "base/fd.h"
+#include "document/peer_text.h"
+#include "store/store.h"
+#include "tools/wicket/commands.h"
+
+namespace wicket::tools {
+namespace {
+
+constexpr size_t kChunk = 1 << 16;  // peers sorted and written together
+constexpr size_t kProblemsShown = 20;
+constexpr size_t kExportChunk = 1024;
+
+// A line on a terminal that says how far we are; nothing elsewhere.
+class Progress {
+ public:
+  explicit Progress(uint64_t bytes_total)
+      : bytes_total_(bytes_total), on_(isatty(STDERR_FILENO)), started_(absl::Now()) {}
+  ~Progress() {
+    if (on_) fprintf(stderr, "\r\033[K");
+  }
+
+  void Show(uint64_t peers, uint64_t bytes) {
+    const absl::Time now = absl::Now();
+    if (!on_ || now < next_) return;
+    next_ = now + absl::Milliseconds(100);
+    const double seconds = std::max(absl::ToDoubleSeconds(now - started_), 0.001);
+    std::string bar;
+    if (bytes_total_ > 0) {
+      const double done = std::min(1.0, static_cast<double>(bytes) / static_cast<double>(bytes_total_));
+      const auto filled = static_cast<size_t>(done * 30);
+      bar = absl::StrFormat("[%s%s] %3.0f %%  ", std::string(filled, '#'),
+                            std::string(30 - filled, '.'), done * 100);
+    }
+    absl::FPrintF(stderr, "\r\033[K%s%d peers, %.0f/s", bar, peers,
+                  static_cast<double>(peers) / seconds);
+  }
+
+ private:
+  uint64_t bytes_total_;
+  bool on_;
+  absl::Time started_;
+  absl::Time next_ = absl::InfinitePast();
+};
+
+struct Numbered {
+  uint64_t line;
+  store::Peer peer;
+};
+
+absl::Status WriteChunk(store::Writer* writer, std::vector<Numbered>* chunk) {
+  // In key order neighbouring records share pages: faster, and a smaller file.
+  std::stable_sort(chunk->begin(), chunk->end(), [](const Numbered& a, const Numbered& b) {
+    return a.peer.config.public_key < b.peer.config.public_key;
+  });
+  for (const Numbered& item : *chunk) {
+    const absl::Status put = writer->PutPeer(item.peer);
+    if (absl::IsAlreadyExists(put) || absl::IsInvalidArgument(put)) {
+      return Annotate(put, absl::StrCat("line ", item.line));
+    }
+    WICKET_RETURN_IF_ERROR(put);
+  }
+  chunk->clear();
+  return absl::OkStatus();
+}
+
+// Returns: how many peers were written.
+absl::StatusOr<uint64_t> ImportStream(std::istream* input, const ImportOptions& options,
+                                      uint64_t bytes_total) {
+  document::Format format = document::Format::kNdjson;
+  if (options.format == "auto") format = document::DetectFormat(input);
+  if (options.format == "conf") format = document::Format::kWgConf;
+  WICKET_ASSIGN_OR_RETURN(store::Store store, store::Store::Open({.path = options.store}));
+  WICKET_ASSIGN_OR_RETURN(store::Writer writer, store.Write());
+  document::PeerReader reader(input, format, options.device);
+  Progress progress(bytes_total);
+  const absl::Time now = absl::FromUnixSeconds(absl::ToUnixSeconds(absl::Now()));
+  std::vector<Numbered> chunk;
+  std::string problems;
+  size_t problem_count = 0;
+  uint64_t peers = 0;
+  for (;;) {
+    Numbered item{0, {}};
+    const absl::StatusOr<bool> more = reader.Next(&item.peer);
+    if (!more.ok()) {
+      // Nothing will be written, but whoever mends the file wants to see them all.
+      if (++problem_count <= kProblemsShown) {
+        absl::StrAppend(&problems, problems.empty() ? "" : "\n", more.status().message());
+      }
+      if (format == document::Format::kWgConf) break;  // the reader is out of step
+      continue;
+    }
+    if (!*more) break;
+    if (problem_count > 0) continue;
+    item.line = reader.line();
+    if (item.peer.created == absl::UnixEpoch()) item.peer.created = now;
+    chunk.push_back(std::move(item));
+    ++peers;
+    progress.Show(peers, reader.bytes());
+    if (chunk.size() == kChunk) WICKET_RETURN_IF_ERROR(WriteChunk(&writer, &chunk));
+  }
+  if (input->bad()) return absl::DataLossError("reading the file failed half-way");
+  if (problem_count > kProblemsShown) {
+    absl::StrAppend(&problems, "\n… and ", problem_count - kProblemsShown, " more");
+  }
+  if (problem_count > 0) return absl::InvalidArgumentError(problems);
+  WICKET_RETURN_IF_ERROR(WriteChunk(&writer, &chunk));
+  WICKET_RETURN_IF_ERROR(writer.Commit());
+  return peers;
+}
+
+absl::Status ExportStream(std::ostream* output, const ExportOptions& options) {
+  WICKET_ASSIGN_OR_RETURN(store::Store store,
+                          store::Store::Open({.path = options.store, .create = false}));
+  WICKET_ASSIGN_OR_RETURN(store::Snapshot snapshot, store.NewSnapshot());
+  std::optional<PublicKey> cursor;
+  for (size_t visited = kExportChunk; visited == kExportChunk;) {
+    // A view per chunk: a long one would keep the writer from reusing pages.
+    WICKET_RETURN_IF_ERROR(snapshot.Renew());
+    WICKET_ASSIGN_OR_RETURN(visited, snapshot.Walk(&cursor, kExportChunk, [&](store::Peer peer) {
+      if (!options.device.empty() && peer.device != options.device) return;
+      *output << (options.format == "conf" ? document::ToConfSection(peer) : document::ToJsonLine(peer))
+              << "\n";
+    }));
+  }
+  output->flush();
+  return *output ? absl::OkStatus() : absl::DataLossError("writing failed");
+}
+
+}  // namespace
+
+int Import(const ImportOptions& options) {
+  std::ifstream file;
+  uint64_t bytes_total = 0;
+  const bool from_stdin = options.file == "-";
+  if (!from_stdin) {
+    file.open(options.file);
+    struct stat info;
+    if (!file || stat(options.file.c_str(), &info) != 0 || S_ISDIR(info.st_mode)) {
+      std::cerr << "wicket: " << options.file << ": cannot be read as a file\n";
+      return kUsage;
+    }
+    bytes_total = static_cast<uint64_t>(info.st_size);
+  }
+  const absl::Time started = absl::Now();
+  const auto peers = ImportStream(from_stdin ? &std::cin : &file, options, bytes_total);
+  if (!peers.ok()) {
+    std::cerr << "wicket: " << options.file << ": nothing was imported\n"
+              << peers.status().message() << "\n";
+    return kFailure;
+  }
+  const double seconds = absl::ToDoubleSeconds(absl::Now() - started);
+  if (options.json) {
+    absl::PrintF("{\"imported\": %d, \"seconds\": %.3f}\n", *peers, seconds);
+  } else {
+    absl::PrintF("imported %d peers into %s in %.1f s\n", *peers, options.store, seconds);
+  }
+  return kOk;
+}
+
+int Export(const ExportOptions& options) {
+  std::ofstream file;
+  if (options.file != "-") {
+    const Fd made(open(options.file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
+    file.open(options.file);
+    if (!made.valid() || !file) {
+      std::cerr << "wicket: " << options.file << ": cannot be written\n";
+      return kFailure;
+    }
+  }
+  const absl::Status status = ExportStream(options.file == "-" ? &std::cout : &file, options);
+  if (status.ok()) return kOk;
+  std::cerr << "wicket: export: " << status.message() << "\n";
+  return kFailure;
+}
+
+}  // namespace wicket::tools

@@ -1,0 +1,131 @@
+#include <signal.h>
+
+#include <fstream>
+#include <iostream>
+#include <sstream>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
+#include "document/status_text.h"
+#include "shard/verdict.h"
+#include "tools/wicket/commands.h"
+#include "xsk/steering.h"
+
+namespace wicket::tools {
+namespace {
+
+constexpr absl::Duration kSilent = absl::Seconds(5);
+
+void PrintCounts(const std::map<std::string, uint64_t>& counts,
+                 const std::vector<std::pair<std::string, std::string>>& names) {
+  for (const auto& [name, help] : names) {
+    const auto it = counts.find(name);
+    if (it == counts.end() || it->second == 0) continue;
+    absl::PrintF("    %-20s %12d  %s\n", name, it->second, help);
+  }
+}
+
+const std::vector<std::pair<std::string, std::string>>& VerdictNames() {
+  static const auto* names = new std::vector<std::pair<std::string, std::string>>{
+#define WICKET_VERDICT_NAME(name, text, help) {text, help},
+      WICKET_VERDICTS(WICKET_VERDICT_NAME)
+#undef WICKET_VERDICT_NAME
+  };
+  return *names;
+}
+
+const std::vector<std::pair<std::string, std::string>>& SteeringNames() {
+  static const auto* names = new std::vector<std::pair<std::string, std::string>>{
+#define WICKET_STEER_NAME(name, text, help) {text, help},
+      STEER_COUNTS(WICKET_STEER_NAME)
+#undef WICKET_STEER_NAME
+  };
+  return *names;
+}
+
+void PrintNic(const document::NicStatus& nic) {
+  absl::PrintF("nic: %s\n", nic.name);
+  if (nic.xdp_mode == "away") return absl::PrintF("  away: its packets pass to the kernel\n"), void();
+  absl::PrintF("  xdp: %s%s, %d %s, %s\n", nic.xdp_mode,
+               nic.shared ? " beside other programs" : "", nic.queues,
+               nic.queues == 1 ? "queue" : "queues", nic.zero_copy ? "zero copy" : "copy mode");
+  absl::PrintF("  reinject: %s (%s)\n", nic.reinject, nic.reinject_reason);
+  if (nic.ring_full + nic.ring_dropped > 0) {
+    absl::PrintF("  lost at the ring: %d full, %d invalid\n", nic.ring_full, nic.ring_dropped);
+  }
+}
+
+void PrintDevice(const document::DeviceStatus& device) {
+  absl::PrintF("device: %s\n", device.name);
+  if (device.backend == "away") return absl::PrintF("  away: waiting for it\n"), void();
+  absl::PrintF("  public key: %s\n  listening port: %d (%s backend)\n", device.public_key,
+               device.port, device.backend);
+  absl::PrintF("  installed: %d peers, %d unconfirmed, %d of others\n", device.installed,
+               device.installed_unconfirmed, device.foreign);
+  if (device.install_count > 0) {
+    absl::PrintF("  packet seen to given back: p50 %.2f ms, p99 %.2f ms (%d)\n",
+                 device.install_p50_ms, device.install_p99_ms, device.install_count);
+  }
+  for (const auto& [name, count] : device.counts) {
+    if (count > 0) absl::PrintF("    %-20s %12d\n", name, count);
+  }
+}
+
+void Print(const document::Status& status) {
+  absl::PrintF("wicketd %s, process %d, up %s\n", status.version, status.pid,
+               absl::FormatDuration(absl::Floor(absl::Now() - status.started, absl::Seconds(1))));
+  absl::PrintF("store: %s, %d peers, %.1f MB\n\n", status.store_path, status.stored_peers,
+               static_cast<double>(status.store_bytes) / 1e6);
+  for (const auto& nic : status.nics) PrintNic(nic);
+  absl::PrintF("\n");
+  for (const auto& device : status.devices) PrintDevice(device);
+  absl::PrintF("\ninitiations, by the shards:\n");
+  PrintCounts(status.verdicts, VerdictNames());
+  absl::PrintF("packets, by the XDP program:\n");
+  PrintCounts(status.steering, SteeringNames());
+}
+
+}  // namespace
+
+int Status(const StatusOptions& options) {
+  std::ifstream file(options.status_file);
+  std::stringstream text;
+  text << file.rdbuf();
+  document::Status status;
+  const char* problem = nullptr;
+  if (!file) {
+    problem = "wicketd does not run (no status file)";
+    status.pin_dir = options.pin_dir;
+  } else {
+    auto parsed = document::ParseStatus(text.str());
+    if (!parsed.ok()) {
+      std::cerr << "wicket: " << options.status_file << ": " << parsed.status().message() << "\n";
+      return kFailure;
+    }
+    status = std::move(*parsed);
+    if (kill(status.pid, 0) != 0 && errno == ESRCH) {
+      problem = "wicketd is dead; this is what it last wrote";
+    } else if (absl::Now() - status.written > kSilent) {
+      problem = "wicketd hangs: its status file is old";
+    }
+  }
+  // The program's own counters go on without the daemon.
+  const auto steering = xsk::Steering::OpenReadOnly(status.pin_dir);
+  if (steering.ok()) status.steering = xsk::NamedCounters((*steering)->ReadCounters());
+  if (problem != nullptr) {
+    std::cerr << "wicket: " << options.status_file << ": " << problem
+              << (steering.ok() ? "" : "; nothing is pinned either") << "\n";
+  }
+  if (options.json) {
+    std::cout << document::ToJson(status) << "\n";
+  } else if (file) {
+    Print(status);
+  } else if (steering.ok()) {
+    absl::PrintF("packets, by the XDP program:\n");
+    PrintCounts(status.steering, SteeringNames());
+  }
+  return problem == nullptr ? kOk : kFailure;
+}
+
+}  // namespace wicket::tools

@@ -1,0 +1,111 @@
+#include <gtest/gtest.h>
+
+#include <sstream>
+
+#include "document/peer_text.h"
+#include "document/status_text.h"
+
+namespace wicket::document {
+namespace {
+
+constexpr char kKey[] = "YDCttCs9e1J52/g9vEnwJJa+2x6RqaayAYMpSVQfGEY=";
+constexpr char kOther[] = "Igge9KzRytKNwrgkzDE/8hrLu6Ly0OqVdvOPWhA5KR4=";
+constexpr char kSecret[] = "AKeZaHwBxjiKLFnkY2unvEdOTtg4AL+M9dQXfopFVFk=";
+
+absl::StatusOr<std::vector<store::Peer>> ReadAll(const std::string& text, Format format,
+                                                 const std::string& device = "wg0") {
+  std::istringstream input(text);
+  PeerReader reader(&input, format, device);
+  std::vector<store::Peer> peers;
+  for (;;) {
+    store::Peer peer;
+    WICKET_ASSIGN_OR_RETURN(const bool more, reader.Next(&peer));
+    if (!more) return peers;
+    peers.push_back(std::move(peer));
+  }
+}
+
+TEST(PeerTextTest, JsonRoundTripsWithEveryField) {
+  const std::string line = std::string("{\"public_key\":\"") + kKey +
+                           "\",\"device\":\"wg1\",\"allowed_ips\":[\"10.0.0.1/32\",\"fd00::/64\"],"
+                           "\"preshared_key\":\"" + kSecret +
+                           "\",\"persistent_keepalive\":25,\"created_at\":\"2020-01-01T00:00:00Z\","
+                           "\"expires_at\":\"2030-01-01T00:00:00Z\",\"pinned\":true,"
+                           "\"labels\":{\"a\":\"b\"}}";
+  const auto peers = ReadAll(line + "\n\n" + line, Format::kNdjson);
+  ASSERT_TRUE(peers.ok()) << peers.status();
+  ASSERT_EQ(peers->size(), 2u);
+  EXPECT_EQ(ToJsonLine(peers->front()), line);
+}
+
+TEST(PeerTextTest, ConfFilesOfWgQuickAreRead) {
+  const std::string text = std::string("[Interface]\nPrivateKey = ") + kSecret +
+                           "\nListenPort = 51820 # ours\n\n[peer]\npublickey=" + kKey +
+                           "\nAllowedIPs = 10.0.0.1/32, fd00::1\nAllowedIPs = 10.1.0.0/16\n"
+                           "PersistentKeepalive = off\nEndpoint = 192.0.2.1:5\n[Peer]\nPublicKey = " +
+                           kOther + "\nPresharedKey = " + kSecret + "\nPersistentKeepalive = 25\n";
+  const auto peers = ReadAll(text, Format::kWgConf);
+  ASSERT_TRUE(peers.ok()) << peers.status();
+  ASSERT_EQ(peers->size(), 2u);
+  EXPECT_EQ((*peers)[0].config.allowed_ips.size(), 3u);
+  EXPECT_EQ((*peers)[0].device, "wg0");
+  EXPECT_EQ((*peers)[1].config.persistent_keepalive_s, 25);
+  EXPECT_TRUE((*peers)[1].config.preshared_key);
+  const auto again = ReadAll(ToConfSection((*peers)[0]) + ToConfSection((*peers)[1]), Format::kWgConf);
+  ASSERT_TRUE(again.ok());
+  EXPECT_EQ((*again)[0].config.allowed_ips, (*peers)[0].config.allowed_ips);
+}
+
+TEST(PeerTextTest, ErrorsNameTheLineAndNeverASecret) {
+  const std::string good = std::string("{\"public_key\":\"") + kKey + "\"}\n";
+  struct Case {
+    std::string text, expected;
+  };
+  for (const Case& c : {Case{good + "{", "line 2: not JSON"},
+                        Case{good + "\n[]", "line 3: a peer: found an array"},
+                        Case{"{\"public_key\":\"x\"}", "line 1: public_key: found \"x\""},
+                        Case{"{}", "line 1: public_key is missing"},
+                        Case{"{\"public_kee\":1}", "unknown field \"public_kee\""},
+                        Case{std::string("{\"public_key\":\"") + kKey +
+                                 "\",\"allowed_ips\":[\"10.0.0.0/33\"]}",
+                             "allowed_ips: found \"10.0.0.0/33\""},
+                        Case{std::string("{\"public_key\":\"") + kKey +
+                                 "\",\"persistent_keepalive\":70000}",
+                             "0 to 65535"},
+                        Case{std::string("{\"public_key\":\"") + kKey +
+                                 "\",\"preshared_key\":\"topsecret\"}",
+                             "9 characters (not shown)"}}) {
+    const auto peers = ReadAll(c.text, Format::kNdjson);
+    ASSERT_FALSE(peers.ok()) << c.text;
+    EXPECT_NE(peers.status().message().find(c.expected), std::string::npos) << peers.status();
+    EXPECT_EQ(peers.status().message().find("topsecret"), std::string::npos);
+  }
+  EXPECT_EQ(ReadAll("[Peer]\nAllowedIPs = 10.0.0.1\n[Peer]\n", Format::kWgConf).status().message(),
+            "line 1: [Peer] without a PublicKey");
+  EXPECT_FALSE(ReadAll("[Peer]\nWhat = 1\n", Format::kWgConf).ok());
+  EXPECT_FALSE(ReadAll("[Nothing]\n", Format::kWgConf).ok());
+  EXPECT_FALSE(ReadAll(good, Format::kNdjson, "").ok());
+}
+
+TEST(PeerTextTest, TheFormatIsDetected) {
+  std::istringstream json(" \n {}"), conf("\n[Interface]"), comment("# x\n[Peer]"), empty("");
+  EXPECT_EQ(DetectFormat(&json), Format::kNdjson);
+  EXPECT_EQ(DetectFormat(&conf), Format::kWgConf);
+  EXPECT_EQ(DetectFormat(&comment), Format::kWgConf);
+  EXPECT_EQ(DetectFormat(&empty), Format::kNdjson);
+}
+
+TEST(StatusTextTest, RoundTrips) {
+  Status status{.version = "1", .pid = 5, .store_path = "/x", .stored_peers = 7};
+  status.nics.push_back({.name = "eth0", .xdp_mode = "native", .queues = 4});
+  status.devices.push_back({.name = "wg0", .backend = "netlink", .counts = {{"installs", 3}}});
+  status.verdicts["proven"] = 9;
+  const auto back = ParseStatus(ToJson(status));
+  ASSERT_TRUE(back.ok()) << back.status();
+  EXPECT_EQ(ToJson(*back), ToJson(status));
+  EXPECT_EQ(back->devices[0].counts.at("installs"), 3u);
+  for (const char* bad : {"", "{}", "[]", "{\"pid\":\"x\"}"}) EXPECT_FALSE(ParseStatus(bad).ok());
+}
+
+}  // namespace
+}  // namespace wicket::document

@@ -1,0 +1,310 @@
+#include "document/peer_text.h"
+
+#include <strings.h>
+
+#include <boost/json.hpp>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+
+namespace wicket::document {
+namespace {
+
+namespace json = boost::json;
+
+constexpr size_t kLineBytesMax = 1 << 20;
+
+absl::Status Invalid(absl::string_view field, absl::string_view found, absl::string_view accepted) {
+  return absl::InvalidArgumentError(
+      absl::StrCat(field, ": found ", found, "; accepted: ", accepted));
+}
+
+std::string Quoted(absl::string_view text) {
+  constexpr size_t kShown = 60;
+  return text.size() <= kShown ? absl::StrCat("\"", text, "\"")
+                               : absl::StrCat("\"", text.substr(0, kShown), "…\"");
+}
+
+absl::string_view KindName(const json::value& value) {
+  switch (value.kind()) {
+    case json::kind::null: return "null";
+    case json::kind::bool_: return "a boolean";
+    case json::kind::string: return "a string";
+    case json::kind::array: return "an array";
+    case json::kind::object: return "an object";
+    default: return "a number";
+  }
+}
+
+absl::StatusOr<absl::string_view> StringOf(absl::string_view field, const json::value& value) {
+  if (!value.is_string()) return Invalid(field, KindName(value), "a string");
+  return absl::string_view(value.get_string().data(), value.get_string().size());
+}
+
+absl::Status ReadPublicKey(absl::string_view text, PeerConfig* config) {
+  const auto key = ParsePublicKey(text);
+  if (!key) return Invalid("public_key", Quoted(text), "44 characters of base64 (32 bytes)");
+  config->public_key = *key;
+  return absl::OkStatus();
+}
+
+absl::Status ReadPresharedKey(absl::string_view text, PeerConfig* config) {
+  auto key = ParseSecretKey(text);
+  if (!key) {
+    return Invalid("preshared_key", absl::StrCat(text.size(), " characters (not shown)"),
+                   "44 characters of base64 (32 bytes)");
+  }
+  config->preshared_key = std::move(*key);
+  return absl::OkStatus();
+}
+
+absl::Status ReadAllowedIp(absl::string_view text, PeerConfig* config) {
+  const auto prefix = ParsePrefix(text);
+  if (!prefix) return Invalid("allowed_ips", Quoted(text), "an address, or address/length");
+  config->allowed_ips.push_back(*prefix);
+  return absl::OkStatus();
+}
+
+absl::Status ReadKeepalive(int64_t seconds, PeerConfig* config) {
+  if (seconds < 0 || seconds > 65535) {
+    return Invalid("persistent_keepalive", absl::StrCat(seconds), "0 to 65535 seconds");
+  }
+  config->persistent_keepalive_s = static_cast<uint16_t>(seconds);
+  return absl::OkStatus();
+}
+
+absl::Status ReadTime(absl::string_view field, absl::string_view text, absl::Time* time) {
+  std::string error;
+  if (!absl::ParseTime(absl::RFC3339_full, text, time, &error)) {
+    return Invalid(field, Quoted(text), "RFC 3339, such as 2030-01-01T00:00:00Z");
+  }
+  *time = absl::FromUnixSeconds(absl::ToUnixSeconds(*time));
+  return absl::OkStatus();
+}
+
+absl::Status ReadField(absl::string_view name, const json::value& value, store::Peer* peer) {
+  if (name == "public_key") {
+    WICKET_ASSIGN_OR_RETURN(const absl::string_view text, StringOf(name, value));
+    return ReadPublicKey(text, &peer->config);
+  }
+  if (name == "preshared_key") {
+    WICKET_ASSIGN_OR_RETURN(const absl::string_view text, StringOf(name, value));
+    return ReadPresharedKey(text, &peer->config);
+  }
+  if (name == "allowed_ips") {
+    if (!value.is_array()) return Invalid(name, KindName(value), "an array of strings");
+    for (const json::value& item : value.get_array()) {
+      WICKET_ASSIGN_OR_RETURN(const absl::string_view text, StringOf(name, item));
+      WICKET_RETURN_IF_ERROR(ReadAllowedIp(text, &peer->config));
+    }
+    return absl::OkStatus();
+  }
+  if (name == "persistent_keepalive") {
+    if (!value.is_int64()) return Invalid(name, KindName(value), "0 to 65535 seconds");
+    return ReadKeepalive(value.get_int64(), &peer->config);
+  }
+  if (name == "created_at" || name == "expires_at") {
+    WICKET_ASSIGN_OR_RETURN(const absl::string_view text, StringOf(name, value));
+    return ReadTime(name, text, name == "created_at" ? &peer->created : &peer->expires);
+  }
+  if (name == "pinned") {
+    if (!value.is_bool()) return Invalid(name, KindName(value), "true or false");
+    peer->pinned = value.get_bool();
+    return absl::OkStatus();
+  }
+  if (name == "device") {
+    WICKET_ASSIGN_OR_RETURN(const absl::string_view text, StringOf(name, value));
+    peer->device = std::string(text);
+    return absl::OkStatus();
+  }
+  if (name == "labels") {
+    if (!value.is_object()) return Invalid(name, KindName(value), "an object of strings");
+    for (const auto& label : value.get_object()) {
+      WICKET_ASSIGN_OR_RETURN(const absl::string_view text, StringOf(name, label.value()));
+      peer->labels.emplace_back(std::string(label.key()), std::string(text));
+    }
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError(absl::StrCat(
+      "unknown field ", Quoted(name),
+      "; accepted: public_key, allowed_ips, preshared_key, persistent_keepalive, expires_at, "
+      "created_at, pinned, labels, device"));
+}
+
+}  // namespace
+
+absl::StatusOr<store::Peer> ParsePeerJson(absl::string_view line) {
+  json::error_code error;
+  json::monotonic_resource resource;  // one arena a line
+  const json::value value =
+      json::parse(json::string_view(line.data(), line.size()), error, &resource);
+  if (error) return absl::InvalidArgumentError(absl::StrCat("not JSON: ", error.message()));
+  if (!value.is_object()) return Invalid("a peer", KindName(value), "an object");
+  store::Peer peer;
+  for (const auto& field : value.get_object()) {
+    WICKET_RETURN_IF_ERROR(
+        ReadField({field.key().data(), field.key().size()}, field.value(), &peer));
+  }
+  if (!value.get_object().contains("public_key")) {
+    return absl::InvalidArgumentError("public_key is missing");
+  }
+  return peer;
+}
+
+absl::Status PeerReader::Error(absl::string_view message) const {
+  return absl::InvalidArgumentError(absl::StrCat("line ", line_, ": ", message));
+}
+
+bool PeerReader::ReadLine(std::string* text) {
+  if (!std::getline(*input_, *text)) return false;
+  ++line_;
+  bytes_ += text->size() + 1;
+  return true;
+}
+
+absl::StatusOr<bool> PeerReader::Next(store::Peer* peer) {
+  absl::StatusOr<bool> read = format_ == Format::kNdjson ? NextJson(peer) : NextSection(peer);
+  if (!read.ok() || !*read) return read;
+  if (peer->device.empty()) peer->device = device_;
+  if (peer->device.empty()) return Error("no device: name one with --device, or in each peer");
+  return true;
+}
+
+absl::StatusOr<bool> PeerReader::NextJson(store::Peer* peer) {
+  std::string text;
+  do {
+    if (!ReadLine(&text)) return false;
+    if (text.size() > kLineBytesMax) return Error("longer than 1 MiB");
+  } while (absl::StripAsciiWhitespace(text).empty());
+  absl::StatusOr<store::Peer> parsed = ParsePeerJson(text);
+  explicit_bzero(text.data(), text.size());
+  if (!parsed.ok()) return Error(parsed.status().message());
+  *peer = std::move(*parsed);
+  return true;
+}
+
+absl::StatusOr<bool> PeerReader::NextSection(store::Peer* peer) {
+  *peer = {};
+  bool has_key = false;
+  std::string text;
+  while (ReadLine(&text)) {
+    absl::string_view line = text;
+    line = absl::StripAsciiWhitespace(line.substr(0, line.find('#')));
+    if (line.empty()) continue;
+    if (line.front() == '[') {
+      const bool peer_section = absl::EqualsIgnoreCase(line, "[Peer]");
+      if (!peer_section && !absl::EqualsIgnoreCase(line, "[Interface]")) {
+        return Error(absl::StrCat("section ", Quoted(line), "; accepted: [Interface], [Peer]"));
+      }
+      const bool finished = in_section_;
+      const uint64_t finished_line = section_line_;
+      in_section_ = peer_section;
+      section_line_ = line_;
+      if (!finished) continue;
+      if (!has_key) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("line ", finished_line, ": [Peer] without a PublicKey"));
+      }
+      return true;
+    }
+    if (!in_section_) continue;  // [Interface] belongs to the device, not to us
+    const size_t equals = line.find('=');
+    if (equals == absl::string_view::npos) return Error(absl::StrCat(Quoted(line), " is not NAME = VALUE"));
+    const absl::string_view name = absl::StripAsciiWhitespace(line.substr(0, equals));
+    const absl::string_view value = absl::StripAsciiWhitespace(line.substr(equals + 1));
+    absl::Status status;
+    if (absl::EqualsIgnoreCase(name, "PublicKey")) {
+      status = ReadPublicKey(value, &peer->config);
+      has_key = true;
+    } else if (absl::EqualsIgnoreCase(name, "PresharedKey")) {
+      status = ReadPresharedKey(value, &peer->config);
+      explicit_bzero(text.data(), text.size());
+    } else if (absl::EqualsIgnoreCase(name, "AllowedIPs")) {
+      for (absl::string_view part : absl::StrSplit(value, ',', absl::SkipWhitespace())) {
+        status = ReadAllowedIp(absl::StripAsciiWhitespace(part), &peer->config);
+        if (!status.ok()) break;
+      }
+    } else if (absl::EqualsIgnoreCase(name, "PersistentKeepalive")) {
+      int64_t seconds = 0;
+      if (!absl::EqualsIgnoreCase(value, "off") && !absl::SimpleAtoi(value, &seconds)) seconds = -1;
+      status = ReadKeepalive(seconds, &peer->config);
+    } else if (!absl::EqualsIgnoreCase(name, "Endpoint")) {  // learned, never configured
+      status = absl::InvalidArgumentError(
+          absl::StrCat("unknown key ", Quoted(name),
+                       "; accepted: PublicKey, PresharedKey, AllowedIPs, PersistentKeepalive, "
+                       "Endpoint (ignored)"));
+    }
+    if (!status.ok()) return Error(status.message());
+  }
+  if (!in_section_) return false;
+  in_section_ = false;
+  if (!has_key) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("line ", section_line_, ": [Peer] without a PublicKey"));
+  }
+  return true;
+}
+
+Format DetectFormat(std::istream* input) {
+  int c = input->peek();
+  while (c == ' ' || c == '\n' || c == '\r' || c == '\t') {
+    input->get();
+    c = input->peek();
+  }
+  return c == '{' || c == EOF ? Format::kNdjson : Format::kWgConf;
+}
+
+std::string ToJsonLine(const store::Peer& peer) {
+  json::object object;
+  object["public_key"] = ToBase64(peer.config.public_key);
+  object["device"] = peer.device;
+  json::array allowed_ips;
+  for (const Prefix& prefix : peer.config.allowed_ips) {
+    allowed_ips.emplace_back(ToString(prefix));
+  }
+  object["allowed_ips"] = std::move(allowed_ips);
+  if (peer.config.preshared_key) {
+    object["preshared_key"] = RevealBase64(*peer.config.preshared_key);
+  }
+  if (peer.config.persistent_keepalive_s) {
+    object["persistent_keepalive"] = peer.config.persistent_keepalive_s;
+  }
+  if (peer.created != absl::UnixEpoch()) {
+    object["created_at"] = absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", peer.created, absl::UTCTimeZone());
+  }
+  if (peer.expires != absl::InfiniteFuture()) {
+    object["expires_at"] = absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", peer.expires, absl::UTCTimeZone());
+  }
+  if (peer.pinned) object["pinned"] = true;
+  if (!peer.labels.empty()) {
+    json::object labels;
+    for (const auto& [name, text] : peer.labels) labels[name] = text;
+    object["labels"] = std::move(labels);
+  }
+  return json::serialize(object);
+}
+
+std::string ToConfSection(const store::Peer& peer) {
+  std::string out = absl::StrCat("[Peer]\nPublicKey = ", ToBase64(peer.config.public_key), "\n");
+  if (peer.config.preshared_key) {
+    absl::StrAppend(&out, "PresharedKey = ", RevealBase64(*peer.config.preshared_key), "\n");
+  }
+  if (!peer.config.allowed_ips.empty()) {
+    absl::StrAppend(&out, "AllowedIPs = ");
+    absl::string_view separator = "";
+    for (const Prefix& prefix : peer.config.allowed_ips) {
+      absl::StrAppend(&out, separator, ToString(prefix));
+      separator = ", ";
+    }
+    out += "\n";
+  }
+  if (peer.config.persistent_keepalive_s) {
+    absl::StrAppend(&out, "PersistentKeepalive = ", peer.config.persistent_keepalive_s, "\n");
+  }
+  return out;
+}
+
+}  // namespace wicket::document

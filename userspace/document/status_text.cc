@@ -1,0 +1,133 @@
+#include "document/status_text.h"
+
+#include <boost/json.hpp>
+
+#include "absl/strings/str_cat.h"
+
+namespace wicket::document {
+namespace {
+
+namespace json = boost::json;
+
+json::object CountsObject(const std::map<std::string, uint64_t>& counts) {
+  json::object object;
+  for (const auto& [name, count] : counts) object[name] = count;
+  return object;
+}
+
+std::map<std::string, uint64_t> ReadCounts(const json::value& value) {
+  std::map<std::string, uint64_t> counts;
+  for (const auto& field : value.as_object()) {
+    counts[std::string(field.key())] = field.value().to_number<uint64_t>();
+  }
+  return counts;
+}
+
+std::string Text(const json::object& object, json::string_view name) {
+  return json::value_to<std::string>(object.at(name));
+}
+
+template <typename T>
+T Number(const json::object& object, json::string_view name) {
+  return object.at(name).to_number<T>();
+}
+
+NicStatus ReadNic(const json::object& object) {
+  return {.name = Text(object, "name"),
+          .xdp_mode = Text(object, "xdp_mode"),
+          .shared = object.at("shared").as_bool(),
+          .reinject = Text(object, "reinject"),
+          .reinject_reason = Text(object, "reinject_reason"),
+          .queues = Number<uint32_t>(object, "queues"),
+          .zero_copy = object.at("zero_copy").as_bool(),
+          .ring_full = Number<uint64_t>(object, "ring_full"),
+          .ring_dropped = Number<uint64_t>(object, "ring_dropped")};
+}
+
+DeviceStatus ReadDevice(const json::object& object) {
+  return {.name = Text(object, "name"),
+          .backend = Text(object, "backend"),
+          .public_key = Text(object, "public_key"),
+          .port = Number<uint16_t>(object, "port"),
+          .installed = Number<uint64_t>(object, "installed"),
+          .installed_unconfirmed = Number<uint64_t>(object, "installed_unconfirmed"),
+          .foreign = Number<uint64_t>(object, "foreign"),
+          .counts = ReadCounts(object.at("counts")),
+          .install_count = Number<uint64_t>(object, "install_count"),
+          .install_p50_ms = Number<double>(object, "install_p50_ms"),
+          .install_p99_ms = Number<double>(object, "install_p99_ms")};
+}
+
+}  // namespace
+
+std::string ToJson(const Status& status) {
+  json::array nics, devices;
+  for (const NicStatus& nic : status.nics) {
+    nics.push_back({{"name", nic.name},
+                    {"xdp_mode", nic.xdp_mode},
+                    {"shared", nic.shared},
+                    {"reinject", nic.reinject},
+                    {"reinject_reason", nic.reinject_reason},
+                    {"queues", nic.queues},
+                    {"zero_copy", nic.zero_copy},
+                    {"ring_full", nic.ring_full},
+                    {"ring_dropped", nic.ring_dropped}});
+  }
+  for (const DeviceStatus& device : status.devices) {
+    devices.push_back({{"name", device.name},
+                       {"backend", device.backend},
+                       {"public_key", device.public_key},
+                       {"port", device.port},
+                       {"installed", device.installed},
+                       {"installed_unconfirmed", device.installed_unconfirmed},
+                       {"foreign", device.foreign},
+                       {"counts", CountsObject(device.counts)},
+                       {"install_count", device.install_count},
+                       {"install_p50_ms", device.install_p50_ms},
+                       {"install_p99_ms", device.install_p99_ms}});
+  }
+  json::object object;
+  object["version"] = status.version;
+  object["pid"] = status.pid;
+  object["started"] = absl::ToUnixMillis(status.started);
+  object["written"] = absl::ToUnixMillis(status.written);
+  object["store_path"] = status.store_path;
+  object["pin_dir"] = status.pin_dir;
+  object["stored_peers"] = status.stored_peers;
+  object["store_bytes"] = status.store_bytes;
+  object["nics"] = std::move(nics);
+  object["devices"] = std::move(devices);
+  object["verdicts"] = CountsObject(status.verdicts);
+  object["steering"] = CountsObject(status.steering);
+  return json::serialize(object);
+}
+
+absl::StatusOr<Status> ParseStatus(absl::string_view text) {
+  try {
+    const json::value value = json::parse(json::string_view(text.data(), text.size()));
+    const json::object& object = value.as_object();
+    Status status{.version = Text(object, "version"),
+                  .pid = Number<int>(object, "pid"),
+                  .started = absl::FromUnixMillis(Number<int64_t>(object, "started")),
+                  .written = absl::FromUnixMillis(Number<int64_t>(object, "written")),
+                  .store_path = Text(object, "store_path"),
+                  .pin_dir = Text(object, "pin_dir"),
+                  .stored_peers = Number<uint64_t>(object, "stored_peers"),
+                  .store_bytes = Number<uint64_t>(object, "store_bytes"),
+                  .nics = {},
+                  .devices = {},
+                  .verdicts = ReadCounts(object.at("verdicts")),
+                  .steering = ReadCounts(object.at("steering"))};
+    for (const json::value& nic : object.at("nics").as_array()) {
+      status.nics.push_back(ReadNic(nic.as_object()));
+    }
+    for (const json::value& device : object.at("devices").as_array()) {
+      status.devices.push_back(ReadDevice(device.as_object()));
+    }
+    return status;
+  } catch (const std::exception& error) {
+    return absl::InvalidArgumentError(absl::StrCat("not a status file: ", error.what()));
+  }
+}
+
+}  // namespace wicket::document

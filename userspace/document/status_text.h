@@ -1,0 +1,58 @@
+// What the daemon says of itself, as the file that `wicket status` reads.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "base/status.h"
+
+namespace wicket::document {
+
+struct NicStatus {
+  std::string name;
+  std::string xdp_mode;    // "native", "generic", "away"
+  bool shared = false;     // beside other XDP programs
+  std::string reinject;    // "live", "raw", "invert", "wait"
+  std::string reinject_reason;
+  uint32_t queues = 0;
+  bool zero_copy = false;
+  uint64_t ring_full = 0;
+  uint64_t ring_dropped = 0;
+};
+
+struct DeviceStatus {
+  std::string name;
+  std::string backend;     // "netlink", "uapi", "away"
+  std::string public_key;  // base64
+  uint16_t port = 0;
+  uint64_t installed = 0;        // peers of ours in the device
+  uint64_t installed_unconfirmed = 0;
+  uint64_t foreign = 0;          // peers in the device that the store does not know
+  std::map<std::string, uint64_t> counts;  // installs, evictions, ...
+  uint64_t install_count = 0;    // samples behind the two figures below
+  double install_p50_ms = 0;     // packet seen by the shard to given back to the kernel
+  double install_p99_ms = 0;
+};
+
+struct Status {
+  std::string version;
+  int pid = 0;
+  absl::Time started;
+  absl::Time written;
+  std::string store_path;
+  std::string pin_dir;
+  uint64_t stored_peers = 0;
+  uint64_t store_bytes = 0;
+  std::vector<NicStatus> nics;
+  std::vector<DeviceStatus> devices;
+  std::map<std::string, uint64_t> verdicts;  // by shard::ToString(Verdict)
+  std::map<std::string, uint64_t> steering;  // by the texts of STEER_COUNTS
+};
+
+std::string ToJson(const Status& status);
+absl::StatusOr<Status> ParseStatus(absl::string_view text);
+
+}  // namespace wicket::document

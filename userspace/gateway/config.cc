@@ -1,0 +1,269 @@
+#include "gateway/config.h"
+
+#include <errno.h>
+
+#include <algorithm>
+#include <fstream>
+#include <set>
+#include <sstream>
+
+#define TOML_EXCEPTIONS 0
+#if defined(__GNUC__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wconversion"
+#pragma GCC diagnostic ignored "-Wshadow"
+#endif
+#include <toml++/toml.h>
+#if defined(__GNUC__)
+#pragma GCC diagnostic pop
+#endif
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+
+namespace wicket::gateway {
+namespace {
+
+constexpr absl::Duration kEvictAfterMin = absl::Seconds(180);  // a session's life, [WG 6.1]
+constexpr uint64_t kInstalledMaxMax = 1u << 20;                 // the kernel's own limit
+constexpr uint64_t kStoreBytesMin = 1 << 20;
+
+template <typename T>
+struct Choice {
+  const char* text;
+  T value;
+};
+
+constexpr Choice<xsk::XdpMode> kXdpModes[] = {{"auto", xsk::XdpMode::kAuto},
+                                              {"native", xsk::XdpMode::kNative},
+                                              {"generic", xsk::XdpMode::kGeneric}};
+constexpr Choice<wgdev::Backend> kBackends[] = {{"auto", wgdev::Backend::kAuto},
+                                                {"netlink", wgdev::Backend::kNetlink},
+                                                {"uapi", wgdev::Backend::kUapi}};
+constexpr Choice<ReinjectMode> kReinjectModes[] = {{"auto", ReinjectMode::kAuto},
+                                                   {"live", ReinjectMode::kLive},
+                                                   {"raw", ReinjectMode::kRaw},
+                                                   {"invert", ReinjectMode::kInvert},
+                                                   {"wait", ReinjectMode::kWait}};
+constexpr Choice<LogLevel> kLogLevels[] = {{"error", LogLevel::kError},
+                                           {"warning", LogLevel::kWarning},
+                                           {"info", LogLevel::kInfo},
+                                           {"debug", LogLevel::kDebug}};
+
+std::string Found(const toml::node& node) {
+  std::ostringstream text;
+  if (node.is_table()) return "a table";
+  if (node.is_array()) return "an array";
+  text << toml::node_view<const toml::node>(&node);
+  return text.str();
+}
+
+struct FoundProblem {
+  uint32_t line;
+  std::string text;
+};
+
+// One table of the file: takes out its keys, and complains about what is left.
+class Section {
+ public:
+  Section(const toml::table& table, std::string name, const std::string& file,
+          std::vector<FoundProblem>* problems)
+      : table_(table), name_(std::move(name)), file_(file), problems_(problems) {}
+  Section(const Section&) = delete;
+
+  ~Section() {
+    for (const auto& [key, node] : table_) {
+      if (!known_.count(std::string(key.str()))) {
+        Problem(key.source().begin.line, {key.str().data(), key.str().size()}, "an unknown key",
+                absl::StrJoin(known_, ", "));
+      }
+    }
+  }
+
+  void Text(const char* key, std::string* out) {
+    if (const toml::node* node = Take(key)) {
+      const auto value = node->value_exact<std::string>();
+      if (value && !value->empty()) {
+        *out = *value;
+      } else {
+        Problem(*node, key, "a string that is not empty");
+      }
+    }
+  }
+
+  void Flag(const char* key, bool* out) {
+    if (const toml::node* node = Take(key)) {
+      const auto value = node->value_exact<bool>();
+      if (value) {
+        *out = *value;
+      } else {
+        Problem(*node, key, "true or false");
+      }
+    }
+  }
+
+  void Number(const char* key, uint64_t least, uint64_t most, absl::string_view unit,
+              uint64_t* out) {
+    if (const toml::node* node = Take(key)) {
+      const auto value = node->value_exact<int64_t>();
+      if (value && *value >= 0 && static_cast<uint64_t>(*value) >= least &&
+          static_cast<uint64_t>(*value) <= most) {
+        *out = static_cast<uint64_t>(*value);
+      } else {
+        Problem(*node, key, absl::StrCat(least, " to ", most, unit));
+      }
+    }
+  }
+
+  template <typename T, size_t N>
+  void OneOf(const char* key, const Choice<T> (&choices)[N], T* out) {
+    const toml::node* node = Take(key);
+    if (node == nullptr) return;
+    const auto value = node->value_exact<std::string>();
+    std::string accepted;
+    for (const auto& choice : choices) {
+      if (value && *value == choice.text) {
+        *out = choice.value;
+        return;
+      }
+      absl::StrAppend(&accepted, accepted.empty() ? "" : ", ", "\"", choice.text, "\"");
+    }
+    Problem(*node, key, accepted);
+  }
+
+  // Calls `read` with every table of the array `key`.
+  template <typename Read>
+  void Tables(const char* key, Read read) {
+    const toml::node* node = Take(key);
+    if (node == nullptr) return;
+    const toml::array* array = node->as_array();
+    if (array == nullptr) return Problem(*node, key, absl::StrCat("[[", key, "]] tables"));
+    for (const toml::node& item : *array) {
+      if (const toml::table* table = item.as_table()) {
+        read(*table);
+      } else {
+        Problem(item, key, absl::StrCat("[[", key, "]] tables"));
+      }
+    }
+  }
+
+  template <typename Read>
+  void Table(const char* key, Read read) {
+    const toml::node* node = Take(key);
+    if (node == nullptr) return;
+    if (const toml::table* table = node->as_table()) return read(*table);
+    Problem(*node, key, absl::StrCat("a [", key, "] table"));
+  }
+
+  void Problem(uint32_t line, absl::string_view key, absl::string_view found,
+               absl::string_view accepted) {
+    problems_->push_back({line, absl::StrCat(file_, ":", line, ": ", name_,
+                                             name_.empty() ? "" : ".", key, ": found ", found,
+                                             "; accepted: ", accepted)});
+  }
+
+  uint32_t line() const { return table_.source().begin.line; }
+
+ private:
+  void Problem(const toml::node& node, absl::string_view key, absl::string_view accepted) {
+    Problem(node.source().begin.line, key, Found(node), accepted);
+  }
+  const toml::node* Take(const char* key) {
+    known_.insert(key);
+    return table_.get(key);
+  }
+
+  const toml::table& table_;
+  std::string name_;
+  const std::string& file_;
+  std::vector<FoundProblem>* problems_;
+  std::set<std::string> known_;
+};
+
+// Reads the name of a [[nic]] or [[device]], which must be there and be new.
+void ReadName(Section* section, std::set<std::string>* names, std::string* out) {
+  section->Text("name", out);
+  if (out->empty()) {
+    section->Problem(section->line(), "name", "nothing", "an interface's name");
+  } else if (out->size() > store::kDeviceNameBytesMax) {
+    section->Problem(section->line(), "name", *out, "at most 15 characters");
+  } else if (!names->insert(*out).second) {
+    section->Problem(section->line(), "name", absl::StrCat(*out, " a second time"),
+                     "each name once");
+  }
+}
+
+}  // namespace
+
+absl::string_view ToString(ReinjectMode mode) {
+  for (const auto& choice : kReinjectModes) {
+    if (choice.value == mode) return choice.text;
+  }
+  return "?";
+}
+
+absl::StatusOr<Config> ParseConfig(absl::string_view text, const std::string& name) {
+  const toml::parse_result parsed = toml::parse(std::string_view(text.data(), text.size()), name);
+  if (!parsed) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(name, ":", parsed.error().source().begin.line, ": ",
+                     std::string(parsed.error().description()), "; accepted: TOML"));
+  }
+  Config config;
+  std::vector<FoundProblem> problems;
+  std::set<std::string> nic_names, device_names;
+  {
+    Section top(parsed.table(), "", name, &problems);
+    top.Text("pin_dir", &config.pin_dir);
+    top.Text("status_file", &config.status_file);
+    top.OneOf("log_level", kLogLevels, &config.log_level);
+    top.OneOf("reinject", kReinjectModes, &config.reinject);
+    top.Flag("pin_threads", &config.pin_threads);
+    top.Table("store", [&](const toml::table& table) {
+      Section section(table, "store", name, &problems);
+      section.Text("path", &config.store.path);
+      section.Number("bytes_max", kStoreBytesMin, uint64_t{1} << 46, " bytes",
+                     &config.store.bytes_max);
+    });
+    top.Tables("nic", [&](const toml::table& table) {
+      Section section(table, "nic", name, &problems);
+      NicConfig nic;
+      ReadName(&section, &nic_names, &nic.name);
+      section.OneOf("xdp", kXdpModes, &nic.xdp);
+      section.Flag("force_copy", &nic.force_copy);
+      config.nics.push_back(nic);
+    });
+    top.Tables("device", [&](const toml::table& table) {
+      Section section(table, "device", name, &problems);
+      DeviceConfig device;
+      ReadName(&section, &device_names, &device.name);
+      section.OneOf("backend", kBackends, &device.backend);
+      auto evict_after_s = static_cast<uint64_t>(absl::ToInt64Seconds(device.evict_after));
+      section.Number("evict_after", static_cast<uint64_t>(absl::ToInt64Seconds(kEvictAfterMin)),
+                     86400 * 365, " seconds (a session may live 180)", &evict_after_s);
+      device.evict_after = absl::Seconds(static_cast<int64_t>(evict_after_s));
+      section.Number("installed_max", 1, kInstalledMaxMax, " peers", &device.installed_max);
+      config.devices.push_back(device);
+    });
+    if (config.nics.empty()) top.Problem(1, "nic", "none", "at least one [[nic]] table");
+    if (config.devices.empty()) top.Problem(1, "device", "none", "at least one [[device]] table");
+  }
+  if (problems.empty()) return config;
+  std::stable_sort(problems.begin(), problems.end(),
+                   [](const auto& a, const auto& b) { return a.line < b.line; });
+  return absl::InvalidArgumentError(
+      absl::StrJoin(problems, "\n", [](std::string* out, const FoundProblem& problem) {
+        *out += problem.text;
+      }));
+}
+
+absl::StatusOr<Config> LoadConfig(const std::string& path) {
+  std::ifstream file(path);
+  std::stringstream text;
+  if (!file || !(text << file.rdbuf())) {
+    return ErrnoStatus(errno ? errno : EIO, absl::StrCat("read(", path, ")"));
+  }
+  return ParseConfig(text.str(), path);
+}
+
+}  // namespace wicket::gateway

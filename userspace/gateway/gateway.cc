@@ -1,0 +1,347 @@
+#include "gateway/gateway.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <net/if.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <filesystem>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "base/log.h"
+
+namespace wicket::gateway {
+namespace {
+
+constexpr absl::Duration kCheckIntervalMin = absl::Seconds(1);
+constexpr absl::Duration kCheckIntervalMax = absl::Seconds(30);
+constexpr absl::Duration kStatusInterval = absl::Seconds(1);
+
+absl::Status WriteFile(const std::string& path, const std::string& text) {
+  const std::string fresh = path + ".new";
+  const Fd fd(open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640));
+  if (!fd.valid()) return ErrnoStatus(errno, absl::StrCat("open(", fresh, ")"));
+  if (write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
+    return ErrnoStatus(errno ? errno : EIO, absl::StrCat("write(", fresh, ")"));
+  }
+  if (rename(fresh.c_str(), path.c_str()) != 0) {
+    return ErrnoStatus(errno, absl::StrCat("rename(", fresh, ")"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Gateway>> Gateway::Start(Config config) {
+  std::unique_ptr<Gateway> gateway(new Gateway(std::move(config)));
+  WICKET_RETURN_IF_ERROR(gateway->StartAll());
+  return gateway;
+}
+
+absl::Status Gateway::StartAll() {
+  started_ = absl::Now();
+  std::error_code error;
+  std::filesystem::create_directories(std::filesystem::path(config_.status_file).parent_path(),
+                                      error);
+  if (error) {
+    return absl::InternalError(absl::StrCat("status_file ", config_.status_file, ": ",
+                                            error.message()));
+  }
+  WICKET_RETURN_IF_ERROR(crypto::Initialize());
+  WICKET_ASSIGN_OR_RETURN(store_, store::Store::Open(config_.store));
+  WICKET_RETURN_IF_ERROR(store_->LockForDaemon());
+  WICKET_ASSIGN_OR_RETURN(steering_, xsk::Steering::Open(config_.pin_dir));
+  WICKET_ASSIGN_OR_RETURN(prober_, reinject::Injector::Open());
+  table_ = std::make_unique<shard::Published<shard::DeviceTable>>(
+      std::make_unique<shard::DeviceTable>());
+
+  NicContext context{.steering = steering_.get(),
+                     .injector = prober_.get(),
+                     .store = &*store_,
+                     .devices = table_.get(),
+                     .installers = {},
+                     .verdicts = &past_verdicts_,
+                     .slots_used = &slots_used_,
+                     .pin_threads = config_.pin_threads};
+  for (const DeviceConfig& device : config_.devices) {
+    Watched& watched = devices_.emplace_back();
+    watched.installer = std::make_unique<Installer>(device, &*store_, steering_.get());
+    WICKET_RETURN_IF_ERROR(watched.installer->Start());
+    context.installers.push_back(watched.installer.get());
+  }
+  for (const NicConfig& nic : config_.nics) nics_.push_back(std::make_unique<Nic>(nic, context));
+  nic_problems_.resize(nics_.size());
+  WICKET_RETURN_IF_ERROR(Publish());
+  WatchDevices(false);
+  WICKET_RETURN_IF_ERROR(WatchNics(/*at_start=*/true));
+  WriteStatusFile();
+  return absl::OkStatus();
+}
+
+Gateway::~Gateway() {
+  nics_.clear();
+  devices_.clear();
+  if (!config_.status_file.empty()) unlink(config_.status_file.c_str());
+}
+
+void Gateway::Tick() {
+  uint64_t suspicious = 0;
+  for (const auto& nic : nics_) suspicious += nic->suspicious();
+  WatchDevices(suspicious > suspicious_seen_);
+  suspicious_seen_ = suspicious;
+  WatchNics(/*at_start=*/false).IgnoreError();
+  table_->Collect();
+  if (absl::Now() >= next_status_) {
+    next_status_ = absl::Now() + kStatusInterval;
+    WriteStatusFile();
+  }
+}
+
+// --- devices ----------------------------------------------------------------
+
+void Gateway::WatchDevices(bool suspicion) {
+  bool changed = false;
+  const absl::Time now = absl::Now();
+  for (size_t i = 0; i < devices_.size(); ++i) {
+    Watched& watched = devices_[i];
+    const std::string& name = config_.devices[i].name;
+    const int ifindex = wgdev::InterfaceIndex(name);
+    if (watched.ifindex != 0 &&
+        (ifindex != watched.ifindex || watched.installer->device_lost())) {
+      Lose(i, "the device went away");
+      changed = true;
+    }
+    if (watched.ifindex == 0) {
+      const absl::Status opened = OpenDevice(i);
+      if (opened.ok()) {
+        changed = true;
+        watched.last_problem.clear();
+      } else if (opened.message() != watched.last_problem) {
+        watched.last_problem = std::string(opened.message());
+        Log(LogLevel::kWarning, name, ": waiting for the device: ", opened.message());
+      }
+      continue;
+    }
+    // A changed key shows in packets that no longer verify; a flood of forged
+    // ones must not make us read the device all day, so the pauses grow.
+    if (!suspicion) watched.check_interval = kCheckIntervalMin;
+    if (now < watched.next_check && (!suspicion || now + kCheckIntervalMax - watched.check_interval <
+                                                       watched.next_check)) {
+      continue;
+    }
+    if (CheckDevice(i)) {
+      changed = true;
+      watched.check_interval = kCheckIntervalMin;
+    } else if (suspicion) {
+      watched.check_interval = std::min(2 * watched.check_interval, kCheckIntervalMax);
+    }
+    watched.next_check = now + kCheckIntervalMax;
+  }
+  if (changed) {
+    if (const absl::Status published = Publish(); !published.ok()) {
+      Log(LogLevel::kError, "serving ports: ", published.message());
+    }
+  }
+}
+
+absl::Status Gateway::OpenDevice(size_t index) {
+  Watched& watched = devices_[index];
+  const DeviceConfig& config = config_.devices[index];
+  WICKET_ASSIGN_OR_RETURN(std::unique_ptr<wgdev::Device> device,
+                          wgdev::Open(config.name, config.backend));
+  WICKET_ASSIGN_OR_RETURN(wgdev::DeviceInfo info, device->ReadInfo());
+  const Secret<kKeyBytes> none;
+  if (crypto::Equal(info.private_key.data(), none.data(), none.size())) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("it has no private key (`wg set ", config.name, " private-key FILE`)"));
+  }
+  if (info.listen_port == 0) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("it has no listen port (`wg set ", config.name, " listen-port PORT`)"));
+  }
+  auto identity = crypto::Locked<noise::Identity>::Make(info.private_key);
+  if (!identity) {
+    return absl::ResourceExhaustedError(
+        "locking the private key into memory: refused (raise RLIMIT_MEMLOCK or give CAP_IPC_LOCK)");
+  }
+  watched.identity =
+      std::make_shared<const crypto::Locked<noise::Identity>>(std::move(identity));
+  watched.public_key = (*watched.identity)->public_key();
+  watched.port = info.listen_port;
+  watched.ifindex = info.ifindex;
+  watched.backend = std::string(device->backend());
+  watched.next_check = absl::Now() + kCheckIntervalMax;
+  watched.check_interval = kCheckIntervalMin;
+  Log(LogLevel::kInfo, config.name, ": ", watched.backend, " backend, port ", watched.port,
+      ", public key ", ToBase64(watched.public_key));
+  watched.installer->SetDevice(std::move(device), watched.public_key, watched.port);
+  return absl::OkStatus();
+}
+
+// Reads the device again. Returns: true when its key or port has changed.
+bool Gateway::CheckDevice(size_t index) {
+  Watched& watched = devices_[index];
+  const std::string& name = config_.devices[index].name;
+  const auto device = wgdev::Open(name, config_.devices[index].backend);
+  if (!device.ok()) return false;
+  const auto info = (*device)->ReadInfo();
+  if (!info.ok()) return false;
+  const PublicKey public_key = crypto::DerivePublicKey(info->private_key);
+  if (public_key == watched.public_key && info->listen_port == watched.port) return false;
+  auto identity = crypto::Locked<noise::Identity>::Make(info->private_key);
+  if (!identity) return false;
+  Log(LogLevel::kInfo, name, ": now port ", info->listen_port, ", public key ",
+      ToBase64(public_key));
+  watched.identity =
+      std::make_shared<const crypto::Locked<noise::Identity>>(std::move(identity));
+  watched.public_key = public_key;
+  watched.port = info->listen_port;
+  watched.installer->SetDevice(nullptr, public_key, watched.port);
+  return true;
+}
+
+void Gateway::Lose(size_t index, absl::string_view why) {
+  Watched& watched = devices_[index];
+  Log(LogLevel::kWarning, config_.devices[index].name, ": ", why,
+      "; its packets pass to the kernel");
+  watched.ifindex = 0;
+  watched.identity.reset();
+  watched.backend.clear();
+}
+
+absl::Status Gateway::Publish() {
+  auto table = std::make_unique<shard::DeviceTable>();
+  std::vector<std::pair<uint16_t, uint32_t>> ports;
+  for (size_t i = 0; i < devices_.size(); ++i) {
+    table->devices.push_back(
+        {config_.devices[i].name, devices_[i].port, devices_[i].identity});
+    if (devices_[i].identity) ports.emplace_back(devices_[i].port, static_cast<uint32_t>(i));
+  }
+  table_->Publish(std::move(table));
+  return steering_->Serve(ports);
+}
+
+// --- NICs -------------------------------------------------------------------
+
+absl::Status Gateway::WatchNics(bool at_start) {
+  bool changed = false;
+  for (size_t i = 0; i < nics_.size(); ++i) {
+    Nic& nic = *nics_[i];
+    if (nic.up() && nic.Lost()) {
+      Log(LogLevel::kWarning, nic.name(), ": the interface went away or changed its queues");
+      nic.Down();
+      changed = true;
+    }
+    if (nic.up()) continue;
+    const bool exists = if_nametoindex(nic.name().c_str()) != 0;
+    const absl::Status status =
+        exists ? nic.Up(config_.reinject) : absl::NotFoundError("no such interface");
+    if (status.ok()) {
+      nic_problems_[i].clear();
+      changed = true;
+      Log(LogLevel::kInfo, nic.Describe());
+    } else if (at_start && exists) {
+      return status;
+    } else if (status.message() != nic_problems_[i]) {
+      nic_problems_[i] = std::string(status.message());
+      Log(LogLevel::kWarning, nic.name(), ": waiting for the interface: ", status.message());
+    }
+  }
+  if (changed) PublishRoutes();
+  return absl::OkStatus();
+}
+
+void Gateway::PublishRoutes() {
+  std::vector<NicRoute> routes;
+  for (const auto& nic : nics_) {
+    if (nic->up()) routes.push_back(nic->route());
+  }
+  for (Watched& watched : devices_) watched.installer->SetRoutes(routes);
+}
+
+// --- reload and status ------------------------------------------------------
+
+std::vector<std::string> Gateway::Reload(const Config& config) {
+  std::vector<std::string> restart;
+  const auto needs_restart = [&](bool differs, absl::string_view what) {
+    if (differs) restart.emplace_back(what);
+  };
+  needs_restart(config.pin_dir != config_.pin_dir, "pin_dir");
+  needs_restart(config.status_file != config_.status_file, "status_file");
+  needs_restart(config.pin_threads != config_.pin_threads, "pin_threads");
+  needs_restart(config.store.path != config_.store.path ||
+                    config.store.bytes_max != config_.store.bytes_max,
+                "store");
+  const auto same_nic = [](const NicConfig& a, const NicConfig& b) {
+    return a.name == b.name && a.xdp == b.xdp && a.force_copy == b.force_copy;
+  };
+  needs_restart(!std::equal(config.nics.begin(), config.nics.end(), config_.nics.begin(),
+                            config_.nics.end(), same_nic),
+                "nic");
+  const auto same_device = [](const DeviceConfig& a, const DeviceConfig& b) {
+    return a.name == b.name && a.backend == b.backend;
+  };
+  const bool same_devices =
+      std::equal(config.devices.begin(), config.devices.end(), config_.devices.begin(),
+                 config_.devices.end(), same_device);
+  needs_restart(!same_devices, "device");
+
+  SetLogLevel(config.log_level);
+  config_.log_level = config.log_level;
+  if (same_devices) {
+    config_.devices = config.devices;
+    for (size_t i = 0; i < devices_.size(); ++i) {
+      devices_[i].installer->SetConfig(config.devices[i]);
+    }
+  }
+  if (config.reinject != config_.reinject) {
+    config_.reinject = config.reinject;
+    for (auto& nic : nics_) nic->Down();
+    WatchNics(/*at_start=*/false).IgnoreError();
+  }
+  return restart;
+}
+
+document::Status Gateway::ReadStatus() const {
+  document::Status status;
+  status.version = WICKET_VERSION;
+  status.pid = getpid();
+  status.started = started_;
+  status.written = absl::Now();
+  status.store_path = store_->path();
+  status.pin_dir = config_.pin_dir;
+  if (const auto stats = store_->ReadStats(); stats.ok()) {
+    status.stored_peers = stats->peers;
+    status.store_bytes = stats->file_bytes;
+  }
+  for (size_t i = 0; i < shard::kVerdicts; ++i) {
+    const auto verdict = static_cast<shard::Verdict>(i);
+    status.verdicts[shard::ToString(verdict)] = past_verdicts_.Read(verdict);
+  }
+  for (const auto& nic : nics_) {
+    nic->AddVerdicts(&status.verdicts);
+    status.nics.push_back(nic->Status());
+  }
+  for (size_t i = 0; i < devices_.size(); ++i) {
+    const Watched& watched = devices_[i];
+    document::DeviceStatus device;
+    device.name = config_.devices[i].name;
+    device.backend = watched.ifindex == 0 ? "away" : watched.backend;
+    device.public_key = watched.ifindex == 0 ? "" : ToBase64(watched.public_key);
+    device.port = watched.port;
+    watched.installer->FillStatus(&device);
+    status.devices.push_back(std::move(device));
+  }
+  status.steering = xsk::NamedCounters(steering_->ReadCounters());
+  return status;
+}
+
+void Gateway::WriteStatusFile() {
+  const absl::Status written = WriteFile(config_.status_file, document::ToJson(ReadStatus()));
+  if (!written.ok()) Log(LogLevel::kWarning, "status file: ", written.message());
+}
+
+}  // namespace wicket::gateway

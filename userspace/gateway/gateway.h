@@ -1,0 +1,81 @@
+// The whole of it: NICs with their shards, devices with their installers, one store.
+//
+//   Nic eth0 -- Shard x queue --+--> Installer wg0 --> device wg0
+//   Nic eth1 -- Shard x queue --+--> Installer wg1 --> device wg1
+//                 |                      |
+//                 +------- Store --------+
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "gateway/config.h"
+#include "gateway/installer.h"
+#include "gateway/nic.h"
+
+namespace wicket::gateway {
+
+// Thread: one, the one that made it.
+class Gateway {
+ public:
+  // Opens the store, takes over or attaches the program, and serves.
+  // A NIC or a device that does not exist is waited for; whatever else fails is
+  // returned, and nothing is left running.
+  static absl::StatusOr<std::unique_ptr<Gateway>> Start(Config config);
+  // Drains: stops steering, finishes what was proven, saves sessions. Peers stay
+  // in the devices and the program on the NICs.
+  ~Gateway();
+
+  // To be called about twice a second: follows NICs and devices that come, go
+  // or change, and writes the status file.
+  void Tick();
+
+  // Takes what can change while running: log_level, reinject, evict_after,
+  // installed_max. Returns: what differs and needs a restart; empty when nothing does.
+  std::vector<std::string> Reload(const Config& config);
+
+  document::Status ReadStatus() const;
+
+ private:
+  // A device as it was last seen.
+  struct Watched {
+    std::unique_ptr<Installer> installer;
+    int ifindex = 0;  // 0: away
+    PublicKey public_key;
+    uint16_t port = 0;
+    std::string backend;
+    std::shared_ptr<const crypto::Locked<noise::Identity>> identity;
+    absl::Time next_check = absl::InfinitePast();
+    absl::Duration check_interval = absl::Seconds(1);
+    std::string last_problem;
+  };
+
+  explicit Gateway(Config config) : config_(std::move(config)) {}
+  absl::Status StartAll();
+  void WatchDevices(bool suspicion);
+  absl::Status OpenDevice(size_t index);
+  bool CheckDevice(size_t index);
+  void Lose(size_t index, absl::string_view why);
+  absl::Status Publish();
+  absl::Status WatchNics(bool at_start);
+  void PublishRoutes();
+  void WriteStatusFile();
+
+  // Destruction runs from the bottom up: NICs stop feeding installers before
+  // those go, and everything goes before the store.
+  Config config_;
+  absl::Time started_;
+  std::optional<store::Store> store_;
+  std::unique_ptr<xsk::Steering> steering_;
+  std::unique_ptr<reinject::Injector> prober_;
+  std::unique_ptr<shard::Published<shard::DeviceTable>> table_;
+  shard::VerdictCounters past_verdicts_;
+  std::vector<bool> slots_used_ = std::vector<bool>(STEER_SLOTS_MAX);
+  uint64_t suspicious_seen_ = 0;
+  absl::Time next_status_ = absl::InfinitePast();
+  std::vector<std::string> nic_problems_;
+  std::vector<Watched> devices_;
+  std::vector<std::unique_ptr<Nic>> nics_;
+};
+
+}  // namespace wicket::gateway

@@ -1,0 +1,147 @@
+// One thread per device: puts proven peers into it, and takes idle ones out.
+//
+//   shard queues --> gather --> replay? --> read record --> Install --> note flow --> give back
+//                      ^                                       |
+//                      +-- sleeps when there is nothing        +-- a result per peer
+//   between batches:  dump chunk | evict slice | save sessions
+//
+// Batches form by themselves: an idle installer takes one request at once, a
+// busy one takes what has gathered meanwhile. Removals wait for the queues to be
+// empty.
+#pragma once
+
+#include <atomic>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/histogram.h"
+#include "document/status_text.h"
+#include "gateway/config.h"
+#include "gateway/installed_peers.h"
+#include "reinject/injector.h"
+#include "reinject/pacer.h"
+#include "shard/pipeline.h"
+#include "store/store.h"
+#include "wgdev/device.h"
+#include "xsk/steering.h"
+
+namespace wicket::gateway {
+
+// X(name, text, what it means)
+#define WICKET_INSTALLER_COUNTS(X)                                                   \
+  X(Requests, "requests", "proven initiations received from the shards")             \
+  X(Installs, "installs", "peers put into the device")                               \
+  X(InstallErrors, "install_errors", "peers the device refused")                     \
+  X(Reinjected, "reinjected", "initiations given back to the kernel")                \
+  X(ReinjectErrors, "reinject_errors", "initiations that could not be given back")   \
+  X(Roamed, "roamed", "initiations of installed peers from a new flow")              \
+  X(Healed, "healed", "installed peers that got no answer, installed once more")     \
+  X(Replays, "replays", "refused: the timestamp is not newer than the last one")     \
+  X(FutureStamps, "future_stamps", "accepted, from a clock over 10 minutes ahead")   \
+  X(Full, "full", "refused: installed_max reached")                                  \
+  X(Gone, "gone", "refused: removed from the store, or expired, since it was proven") \
+  X(Confirmed, "confirmed", "sessions confirmed by a first data packet")             \
+  X(EvictedIdle, "evicted_idle", "peers removed because their session was dead")     \
+  X(EvictedUnconfirmed, "evicted_unconfirmed", "peers removed because none came about") \
+  X(Adopted, "adopted", "stored peers found in the device")                          \
+  X(Missing, "missing", "peers somebody else removed from the device")
+
+enum class InstallerCount : uint8_t {
+#define WICKET_INSTALLER_ENUM(name, text, help) k##name,
+  WICKET_INSTALLER_COUNTS(WICKET_INSTALLER_ENUM)
+#undef WICKET_INSTALLER_ENUM
+      kMax
+};
+
+// Where and how the installer gives packets back, by interface index; published
+// by the gateway.
+struct NicRoute {
+  int ifindex = 0;
+  ReinjectMode mode = ReinjectMode::kRaw;  // never kAuto
+};
+
+class Installer {
+ public:
+  // Opens nothing yet: the device may appear later. `steering` outlives the installer.
+  Installer(DeviceConfig config, const store::Store* store, xsk::Steering* steering);
+  // Saves what is not saved, and joins the thread.
+  ~Installer();
+
+  // Prepares what can fail. Errors: those of Injector::Open and the store.
+  absl::Status Start();
+
+  int wake_fd() const { return wake_.get(); }
+  // Adds or removes a shard's queue. Thread: any; waits for the current batch.
+  void AddQueue(shard::RequestQueue* queue);
+  void RemoveQueue(shard::RequestQueue* queue);
+  void SetRoutes(std::vector<NicRoute> routes);
+  void SetConfig(const DeviceConfig& config);
+  // The device came, went or changed its keys: (re)opens or forgets it.
+  // `port` is the one it listens on; a null device means it is away.
+  void SetDevice(std::unique_ptr<wgdev::Device> device, const PublicKey& own_key, uint16_t port);
+
+  // Set when a call said that the device is gone; the gateway looks after it.
+  bool device_lost() const { return device_lost_.load(std::memory_order_relaxed); }
+
+  void FillStatus(document::DeviceStatus* status) const;
+
+ private:
+  struct Pending {
+    shard::InstallRequest request;
+    InstalledPeer* peer = nullptr;  // null: to be installed
+    std::optional<store::Peer> stored;
+    store::Session session;
+    bool install = false;
+    bool ready = false;  // to be given back
+  };
+
+  void Loop();
+  size_t Gather();
+  void Admit(Pending* pending, absl::Time now, absl::Duration steady);
+  void InstallBatch(absl::Duration steady);
+  void GiveBack(Pending* pending);
+  void Housekeep();
+  void StepDump();
+  void FinishDump(bool complete);
+  void EvictSlice();
+  void SaveSessions();
+  void AdoptUnknown(const wgdev::PeerStats& stats);
+  ReinjectMode RouteMode(int ifindex) const;
+  void Count(InstallerCount count, uint64_t n = 1) {
+    counts_[static_cast<size_t>(count)].fetch_add(n, std::memory_order_relaxed);
+  }
+
+  DeviceConfig config_;
+  const store::Store* store_;
+  xsk::Steering* steering_;
+  Fd wake_;
+
+  std::mutex mutex_;  // held for a batch, not for a packet; guards all below it
+  std::optional<store::Snapshot> snapshot_;
+  std::unique_ptr<reinject::Injector> injector_;
+  std::unique_ptr<wgdev::Device> device_;
+  PublicKey own_key_;
+  uint16_t port_ = 0;
+  reinject::Pacer pacer_{1, 1};
+  std::vector<shard::RequestQueue*> queues_;
+  std::vector<NicRoute> routes_;
+  InstalledPeers installed_;
+  std::vector<Pending> batch_;
+  std::unique_ptr<wgdev::Dump> dump_;
+  absl::Duration dump_started_, next_dump_, next_save_;
+  std::deque<PublicKey> evictions_;
+  uint64_t foreign_in_dump_ = 0;
+
+  std::array<std::atomic<uint64_t>, static_cast<size_t>(InstallerCount::kMax)> counts_{};
+  std::atomic<uint64_t> installed_count_{0}, unconfirmed_count_{0}, foreign_count_{0};
+  std::atomic<bool> device_lost_{false}, stop_{false};
+  Histogram seen_to_given_back_;
+  std::thread thread_;
+};
+
+}  // namespace wicket::gateway

@@ -1,0 +1,188 @@
+#include "gateway/nic.h"
+
+#include <net/if.h>
+#include <unistd.h>
+
+#include <algorithm>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "base/log.h"
+
+namespace wicket::gateway {
+namespace {
+
+constexpr absl::Duration kDrainTime = absl::Seconds(1);
+
+// The first run of `count` free slots. Returns: STEER_SLOTS_MAX when there is none.
+uint32_t FindSlots(const std::vector<bool>& used, uint32_t count) {
+  uint32_t run = 0;
+  for (uint32_t slot = 0; slot < STEER_SLOTS_MAX; ++slot) {
+    run = used[slot] ? 0 : run + 1;
+    if (run == count) return slot + 1 - count;
+  }
+  return STEER_SLOTS_MAX;
+}
+
+}  // namespace
+
+absl::Status Nic::Up(ReinjectMode wanted) {
+  WICKET_ASSIGN_OR_RETURN(attachment_, context_.steering->Attach(config_.name, config_.xdp));
+  absl::Cleanup undo = [this] { Down(); };
+  WICKET_RETURN_IF_ERROR(ChooseReinject(wanted));
+  WICKET_RETURN_IF_ERROR(StartLanes());
+  WICKET_RETURN_IF_ERROR(
+      context_.steering->SetNic(attachment_.ifindex, first_slot_, queues_));
+  std::move(undo).Cancel();
+  return absl::OkStatus();
+}
+
+absl::Status Nic::ChooseReinject(ReinjectMode wanted) {
+  absl::Status live = absl::FailedPreconditionError(
+      "XDP is generic here, and a frame put into the NIC would meet our program again");
+  if (attachment_.mode == xsk::XdpMode::kNative) {
+    live = context_.injector->ProbeLive(attachment_.ifindex);
+  }
+  reinject_ = wanted;
+  reinject_reason_ = "configured";
+  if (wanted == ReinjectMode::kLive && !live.ok()) {
+    return Annotate(live, absl::StrCat(config_.name, ": reinject = \"live\" is not possible here"));
+  }
+  if (wanted == ReinjectMode::kAuto) {
+    reinject_ = live.ok() ? ReinjectMode::kLive : ReinjectMode::kRaw;
+    reinject_reason_ =
+        live.ok() ? "kernel and NIC take live frames" : std::string(live.message());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Nic::StartLanes() {
+  queues_ = xsk::QueueCount(config_.name);
+  first_slot_ = FindSlots(*context_.slots_used, queues_);
+  if (first_slot_ == STEER_SLOTS_MAX) {
+    const uint32_t queues = queues_;
+    queues_ = 0;
+    return absl::ResourceExhaustedError(absl::StrCat(
+        config_.name, ": ", queues, " RX queues do not fit; all NICs together may have ",
+        static_cast<int>(STEER_SLOTS_MAX), " (lower it with `ethtool -L ", config_.name, "`)"));
+  }
+  std::fill_n(context_.slots_used->begin() + first_slot_, queues_, true);
+  for (uint32_t queue = 0; queue < queues_; ++queue) WICKET_RETURN_IF_ERROR(StartLane(queue));
+  return absl::OkStatus();
+}
+
+absl::Status Nic::StartLane(uint32_t queue) {
+  const uint32_t slot = first_slot_ + queue;
+  WICKET_ASSIGN_OR_RETURN(
+      std::unique_ptr<xsk::Socket> socket,
+      xsk::Socket::Open({.nic = config_.name,
+                         .queue = queue,
+                         .force_copy = config_.force_copy ||
+                                       attachment_.mode == xsk::XdpMode::kGeneric}));
+  WICKET_ASSIGN_OR_RETURN(store::Snapshot snapshot, context_.store->NewSnapshot());
+  Lane lane;
+  lane.verdicts = std::make_unique<shard::VerdictCounters>();
+  shard::Shard::Options options;
+  options.name = absl::StrCat(config_.name, "/", queue);
+  options.beat = context_.steering->Beat(slot);
+  if (context_.pin_threads) {
+    options.cpu = static_cast<int>(slot % static_cast<uint32_t>(sysconf(_SC_NPROCESSORS_ONLN)));
+  }
+  std::vector<shard::RequestQueue*> queues;
+  for (Installer* installer : context_.installers) {
+    lane.queues.push_back(std::make_unique<shard::RequestQueue>(shard::kRequestQueueCapacity));
+    queues.push_back(lane.queues.back().get());
+    installer->AddQueue(queues.back());
+    options.wake_fds.push_back(installer->wake_fd());
+  }
+  const int socket_fd = socket->fd();
+  auto pipeline = std::make_unique<shard::Pipeline>(std::move(snapshot), queues,
+                                                    attachment_.ifindex, lane.verdicts.get());
+  lane.shard = std::make_unique<shard::Shard>(std::move(options), std::move(socket),
+                                              std::move(pipeline), context_.devices);
+  lanes_.push_back(std::move(lane));
+  return context_.steering->BindSocket(slot, socket_fd);
+}
+
+void Nic::Down() {
+  if (!up()) return;
+  if (const absl::Status status = context_.steering->ForgetNic(attachment_.ifindex); !status.ok()) {
+    Log(LogLevel::kWarning, config_.name, ": ", status.message());
+  }
+  for (Lane& lane : lanes_) lane.shard.reset();
+  const absl::Time deadline = absl::Now() + kDrainTime;
+  for (Lane& lane : lanes_) {
+    for (size_t device = 0; device < lane.queues.size(); ++device) {
+      while (!lane.queues[device]->Empty() && absl::Now() < deadline) {
+        absl::SleepFor(absl::Milliseconds(2));
+      }
+      context_.installers[device]->RemoveQueue(lane.queues[device].get());
+    }
+    for (size_t i = 0; i < shard::kVerdicts; ++i) {
+      const auto verdict = static_cast<shard::Verdict>(i);
+      context_.verdicts->Add(verdict, lane.verdicts->Read(verdict));
+    }
+  }
+  lanes_.clear();
+  std::fill_n(context_.slots_used->begin() + first_slot_, queues_, false);
+  queues_ = 0;
+  attachment_ = {};
+}
+
+bool Nic::Lost() const {
+  char name[IF_NAMESIZE];
+  return if_indextoname(static_cast<unsigned>(attachment_.ifindex), name) == nullptr ||
+         queues_ != xsk::QueueCount(name);
+}
+
+void Nic::AddVerdicts(std::map<std::string, uint64_t>* verdicts) const {
+  for (const Lane& lane : lanes_) {
+    for (size_t i = 0; i < shard::kVerdicts; ++i) {
+      const auto verdict = static_cast<shard::Verdict>(i);
+      (*verdicts)[shard::ToString(verdict)] += lane.verdicts->Read(verdict);
+    }
+  }
+}
+
+uint64_t Nic::suspicious() const {
+  uint64_t count = 0;
+  for (const Lane& lane : lanes_) {
+    for (shard::Verdict verdict : {shard::Verdict::kBadMac1, shard::Verdict::kBadStatic,
+                                   shard::Verdict::kPortNotServed}) {
+      count += lane.verdicts->Read(verdict);
+    }
+  }
+  return count;
+}
+
+document::NicStatus Nic::Status() const {
+  document::NicStatus status;
+  status.name = config_.name;
+  status.xdp_mode = "away";
+  if (!up()) return status;
+  status.xdp_mode = std::string(xsk::ToString(attachment_.mode));
+  status.shared = attachment_.shared;
+  status.reinject = std::string(ToString(reinject_));
+  status.reinject_reason = reinject_reason_;
+  status.queues = queues_;
+  for (const Lane& lane : lanes_) {
+    const xsk::SocketStats stats = lane.shard->socket_stats();
+    status.zero_copy = lane.shard->zero_copy();
+    status.ring_full += stats.ring_full;
+    status.ring_dropped += stats.dropped;
+  }
+  return status;
+}
+
+std::string Nic::Describe() const {
+  const document::NicStatus status = Status();
+  return absl::StrCat(config_.name, ": XDP ", status.xdp_mode,
+                      status.shared ? " beside other programs" : "",
+                      attachment_.taken_over ? ", taken over" : ", attached", "; ", queues_,
+                      queues_ == 1 ? " queue, " : " queues, ",
+                      status.zero_copy ? "zero copy" : "copy mode", "; reinject ",
+                      status.reinject, " (", status.reinject_reason, ")");
+}
+
+}  // namespace wicket::gateway

@@ -1,0 +1,74 @@
+// One NIC: the program on its hook, and a shard for each of its RX queues.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "document/status_text.h"
+#include "gateway/config.h"
+#include "gateway/installer.h"
+#include "shard/shard.h"
+
+namespace wicket::gateway {
+
+// What all NICs share. Nothing is owned; all of it outlives every Nic.
+struct NicContext {
+  xsk::Steering* steering;
+  reinject::Injector* injector;  // for probing only
+  const store::Store* store;
+  shard::Published<shard::DeviceTable>* devices;
+  std::vector<Installer*> installers;  // by device index
+  shard::VerdictCounters* verdicts;    // of NICs that went away
+  std::vector<bool>* slots_used;       // STEER_SLOTS_MAX
+  bool pin_threads;
+};
+
+// Thread: one.
+class Nic {
+ public:
+  Nic(NicConfig config, NicContext context) : config_(std::move(config)), context_(context) {}
+  ~Nic() { Down(); }
+  Nic(const Nic&) = delete;
+
+  // Attaches, binds a socket to every queue, and starts steering to them.
+  // Errors: names what failed; the NIC is then down, and its traffic passes.
+  absl::Status Up(ReinjectMode wanted);
+  // Stops steering, then the shards; lets the installers finish what was proven.
+  // The program stays on the NIC and passes everything.
+  void Down();
+
+  bool up() const { return attachment_.ifindex != 0; }
+  // True when the interface is no longer the one that was attached.
+  bool Lost() const;
+  const std::string& name() const { return config_.name; }
+  NicRoute route() const { return {attachment_.ifindex, reinject_}; }
+
+  void AddVerdicts(std::map<std::string, uint64_t>* verdicts) const;
+  // Packets that suggest that a device's key or port has changed.
+  uint64_t suspicious() const;
+  document::NicStatus Status() const;
+  std::string Describe() const;
+
+ private:
+  struct Lane {
+    std::vector<std::unique_ptr<shard::RequestQueue>> queues;  // by device index
+    std::unique_ptr<shard::VerdictCounters> verdicts;
+    std::unique_ptr<shard::Shard> shard;
+  };
+
+  absl::Status ChooseReinject(ReinjectMode wanted);
+  absl::Status StartLanes();
+  absl::Status StartLane(uint32_t queue);
+
+  NicConfig config_;
+  NicContext context_;
+  xsk::Attachment attachment_;
+  ReinjectMode reinject_ = ReinjectMode::kWait;
+  std::string reinject_reason_;
+  uint32_t first_slot_ = 0;
+  uint32_t queues_ = 0;
+  std::vector<Lane> lanes_;
+};
+
+}  // namespace wicket::gateway
