@@ -1,0 +1,342 @@
+"""A laboratory of network namespaces, WireGuard devices and a gateway.
+
+                 client namespace                     gateway namespace
+      wireguard-go  c0 ... -- veth "out" ========== veth "in" -- wicketd (XDP, AF_XDP)
+      or noise.py             192.0.2.2               192.0.2.1     |
+                              2001:db8::2             2001:db8::1   WireGuard device, port 51820
+
+Everything is made under names of this process and removed again, also after a
+failure; processes are ended by their ids. `wicketd` enters its namespace by
+setns alone, so it sees the mounts of this process, bpffs among them.
+"""
+import ctypes
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+from noise import Key
+
+ROOT = Path(__file__).resolve().parents[2]
+BIN = Path(os.environ.get("WICKET_BIN", ROOT / "build" / "release" / "bin"))
+PORT = 51820
+GATEWAY4, CLIENT4 = "192.0.2.1", "192.0.2.2"
+GATEWAY6, CLIENT6 = "2001:db8::1", "2001:db8::2"
+CLONE_NEWNET = 0x40000000
+SLOW = float(os.environ.get("WICKET_SLOW", "1"))  # emulated machines: multiplies every wait
+HAS_KERNEL_WIREGUARD = Path("/sys/module/wireguard").exists()
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def run(*command, check=True, **kwargs):
+    result = subprocess.run([str(part) for part in command], capture_output=True, text=True, **kwargs)
+    if check and result.returncode != 0:
+        raise RuntimeError(f"{' '.join(map(str, command))}: {result.returncode}\n"
+                           f"{result.stdout}{result.stderr}")
+    return result
+
+
+def wait_for(what, seconds, every=0.05):
+    """Returns what() as soon as it is true; the last value after that many seconds."""
+    deadline = time.monotonic() + seconds * SLOW
+    while True:
+        value = what()
+        if value or time.monotonic() > deadline:
+            return value
+        time.sleep(every)
+
+
+class Namespace:
+    def __init__(self, name):
+        self.name = name
+        run("ip", "netns", "add", name)
+        self.ip("link", "set", "lo", "up")
+
+    def ip(self, *command, check=True):
+        return run("ip", "-n", self.name, *command, check=check)
+
+    def _enter(self):
+        with open(f"/run/netns/{self.name}") as handle:
+            if _libc.setns(handle.fileno(), CLONE_NEWNET) != 0:
+                raise OSError(ctypes.get_errno(), "setns")
+
+    def run(self, *command, check=True, **kwargs):
+        return run("nsenter", f"--net=/run/netns/{self.name}", *command, check=check, **kwargs)
+
+    def start(self, *command, **kwargs):
+        return subprocess.Popen(["nsenter", f"--net=/run/netns/{self.name}", *map(str, command)],
+                                **kwargs)
+
+    @contextmanager
+    def inside(self):
+        """Runs this thread in the namespace."""
+        with open("/proc/thread-self/ns/net") as home:
+            self._enter()
+            try:
+                yield
+            finally:
+                if _libc.setns(home.fileno(), CLONE_NEWNET) != 0:
+                    raise OSError(ctypes.get_errno(), "setns")
+
+    def socket(self, family=socket.AF_INET, kind=socket.SOCK_DGRAM, protocol=0):
+        with self.inside():
+            return socket.socket(family, kind, protocol)
+
+    def delete(self):
+        run("ip", "netns", "del", self.name, check=False)
+
+
+class WireGuard:
+    """A WireGuard device: the kernel's, or wireguard-go's."""
+
+    def __init__(self, ns, name, key, port=0, kernel=False):
+        self.ns, self.name, self.key, self.kernel = ns, name, key, kernel
+        self.process = None
+        self.create()
+        self.configure(key, port)
+
+    def create(self):
+        if self.kernel:
+            self.ns.ip("link", "add", self.name, "type", "wireguard")
+        else:
+            self.process = self.ns.start(
+                "wireguard-go", "-f", self.name, stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                env={**os.environ, "WG_PROCESS_FOREGROUND": "1", "LOG_LEVEL": "silent"})
+            path = Path(f"/var/run/wireguard/{self.name}.sock")
+            if not wait_for(path.exists, 5):
+                raise RuntimeError(f"wireguard-go {self.name} did not start")
+
+    def configure(self, key, port=0):
+        self.key, self.port = key, port
+        arguments = ["private-key", "/dev/stdin"]
+        if port:
+            arguments += ["listen-port", str(port)]
+        self.set(*arguments, input=key.private64 + "\n")
+        self.ns.ip("link", "set", self.name, "up")
+
+    def set(self, *arguments, **kwargs):
+        return self.ns.run("wg", "set", self.name, *arguments, **kwargs)
+
+    def add_peer(self, public64, allowed_ips, endpoint=None, psk=None, keepalive=None):
+        arguments = ["peer", public64]
+        if psk:
+            arguments += ["preshared-key", "/dev/stdin"]
+        if endpoint:
+            arguments += ["endpoint", endpoint]
+        if keepalive:
+            arguments += ["persistent-keepalive", str(keepalive)]
+        self.set(*arguments, "allowed-ips", allowed_ips, input=(psk or "") + "\n")
+
+    def remove_peer(self, public64):
+        self.set("peer", public64, "remove")
+
+    def peers(self):
+        """Returns {public key: (endpoint, last handshake, received, sent)}."""
+        lines = self.ns.run("wg", "show", self.name, "dump").stdout.splitlines()[1:]
+        rows = (line.split("\t") for line in lines)
+        return {row[0]: (row[2], int(row[4]), int(row[5]), int(row[6])) for row in rows}
+
+    def close(self):
+        if self.process:
+            self.process.terminate()
+            try:
+                self.process.wait(5 * SLOW)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+            self.process = None
+        else:
+            self.ns.ip("link", "del", self.name, check=False)
+
+
+class Wicketd:
+    """The daemon in a namespace, with its own store, pins and status file."""
+
+    def __init__(self, lab, devices, nics=("in",), reinject="auto", xdp="auto", device_extra="",
+                 log_level="debug"):
+        self.lab = lab
+        self.log = lab.dir / "wicketd.log"
+        self.config = lab.dir / "wicket.toml"
+        self.status_file = lab.dir / "status.json"
+        self.process = None
+        self.text = f'pin_dir = "{lab.bpffs}/wicket"\nstatus_file = "{self.status_file}"\n' \
+                    f'log_level = "{log_level}"\nreinject = "{reinject}"\n' \
+                    f'[store]\npath = "{lab.store}"\n'
+        for nic in nics:
+            self.text += f'[[nic]]\nname = "{nic}"\nxdp = "{xdp}"\n'
+        for device in devices:
+            self.text += f'[[device]]\nname = "{device}"\n{device_extra}\n'
+
+    def start(self, expect_failure=False):
+        self.config.write_text(self.text)
+        log = open(self.log, "ab")
+        offset = log.tell()
+        self.process = self.lab.gateway.start(
+            BIN / "wicketd", "--config", self.config, stdout=log, stderr=log,
+            env={**os.environ, "LIBXDP_BPFFS": str(self.lab.bpffs)})
+        log.close()
+
+        def settled():
+            return self.process.poll() is not None or b" ready\n" in self._log_since(offset)
+        wait_for(settled, 20)
+        if expect_failure:
+            return self.process.wait(5 * SLOW), self._log_since(offset).decode()
+        if self.process.poll() is not None or not settled():
+            raise RuntimeError("wicketd did not start:\n" + self._log_since(offset).decode())
+        return self
+
+    def _log_since(self, offset):
+        with open(self.log, "rb") as log:
+            log.seek(offset)
+            return log.read()
+
+    @property
+    def log_text(self):
+        return self.log.read_text(errors="replace")
+
+    def stop(self):
+        if self.process and self.process.poll() is None:
+            self.process.send_signal(signal.SIGCONT)
+            self.process.terminate()
+            try:
+                self.process.wait(15 * SLOW)
+            except subprocess.TimeoutExpired:
+                self.process.kill()
+                self.process.wait()
+                raise RuntimeError("wicketd did not stop on SIGTERM")
+        status = self.process.returncode if self.process else None
+        self.process = None
+        return status
+
+    def kill(self):
+        self.process.kill()
+        self.process.wait()
+        self.process = None
+
+    def detach(self):
+        return self.lab.gateway.run(BIN / "wicketd", "--detach", "--config", self.config,
+                                    env={**os.environ, "LIBXDP_BPFFS": str(self.lab.bpffs)},
+                                    check=False)
+
+    def status(self):
+        result = self.lab.gateway.run(BIN / "wicket", "status", "--json", "--status-file",
+                                      self.status_file, check=False)
+        return json.loads(result.stdout)
+
+    def fresh_status(self):
+        """A status written after this call."""
+        now = time.time() * 1000
+        wait_for(lambda: self.status()["written"] > now, 5)
+        return self.status()
+
+    def counts(self, device=0):
+        return self.fresh_status()["devices"][device]["counts"]
+
+
+class Lab:
+    def __init__(self, queues=2, prefix="wkt", kernel=None):
+        self.id = f"{prefix}{os.getpid()}"
+        self.kernel = HAS_KERNEL_WIREGUARD if kernel is None else kernel
+        self.queues = queues
+        self.devices, self.daemons, self.namespaces = [], [], []
+        self.dir = Path(tempfile.mkdtemp(prefix=f"{self.id}-"))
+        self.store = self.dir / "store"
+        self.bpffs = self.dir / "bpf"
+        self.device_count = 0
+
+    def __enter__(self):
+        try:
+            self.bpffs.mkdir()
+            run("mount", "-t", "bpf", "bpf", self.bpffs)
+            self.gateway = self.namespace("g")
+            self.client = self.namespace("c")
+            self.connect()
+            return self
+        except BaseException:
+            self.close()
+            raise
+
+    def __exit__(self, *exception):
+        if exception[0] is not None and os.environ.get("WICKET_KEEP_LOG"):
+            for daemon in self.daemons:
+                if daemon.log.exists():
+                    sys.stderr.write(daemon.log_text[-8000:])
+        self.close()
+
+    def namespace(self, suffix):
+        ns = Namespace(f"{self.id}{suffix}")
+        self.namespaces.append(ns)
+        return ns
+
+    def connect(self):
+        """Joins the namespaces by a veth with several queues."""
+        queues = ["numrxqueues", str(self.queues), "numtxqueues", str(self.queues)]
+        self.gateway.ip("link", "add", "in", *queues, "type", "veth", "peer", "name", "out",
+                        "netns", self.client.name, *queues)
+        for ns, name, v4, v6 in ((self.gateway, "in", GATEWAY4, GATEWAY6),
+                                 (self.client, "out", CLIENT4, CLIENT6)):
+            ns.ip("address", "add", f"{v4}/16", "dev", name)
+            ns.ip("address", "add", f"{v6}/64", "dev", name, "nodad")
+            ns.ip("link", "set", name, "up")
+        wait_for(lambda: "state UP" in self.gateway.ip("link", "show", "in").stdout, 5)
+
+    def wireguard(self, ns, key=None, port=0, kernel=None):
+        self.device_count += 1
+        name = f"w{os.getpid() % 1000000}x{self.device_count}"
+        device = WireGuard(ns, name, key or Key(), port, self.kernel if kernel is None else kernel)
+        self.devices.append(device)
+        return device
+
+    def gateway_device(self, **kwargs):
+        device = self.wireguard(self.gateway, port=PORT, **kwargs)
+        self.gateway.ip("address", "add", "10.0.0.1/8", "dev", device.name)
+        self.gateway.ip("address", "add", "fd00::1/64", "dev", device.name, "nodad")
+        return device
+
+    def client_device(self, gateway_public64, address="10.1.0.1", key=None, endpoint=None, psk=None,
+                      keepalive=None, kernel=None):
+        device = self.wireguard(self.client, key=key, kernel=kernel)
+        self.client.ip("address", "add", f"{address}/8", "dev", device.name)
+        device.add_peer(gateway_public64, "10.0.0.0/8", endpoint or f"{GATEWAY4}:{PORT}", psk,
+                        keepalive)
+        return device
+
+    def daemon(self, *devices, **kwargs):
+        daemon = Wicketd(self, [device.name for device in devices], **kwargs)
+        self.daemons.append(daemon)
+        return daemon
+
+    def import_peers(self, lines, device, check=True):
+        """Stores peers given as dictionaries."""
+        text = "".join(json.dumps(line) + "\n" for line in lines)
+        return run(BIN / "wicket", "import", "--store", self.store, "--device", device, "-",
+                   input=text, check=check)
+
+    def ping(self, target="10.0.0.1", count=1, seconds=2, source=None):
+        """Returns True when an answer came through the tunnel."""
+        source = ["-I", source] if source else []
+        return self.client.run("ping", "-n", "-q", "-c", str(count), "-i", "0.2", "-W",
+                               str(int(seconds * SLOW) or 1), *source, target,
+                               check=False).returncode == 0
+
+    def close(self):
+        for daemon in self.daemons:
+            if daemon.process and daemon.process.poll() is None:
+                daemon.process.send_signal(signal.SIGCONT)
+                daemon.process.kill()
+                daemon.process.wait()
+        for device in self.devices:
+            device.close()
+        for ns in self.namespaces:
+            ns.delete()
+        run("umount", self.bpffs, check=False)
+        shutil.rmtree(self.dir, ignore_errors=True)

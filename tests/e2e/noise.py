@@ -1,0 +1,139 @@
+"""WireGuard's handshake from the initiator's side, written from the white paper.
+
+Shares no code with Wicket: hashlib's BLAKE2s and the `cryptography` package.
+"""
+import hashlib
+import hmac
+import os
+import struct
+import time
+from base64 import b64decode, b64encode
+
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
+from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+
+CONSTRUCTION = b"Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s"
+IDENTIFIER = b"WireGuard v1 zx2c4 Jason@zx2c4.com"
+
+
+def blake2s(data, key=b"", size=32):
+    return hashlib.blake2s(data, key=key, digest_size=size).digest()
+
+
+def hmac_blake2s(key, data):
+    return hmac.new(key, data, hashlib.blake2s).digest()
+
+
+def kdf(key, data, count):
+    secret = hmac_blake2s(key, data)
+    outputs, previous = [], b""
+    for i in range(1, count + 1):
+        previous = hmac_blake2s(secret, previous + bytes([i]))
+        outputs.append(previous)
+    return outputs
+
+
+def nonce(counter):
+    return b"\0\0\0\0" + struct.pack("<Q", counter)
+
+
+def tai64n(seconds=None):
+    now = time.time() if seconds is None else seconds
+    return struct.pack(">QI", 0x400000000000000A + int(now), int((now % 1) * 1e9) & ~0xFFFFFF)
+
+
+class Key:
+    """A Curve25519 key pair."""
+
+    def __init__(self, private=None):
+        self.private = private or os.urandom(32)
+        self._key = X25519PrivateKey.from_private_bytes(self.private)
+        self.public = self._key.public_key().public_bytes_raw() if hasattr(
+            self._key.public_key(), "public_bytes_raw") else _raw(self._key.public_key())
+
+    def exchange(self, public):
+        return self._key.exchange(X25519PublicKey.from_public_bytes(public))
+
+    @property
+    def private64(self):
+        return b64encode(self.private).decode()
+
+    @property
+    def public64(self):
+        return b64encode(self.public).decode()
+
+
+def _raw(public_key):
+    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+    return public_key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+
+
+def from64(text):
+    return b64decode(text)
+
+
+class Handshake:
+    """One initiation, and the session that its response makes."""
+
+    def __init__(self, static, responder, psk=bytes(32), stamp=None, index=None):
+        self.static, self.responder, self.psk = static, responder, psk
+        self.index = index if index is not None else os.urandom(4)
+        self.ephemeral = Key()
+        self.ck = blake2s(CONSTRUCTION)
+        self.h = blake2s(blake2s(self.ck + IDENTIFIER) + responder)
+        self._mix_hash(self.ephemeral.public)
+        self.ck, = kdf(self.ck, self.ephemeral.public, 1)
+        self.ck, key = kdf(self.ck, self.ephemeral.exchange(responder), 2)
+        sealed_static = self._seal(key, static.public)
+        self.message = b"\1\0\0\0" + self.index + self.ephemeral.public + sealed_static
+        self.message += self._timestamp(stamp or tai64n())
+        self.message += self.mac1(self.message) + bytes(16)
+
+    def _timestamp(self, stamp):
+        self.ck, key = kdf(self.ck, self.static.exchange(self.responder), 2)
+        return self._seal(key, stamp)
+
+    def _mix_hash(self, data):
+        self.h = blake2s(self.h + data)
+
+    def _seal(self, key, plaintext):
+        sealed = ChaCha20Poly1305(key).encrypt(nonce(0), plaintext, self.h)
+        self._mix_hash(sealed)
+        return sealed
+
+    def mac1(self, message):
+        return blake2s(message, key=blake2s(b"mac1----" + self.responder), size=16)
+
+    def open_response(self, response):
+        """Returns (send key, receive key, receiver index); raises when it is not for us."""
+        if len(response) != 92 or response[:4] != b"\2\0\0\0" or response[8:12] != self.index:
+            raise ValueError("not the response to this initiation")
+        remote = response[12:44]
+        self._mix_hash(remote)
+        self.ck, = kdf(self.ck, remote, 1)
+        self.ck, = kdf(self.ck, self.ephemeral.exchange(remote), 1)
+        self.ck, = kdf(self.ck, self.static.exchange(remote), 1)
+        self.ck, temporary, key = kdf(self.ck, self.psk, 3)
+        self._mix_hash(temporary)
+        ChaCha20Poly1305(key).decrypt(nonce(0), response[44:60], self.h)
+        send, receive = kdf(self.ck, b"", 2)
+        return send, receive, response[4:8]
+
+
+class StaticOnlyForgery(Handshake):
+    """What anyone can make who knows two public keys: no private key is used."""
+
+    def __init__(self, victim_public, responder):
+        fake = Key()
+        fake.public = victim_public
+        super().__init__(fake, responder)
+
+    def _timestamp(self, stamp):
+        return os.urandom(28)
+
+
+def data_packet(send_key, receiver, counter=0, plaintext=b""):
+    """A data message; without plaintext a keepalive."""
+    padded = plaintext + bytes(-len(plaintext) % 16)
+    return (b"\4\0\0\0" + receiver + struct.pack("<Q", counter) +
+            ChaCha20Poly1305(send_key).encrypt(nonce(counter), padded, b""))
