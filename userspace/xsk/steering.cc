@@ -46,8 +46,8 @@ std::string ProgramPin(const std::string& pin_dir, int ifindex) {
 }
 
 // What the libraries say is for developers; what failed, we say ourselves.
-int PrintLibbpf(libbpf_print_level, const char* format, va_list args) {
-  if (!LogEnabled(LogLevel::kDebug)) return 0;
+int PrintLibbpf(libbpf_print_level level, const char* format, va_list args) {
+  if (level != LIBBPF_WARN || !LogEnabled(LogLevel::kDebug)) return 0;
   char line[512];
   vsnprintf(line, sizeof(line), format, args);
   absl::string_view text(line);
@@ -56,8 +56,8 @@ int PrintLibbpf(libbpf_print_level, const char* format, va_list args) {
   return 0;
 }
 
-int PrintLibxdp(libxdp_print_level, const char* format, va_list args) {
-  return PrintLibbpf(LIBBPF_INFO, format, args);
+int PrintLibxdp(libxdp_print_level level, const char* format, va_list args) {
+  return PrintLibbpf(level == LIBXDP_WARN ? LIBBPF_WARN : LIBBPF_DEBUG, format, args);
 }
 
 void QuietLibraries() {

@@ -1,0 +1,447 @@
+// The loaded XDP program under BPF_PROG_TEST_RUN, and classify() on the host with
+// the same bytes. Where both are asked they must agree.
+//
+// Numbers such as X01 are those of docs/testing.md.
+#include <bpf/bpf.h>
+#include <bpf/libbpf.h>
+#include <gtest/gtest.h>
+#include <linux/if_xdp.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+
+#include <random>
+#include <vector>
+
+#include "wire/messages.h"
+#include "xdp/classify.h"
+#include "xdp/steer.skel.h"
+#include "xdp/steer_abi.h"
+#include "xsk/steering.h"
+
+namespace wicket {
+namespace {
+
+constexpr uint16_t kPort = 51820;
+using Bytes = std::vector<uint8_t>;
+
+// Says where the frame ends up: the action, and the one counter that moved.
+struct Outcome {
+  uint32_t action = 0;
+  int count = -1;
+  friend bool operator==(const Outcome&, const Outcome&) = default;
+};
+
+class SteerTest : public ::testing::Test {
+ protected:
+  // A network namespace of our own, which forwards to d0: only then does the
+  // routing table tell our own addresses from others'.
+  static void SetUpTestSuite() {
+    ASSERT_EQ(unshare(CLONE_NEWNET), 0) << "needs root";
+    ASSERT_EQ(system("ip link set lo up && sysctl -qw net.ipv4.conf.all.forwarding=1 "
+                     "net.ipv6.conf.all.forwarding=1 && ip link add d0 type veth peer name d1 && "
+                     "ip link set d1 up && ip link set d0 up && ip route add default dev d0 && "
+                     "ip -6 route add default dev d0"),
+              0);
+    OpenSocket();
+  }
+  static void TearDownTestSuite() { close(socket_); }
+
+  void SetUp() override {
+    skeleton_ = steer_bpf__open_and_load();
+    ASSERT_NE(skeleton_, nullptr) << "loading BPF programs needs root";
+    const steer_service service{kPort};
+    const steer_device device{0};
+    Update(skeleton_->maps.steer_served, &service, &device);
+    // BPF_PROG_TEST_RUN's frames come from lo, queue 0.
+    const uint32_t lo = 1;
+    const steer_nic nic{0, 1};
+    Update(skeleton_->maps.steer_nics, &lo, &nic);
+    beats_ = static_cast<uint64_t*>(mmap(nullptr, STEER_SLOTS_MAX * 8, PROT_READ | PROT_WRITE,
+                                         MAP_SHARED, bpf_map__fd(skeleton_->maps.steer_beats), 0));
+    ASSERT_NE(beats_, MAP_FAILED);
+    beats_[0] = xsk::KtimeNanos() + 3'600'000'000'000ULL;  // alive for the whole test
+    const uint32_t slot = 0;
+    Update(skeleton_->maps.steer_sockets, &slot, &socket_);
+  }
+  void TearDown() override {
+    if (beats_ != nullptr) munmap(beats_, STEER_SLOTS_MAX * 8);
+    steer_bpf__destroy(skeleton_);
+  }
+
+  // An AF_XDP socket on lo, so that the map has something to redirect to.
+  static void OpenSocket() {
+    socket_ = socket(AF_XDP, SOCK_RAW, 0);
+    ASSERT_GE(socket_, 0);
+    void* area = mmap(nullptr, 64 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    xdp_umem_reg reg{};
+    reg.addr = reinterpret_cast<uint64_t>(area);
+    reg.len = 64 * 4096;
+    reg.chunk_size = 4096;
+    const int entries = 64;
+    ASSERT_EQ(setsockopt(socket_, SOL_XDP, XDP_UMEM_REG, &reg, sizeof(reg)), 0);
+    for (int ring : {XDP_UMEM_FILL_RING, XDP_UMEM_COMPLETION_RING, XDP_RX_RING}) {
+      ASSERT_EQ(setsockopt(socket_, SOL_XDP, ring, &entries, sizeof(entries)), 0);
+    }
+    sockaddr_xdp address{};
+    address.sxdp_family = AF_XDP;
+    address.sxdp_ifindex = 1;
+    address.sxdp_flags = XDP_COPY;
+    ASSERT_EQ(bind(socket_, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
+  }
+
+  template <typename Key, typename Value>
+  void Update(const bpf_map* map, const Key* key, const Value* value) {
+    ASSERT_EQ(bpf_map_update_elem(bpf_map__fd(map), key, value, BPF_ANY), 0) << strerror(errno);
+  }
+  template <typename Key>
+  void Delete(const bpf_map* map, const Key& key) {
+    ASSERT_EQ(bpf_map_delete_elem(bpf_map__fd(map), &key), 0);
+  }
+
+  xsk::SteerCounters Counters() const {
+    xsk::SteerCounters totals{};
+    std::vector<uint64_t> values(static_cast<size_t>(libbpf_num_possible_cpus()));
+    for (uint32_t key = 0; key < STEER_COUNT_MAX; ++key) {
+      bpf_map_lookup_elem(bpf_map__fd(skeleton_->maps.steer_counters), &key, values.data());
+      for (uint64_t value : values) totals[key] += value;
+    }
+    return totals;
+  }
+
+  uint32_t Action(const Bytes& frame) {
+    LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = frame.data(),
+                .data_size_in = static_cast<uint32_t>(frame.size()), .repeat = 1);
+    const int error = bpf_prog_test_run_opts(bpf_program__fd(skeleton_->progs.steer), &options);
+    EXPECT_EQ(error, 0);
+    return options.retval;
+  }
+
+  Outcome Run(const Bytes& frame) {
+    const auto before = Counters();
+    Outcome outcome{.action = Action(frame)};
+    const auto after = Counters();
+    for (int i = 0; i < STEER_COUNT_MAX; ++i) {
+      const auto at = static_cast<size_t>(i);
+      if (after[at] == before[at]) continue;
+      EXPECT_EQ(outcome.count, -1) << "two counters moved";
+      outcome.count = i;
+    }
+    return outcome;
+  }
+
+  static classify_result Classify(const Bytes& frame) {
+    classify_packet packet{};
+    return classify(frame.data(), frame.data() + frame.size(), &packet);
+  }
+
+  // The action the program must take for what classify() says, given that
+  // everything is for a served port of this host.
+  static uint32_t Expected(classify_result result) {
+    return result == CLASSIFY_INITIATION ? XDP_REDIRECT
+           : result == CLASSIFY_BAD_LENGTH ? XDP_DROP : XDP_PASS;
+  }
+
+  // For exhaustive runs: action only, and classify() must agree with it.
+  void Agree(const Bytes& frame, bool served = true) {
+    const uint32_t expected = served ? Expected(Classify(frame)) : uint32_t{XDP_PASS};
+    ASSERT_EQ(Action(frame), expected);
+  }
+
+  steer_bpf* skeleton_ = nullptr;
+  uint64_t* beats_ = nullptr;
+  static inline int socket_ = -1;
+};
+
+struct Shape {
+  std::vector<uint16_t> tags;  // ethertypes of VLAN tags, outermost first
+  bool v6 = false;
+  uint8_t ihl = 5;
+  std::vector<uint8_t> extensions;  // IPv6 next-header values, each of 8 bytes
+  uint16_t port = kPort;
+  uint16_t source_port = 1234;
+  size_t payload = 148;
+  size_t padding = 0;
+};
+
+Bytes Make(const Shape& shape) {
+  Bytes frame(12, 2);
+  const auto put16 = [&](size_t value) {
+    frame.push_back(static_cast<uint8_t>(value >> 8));
+    frame.push_back(static_cast<uint8_t>(value));
+  };
+  for (uint16_t tag : shape.tags) {
+    put16(tag);
+    put16(10);
+  }
+  put16(shape.v6 ? 0x86dd : 0x0800);
+  const size_t udp = 8 + shape.payload;
+  if (shape.v6) {
+    frame.insert(frame.end(), {0x60, 0, 0, 0});
+    put16(udp + 8 * shape.extensions.size());
+    frame.push_back(shape.extensions.empty() ? 17 : shape.extensions[0]);
+    frame.push_back(64);
+    for (int i = 0; i < 15; ++i) frame.push_back(0);
+    frame.push_back(1);  // from ::1
+    for (int i = 0; i < 15; ++i) frame.push_back(0);
+    frame.push_back(1);  // to ::1
+    for (size_t i = 0; i < shape.extensions.size(); ++i) {
+      frame.push_back(i + 1 < shape.extensions.size() ? shape.extensions[i + 1] : 17);
+      frame.insert(frame.end(), {0, 1, 4, 0, 0, 0, 0});
+    }
+  } else {
+    frame.push_back(static_cast<uint8_t>(0x40 | shape.ihl));
+    frame.push_back(0);
+    put16(size_t{shape.ihl} * 4 + udp);
+    frame.insert(frame.end(), {0, 0, 0, 0, 64, 17, 0, 0, 127, 0, 0, 9, 127, 0, 0, 1});
+    for (int i = 5; i < shape.ihl; ++i) frame.insert(frame.end(), {1, 1, 1, 1});
+  }
+  put16(shape.source_port);
+  put16(shape.port);
+  put16(udp);
+  put16(0);
+  const size_t payload = frame.size();
+  frame.resize(payload + shape.payload + shape.padding);
+  for (size_t i = 0; i < 4 && i < shape.payload; ++i) frame[payload + i] = i == 0;
+  return frame;
+}
+
+constexpr Outcome kSteered{XDP_REDIRECT, STEER_COUNT_STEER_NEW};
+constexpr Outcome kOther{XDP_PASS, STEER_COUNT_PASS_OTHER};
+
+TEST_F(SteerTest, SteersEveryShapeOfAnInitiation) {
+  uint16_t source_port = 1000;
+  for (const auto& tags : {std::vector<uint16_t>{}, {0x8100}, {0x88a8}, {0x88a8, 0x8100}, {0x8100, 0x8100}}) {
+    for (bool v6 : {false, true}) {
+      EXPECT_EQ(Run(Make({.tags = tags, .v6 = v6, .source_port = source_port++})), kSteered);
+      EXPECT_EQ(Run(Make({.tags = tags, .v6 = v6, .source_port = source_port++, .padding = 20})),
+                kSteered);
+    }
+  }
+}
+
+TEST_F(SteerTest, X01_OnlyTheRightPortEthertypeAndProtocol) {
+  for (bool v6 : {false, true}) {
+    Bytes frame = Make({.v6 = v6});
+    const size_t port = frame.size() - 148 - 6;
+    for (uint32_t value = 0; value < 65536; ++value) {
+      frame[port] = static_cast<uint8_t>(value >> 8);
+      frame[port + 1] = static_cast<uint8_t>(value);
+      ASSERT_EQ(Action(frame), value == kPort ? uint32_t{XDP_REDIRECT} : uint32_t{XDP_PASS}) << value;
+    }
+    frame = Make({.v6 = v6});
+    for (uint32_t value = 0; value < 65536; ++value) {
+      frame[12] = static_cast<uint8_t>(value >> 8);
+      frame[13] = static_cast<uint8_t>(value);
+      Agree(frame);
+      if (value != 0x0800 && value != 0x86dd && value != 0x8100 && value != 0x88a8) {
+        ASSERT_EQ(Classify(frame), CLASSIFY_OTHER);
+      }
+    }
+    frame = Make({.v6 = v6});
+    for (uint32_t value = 0; value < 256; ++value) {
+      frame[v6 ? 20 : 23] = static_cast<uint8_t>(value);
+      Agree(frame);
+      ASSERT_EQ(Classify(frame) == CLASSIFY_INITIATION, value == 17) << value;
+    }
+  }
+}
+
+TEST_F(SteerTest, X02_EveryTruncationPasses) {
+  for (const Shape& shape : {Shape{}, Shape{.v6 = true}, Shape{.tags = {0x8100}},
+                             Shape{.tags = {0x88a8, 0x8100}, .v6 = true},
+                             Shape{.v6 = true, .extensions = {0, 60}}}) {
+    const Bytes whole = Make(shape);
+    for (size_t n = 14; n < whole.size(); ++n) {  // the kernel takes no shorter frame
+      const Bytes cut(whole.begin(), whole.begin() + static_cast<ptrdiff_t>(n));
+      ASSERT_EQ(Classify(cut), CLASSIFY_OTHER) << n;
+      ASSERT_EQ(Action(cut), uint32_t{XDP_PASS}) << n;
+    }
+    for (size_t n = 0; n < 14; ++n) {
+      ASSERT_EQ(Classify(Bytes(whole.begin(), whole.begin() + static_cast<ptrdiff_t>(n))),
+                CLASSIFY_OTHER);
+    }
+  }
+}
+
+TEST_F(SteerTest, X03_LengthsTypesAndChecksums) {
+  for (size_t payload = 0; payload <= 300; ++payload) {
+    const Outcome expected = payload == 148 ? kSteered
+                             : payload < 4  ? kOther
+                                            : Outcome{XDP_DROP, STEER_COUNT_DROP_LENGTH};
+    EXPECT_EQ(Run(Make({.payload = payload})), expected) << payload;
+  }
+  for (size_t byte = 0; byte < 4; ++byte) {
+    for (uint32_t value = 0; value < 256; ++value) {
+      Bytes frame = Make({});
+      uint8_t& at = frame[frame.size() - 148 + byte];
+      const bool unchanged = at == value;
+      at = static_cast<uint8_t>(value);
+      ASSERT_EQ(Action(frame), unchanged ? uint32_t{XDP_REDIRECT} : uint32_t{XDP_PASS});
+    }
+  }
+  for (bool v6 : {false, true}) {  // UDP length against IP length, both ways
+    for (int delta : {-8, -1, 1, 8}) {
+      Bytes frame = Make({.v6 = v6});
+      frame[frame.size() - 148 - 3] = static_cast<uint8_t>(156 + delta);
+      const Outcome outcome = Run(frame);
+      EXPECT_EQ(outcome.action, delta < 0 ? uint32_t{XDP_DROP} : uint32_t{XDP_PASS});
+      frame = Make({.v6 = v6});
+      frame[v6 ? 19 : 17] = static_cast<uint8_t>(frame[v6 ? 19 : 17] + delta);
+      EXPECT_EQ(Run(frame), delta < 0 || delta > 0 ? kOther : kSteered);
+    }
+    Bytes frame = Make({.v6 = v6});  // checksums are the kernel's business, any value passes through
+    frame[frame.size() - 148 - 1] = 0xff;
+    EXPECT_EQ(Run(frame), kSteered);
+  }
+}
+
+TEST_F(SteerTest, X04_EveryHeaderLength) {
+  for (uint8_t ihl = 5; ihl <= 15; ++ihl) EXPECT_EQ(Run(Make({.ihl = ihl})), kSteered) << int{ihl};
+  for (uint32_t first = 0; first < 256; ++first) {  // every version and IHL over an unchanged rest
+    Bytes frame = Make({});
+    frame[14] = static_cast<uint8_t>(first);
+    Agree(frame);
+    ASSERT_EQ(Classify(frame) == CLASSIFY_INITIATION, first == 0x45) << first;
+  }
+}
+
+TEST_F(SteerTest, X05_FragmentsPass) {
+  for (uint32_t field = 0; field < 65536; ++field) {
+    Bytes frame = Make({});
+    frame[20] = static_cast<uint8_t>(field >> 8);
+    frame[21] = static_cast<uint8_t>(field);
+    Agree(frame);
+    // The reserved bit and "don't fragment" say nothing about fragments.
+    ASSERT_EQ(Classify(frame) == CLASSIFY_INITIATION, (field & 0x3fff) == 0) << field;
+  }
+}
+
+TEST_F(SteerTest, X06_ExtensionHeadersFromTheAllowListOnly) {
+  const std::vector<uint8_t> allowed = {0, 43, 60};
+  for (uint32_t header = 0; header < 256; ++header) {
+    const auto value = static_cast<uint8_t>(header);
+    const bool ok = std::find(allowed.begin(), allowed.end(), value) != allowed.end();
+    const Bytes frame = Make({.v6 = true, .extensions = {value}});
+    Agree(frame);
+    // With 17 itself, what follows is read as UDP, and is none.
+    ASSERT_EQ(Classify(frame) == CLASSIFY_INITIATION, ok) << header;
+  }
+  EXPECT_EQ(Run(Make({.v6 = true, .extensions = {0, 43, 60, 60}})), kSteered);
+  EXPECT_EQ(Run(Make({.v6 = true, .extensions = {0, 43, 60, 60, 60}})), kOther);
+  EXPECT_EQ(Run(Make({.v6 = true, .extensions = {60, 44}})), kOther) << "a fragment";
+  for (uint32_t length = 0; length < 256; ++length) {  // of an extension header
+    Bytes frame = Make({.v6 = true, .extensions = {60}});
+    frame[14 + 40 + 1] = static_cast<uint8_t>(length);
+    Agree(frame);
+  }
+}
+
+// Random damage: whatever happens to a frame, program and host agree.
+TEST_F(SteerTest, ProgramAndHostAgreeOnDamagedFrames) {
+  std::mt19937 random(5);
+  for (int round = 0; round < 100'000; ++round) {
+    Shape shape{.v6 = random() % 2 == 0};
+    if (random() % 3 == 0) shape.tags.push_back(0x8100);
+    if (shape.v6 && random() % 3 == 0) shape.extensions = {0};
+    Bytes frame = Make(shape);
+    const size_t headers = frame.size() - 148 + 4;
+    for (auto i = random() % 3; i > 0; --i) frame[12 + random() % (headers - 12)] = static_cast<uint8_t>(random());
+    if (random() % 4 == 0) frame.resize(14 + random() % (frame.size() - 13));
+    classify_packet packet{};
+    const auto result = classify(frame.data(), frame.data() + frame.size(), &packet);
+    const uint32_t action = Action(frame);
+    if (result == CLASSIFY_OTHER || packet.port != kPort) {
+      ASSERT_EQ(action, uint32_t{XDP_PASS});
+    } else if (action != XDP_PASS) {  // damaged addresses may be another host's
+      ASSERT_EQ(action, Expected(result));
+    }
+  }
+}
+
+TEST_F(SteerTest, AForeignDestinationPasses) {
+  Bytes frame = Make({});
+  frame[30] = 198;  // 198.51.100.1 lies behind d0
+  frame[31] = 51;
+  frame[32] = 100;
+  EXPECT_EQ(Run(frame), (Outcome{XDP_PASS, STEER_COUNT_PASS_FOREIGN}));
+  frame = Make({.v6 = true});
+  frame[14 + 24] = 0x20;  // 2000::1
+  EXPECT_EQ(Run(frame), (Outcome{XDP_PASS, STEER_COUNT_PASS_FOREIGN}));
+}
+
+TEST_F(SteerTest, KnownFlowsPassAndTheirRetriesAreSteered) {
+  const Bytes frame = Make({.source_port = 4242});
+  EXPECT_EQ(Run(frame), kSteered);
+  EXPECT_EQ(Run(frame), kSteered) << "steering alone makes no flow known";
+  steer_flow flow{};
+  flow.address_be[10] = flow.address_be[11] = 0xff;
+  flow.address_be[12] = 127;
+  flow.address_be[15] = 9;
+  flow.source_port = 4242;
+  flow.port = kPort;
+  steer_flow_state state{};
+  Update(skeleton_->maps.steer_flows, &flow, &state);
+  EXPECT_EQ(Run(frame), (Outcome{XDP_PASS, STEER_COUNT_PASS_FLOW}));
+  EXPECT_EQ(Run(frame), (Outcome{XDP_REDIRECT, STEER_COUNT_STEER_RETRY}));
+  EXPECT_EQ(Run(Make({.source_port = 4243})), kSteered) << "another source port";
+  state.last_initiation_ns = xsk::KtimeNanos() - STEER_RETRY_NS - 1'000'000'000;
+  Update(skeleton_->maps.steer_flows, &flow, &state);
+  EXPECT_EQ(Run(frame), (Outcome{XDP_PASS, STEER_COUNT_PASS_FLOW})) << "a rekey, long after";
+}
+
+TEST_F(SteerTest, X22_AStaleHeartbeatPassesEverything) {
+  beats_[0] = xsk::KtimeNanos() - STEER_STALE_NS - 100'000'000;
+  EXPECT_EQ(Run(Make({})), (Outcome{XDP_PASS, STEER_COUNT_PASS_STALE}));
+  beats_[0] = xsk::KtimeNanos();
+  EXPECT_EQ(Run(Make({})), kSteered);
+}
+
+TEST_F(SteerTest, X09_X21_NoSocketNoNicNoQueuePasses) {
+  const Outcome unbound{XDP_PASS, STEER_COUNT_PASS_UNBOUND};
+  const uint32_t slot = 0, lo = 1;
+  Delete(skeleton_->maps.steer_sockets, slot);
+  EXPECT_EQ(Run(Make({})), unbound);
+  Update(skeleton_->maps.steer_sockets, &slot, &socket_);
+  steer_nic nic{0, 0};
+  Update(skeleton_->maps.steer_nics, &lo, &nic);
+  EXPECT_EQ(Run(Make({})), unbound);
+  nic = {STEER_SLOTS_MAX, 1};  // a slot outside every map
+  Update(skeleton_->maps.steer_nics, &lo, &nic);
+  EXPECT_EQ(Run(Make({})), unbound);
+  Delete(skeleton_->maps.steer_nics, lo);
+  EXPECT_EQ(Run(Make({})), unbound);
+}
+
+// X32: what happens when a map is full, as steer_abi.h says it.
+TEST_F(SteerTest, X32_FullMaps) {
+  steer_flow flow{};
+  const steer_flow_state state{};
+  const int flows = bpf_map__fd(skeleton_->maps.steer_flows);
+  for (uint32_t i = 0; i < STEER_FLOWS_MAX + 5000; ++i) {
+    memcpy(flow.address_be, &i, sizeof(i));
+    ASSERT_EQ(bpf_map_update_elem(flows, &flow, &state, BPF_ANY), 0) << "an LRU is never full";
+  }
+  EXPECT_EQ(Run(Make({})), kSteered);
+  int error = 0;
+  for (uint16_t port = 1; port <= STEER_SERVICES_MAX && error == 0; ++port) {
+    const steer_service service{port};
+    const steer_device device{0};
+    error = bpf_map_update_elem(bpf_map__fd(skeleton_->maps.steer_served), &service, &device, BPF_ANY);
+  }
+  EXPECT_NE(error, 0) << "a full table of ports must be refused, not forgotten";
+  EXPECT_EQ(errno, E2BIG);
+  EXPECT_EQ(Run(Make({})), kSteered);
+}
+
+TEST_F(SteerTest, EveryCounterHasItsName) {
+  xsk::SteerCounters counters{};
+  for (size_t i = 0; i < counters.size(); ++i) counters[i] = i + 1;
+  const auto named = xsk::NamedCounters(counters);
+  EXPECT_EQ(named.size(), size_t{STEER_COUNT_MAX});
+  EXPECT_EQ(named.at("steer_retry"), size_t{STEER_COUNT_STEER_RETRY} + 1);
+}
+
+}  // namespace
+}  // namespace wicket
