@@ -367,7 +367,7 @@ TEST_F(SteerTest, AForeignDestinationPasses) {
   frame[32] = 100;
   EXPECT_EQ(Run(frame), (Outcome{XDP_PASS, STEER_COUNT_PASS_FOREIGN}));
   frame = Make({.v6 = true});
-  frame[14 + 24] = 0x20;  // 2000::1
+  frame[14 + 8] = frame[14 + 24] = 0x20;  // from and to 2000::1
   EXPECT_EQ(Run(frame), (Outcome{XDP_PASS, STEER_COUNT_PASS_FOREIGN}));
 }
 

@@ -90,6 +90,10 @@ class Namespace:
         with self.inside():
             return socket.socket(family, kind, protocol)
 
+    def mac(self, nic):
+        link = json.loads(self.ip("-j", "link", "show", nic).stdout)[0]
+        return bytes.fromhex(link["address"].replace(":", ""))
+
     def delete(self):
         run("ip", "netns", "del", self.name, check=False)
 

@@ -11,6 +11,7 @@ from base64 import b64decode, b64encode
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 CONSTRUCTION = b"Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s"
 IDENTIFIER = b"WireGuard v1 zx2c4 Jason@zx2c4.com"
@@ -42,14 +43,18 @@ def tai64n(seconds=None):
     return struct.pack(">QI", 0x400000000000000A + int(now), int((now % 1) * 1e9) & ~0xFFFFFF)
 
 
+def clamp(private):
+    """As `wg genkey` prints keys, and as devices keep them."""
+    return bytes([private[0] & 248]) + private[1:31] + bytes([private[31] & 127 | 64])
+
+
 class Key:
     """A Curve25519 key pair."""
 
     def __init__(self, private=None):
-        self.private = private or os.urandom(32)
+        self.private = private or clamp(os.urandom(32))
         self._key = X25519PrivateKey.from_private_bytes(self.private)
-        self.public = self._key.public_key().public_bytes_raw() if hasattr(
-            self._key.public_key(), "public_bytes_raw") else _raw(self._key.public_key())
+        self.public = self._key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
 
     def exchange(self, public):
         return self._key.exchange(X25519PublicKey.from_public_bytes(public))
@@ -61,11 +66,6 @@ class Key:
     @property
     def public64(self):
         return b64encode(self.public).decode()
-
-
-def _raw(public_key):
-    from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-    return public_key.public_bytes(Encoding.Raw, PublicFormat.Raw)
 
 
 def from64(text):

@@ -16,8 +16,6 @@
 namespace wicket::gateway {
 namespace {
 
-constexpr absl::Duration kCheckIntervalMin = absl::Seconds(1);
-constexpr absl::Duration kCheckIntervalMax = absl::Seconds(30);
 constexpr absl::Duration kStatusInterval = absl::Seconds(1);
 
 absl::Status WriteFile(const std::string& path, const std::string& text) {
@@ -75,7 +73,7 @@ absl::Status Gateway::StartAll() {
   for (const NicConfig& nic : config_.nics) nics_.push_back(std::make_unique<Nic>(nic, context));
   nic_problems_.resize(nics_.size());
   WICKET_RETURN_IF_ERROR(Publish());
-  WatchDevices(false);
+  WatchDevices();
   WICKET_RETURN_IF_ERROR(WatchNics(/*at_start=*/true));
   WriteStatusFile();
   return absl::OkStatus();
@@ -88,10 +86,7 @@ Gateway::~Gateway() {
 }
 
 void Gateway::Tick() {
-  uint64_t suspicious = 0;
-  for (const auto& nic : nics_) suspicious += nic->suspicious();
-  WatchDevices(suspicious > suspicious_seen_);
-  suspicious_seen_ = suspicious;
+  WatchDevices();
   WatchNics(/*at_start=*/false).IgnoreError();
   table_->Collect();
   if (absl::Now() >= next_status_) {
@@ -102,43 +97,29 @@ void Gateway::Tick() {
 
 // --- devices ----------------------------------------------------------------
 
-void Gateway::WatchDevices(bool suspicion) {
+void Gateway::WatchDevices() {
   bool changed = false;
-  const absl::Time now = absl::Now();
   for (size_t i = 0; i < devices_.size(); ++i) {
     Watched& watched = devices_[i];
     const std::string& name = config_.devices[i].name;
     const int ifindex = wgdev::InterfaceIndex(name);
-    if (watched.ifindex != 0 &&
-        (ifindex != watched.ifindex || watched.installer->device_lost())) {
+    if (watched.ifindex != 0 && (ifindex != watched.ifindex || watched.installer->device_lost())) {
       Lose(i, "the device went away");
       changed = true;
     }
-    if (watched.ifindex == 0) {
-      const absl::Status opened = OpenDevice(i);
-      if (opened.ok()) {
-        changed = true;
-        watched.last_problem.clear();
-      } else if (opened.message() != watched.last_problem) {
-        watched.last_problem = std::string(opened.message());
-        Log(LogLevel::kWarning, name, ": waiting for the device: ", opened.message());
-      }
-      continue;
-    }
-    // A changed key shows in packets that no longer verify; a flood of forged
-    // ones must not make us read the device all day, so the pauses grow.
-    if (!suspicion) watched.check_interval = kCheckIntervalMin;
-    if (now < watched.next_check && (!suspicion || now + kCheckIntervalMax - watched.check_interval <
-                                                       watched.next_check)) {
-      continue;
-    }
-    if (CheckDevice(i)) {
+    if (watched.ifindex != 0 && !watched.installer->device_changed()) continue;
+    const bool was_away = watched.ifindex == 0;
+    auto device = ReadDevice(i);
+    if (device.ok()) {
       changed = true;
-      watched.check_interval = kCheckIntervalMin;
-    } else if (suspicion) {
-      watched.check_interval = std::min(2 * watched.check_interval, kCheckIntervalMax);
+      watched.last_problem.clear();
+      // A device that only changed its key keeps its peers, and we what we know of them.
+      watched.installer->SetDevice(was_away ? std::move(*device) : nullptr, watched.public_key,
+                                   watched.port);
+    } else if (device.status().message() != watched.last_problem) {
+      watched.last_problem = std::string(device.status().message());
+      Log(LogLevel::kWarning, name, ": waiting for the device: ", watched.last_problem);
     }
-    watched.next_check = now + kCheckIntervalMax;
   }
   if (changed) {
     if (const absl::Status published = Publish(); !published.ok()) {
@@ -147,7 +128,8 @@ void Gateway::WatchDevices(bool suspicion) {
   }
 }
 
-absl::Status Gateway::OpenDevice(size_t index) {
+// Opens the device and reads its key and port into `devices_[index]`.
+absl::StatusOr<std::unique_ptr<wgdev::Device>> Gateway::ReadDevice(size_t index) {
   Watched& watched = devices_[index];
   const DeviceConfig& config = config_.devices[index];
   WICKET_ASSIGN_OR_RETURN(std::unique_ptr<wgdev::Device> device,
@@ -167,40 +149,14 @@ absl::Status Gateway::OpenDevice(size_t index) {
     return absl::ResourceExhaustedError(
         "locking the private key into memory: refused (raise RLIMIT_MEMLOCK or give CAP_IPC_LOCK)");
   }
-  watched.identity =
-      std::make_shared<const crypto::Locked<noise::Identity>>(std::move(identity));
+  watched.identity = std::make_shared<const crypto::Locked<noise::Identity>>(std::move(identity));
   watched.public_key = (*watched.identity)->public_key();
   watched.port = info.listen_port;
   watched.ifindex = info.ifindex;
   watched.backend = std::string(device->backend());
-  watched.next_check = absl::Now() + kCheckIntervalMax;
-  watched.check_interval = kCheckIntervalMin;
   Log(LogLevel::kInfo, config.name, ": ", watched.backend, " backend, port ", watched.port,
       ", public key ", ToBase64(watched.public_key));
-  watched.installer->SetDevice(std::move(device), watched.public_key, watched.port);
-  return absl::OkStatus();
-}
-
-// Reads the device again. Returns: true when its key or port has changed.
-bool Gateway::CheckDevice(size_t index) {
-  Watched& watched = devices_[index];
-  const std::string& name = config_.devices[index].name;
-  const auto device = wgdev::Open(name, config_.devices[index].backend);
-  if (!device.ok()) return false;
-  const auto info = (*device)->ReadInfo();
-  if (!info.ok()) return false;
-  const PublicKey public_key = crypto::DerivePublicKey(info->private_key);
-  if (public_key == watched.public_key && info->listen_port == watched.port) return false;
-  auto identity = crypto::Locked<noise::Identity>::Make(info->private_key);
-  if (!identity) return false;
-  Log(LogLevel::kInfo, name, ": now port ", info->listen_port, ", public key ",
-      ToBase64(public_key));
-  watched.identity =
-      std::make_shared<const crypto::Locked<noise::Identity>>(std::move(identity));
-  watched.public_key = public_key;
-  watched.port = info->listen_port;
-  watched.installer->SetDevice(nullptr, public_key, watched.port);
-  return true;
+  return device;
 }
 
 void Gateway::Lose(size_t index, absl::string_view why) {

@@ -45,16 +45,14 @@ class Gateway {
     uint16_t port = 0;
     std::string backend;
     std::shared_ptr<const crypto::Locked<noise::Identity>> identity;
-    absl::Time next_check = absl::InfinitePast();
-    absl::Duration check_interval = absl::Seconds(1);
     std::string last_problem;
   };
 
   explicit Gateway(Config config) : config_(std::move(config)) {}
   absl::Status StartAll();
-  void WatchDevices(bool suspicion);
+  void WatchDevices();
   absl::Status OpenDevice(size_t index);
-  bool CheckDevice(size_t index);
+  absl::StatusOr<std::unique_ptr<wgdev::Device>> ReadDevice(size_t index);
   void Lose(size_t index, absl::string_view why);
   absl::Status Publish();
   absl::Status WatchNics(bool at_start);
@@ -71,7 +69,6 @@ class Gateway {
   std::unique_ptr<shard::Published<shard::DeviceTable>> table_;
   shard::VerdictCounters past_verdicts_;
   std::vector<bool> slots_used_ = std::vector<bool>(STEER_SLOTS_MAX);
-  uint64_t suspicious_seen_ = 0;
   absl::Time next_status_ = absl::InfinitePast();
   std::vector<std::string> nic_problems_;
   std::vector<Watched> devices_;

@@ -22,8 +22,8 @@ constexpr int kIdleWait_ms = 250;
 constexpr absl::Duration kDumpInterval = absl::Seconds(1);
 constexpr int kDumpDutyCycle = 20;  // at most a twentieth of the time is spent dumping
 constexpr absl::Duration kSaveInterval = absl::Seconds(1);
-// An installed peer that initiates through us twice within this time was not
-// answered: XDP lets the first try of a known flow pass.
+// An installed peer that initiates through us twice within this time and from
+// one place was not answered: XDP lets the first try of a known flow pass.
 constexpr absl::Duration kUnanswered = absl::Seconds(15);
 
 absl::Duration Steady() { return absl::Nanoseconds(xsk::KtimeNanos()); }
@@ -99,6 +99,7 @@ void Installer::SetDevice(std::unique_ptr<wgdev::Device> device, const PublicKey
   own_key_ = own_key;
   port_ = port;
   device_lost_ = false;
+  device_changed_ = false;
   eventfd_write(wake_.get(), 1);
 }
 
@@ -182,7 +183,8 @@ void Installer::Admit(Pending* pending, absl::Time now, absl::Duration steady) {
       request.public_key == own_key_) {
     return Count(InstallerCount::kGone);
   }
-  const bool unanswered = peer != nullptr && steady - peer->last_request < kUnanswered;
+  const bool unanswered = peer != nullptr && steady - peer->last_request < kUnanswered &&
+                          peer->session.endpoint == request.source;
   if (peer == nullptr && installed_.size() + batch_.size() > config_.installed_max) {
     return Count(InstallerCount::kFull);
   }
@@ -334,6 +336,9 @@ void Installer::StepDump() {
     device_lost_ = absl::IsNotFound(more.status());
   }
   const bool complete = more.ok() && !dump_->interrupted();
+  if (more.ok()) {
+    device_changed_ = dump_->public_key() != own_key_ || dump_->listen_port() != port_;
+  }
   dump_.reset();
   if (device_lost_) return device_.reset();
   FinishDump(complete);

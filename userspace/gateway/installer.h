@@ -85,8 +85,9 @@ class Installer {
   // `port` is the one it listens on; a null device means it is away.
   void SetDevice(std::unique_ptr<wgdev::Device> device, const PublicKey& own_key, uint16_t port);
 
-  // Set when a call said that the device is gone; the gateway looks after it.
+  // What the gateway looks after: the device is gone; it has another key or port.
   bool device_lost() const { return device_lost_.load(std::memory_order_relaxed); }
+  bool device_changed() const { return device_changed_.load(std::memory_order_relaxed); }
 
   void FillStatus(document::DeviceStatus* status) const;
 
@@ -139,7 +140,7 @@ class Installer {
 
   std::array<std::atomic<uint64_t>, static_cast<size_t>(InstallerCount::kMax)> counts_{};
   std::atomic<uint64_t> installed_count_{0}, unconfirmed_count_{0}, foreign_count_{0};
-  std::atomic<bool> device_lost_{false}, stop_{false};
+  std::atomic<bool> device_lost_{false}, device_changed_{false}, stop_{false};
   Histogram seen_to_given_back_;
   std::thread thread_;
 };

@@ -145,17 +145,6 @@ void Nic::AddVerdicts(std::map<std::string, uint64_t>* verdicts) const {
   }
 }
 
-uint64_t Nic::suspicious() const {
-  uint64_t count = 0;
-  for (const Lane& lane : lanes_) {
-    for (shard::Verdict verdict : {shard::Verdict::kBadMac1, shard::Verdict::kBadStatic,
-                                   shard::Verdict::kPortNotServed}) {
-      count += lane.verdicts->Read(verdict);
-    }
-  }
-  return count;
-}
-
 document::NicStatus Nic::Status() const {
   document::NicStatus status;
   status.name = config_.name;

@@ -45,8 +45,6 @@ class Nic {
   NicRoute route() const { return {attachment_.ifindex, reinject_}; }
 
   void AddVerdicts(std::map<std::string, uint64_t>* verdicts) const;
-  // Packets that suggest that a device's key or port has changed.
-  uint64_t suspicious() const;
   document::NicStatus Status() const;
   std::string Describe() const;
 

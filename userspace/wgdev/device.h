@@ -49,6 +49,10 @@ class Dump {
   virtual absl::StatusOr<bool> Next(std::vector<PeerStats>* peers) = 0;
   // True when peers may have been missed: absence then means nothing.
   virtual bool interrupted() const = 0;
+  // The device's public key and port, once the walk has ended; both backends
+  // tell them with every dump, so a change needs no question of its own.
+  virtual PublicKey public_key() const = 0;
+  virtual uint16_t listen_port() const = 0;
 };
 
 // Thread: one at a time.

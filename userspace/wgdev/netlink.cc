@@ -184,6 +184,8 @@ class NetlinkDump : public Dump {
     return true;
   }
   bool interrupted() const override { return interrupted_; }
+  PublicKey public_key() const override { return info.public_key; }
+  uint16_t listen_port() const override { return info.listen_port; }
 
   DeviceInfo info;
 

@@ -101,6 +101,8 @@ class UapiDump : public Dump {
   }
   // The other side writes its answer under its own locks.
   bool interrupted() const override { return false; }
+  PublicKey public_key() const override { return crypto::DerivePublicKey(answer.info.private_key); }
+  uint16_t listen_port() const override { return answer.info.listen_port; }
 
   UapiAnswer answer;
 
