@@ -31,7 +31,6 @@ GATEWAY4, CLIENT4 = "192.0.2.1", "192.0.2.2"
 GATEWAY6, CLIENT6 = "2001:db8::1", "2001:db8::2"
 CLONE_NEWNET = 0x40000000
 SLOW = float(os.environ.get("WICKET_SLOW", "1"))  # emulated machines: multiplies every wait
-HAS_KERNEL_WIREGUARD = Path("/sys/module/wireguard").exists()
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -42,6 +41,14 @@ def run(*command, check=True, **kwargs):
         raise RuntimeError(f"{' '.join(map(str, command))}: {result.returncode}\n"
                            f"{result.stdout}{result.stderr}")
     return result
+
+
+def kernel_has_wireguard():
+    name = f"probe{os.getpid()}"
+    made = run("ip", "link", "add", name, "type", "wireguard", check=False).returncode == 0
+    if made:
+        run("ip", "link", "del", name)
+    return made
 
 
 def wait_for(what, seconds, every=0.05):
@@ -249,7 +256,7 @@ class Wicketd:
 class Lab:
     def __init__(self, queues=2, prefix="wkt", kernel=None):
         self.id = f"{prefix}{os.getpid()}"
-        self.kernel = HAS_KERNEL_WIREGUARD if kernel is None else kernel
+        self.kernel = kernel_has_wireguard() if kernel is None else kernel
         self.queues = queues
         self.devices, self.daemons, self.namespaces = [], [], []
         self.dir = Path(tempfile.mkdtemp(prefix=f"{self.id}-"))
