@@ -56,7 +56,7 @@ class SteerTest : public ::testing::Test {
     Update(skeleton_->maps.steer_served, &service, &device);
     // BPF_PROG_TEST_RUN's frames come from lo, queue 0.
     const uint32_t lo = 1;
-    const steer_nic nic{0, 1};
+    const steer_nic nic{0, 1, {2, 2, 2, 2, 2, 2}, {}};
     Update(skeleton_->maps.steer_nics, &lo, &nic);
     beats_ = static_cast<uint64_t*>(mmap(nullptr, STEER_SLOTS_MAX * 8, PROT_READ | PROT_WRITE,
                                          MAP_SHARED, bpf_map__fd(skeleton_->maps.steer_beats), 0));
@@ -188,7 +188,7 @@ Bytes Make(const Shape& shape) {
     frame.push_back(1);  // to ::1
     for (size_t i = 0; i < shape.extensions.size(); ++i) {
       frame.push_back(i + 1 < shape.extensions.size() ? shape.extensions[i + 1] : 17);
-      frame.insert(frame.end(), {0, 1, 4, 0, 0, 0, 0});
+      frame.insert(frame.end(), {0, 1, 0, 0, 0, 0, 0});
     }
   } else {
     frame.push_back(static_cast<uint8_t>(0x40 | shape.ihl));
@@ -331,6 +331,9 @@ TEST_F(SteerTest, X06_ExtensionHeadersFromTheAllowListOnly) {
   EXPECT_EQ(Run(Make({.v6 = true, .extensions = {0, 43, 60, 60}})), kSteered);
   EXPECT_EQ(Run(Make({.v6 = true, .extensions = {0, 43, 60, 60, 60}})), kOther);
   EXPECT_EQ(Run(Make({.v6 = true, .extensions = {60, 44}})), kOther) << "a fragment";
+  Bytes segments_left = Make({.v6 = true, .extensions = {43}});
+  segments_left[14 + 40 + 3] = 1;
+  EXPECT_EQ(Run(segments_left), kOther) << "we are on the way, not the end";
   for (uint32_t length = 0; length < 256; ++length) {  // of an extension header
     Bytes frame = Make({.v6 = true, .extensions = {60}});
     frame[14 + 40 + 1] = static_cast<uint8_t>(length);
@@ -371,6 +374,12 @@ TEST_F(SteerTest, AForeignDestinationPasses) {
   EXPECT_EQ(Run(frame), (Outcome{XDP_PASS, STEER_COUNT_PASS_FOREIGN}));
 }
 
+TEST_F(SteerTest, AnotherMacPasses) {
+  Bytes frame = Make({});
+  frame[5] = 9;
+  EXPECT_EQ(Run(frame), (Outcome{XDP_PASS, STEER_COUNT_PASS_FOREIGN}));
+}
+
 TEST_F(SteerTest, KnownFlowsPassAndTheirRetriesAreSteered) {
   const Bytes frame = Make({.source_port = 4242});
   EXPECT_EQ(Run(frame), kSteered);
@@ -394,6 +403,7 @@ TEST_F(SteerTest, KnownFlowsPassAndTheirRetriesAreSteered) {
 TEST_F(SteerTest, X22_AStaleHeartbeatPassesEverything) {
   beats_[0] = xsk::KtimeNanos() - STEER_STALE_NS - 100'000'000;
   EXPECT_EQ(Run(Make({})), (Outcome{XDP_PASS, STEER_COUNT_PASS_STALE}));
+  EXPECT_EQ(Run(Make({.payload = 100})), (Outcome{XDP_PASS, STEER_COUNT_PASS_STALE}));
   beats_[0] = xsk::KtimeNanos();
   EXPECT_EQ(Run(Make({})), kSteered);
 }
@@ -404,10 +414,10 @@ TEST_F(SteerTest, X09_X21_NoSocketNoNicNoQueuePasses) {
   Delete(skeleton_->maps.steer_sockets, slot);
   EXPECT_EQ(Run(Make({})), unbound);
   Update(skeleton_->maps.steer_sockets, &slot, &socket_);
-  steer_nic nic{0, 0};
+  steer_nic nic{0, 0, {2, 2, 2, 2, 2, 2}, {}};
   Update(skeleton_->maps.steer_nics, &lo, &nic);
   EXPECT_EQ(Run(Make({})), unbound);
-  nic = {STEER_SLOTS_MAX, 1};  // a slot outside every map
+  nic = {STEER_SLOTS_MAX, 1, {2, 2, 2, 2, 2, 2}, {}};  // a slot outside every map
   Update(skeleton_->maps.steer_nics, &lo, &nic);
   EXPECT_EQ(Run(Make({})), unbound);
   Delete(skeleton_->maps.steer_nics, lo);

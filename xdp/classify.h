@@ -140,6 +140,8 @@ CLASSIFY_INLINE enum classify_result classify_ipv6(const __u8 *data, const __u8 
 			break;
 		if (next + 8 > data_end)
 			return CLASSIFY_OTHER;
+		if (protocol == 43 && next[3] != 0) /* we are on the way, not the end of it */
+			return CLASSIFY_OTHER;
 		bytes = ((__u32)next[1] + 1) * 8;
 		if (bytes > left)
 			return CLASSIFY_OTHER;

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* Steers handshake initiations of unknown flows to the shards; passes the rest.
  *
- *   frame -> classify -> served port? -> for this host? -> shard alive? -> known flow? -> XSK
- *              | other      | no           | no              | no            | yes
- *              PASS         PASS           PASS              PASS            PASS
+ *   frame -> classify -> served port? -> NIC served, for this host? -> shard alive? -> known flow? -> XSK
+ *              | other      | no             | no                        | no            | yes
+ *              PASS         PASS             PASS                        PASS            PASS
  *
  * Fails open: whatever is not certain passes to the kernel, which answers for
  * the peers it has. The one thing dropped is what WireGuard drops anyway.
@@ -101,6 +101,13 @@ static __always_inline int is_for_this_host(struct xdp_md *ctx, const struct cla
 	return result == BPF_FIB_LKUP_RET_NOT_FWDED || result == BPF_FIB_LKUP_RET_FWD_DISABLED;
 }
 
+static __always_inline int is_for_mac(const void *frame, const __u8 *mac)
+{
+	const __u16 *a = frame, *b = (const __u16 *)mac;
+
+	return a[0] == b[0] && a[1] == b[1] && a[2] == b[2];
+}
+
 /* Says whether the kernel is expected to answer this flow by itself, and notes
  * the time so that an unanswered flow shows when it retries. */
 static __always_inline enum steer_count look_up_flow(const struct classify_packet *packet, __u64 now)
@@ -142,14 +149,11 @@ int steer(struct xdp_md *ctx)
 	service.port = packet.port;
 	if (!bpf_map_lookup_elem(&steer_served, &service))
 		return verdict(STEER_COUNT_PASS_OTHER, XDP_PASS);
-	if (!is_for_this_host(ctx, &packet))
-		return verdict(STEER_COUNT_PASS_FOREIGN, XDP_PASS);
-	if (result == CLASSIFY_BAD_LENGTH)
-		return verdict(STEER_COUNT_DROP_LENGTH, XDP_DROP);
-
 	nic = bpf_map_lookup_elem(&steer_nics, &ifindex);
 	if (!nic || ctx->rx_queue_index >= nic->queues)
 		return verdict(STEER_COUNT_PASS_UNBOUND, XDP_PASS);
+	if (!is_for_mac(data, nic->mac) || !is_for_this_host(ctx, &packet))
+		return verdict(STEER_COUNT_PASS_FOREIGN, XDP_PASS);
 	slot = nic->first_slot + ctx->rx_queue_index;
 	beat = bpf_map_lookup_elem(&steer_beats, &slot);
 	if (!beat)
@@ -159,6 +163,8 @@ int steer(struct xdp_md *ctx)
 		return verdict(STEER_COUNT_PASS_STALE, XDP_PASS);
 	if (!bpf_map_lookup_elem(&steer_sockets, &slot))
 		return verdict(STEER_COUNT_PASS_UNBOUND, XDP_PASS);
+	if (result == CLASSIFY_BAD_LENGTH)
+		return verdict(STEER_COUNT_DROP_LENGTH, XDP_DROP);
 	if ((const __u8 *)data_end - (const __u8 *)data > STEER_FRAME_MAX)
 		return verdict(STEER_COUNT_PASS_OTHER, XDP_PASS);
 

@@ -41,7 +41,7 @@ enum {
  * counters all come from this list. X(NAME, text, what it means) */
 #define STEER_COUNTS(X)                                                                  \
 	X(PASS_OTHER, "pass_other", "not an initiation to a served port")                    \
-	X(PASS_FOREIGN, "pass_foreign", "an initiation that is not for this host")           \
+	X(PASS_FOREIGN, "pass_foreign", "an initiation for another host, or a guest of this one") \
 	X(PASS_FLOW, "pass_flow", "an initiation of a known flow: the kernel answers it")    \
 	X(PASS_STALE, "pass_stale", "no shard has beaten its heartbeat for 500 ms")          \
 	X(PASS_UNBOUND, "pass_unbound", "no socket is bound to this queue")                  \
@@ -68,6 +68,8 @@ struct steer_device {
 struct steer_nic {
 	__u32 first_slot;
 	__u32 queues;
+	__u8 mac[6]; /* frames for another one are another host's, or a guest's */
+	__u8 padding[2];
 };
 
 /* One client as the network shows it: source address, source port, and the
@@ -89,7 +91,7 @@ struct steer_flow_state {
 #endif
 STEER_ASSERT(sizeof(struct steer_service) == 2, "steer_service has no padding");
 STEER_ASSERT(sizeof(struct steer_device) == 4, "steer_device has no padding");
-STEER_ASSERT(sizeof(struct steer_nic) == 8, "steer_nic has no padding");
+STEER_ASSERT(sizeof(struct steer_nic) == 16, "steer_nic has no padding");
 STEER_ASSERT(sizeof(struct steer_flow) == 20, "steer_flow has no padding");
 STEER_ASSERT(sizeof(struct steer_flow_state) == 8, "steer_flow_state has no padding");
 

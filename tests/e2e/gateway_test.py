@@ -3,6 +3,7 @@
 
 Run all scenarios, or those named as arguments. Needs root.
 """
+import json
 import os
 import re
 import signal
@@ -264,9 +265,8 @@ def test_roaming_client():
         check(lab.ping(seconds=3), "no data after roaming")  # data packets alone move the endpoint
         endpoint = wait_for(lambda: ":40404" in device.peers()[client.key.public64][0], 3)
         check(endpoint, "the device did not follow")
-        # A new handshake from yet another port and address is answered at once. (The
-        # device itself takes no two initiations of a peer within 20 ms.)
-        time.sleep(0.1)
+        # A new handshake from yet another port and address is answered at once.
+        time.sleep(0.05)  # see Client._last
         lab.client.ip("address", "add", "192.0.2.77/16", "dev", "out")
         again = Client(lab, device.key.public, key=client.key, source=("192.0.2.77", 40405))
         check(again.connect(stamp=tai64n(time.time() + 60)) is not None, "roaming handshake lost")
@@ -369,6 +369,12 @@ def test_second_daemon_is_refused():
         status, log = second.start(expect_failure=True)
         equal(status, 1, "exit status")
         check(f"process {daemon.process.pid}" in log, log)
+        # One with a store of its own, but the same pins.
+        second.text = second.text.replace(str(lab.store), str(lab.dir / "other"))
+        status, log = second.start(expect_failure=True)
+        equal(status, 1, "exit status")
+        check("pin_dir" in log, log)
+        check(daemon.status_file.exists(), "the status file is gone")
         client = Client(lab, device.key.public)
         store(lab, device, client)
         check(client.connect() is not None, "the first daemon suffered")
@@ -457,9 +463,10 @@ def test_started_before_its_device_and_nic():
 def test_adopts_known_peers_and_leaves_strangers_alone():
     with gateway() as (lab, device, daemon):
         known = lab.client_device(device.key.public64)
-        stranger = Key()
+        stranger = Client(lab, device.key.public)
         device.add_peer(known.key.public64, "10.1.0.1/32")
-        device.add_peer(stranger.public64, "10.9.0.1/32")
+        device.add_peer(stranger.key.public64, "10.9.0.1/32")
+        check(stranger.connect() is not None, "no stranger's session before the daemon")
         check(lab.ping(seconds=3), "no session before the daemon")
         lab.import_peers([{"public_key": known.key.public64, "allowed_ips": ["10.1.0.1"]}],
                          device.name)
@@ -468,8 +475,42 @@ def test_adopts_known_peers_and_leaves_strangers_alone():
         status = daemon.fresh_status()["devices"][0]
         equal((status["installed"], status["foreign"]), (1, 1), "installed, foreign")
         time.sleep(18 * SLOW)  # longer than an unconfirmed peer of ours would live
-        check(stranger.public64 in device.peers(), "a stranger was removed")
+        check(stranger.key.public64 in device.peers(), "a stranger was removed")
+        check(stranger.connect() is not None, "a stranger's rekey was lost")
+        moved = Client(lab, device.key.public, key=stranger.key)
+        check(moved.connect() is not None, "a stranger's handshake from another port was lost")
         check(lab.ping(), "the adopted session was lost")
+
+
+def test_a_program_removed_by_somebody_else_comes_back():
+    with gateway() as (lab, device, daemon):
+        client = Client(lab, device.key.public)
+        store(lab, device, client)
+        daemon.start()
+        lab.gateway.ip("link", "set", "in", "xdp", "off")
+        check(wait_for(lambda: "somebody removed the XDP program" in daemon.log_text, 3), "unnoticed")
+        check(wait_for(lambda: client.connect(seconds=1) is not None, 5), "not attached again")
+
+
+def test_a_long_import_stops_no_install():
+    """Another process keeps the store's one writing transaction open."""
+    with gateway() as (lab, device, daemon):
+        clients = [Client(lab, device.key.public) for _ in range(20)]
+        store(lab, device, *clients)
+        daemon.start()
+        check(clients[0].connect() is not None, "no session")
+        pending = subprocess.Popen([BIN / "wicket", "import", "--store", lab.store, "--device",
+                                    device.name, "-"], stdin=subprocess.PIPE,
+                                   stdout=subprocess.DEVNULL, text=True)
+        late = Client(lab, device.key.public)
+        pending.stdin.write(json.dumps(late.stored) + "\n")
+        pending.stdin.flush()
+        time.sleep(1.5 * SLOW)  # sessions are due to be saved meanwhile
+        for client in clients[1:]:
+            check(client.connect(seconds=1) is not None, "an install waited for the import")
+        pending.stdin.close()
+        equal(pending.wait(10 * SLOW), 0, "the import")
+        check(late.connect() is not None, "the imported peer is not served at once")
 
 
 # --- wrong surroundings ------------------------------------------------------

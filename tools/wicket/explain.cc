@@ -130,7 +130,9 @@ Explanation ExplainMessage(const Context& context, std::span<const uint8_t> mess
     out.steps.push_back(
         absl::StrCat("mac1: ", *out.mac1_valid ? "made for this key" : "made for another key"));
   }
-  out.steps.push_back("not an initiation: passes to the kernel");
+  out.steps.push_back(message.size() >= 4 && out.type == "invalid" && message[0] == 1
+                          ? "type 1 of a wrong length: dropped, as WireGuard would"
+                          : "not an initiation: passes to the kernel");
   Conclude(&out, shard::Verdict::kNotAnInitiation);
   return out;
 }
@@ -331,8 +333,8 @@ absl::StatusOr<std::vector<Explanation>> ExplainAll(const ExplainOptions& option
   }
   if (!options.pcap.empty()) return ExplainPcap(context, options.pcap);
   WICKET_ASSIGN_OR_RETURN(const ByteVector bytes, ParseHex(options.hex));
-  Explanation one = ExplainMessage(context, bytes);
-  if (one.type == "other" && !FindUdpPayload(bytes).empty()) one = ExplainFrame(context, bytes);
+  Explanation one = FindUdpPayload(bytes).empty() ? ExplainMessage(context, bytes)
+                                                  : ExplainFrame(context, bytes);
   one.number = 1;
   std::vector<Explanation> all;
   all.push_back(std::move(one));

@@ -128,11 +128,14 @@ absl::Status ExportStream(std::ostream* output, const ExportOptions& options) {
   for (size_t visited = kExportChunk; visited == kExportChunk;) {
     // A view per chunk: a long one would keep the writer from reusing pages.
     WICKET_RETURN_IF_ERROR(snapshot.Renew());
+    std::string text;
     WICKET_ASSIGN_OR_RETURN(visited, snapshot.Walk(&cursor, kExportChunk, [&](store::Peer peer) {
       if (!options.device.empty() && peer.device != options.device) return;
-      *output << (options.format == "conf" ? document::ToConfSection(peer) : document::ToJsonLine(peer))
-              << "\n";
+      text += options.format == "conf" ? document::ToConfSection(peer) : document::ToJsonLine(peer);
+      text += "\n";
     }));
+    snapshot.Release();  // whoever reads our output may be slow
+    *output << text;
   }
   output->flush();
   return *output ? absl::OkStatus() : absl::DataLossError("writing failed");
@@ -174,7 +177,8 @@ int Export(const ExportOptions& options) {
   if (options.file != "-") {
     const Fd made(open(options.file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
     file.open(options.file);
-    if (!made.valid() || !file) {
+    // Preshared keys go into it, also when the file was there before.
+    if (!made.valid() || fchmod(made.get(), 0600) != 0 || !file) {
       std::cerr << "wicket: " << options.file << ": cannot be written\n";
       return kFailure;
     }

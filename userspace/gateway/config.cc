@@ -258,12 +258,13 @@ absl::StatusOr<Config> ParseConfig(absl::string_view text, const std::string& na
 }
 
 absl::StatusOr<Config> LoadConfig(const std::string& path) {
+  errno = 0;
   std::ifstream file(path);
-  std::stringstream text;
-  if (!file || !(text << file.rdbuf())) {
+  const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  if (!file.is_open() || file.bad() || errno == EISDIR) {
     return ErrnoStatus(errno ? errno : EIO, absl::StrCat("read(", path, ")"));
   }
-  return ParseConfig(text.str(), path);
+  return ParseConfig(text, path);
 }
 
 }  // namespace wicket::gateway

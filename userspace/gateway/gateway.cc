@@ -16,6 +16,7 @@
 namespace wicket::gateway {
 namespace {
 
+constexpr absl::Duration kReaderCheckInterval = absl::Minutes(1);
 constexpr absl::Duration kStatusInterval = absl::Seconds(1);
 
 absl::Status WriteFile(const std::string& path, const std::string& text) {
@@ -51,6 +52,7 @@ absl::Status Gateway::StartAll() {
   WICKET_RETURN_IF_ERROR(crypto::Initialize());
   WICKET_ASSIGN_OR_RETURN(store_, store::Store::Open(config_.store));
   WICKET_RETURN_IF_ERROR(store_->LockForDaemon());
+  saver_ = std::make_unique<SessionSaver>(&*store_);
   WICKET_ASSIGN_OR_RETURN(steering_, xsk::Steering::Open(config_.pin_dir));
   WICKET_ASSIGN_OR_RETURN(prober_, reinject::Injector::Open());
   table_ = std::make_unique<shard::Published<shard::DeviceTable>>(
@@ -66,7 +68,7 @@ absl::Status Gateway::StartAll() {
                      .pin_threads = config_.pin_threads};
   for (const DeviceConfig& device : config_.devices) {
     Watched& watched = devices_.emplace_back();
-    watched.installer = std::make_unique<Installer>(device, &*store_, steering_.get());
+    watched.installer = std::make_unique<Installer>(device, &*store_, saver_.get(), steering_.get());
     WICKET_RETURN_IF_ERROR(watched.installer->Start());
     context.installers.push_back(watched.installer.get());
   }
@@ -75,6 +77,7 @@ absl::Status Gateway::StartAll() {
   WICKET_RETURN_IF_ERROR(Publish());
   WatchDevices();
   WICKET_RETURN_IF_ERROR(WatchNics(/*at_start=*/true));
+  running_ = true;
   WriteStatusFile();
   return absl::OkStatus();
 }
@@ -82,13 +85,22 @@ absl::Status Gateway::StartAll() {
 Gateway::~Gateway() {
   nics_.clear();
   devices_.clear();
-  if (!config_.status_file.empty()) unlink(config_.status_file.c_str());
+  if (!running_) return;
+  unlink(config_.status_file.c_str());
+  // Another program may listen there after us.
+  if (const absl::Status status = steering_->Serve({}); !status.ok()) {
+    Log(LogLevel::kWarning, status.message());
+  }
 }
 
 void Gateway::Tick() {
   WatchDevices();
   WatchNics(/*at_start=*/false).IgnoreError();
   table_->Collect();
+  if (absl::Now() >= next_reader_check_) {
+    next_reader_check_ = absl::Now() + kReaderCheckInterval;
+    store_->CheckReaders();
+  }
   if (absl::Now() >= next_status_) {
     next_status_ = absl::Now() + kStatusInterval;
     WriteStatusFile();
@@ -107,6 +119,10 @@ void Gateway::WatchDevices() {
       Lose(i, "the device went away");
       changed = true;
     }
+    if (auto foreign = watched.installer->foreign(); foreign != watched.foreign) {
+      watched.foreign = std::move(foreign);
+      changed = true;
+    }
     if (watched.ifindex != 0 && !watched.installer->device_changed()) continue;
     const bool was_away = watched.ifindex == 0;
     auto device = ReadDevice(i);
@@ -114,8 +130,11 @@ void Gateway::WatchDevices() {
       changed = true;
       watched.last_problem.clear();
       // A device that only changed its key keeps its peers, and we what we know of them.
-      watched.installer->SetDevice(was_away ? std::move(*device) : nullptr, watched.public_key,
-                                   watched.port);
+      if (was_away) {
+        watched.installer->SetDevice(std::move(*device), watched.public_key, watched.port);
+      } else {
+        watched.installer->SetKeys(watched.public_key, watched.port);
+      }
     } else if (device.status().message() != watched.last_problem) {
       watched.last_problem = std::string(device.status().message());
       Log(LogLevel::kWarning, name, ": waiting for the device: ", watched.last_problem);
@@ -173,7 +192,7 @@ absl::Status Gateway::Publish() {
   std::vector<std::pair<uint16_t, uint32_t>> ports;
   for (size_t i = 0; i < devices_.size(); ++i) {
     table->devices.push_back(
-        {config_.devices[i].name, devices_[i].port, devices_[i].identity});
+        {config_.devices[i].name, devices_[i].port, devices_[i].identity, devices_[i].foreign});
     if (devices_[i].identity) ports.emplace_back(devices_[i].port, static_cast<uint32_t>(i));
   }
   table_->Publish(std::move(table));
@@ -186,8 +205,8 @@ absl::Status Gateway::WatchNics(bool at_start) {
   bool changed = false;
   for (size_t i = 0; i < nics_.size(); ++i) {
     Nic& nic = *nics_[i];
-    if (nic.up() && nic.Lost()) {
-      Log(LogLevel::kWarning, nic.name(), ": the interface went away or changed its queues");
+    if (const absl::string_view why = nic.up() ? nic.Changed() : ""; !why.empty()) {
+      Log(LogLevel::kWarning, nic.name(), ": ", why);
       nic.Down();
       changed = true;
     }

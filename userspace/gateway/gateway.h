@@ -45,6 +45,7 @@ class Gateway {
     uint16_t port = 0;
     std::string backend;
     std::shared_ptr<const crypto::Locked<noise::Identity>> identity;
+    std::shared_ptr<const shard::ForeignPeers> foreign;
     std::string last_problem;
   };
 
@@ -64,12 +65,15 @@ class Gateway {
   Config config_;
   absl::Time started_;
   std::optional<store::Store> store_;
+  std::unique_ptr<SessionSaver> saver_;
   std::unique_ptr<xsk::Steering> steering_;
   std::unique_ptr<reinject::Injector> prober_;
   std::unique_ptr<shard::Published<shard::DeviceTable>> table_;
   shard::VerdictCounters past_verdicts_;
   std::vector<bool> slots_used_ = std::vector<bool>(STEER_SLOTS_MAX);
   absl::Time next_status_ = absl::InfinitePast();
+  absl::Time next_reader_check_ = absl::InfinitePast();
+  bool running_ = false;  // the status file is ours
   std::vector<std::string> nic_problems_;
   std::vector<Watched> devices_;
   std::vector<std::unique_ptr<Nic>> nics_;

@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "gateway/config.h"
 #include "gateway/installed_peers.h"
+#include "guard/replay.h"
 
 namespace wicket::gateway {
 namespace {
@@ -80,7 +81,14 @@ class InstalledPeersTest : public ::testing::Test {
         peers_.Observe(peer, one, absl::Seconds(now_s));
       }
     }
-    return peers_.EndDump(absl::Seconds(now_s), complete);
+    return peers_.EndDump(absl::Seconds(now_s), absl::FromUnixSeconds(now_s), complete);
+  }
+  void Add(uint8_t n, bool pinned = false, const store::Session& session = {}) {
+    store::Peer stored;
+    stored.config.public_key = Key(n);
+    stored.pinned = pinned;
+    stored.expires = absl::FromUnixSeconds(50'000);
+    peers_.Add(stored, session, absl::Seconds(100));
   }
   wgdev::PeerStats Stats(uint8_t n, int handshake_s = 0, uint64_t received = 0) {
     return {.public_key = Key(n),
@@ -92,14 +100,14 @@ class InstalledPeersTest : public ::testing::Test {
 };
 
 TEST_F(InstalledPeersTest, AnUnconfirmedPeerLeavesAfterFifteenSecondsInTwoSteps) {
-  peers_.Add(Key(1), {}, false, absl::Seconds(100));
+  Add(1);
   EXPECT_TRUE(Dump({Stats(1)}, 114).leaving.empty());
   EXPECT_EQ(Dump({Stats(1)}, 116).leaving.size(), 1u);
   EXPECT_EQ(Dump({Stats(1)}, 117).remove.size(), 1u);
 }
 
 TEST_F(InstalledPeersTest, AConfirmedPeerStaysForItsSessionAndComesBackIfItSpeaks) {
-  peers_.Add(Key(1), {}, false, absl::Seconds(100));
+  Add(1);
   EXPECT_TRUE(Dump({Stats(1, 5000)}, 101).leaving.empty());
   EXPECT_TRUE(peers_.Find(Key(1))->confirmed);
   EXPECT_TRUE(Dump({Stats(1, 5000)}, 280).leaving.empty());
@@ -109,19 +117,38 @@ TEST_F(InstalledPeersTest, AConfirmedPeerStaysForItsSessionAndComesBackIfItSpeak
 }
 
 TEST_F(InstalledPeersTest, AJumpOfTheWallClockEvictsNobody) {
-  peers_.Add(Key(1), {}, false, absl::Seconds(100));
+  Add(1);
   Dump({Stats(1, 1'800'000'000)}, 101);
   const auto changes = Dump({Stats(1, 1'000'000'000)}, 102);
   EXPECT_TRUE(changes.leaving.empty() && changes.remove.empty());
 }
 
 TEST_F(InstalledPeersTest, PinnedPeersStay) {
-  peers_.Add(Key(1), {}, true, absl::Seconds(100));
+  Add(1, true);
   EXPECT_TRUE(Dump({Stats(1)}, 10'000).leaving.empty());
 }
 
+TEST_F(InstalledPeersTest, ExpiredPeersGoEvenWithALiveSession) {
+  Add(1);
+  EXPECT_TRUE(Dump({Stats(1, 49'990)}, 49'999).leaving.empty());
+  EXPECT_EQ(Dump({Stats(1, 49'995)}, 50'000).leaving.size(), 1u);
+  EXPECT_EQ(Dump({Stats(1, 50'001)}, 50'001).remove.size(), 1u);
+}
+
+// A handshake that reached the kernel past us moves the mark, so that a replay of
+// it is refused whenever and however the peer leaves the device.
+TEST_F(InstalledPeersTest, TheMarkFollowsHandshakesSeenInDumps) {
+  store::Session session;
+  const absl::Time first = absl::FromUnixSeconds(5000);
+  session.mark = guard::Accept({}, ToTai64n(first), first);
+  Add(1, false, session);
+  Dump({Stats(1, 5120)}, 221);
+  const StampMark& mark = peers_.Find(Key(1))->session.mark;
+  EXPECT_FALSE(guard::IsFresh(mark, ToTai64n(absl::FromUnixSeconds(5119)), absl::FromUnixSeconds(5200)));
+}
+
 TEST_F(InstalledPeersTest, OnlyTwoCompleteDumpsProveAbsence) {
-  peers_.Add(Key(1), {}, false, absl::Seconds(100));
+  Add(1);
   EXPECT_TRUE(Dump({}, 101).missing.empty());
   EXPECT_TRUE(Dump({}, 102, false).missing.empty());
   EXPECT_EQ(Dump({}, 103).missing.size(), 1u);
@@ -130,7 +157,7 @@ TEST_F(InstalledPeersTest, OnlyTwoCompleteDumpsProveAbsence) {
 TEST_F(InstalledPeersTest, CountersAreTotalsAndSavedOnce) {
   store::Session session;
   session.received_bytes = 1000;
-  peers_.Add(Key(1), session, false, absl::Seconds(100));
+  Add(1, false, session);
   Dump({Stats(1, 0, 50)}, 101);
   auto dirty = peers_.TakeDirty();
   ASSERT_EQ(dirty.size(), 1u);

@@ -11,14 +11,15 @@ InstalledPeer* InstalledPeers::Find(const PublicKey& key) {
   return it == peers_.end() ? nullptr : &it->second;
 }
 
-InstalledPeer* InstalledPeers::Add(const PublicKey& key, const store::Session& session, bool pinned,
+InstalledPeer* InstalledPeers::Add(const store::Peer& stored, const store::Session& session,
                                    absl::Duration steady_now) {
-  InstalledPeer& peer = peers_[key];
+  InstalledPeer& peer = peers_[stored.config.public_key];
   peer = InstalledPeer{.session = session,
                        .received_base = session.received_bytes,
                        .sent_base = session.sent_bytes,
                        .active = steady_now,
-                       .pinned = pinned,
+                       .pinned = stored.pinned,
+                       .expires = stored.expires,
                        .seen_in_dump = dump_};
   return &peer;
 }
@@ -46,6 +47,8 @@ bool InstalledPeers::Observe(InstalledPeer* peer, const wgdev::PeerStats& stats,
     if (moved) session.endpoint = stats.endpoint;
     if (handshake) {
       session.last_handshake = stats.last_handshake;
+      // The kernel may have accepted it without us; see guard::AdvanceTo.
+      session.mark = guard::AdvanceTo(session.mark, stats.last_handshake);
       peer->active = steady_now;
     }
   }
@@ -54,12 +57,15 @@ bool InstalledPeers::Observe(InstalledPeer* peer, const wgdev::PeerStats& stats,
   return true;
 }
 
-bool InstalledPeers::IsIdle(const InstalledPeer& peer, absl::Duration steady_now) const {
+bool InstalledPeers::MustGo(const InstalledPeer& peer, absl::Duration steady_now,
+                            absl::Time wall_now) const {
+  if (peer.expires <= wall_now) return true;
   const absl::Duration lifetime = peer.confirmed ? evict_after_ : kUnconfirmedLifetime;
   return !peer.pinned && steady_now - std::max(peer.active, peer.last_request) > lifetime;
 }
 
-InstalledPeers::Changes InstalledPeers::EndDump(absl::Duration steady_now, bool complete) {
+InstalledPeers::Changes InstalledPeers::EndDump(absl::Duration steady_now, absl::Time wall_now,
+                                               bool complete) {
   Changes changes;
   for (auto& [key, peer] : peers_) {
     if (peer.seen_in_dump != dump_) {
@@ -67,12 +73,11 @@ InstalledPeers::Changes InstalledPeers::EndDump(absl::Duration steady_now, bool 
       if (complete && peer.seen_in_dump + 1 < dump_) changes.missing.push_back(key);
       continue;
     }
-    const bool idle = IsIdle(peer, steady_now);
-    if (idle && peer.leaving) {
-      peer.session.mark = guard::AdvanceTo(peer.session.mark, peer.session.last_handshake);
+    const bool must_go = MustGo(peer, steady_now, wall_now);
+    if (must_go && peer.leaving) {
       peer.dirty = true;
       changes.remove.push_back(key);
-    } else if (idle) {
+    } else if (must_go) {
       peer.leaving = true;
       changes.leaving.push_back(key);
     } else if (peer.leaving) {

@@ -7,6 +7,8 @@
 //                                          | next dump: still idle
 //                                          +----> removed
 //
+// A peer whose time is over leaves too, whatever its session.
+//
 // A peer leaves in two steps. First its flow is forgotten, so that whatever it
 // sends next comes to us and not past us; and only when the next dump shows it
 // as idle as before is it removed. Between the two nothing can be lost unseen.
@@ -40,6 +42,7 @@ struct InstalledPeer {
   bool leaving = false;
   bool dirty = false;  // session not saved since it changed
   bool pinned = false;
+  absl::Time expires = absl::InfiniteFuture();
   uint64_t seen_in_dump = 0;
 };
 
@@ -51,7 +54,7 @@ class InstalledPeers {
 
   InstalledPeer* Find(const PublicKey& key);
   // Adds a peer just put into the device, or found there.
-  InstalledPeer* Add(const PublicKey& key, const store::Session& session, bool pinned,
+  InstalledPeer* Add(const store::Peer& stored, const store::Session& session,
                      absl::Duration steady_now);
   void Erase(const PublicKey& key) { peers_.erase(key); }
   void Clear() { peers_.clear(); }
@@ -71,13 +74,14 @@ class InstalledPeers {
     std::vector<PublicKey> missing;  // somebody else removed them
   };
   // Decides after a dump. `complete` is false when peers may have been missed.
-  Changes EndDump(absl::Duration steady_now, bool complete);
+  // `wall_now` is asked for expiry only.
+  Changes EndDump(absl::Duration steady_now, absl::Time wall_now, bool complete);
 
   // The sessions that have changed since they were last taken.
   std::vector<std::pair<PublicKey, store::Session>> TakeDirty();
 
  private:
-  bool IsIdle(const InstalledPeer& peer, absl::Duration steady_now) const;
+  bool MustGo(const InstalledPeer& peer, absl::Duration steady_now, absl::Time wall_now) const;
 
   absl::Duration evict_after_;
   absl::flat_hash_map<PublicKey, InstalledPeer> peers_;

@@ -2,6 +2,7 @@
 
 #include <poll.h>
 #include <pthread.h>
+#include <sched.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -18,13 +19,17 @@ namespace {
 
 constexpr size_t kBatchMax = 64;
 constexpr size_t kEvictSlice = 16;
+constexpr uint32_t kBatchesPerHousekeeping = 16;
 constexpr int kIdleWait_ms = 250;
+constexpr int kSaverWait_ms = 10;
 constexpr absl::Duration kDumpInterval = absl::Seconds(1);
 constexpr int kDumpDutyCycle = 20;  // at most a twentieth of the time is spent dumping
 constexpr absl::Duration kSaveInterval = absl::Seconds(1);
 // An installed peer that initiates through us twice within this time and from
 // one place was not answered: XDP lets the first try of a known flow pass.
 constexpr absl::Duration kUnanswered = absl::Seconds(15);
+// The device itself takes no more than this of one peer: [WG 5.1], 50 a second.
+constexpr absl::Duration kInitiationInterval = absl::Milliseconds(20);
 
 absl::Duration Steady() { return absl::Nanoseconds(xsk::KtimeNanos()); }
 
@@ -38,9 +43,11 @@ reinject::Pacer PacerFor(const wgdev::Device& device) {
 
 }  // namespace
 
-Installer::Installer(DeviceConfig config, const store::Store* store, xsk::Steering* steering)
+Installer::Installer(DeviceConfig config, const store::Store* store, SessionSaver* saver,
+                     xsk::Steering* steering)
     : config_(std::move(config)),
       store_(store),
+      saver_(saver),
       steering_(steering),
       wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       installed_(config_.evict_after) {
@@ -61,69 +68,94 @@ Installer::~Installer() {
   if (thread_.joinable()) thread_.join();
 }
 
+std::unique_lock<std::mutex> Installer::Lock() const {
+  lock_waiters_.fetch_add(1);
+  std::unique_lock lock(mutex_);
+  lock_waiters_.fetch_sub(1);
+  return lock;
+}
+
 void Installer::AddQueue(shard::RequestQueue* queue) {
-  const std::lock_guard lock(mutex_);
+  const auto lock = Lock();
   queues_.push_back(queue);
 }
 
 void Installer::RemoveQueue(shard::RequestQueue* queue) {
-  const std::lock_guard lock(mutex_);
+  const auto lock = Lock();
   std::erase(queues_, queue);
 }
 
 void Installer::SetRoutes(std::vector<NicRoute> routes) {
-  const std::lock_guard lock(mutex_);
+  const auto lock = Lock();
   routes_ = std::move(routes);
 }
 
 void Installer::SetConfig(const DeviceConfig& config) {
-  const std::lock_guard lock(mutex_);
+  const auto lock = Lock();
   config_ = config;
   installed_.set_evict_after(config.evict_after);
 }
 
+std::shared_ptr<const shard::ForeignPeers> Installer::foreign() const {
+  const auto lock = Lock();
+  return foreign_;
+}
+
 void Installer::SetDevice(std::unique_ptr<wgdev::Device> device, const PublicKey& own_key,
                           uint16_t port) {
-  const std::lock_guard lock(mutex_);
-  if (device != nullptr || device_lost_) {
-    // Another device, even of the same name, has none of our peers. Their
-    // sessions are saved, and what is left of them is found by the first dump.
-    SaveSessions();
-    installed_.Clear();
-    evictions_.clear();
-    dump_.reset();
-    next_dump_ = absl::ZeroDuration();
-    device_ = std::move(device);
-    if (device_ != nullptr) pacer_ = PacerFor(*device_);
-  }
+  const auto lock = Lock();
+  LoseDevice();
+  device_ = std::move(device);
+  pacer_ = PacerFor(*device_);
+  next_dump_ = absl::ZeroDuration();
   own_key_ = own_key;
   port_ = port;
-  device_lost_ = false;
-  device_changed_ = false;
+  device_lost_ = device_changed_ = false;
   eventfd_write(wake_.get(), 1);
+}
+
+void Installer::SetKeys(const PublicKey& own_key, uint16_t port) {
+  const auto lock = Lock();
+  own_key_ = own_key;
+  port_ = port;
+  device_changed_ = false;
+}
+
+// Forgets the device and what was in it. What is still there when it comes back,
+// the first dump shows.
+void Installer::LoseDevice() {
+  saver_->Submit(installed_.TakeDirty());
+  installed_.Clear();
+  evictions_.clear();
+  dump_.reset();
+  device_.reset();
 }
 
 void Installer::Loop() {
   pthread_setname_np(pthread_self(), absl::StrCat("install/", config_.name).substr(0, 15).c_str());
   while (!stop_) {
-    size_t gathered = 0;
     bool busy = false;
     {
       const std::lock_guard lock(mutex_);
-      gathered = Gather();
+      const size_t gathered = Gather();
       if (gathered > 0) InstallBatch(Steady());
-      if (gathered == 0) Housekeep();
+      if (gathered == 0 || ++batches_since_housekeeping_ >= kBatchesPerHousekeeping) {
+        batches_since_housekeeping_ = 0;
+        Housekeep();
+      }
       installed_count_ = installed_.size();
-      busy = gathered > 0 || dump_ != nullptr || !evictions_.empty();
+      const bool may_evict = !evictions_.empty() && saver_->SavedUpTo() >= evictions_ticket_;
+      busy = device_ != nullptr && (gathered > 0 || dump_ != nullptr || may_evict);
     }
+    while (lock_waiters_ > 0 && !stop_) sched_yield();
     if (busy) continue;
     pollfd fd{wake_.get(), POLLIN, 0};
-    poll(&fd, 1, kIdleWait_ms);
+    poll(&fd, 1, evictions_.empty() ? kIdleWait_ms : kSaverWait_ms);
     eventfd_t ignored;
     eventfd_read(wake_.get(), &ignored);
   }
   const std::lock_guard lock(mutex_);
-  SaveSessions();
+  saver_->Submit(installed_.TakeDirty());
 }
 
 // Takes what the shards have left, at most a batch. Of several initiations of
@@ -151,9 +183,11 @@ size_t Installer::Gather() {
           std::find_if(batch_.begin(), batch_.end(), [&](const Pending& pending) {
             return pending.request.public_key == request->public_key;
           });
-      if (same == batch_.end()) {
-        batch_.emplace_back().request = *request;
-        Admit(&batch_.back(), now, steady);
+      const bool admitted = same != batch_.end() && (same->install || same->ready);
+      if (!admitted) {
+        Pending& pending = same == batch_.end() ? batch_.emplace_back() : *same;
+        pending.request = *request;
+        Admit(&pending, now, steady);
       } else if (guard::IsFresh(same->session.mark, request->stamp, now)) {
         same->request = *request;
         same->session.mark = guard::Accept(same->session.mark, request->stamp, now);
@@ -171,35 +205,51 @@ size_t Installer::Gather() {
 // the proof and from the latest commit, so a peer deleted meanwhile stays out.
 void Installer::Admit(Pending* pending, absl::Time now, absl::Duration steady) {
   const shard::InstallRequest& request = pending->request;
+  if (request.foreign) return AdmitForeign(pending);
   InstalledPeer* peer = installed_.Find(request.public_key);
   pending->session = peer != nullptr
                          ? peer->session
                          : snapshot_->FindSession(request.public_key).value_or(store::Session{});
-  if (!guard::IsFresh(pending->session.mark, request.stamp, now)) {
-    return Count(InstallerCount::kReplays);
+  StampMark& mark = pending->session.mark;
+  if (!guard::IsFresh(mark, request.stamp, now)) return Count(InstallerCount::kReplays);
+  if (peer != nullptr && steady - peer->last_request < kInitiationInterval) {
+    return Count(InstallerCount::kTooOften);
   }
   absl::StatusOr<store::Peer> stored = snapshot_->FindPeer(request.public_key);
   if (!stored.ok() || stored->device != config_.name || stored->expires <= now ||
       request.public_key == own_key_) {
     return Count(InstallerCount::kGone);
   }
-  const bool unanswered = peer != nullptr && steady - peer->last_request < kUnanswered &&
-                          peer->session.endpoint == request.source;
-  if (peer == nullptr && installed_.size() + batch_.size() > config_.installed_max) {
+  const auto newcomers = static_cast<uint64_t>(
+      std::count_if(batch_.begin(), batch_.end(),
+                    [](const Pending& other) { return other.install && other.peer == nullptr; }));
+  if (peer == nullptr && installed_.size() + newcomers >= config_.installed_max) {
     return Count(InstallerCount::kFull);
   }
-  if (guard::IsFromTheFuture(request.stamp, now)) Count(InstallerCount::kFutureStamps);
-  pending->session.mark = guard::Accept(pending->session.mark, request.stamp, now);
+  const bool unanswered = peer != nullptr && steady - peer->last_request < kUnanswered &&
+                          peer->session.endpoint == request.source;
+  const bool invert = RouteMode(request.ifindex) == ReinjectMode::kInvert;
   pending->peer = peer;
-  pending->stored = std::move(*stored);
-  pending->install = peer == nullptr || unanswered;
+  pending->reset = peer != nullptr && request.stamp <= mark.exact;
+  pending->install = peer == nullptr || unanswered || invert || pending->reset;
   pending->ready = !pending->install;
+  pending->stored = std::move(*stored);
+  if (guard::IsFromTheFuture(request.stamp, now)) Count(InstallerCount::kFutureStamps);
+  mark = guard::Accept(mark, request.stamp, now);
   if (peer != nullptr) Count(unanswered ? InstallerCount::kHealed : InstallerCount::kRoamed);
+}
+
+// Somebody else's peer: the device knows it, and its own replay protection is
+// whole, since we never remove it.
+void Installer::AdmitForeign(Pending* pending) {
+  pending->ready = foreign_->contains(pending->request.public_key);
+  Count(pending->ready ? InstallerCount::kForeign : InstallerCount::kGone);
 }
 
 void Installer::InstallBatch(absl::Duration steady) {
   std::vector<wgdev::PeerInstall> installs;
   std::vector<Pending*> owners;
+  std::vector<PublicKey> resets, failed;
   for (Pending& pending : batch_) {
     if (!pending.install) continue;
     const bool initiate = RouteMode(pending.request.ifindex) == ReinjectMode::kInvert;
@@ -207,48 +257,52 @@ void Installer::InstallBatch(absl::Duration steady) {
                         .endpoint = initiate ? pending.request.source : Endpoint{},
                         .initiate = initiate});
     owners.push_back(&pending);
+    if (pending.reset) resets.push_back(pending.request.public_key);
   }
+  if (!resets.empty()) device_->Remove(resets);
   const std::vector<absl::Status> results = device_->Install(installs);
   for (size_t i = 0; i < results.size(); ++i) {
     Pending* pending = owners[i];
     if (results[i].ok()) {
       pending->ready = true;
-      Count(InstallerCount::kInstalls);
       ++pending->session.installs;
+      Count(InstallerCount::kInstalls);
       continue;
     }
     Count(InstallerCount::kInstallErrors);
     if (absl::IsNotFound(results[i])) {
+      Log(LogLevel::kWarning, config_.name, ": the device is gone; waiting for it to come back");
       device_lost_ = true;
-    } else {
-      Log(LogLevel::kWarning, config_.name, ": peer ", Abbreviate(pending->request.public_key),
-          " was not installed: ", results[i].message());
+      return LoseDevice();
     }
+    Log(LogLevel::kWarning, config_.name, ": peer ", Abbreviate(pending->request.public_key),
+        " was not installed: ", results[i].message());
+    failed.push_back(pending->request.public_key);
   }
-  if (device_lost_) {
-    Log(LogLevel::kWarning, config_.name, ": the device is gone; waiting for it to come back");
-    device_.reset();
-    return;
-  }
+  // Half a peer would answer handshakes and drop data.
+  if (!failed.empty()) device_->Remove(failed);
+  for (const PublicKey& key : failed) installed_.Erase(key);
   for (Pending& pending : batch_) {
     if (!pending.ready) continue;
-    const PublicKey& key = pending.request.public_key;
-    if (pending.peer == nullptr) {
-      pending.peer = installed_.Add(key, pending.session, pending.stored->pinned, steady);
-    }
-  }
-  // Adding may move what was found before; look each up again by its key.
-  for (Pending& pending : batch_) {
-    if (!pending.ready) continue;
-    InstalledPeer* peer = installed_.Find(pending.request.public_key);
-    peer->session.mark = pending.session.mark;
-    peer->session.installs = pending.session.installs;
-    peer->session.endpoint = pending.request.source;
-    peer->last_request = steady;
-    peer->leaving = false;
-    peer->dirty = true;
+    if (!pending.request.foreign) NoteInstalled(pending, steady);
     GiveBack(&pending);
   }
+}
+
+void Installer::NoteInstalled(const Pending& pending, absl::Duration steady) {
+  const shard::InstallRequest& request = pending.request;
+  InstalledPeer* peer = installed_.Find(request.public_key);
+  if (peer == nullptr) peer = installed_.Add(*pending.stored, pending.session, steady);
+  const Endpoint before = peer->session.endpoint;
+  if (before.address.family != Family::kNone && before != request.source) {
+    steering_->ForgetFlow(before, port_).IgnoreError();
+  }
+  peer->session.mark = pending.session.mark;
+  peer->session.installs = pending.session.installs;
+  peer->session.endpoint = request.source;
+  peer->last_request = steady;
+  peer->leaving = false;
+  peer->dirty = true;
 }
 
 void Installer::GiveBack(Pending* pending) {
@@ -291,102 +345,113 @@ ReinjectMode Installer::RouteMode(int ifindex) const {
 
 void Installer::Housekeep() {
   if (device_ == nullptr) return;
-  if (!evictions_.empty()) return EvictSlice();
+  if (!evictions_.empty() && saver_->SavedUpTo() >= evictions_ticket_) return EvictSlice();
   const absl::Duration steady = Steady();
   if (dump_ != nullptr) return StepDump();
   if (steady >= next_save_) {
     next_save_ = steady + kSaveInterval;
-    SaveSessions();
+    saver_->Submit(installed_.TakeDirty());
   }
-  if (steady < next_dump_) return;
+  if (steady < next_dump_ || !evictions_.empty()) return;
   dump_started_ = steady;
   next_dump_ = steady + kDumpInterval;
   auto dump = device_->StartDump();
   if (!dump.ok()) {
     device_lost_ = absl::IsNotFound(dump.status());
-    if (device_lost_) device_.reset();
+    if (device_lost_) LoseDevice();
     return;
   }
   dump_ = std::move(*dump);
-  foreign_in_dump_ = 0;
+  foreign_in_dump_.clear();
   installed_.BeginDump();
 }
 
 void Installer::StepDump() {
   std::vector<wgdev::PeerStats> peers;
   const absl::StatusOr<bool> more = dump_->Next(&peers);
-  const absl::Duration steady = Steady();
-  for (const wgdev::PeerStats& stats : peers) {
-    InstalledPeer* peer = installed_.Find(stats.public_key);
-    if (peer == nullptr) {
-      AdoptUnknown(stats);
-      continue;
-    }
-    if (installed_.Observe(peer, stats, steady)) {
-      Count(InstallerCount::kConfirmed);
-      if (LogEnabled(LogLevel::kDebug)) {
-        Log(LogLevel::kDebug, config_.name, ": peer ", Abbreviate(stats.public_key),
-            " session confirmed");
-      }
-    }
-  }
+  for (const wgdev::PeerStats& stats : peers) ObserveInDump(stats);
   if (more.ok() && *more) return;
   if (!more.ok()) {
     Log(LogLevel::kDebug, config_.name, ": dump: ", more.status().message());
-    device_lost_ = absl::IsNotFound(more.status());
-  }
-  const bool complete = more.ok() && !dump_->interrupted();
-  if (more.ok()) {
+    if (absl::IsNotFound(more.status())) {
+      device_lost_ = true;
+      return LoseDevice();
+    }
+  } else {
     device_changed_ = dump_->public_key() != own_key_ || dump_->listen_port() != port_;
   }
+  const bool complete = more.ok() && !dump_->interrupted();
   dump_.reset();
-  if (device_lost_) return device_.reset();
   FinishDump(complete);
+}
+
+void Installer::ObserveInDump(const wgdev::PeerStats& stats) {
+  InstalledPeer* peer = installed_.Find(stats.public_key);
+  if (peer == nullptr) return AdoptUnknown(stats);
+  const Endpoint before = peer->session.endpoint;
+  if (installed_.Observe(peer, stats, Steady())) {
+    Count(InstallerCount::kConfirmed);
+    if (LogEnabled(LogLevel::kDebug)) {
+      Log(LogLevel::kDebug, config_.name, ": peer ", Abbreviate(stats.public_key),
+          " session confirmed");
+    }
+  }
+  if (peer->session.endpoint != before && !peer->leaving) {  // it roams by its data packets
+    if (before.address.family != Family::kNone) steering_->ForgetFlow(before, port_).IgnoreError();
+    steering_->NoteFlow(peer->session.endpoint, port_).IgnoreError();
+  }
 }
 
 // A peer in the device that we did not put there: ours when it is stored.
 void Installer::AdoptUnknown(const wgdev::PeerStats& stats) {
+  const bool has_endpoint = stats.endpoint.address.family != Family::kNone;
   if (!snapshot_->Renew().ok()) return;
   const auto stored = snapshot_->FindPeer(stats.public_key);
   if (!stored.ok() || stored->device != config_.name) {
-    ++foreign_in_dump_;
+    // Not ours, so it must go on as if we were not here: its flow passes, and the
+    // shards know its key for the day it comes from elsewhere.
+    foreign_in_dump_.insert(stats.public_key);
+    if (has_endpoint && !foreign_->contains(stats.public_key)) {
+      steering_->NoteFlow(stats.endpoint, port_).IgnoreError();
+    }
   } else {
     const store::Session session =
         snapshot_->FindSession(stats.public_key).value_or(store::Session{});
-    InstalledPeer* peer =
-        installed_.Add(stats.public_key, session, stored->pinned, Steady());
+    InstalledPeer* peer = installed_.Add(*stored, session, Steady());
     // Its counters in the device go on from what was saved of them.
     peer->received_base -= std::min(peer->received_base, stats.received_bytes);
     peer->sent_base -= std::min(peer->sent_base, stats.sent_bytes);
     installed_.Observe(peer, stats, Steady());
     Count(InstallerCount::kAdopted);
-    if (stats.endpoint.address.family != Family::kNone) {
-      steering_->NoteFlow(stats.endpoint, port_).IgnoreError();
-    }
+    if (has_endpoint) steering_->NoteFlow(stats.endpoint, port_).IgnoreError();
   }
   snapshot_->Release();
 }
 
 void Installer::FinishDump(bool complete) {
-  foreign_count_ = foreign_in_dump_;
+  if (complete && foreign_in_dump_ != *foreign_) {
+    foreign_ = std::make_shared<const shard::ForeignPeers>(foreign_in_dump_);
+  }
+  foreign_count_ = foreign_->size();
   unconfirmed_count_ = installed_.unconfirmed();
   const absl::Duration steady = Steady();
   next_dump_ = std::max(next_dump_, steady + kDumpDutyCycle * (steady - dump_started_));
-  const InstalledPeers::Changes changes = installed_.EndDump(steady, complete);
+  const InstalledPeers::Changes changes = installed_.EndDump(steady, absl::Now(), complete);
   for (const PublicKey& key : changes.leaving) {
     steering_->ForgetFlow(installed_.Find(key)->session.endpoint, port_).IgnoreError();
   }
   for (const PublicKey& key : changes.staying) {
     steering_->NoteFlow(installed_.Find(key)->session.endpoint, port_).IgnoreError();
   }
+  // The device forgets endpoint, counters and stamps with the peer; save them first.
+  const uint64_t ticket = saver_->Submit(installed_.TakeDirty());
   for (const PublicKey& key : changes.missing) {
     Count(InstallerCount::kMissing);
     steering_->ForgetFlow(installed_.Find(key)->session.endpoint, port_).IgnoreError();
     installed_.Erase(key);
   }
-  if (changes.remove.empty()) return;
-  SaveSessions();  // before the device forgets endpoint and counters
   evictions_.assign(changes.remove.begin(), changes.remove.end());
+  evictions_ticket_ = ticket;
 }
 
 void Installer::EvictSlice() {
@@ -414,26 +479,6 @@ void Installer::EvictSlice() {
           confirmed ? "its session is dead" : "no session came about", ")");
     }
     installed_.Erase(slice[i]);
-  }
-}
-
-// One transaction for all that has changed.
-void Installer::SaveSessions() {
-  const auto dirty = installed_.TakeDirty();
-  if (dirty.empty()) return;
-  const auto save = [&]() -> absl::Status {
-    WICKET_ASSIGN_OR_RETURN(store::Writer writer, store_->Write());
-    for (const auto& [key, session] : dirty) {
-      WICKET_ASSIGN_OR_RETURN(const bool stored, writer.HasPeer(key));
-      if (stored) WICKET_RETURN_IF_ERROR(writer.PutSession(key, session));
-    }
-    return writer.Commit();
-  };
-  const absl::Status status = save();
-  if (status.ok()) return;
-  Log(LogLevel::kError, config_.name, ": saving ", dirty.size(), " sessions: ", status.message());
-  for (const auto& [key, session] : dirty) {  // tried again with the next save
-    if (InstalledPeer* peer = installed_.Find(key)) peer->dirty = true;
   }
 }
 

@@ -3,11 +3,11 @@
 //   shard queues --> gather --> replay? --> read record --> Install --> note flow --> give back
 //                      ^                                       |
 //                      +-- sleeps when there is nothing        +-- a result per peer
-//   between batches:  dump chunk | evict slice | save sessions
+//   between batches:  dump chunk | evict slice | hand sessions to the saver
 //
 // Batches form by themselves: an idle installer takes one request at once, a
-// busy one takes what has gathered meanwhile. Removals wait for the queues to be
-// empty.
+// busy one takes what has gathered meanwhile. Housekeeping waits for the queues
+// to be empty, but not for ever.
 #pragma once
 
 #include <atomic>
@@ -23,6 +23,7 @@
 #include "document/status_text.h"
 #include "gateway/config.h"
 #include "gateway/installed_peers.h"
+#include "gateway/session_saver.h"
 #include "reinject/injector.h"
 #include "reinject/pacer.h"
 #include "shard/pipeline.h"
@@ -41,6 +42,8 @@ namespace wicket::gateway {
   X(ReinjectErrors, "reinject_errors", "initiations that could not be given back")   \
   X(Roamed, "roamed", "initiations of installed peers from a new flow")              \
   X(Healed, "healed", "installed peers that got no answer, installed once more")     \
+  X(Foreign, "foreign", "initiations of peers that others put into the device")      \
+  X(TooOften, "too_often", "refused: a second initiation of a peer within 20 ms")    \
   X(Replays, "replays", "refused: the timestamp is not newer than the last one")     \
   X(FutureStamps, "future_stamps", "accepted, from a clock over 10 minutes ahead")   \
   X(Full, "full", "refused: installed_max reached")                                  \
@@ -68,8 +71,9 @@ struct NicRoute {
 class Installer {
  public:
   // Opens nothing yet: the device may appear later. `steering` outlives the installer.
-  Installer(DeviceConfig config, const store::Store* store, xsk::Steering* steering);
-  // Saves what is not saved, and joins the thread.
+  Installer(DeviceConfig config, const store::Store* store, SessionSaver* saver,
+            xsk::Steering* steering);
+  // Hands what is not saved to the saver, and joins the thread.
   ~Installer();
 
   // Prepares what can fail. Errors: those of Injector::Open and the store.
@@ -81,9 +85,13 @@ class Installer {
   void RemoveQueue(shard::RequestQueue* queue);
   void SetRoutes(std::vector<NicRoute> routes);
   void SetConfig(const DeviceConfig& config);
-  // The device came, went or changed its keys: (re)opens or forgets it.
-  // `port` is the one it listens on; a null device means it is away.
+  // The device came: it has none of our peers but those that a dump will show.
   void SetDevice(std::unique_ptr<wgdev::Device> device, const PublicKey& own_key, uint16_t port);
+  // The device is the same and has other keys or another port.
+  void SetKeys(const PublicKey& own_key, uint16_t port);
+  // The peers in the device that the store does not know for it. A new set when
+  // it has changed; never null.
+  std::shared_ptr<const shard::ForeignPeers> foreign() const;
 
   // What the gateway looks after: the device is gone; it has another key or port.
   bool device_lost() const { return device_lost_.load(std::memory_order_relaxed); }
@@ -98,20 +106,25 @@ class Installer {
     std::optional<store::Peer> stored;
     store::Session session;
     bool install = false;
+    bool reset = false;  // remove it first: the device must forget a stamp from the future
     bool ready = false;  // to be given back
   };
 
   void Loop();
   size_t Gather();
   void Admit(Pending* pending, absl::Time now, absl::Duration steady);
+  void AdmitForeign(Pending* pending);
+  void LoseDevice();
   void InstallBatch(absl::Duration steady);
+  void NoteInstalled(const Pending& pending, absl::Duration steady);
   void GiveBack(Pending* pending);
   void Housekeep();
   void StepDump();
+  void ObserveInDump(const wgdev::PeerStats& stats);
   void FinishDump(bool complete);
   void EvictSlice();
-  void SaveSessions();
   void AdoptUnknown(const wgdev::PeerStats& stats);
+  std::unique_lock<std::mutex> Lock() const;
   ReinjectMode RouteMode(int ifindex) const;
   void Count(InstallerCount count, uint64_t n = 1) {
     counts_[static_cast<size_t>(count)].fetch_add(n, std::memory_order_relaxed);
@@ -119,10 +132,14 @@ class Installer {
 
   DeviceConfig config_;
   const store::Store* store_;
+  SessionSaver* saver_;
   xsk::Steering* steering_;
   Fd wake_;
 
-  std::mutex mutex_;  // held for a batch, not for a packet; guards all below it
+  // Held for a batch, not for a packet; guards all below it. Whoever waits for it
+  // says so, since the loop would take it again at once.
+  mutable std::mutex mutex_;
+  mutable std::atomic<int> lock_waiters_{0};
   std::optional<store::Snapshot> snapshot_;
   std::unique_ptr<reinject::Injector> injector_;
   std::unique_ptr<wgdev::Device> device_;
@@ -136,7 +153,11 @@ class Installer {
   std::unique_ptr<wgdev::Dump> dump_;
   absl::Duration dump_started_, next_dump_, next_save_;
   std::deque<PublicKey> evictions_;
-  uint64_t foreign_in_dump_ = 0;
+  uint64_t evictions_ticket_ = 0;  // their sessions are durable when the saver has reached it
+  uint32_t batches_since_housekeeping_ = 0;
+  std::shared_ptr<const shard::ForeignPeers> foreign_ =
+      std::make_shared<const shard::ForeignPeers>();
+  shard::ForeignPeers foreign_in_dump_;
 
   std::array<std::atomic<uint64_t>, static_cast<size_t>(InstallerCount::kMax)> counts_{};
   std::atomic<uint64_t> installed_count_{0}, unconfirmed_count_{0}, foreign_count_{0};

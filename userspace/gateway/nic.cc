@@ -29,11 +29,12 @@ uint32_t FindSlots(const std::vector<bool>& used, uint32_t count) {
 
 absl::Status Nic::Up(ReinjectMode wanted) {
   WICKET_ASSIGN_OR_RETURN(attachment_, context_.steering->Attach(config_.name, config_.xdp));
+  mac_ = xsk::Steering::MacOf(attachment_.ifindex);
   absl::Cleanup undo = [this] { Down(); };
   WICKET_RETURN_IF_ERROR(ChooseReinject(wanted));
   WICKET_RETURN_IF_ERROR(StartLanes());
   WICKET_RETURN_IF_ERROR(
-      context_.steering->SetNic(attachment_.ifindex, first_slot_, queues_));
+      context_.steering->SetNic(attachment_.ifindex, first_slot_, queues_, mac_));
   std::move(undo).Cancel();
   return absl::OkStatus();
 }
@@ -130,10 +131,17 @@ void Nic::Down() {
   attachment_ = {};
 }
 
-bool Nic::Lost() const {
+absl::string_view Nic::Changed() const {
   char name[IF_NAMESIZE];
-  return if_indextoname(static_cast<unsigned>(attachment_.ifindex), name) == nullptr ||
-         queues_ != xsk::QueueCount(name);
+  if (if_indextoname(static_cast<unsigned>(attachment_.ifindex), name) == nullptr) {
+    return "the interface went away";
+  }
+  if (queues_ != xsk::QueueCount(name)) return "the interface has another number of queues";
+  if (mac_ != xsk::Steering::MacOf(attachment_.ifindex)) return "the interface has another MAC";
+  if (!xsk::Steering::IsAttached(attachment_.ifindex)) {
+    return "somebody removed the XDP program";
+  }
+  return {};
 }
 
 void Nic::AddVerdicts(std::map<std::string, uint64_t>* verdicts) const {

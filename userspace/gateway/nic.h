@@ -39,8 +39,8 @@ class Nic {
   void Down();
 
   bool up() const { return attachment_.ifindex != 0; }
-  // True when the interface is no longer the one that was attached.
-  bool Lost() const;
+  // What is no longer as Up() found it; empty: nothing.
+  absl::string_view Changed() const;
   const std::string& name() const { return config_.name; }
   NicRoute route() const { return {attachment_.ifindex, reinject_}; }
 
@@ -66,6 +66,7 @@ class Nic {
   std::string reinject_reason_;
   uint32_t first_slot_ = 0;
   uint32_t queues_ = 0;
+  std::array<uint8_t, 6> mac_{};
   std::vector<Lane> lanes_;
 };
 

@@ -32,6 +32,18 @@ Verdict Pipeline::Run(const DeviceTable& devices, std::span<const uint8_t> frame
   return verdict;
 }
 
+Verdict Pipeline::Admit(const DeviceTable::Entry& device, const PublicKey& key,
+                        const Now& now) const {
+  store::PeerView peer;
+  switch (snapshot_.ViewPeer(key, &peer)) {
+    case store::Snapshot::Found::kNo: return Verdict::kUnknownPeer;
+    case store::Snapshot::Found::kDamaged: return Verdict::kDamagedRecord;
+    case store::Snapshot::Found::kYes: break;
+  }
+  if (peer.device != device.name) return Verdict::kUnknownPeer;
+  return peer.expires <= now.wall ? Verdict::kExpired : Verdict::kProven;
+}
+
 Verdict Pipeline::Judge(const DeviceTable& devices, std::span<const uint8_t> bytes,
                         const Now& now) {
   wire::Frame frame;
@@ -55,14 +67,10 @@ Verdict Pipeline::Judge(const DeviceTable& devices, std::span<const uint8_t> byt
   if (!claim) return Verdict::kBadStatic;
   const PublicKey key = claim->static_public;
 
-  store::PeerView peer;
-  switch (snapshot_.ViewPeer(key, &peer)) {
-    case store::Snapshot::Found::kNo: return Verdict::kUnknownPeer;
-    case store::Snapshot::Found::kDamaged: return Verdict::kDamagedRecord;
-    case store::Snapshot::Found::kYes: break;
-  }
-  if (peer.device != device.name) return Verdict::kUnknownPeer;
-  if (peer.expires <= now.wall) return Verdict::kExpired;
+  const Verdict admitted = Admit(device, key, now);
+  const bool foreign = admitted != Verdict::kProven && device.foreign != nullptr &&
+                       device.foreign->contains(key);
+  if (admitted != Verdict::kProven && !foreign) return admitted;
 
   const std::optional<Tai64n> stamp = noise::OpenTimestamp(self, std::move(*claim), message);
   if (!stamp) return Verdict::kNotProven;
@@ -81,6 +89,7 @@ Verdict Pipeline::Judge(const DeviceTable& devices, std::span<const uint8_t> byt
   request->port = frame.port;
   request->ip_offset = frame.ip_offset;
   request->udp_offset = frame.udp_offset;
+  request->foreign = foreign;
   request->frame_bytes = static_cast<uint16_t>(bytes.size());
   std::copy(bytes.begin(), bytes.end(), request->frame.begin());
   queues_[index]->Submit();

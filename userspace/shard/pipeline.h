@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/container/flat_hash_set.h"
 #include "base/spsc_queue.h"
 #include "crypto/curve25519.h"
 #include "guard/repeat_filter.h"
@@ -33,11 +34,14 @@ struct InstallRequest {
   uint16_t ip_offset = 0;
   uint16_t udp_offset = 0;
   uint16_t frame_bytes = 0;
+  bool foreign = false;  // in the device, not of ours: to be given back and no more
   std::array<uint8_t, STEER_FRAME_MAX> frame;
 };
 
 using RequestQueue = SpscQueue<InstallRequest>;
 inline constexpr size_t kRequestQueueCapacity = 1024;
+
+using ForeignPeers = absl::flat_hash_set<PublicKey>;
 
 // The devices a shard answers for, as one immutable table. The gateway publishes
 // a new one when a key or a port changes.
@@ -46,6 +50,9 @@ struct DeviceTable {
     std::string name;
     uint16_t port = 0;
     std::shared_ptr<const crypto::Locked<noise::Identity>> identity;  // null: device away
+    // Peers in the device that are not ours. They are proven like any other, and
+    // given back untouched.
+    std::shared_ptr<const ForeignPeers> foreign;
   };
   std::vector<Entry> devices;  // by index of the configuration
 };
@@ -70,8 +77,12 @@ class Pipeline {
   // Between them lies one batch, which sees one state of the store.
   absl::Status Begin() { return snapshot_.Renew(); }
   void End() { snapshot_.Release(); }
+  // Counts the frames of a batch that could not begin.
+  void CountUnreadable(size_t frames) { counters_->Add(Verdict::kStoreUnreadable, frames); }
 
  private:
+  // Kept out of Judge(): whether the claimed key may be proven here, and why not.
+  Verdict Admit(const DeviceTable::Entry& device, const PublicKey& key, const Now& now) const;
   Verdict Judge(const DeviceTable& devices, std::span<const uint8_t> bytes, const Now& now);
 
   store::Snapshot snapshot_;

@@ -51,7 +51,11 @@ class Published {
   }
   const T& latest() const { return *versions_.back()->value; }
 
-  void Add(Reader* reader) { readers_.push_back(reader); }
+  // From here on the reader holds the latest version, though it has not read it yet.
+  void Add(Reader* reader) {
+    reader->in_use_.store(number_, std::memory_order_seq_cst);
+    readers_.push_back(reader);
+  }
   void Remove(Reader* reader) { std::erase(readers_, reader); }
 
   // Frees the versions that no reader can hold any more.
@@ -60,7 +64,7 @@ class Published {
       if (version->number == number_) return false;
       for (const Reader* reader : readers_) {
         const uint64_t used = reader->in_use_.load(std::memory_order_seq_cst);
-        if (used != 0 && used <= version->number) return false;
+        if (used <= version->number) return false;
       }
       return true;
     });

@@ -43,27 +43,38 @@ void Shard::Loop() {
     sched_setaffinity(0, sizeof(cpus), &cpus);
   }
   pollfd fds[2] = {{socket_->fd(), POLLIN, 0}, {stop_.get(), POLLIN, 0}};
+  bool readable = true;  // the store; without it there is no heartbeat, and all passes
   while (!(fds[1].revents & POLLIN)) {
-    options_.beat->store(xsk::KtimeNanos(), std::memory_order_relaxed);
+    if (readable) options_.beat->store(xsk::KtimeNanos(), std::memory_order_relaxed);
+    const DeviceTable& devices = reader_.Renew();
     const std::span<xsk::RxFrame> frames = socket_->Peek();
     if (frames.empty()) {
       socket_->Release();  // wakes a kernel that waits for frames
       // A socket whose NIC is gone reports an error for ever; the gateway ends this shard.
       if (fds[0].revents & (POLLERR | POLLHUP)) fds[0].fd = -1;
       poll(fds, 2, kBeat_ms);
+      if (!readable) {
+        readable = pipeline_->Begin().ok();
+        pipeline_->End();
+      }
       continue;
     }
     fds[1].revents = 0;
     poll(&fds[1], 1, 0);
-    const DeviceTable& devices = reader_.Renew();
+    const absl::Status began = pipeline_->Begin();
+    if (readable && !began.ok()) {
+      Log(LogLevel::kError, options_.name, ": ", began.message(),
+          "; everything passes to the kernel until the store can be read");
+    }
+    readable = began.ok();
+    if (!readable) pipeline_->CountUnreadable(frames.size());
     const Now now{xsk::KtimeNanos(), absl::Now()};
     bool proven = false;
-    if (const absl::Status renewed = pipeline_->Begin(); renewed.ok()) {
-      for (const xsk::RxFrame& frame : frames) {
-        proven |= pipeline_->Run(devices, {frame.data, frame.bytes}, now) == Verdict::kProven;
-      }
-      pipeline_->End();
+    for (const xsk::RxFrame& frame : frames) {
+      if (!readable) break;
+      proven |= pipeline_->Run(devices, {frame.data, frame.bytes}, now) == Verdict::kProven;
     }
+    pipeline_->End();
     socket_->Release();
     if (proven) {
       for (int fd : options_.wake_fds) eventfd_write(fd, 1);

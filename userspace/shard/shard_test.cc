@@ -65,7 +65,7 @@ class PipelineTest : public ::testing::Test {
     client_ = crypto::DerivePublicKey(client_private_);
     auto identity = std::make_shared<crypto::Locked<noise::Identity>>(
         crypto::Locked<noise::Identity>::Make(device_private_));
-    devices_.devices.push_back({"wg0", kPort, identity});
+    devices_.devices.push_back({"wg0", kPort, identity, nullptr});
     PutPeer("wg0", absl::InfiniteFuture());
     pipeline_ = std::make_unique<Pipeline>(*store_->NewSnapshot(),
                                            std::vector<RequestQueue*>{&queue_}, 7, &counters_);
@@ -167,6 +167,25 @@ TEST_F(PipelineTest, AReplayOfWhatTheStoreRemembersIsRefused) {
   EXPECT_EQ(Run(Initiation(client_private_, now_)), Verdict::kReplay);
   EXPECT_EQ(Run(Initiation(client_private_, now_ - absl::Hours(1))), Verdict::kReplay);
   EXPECT_EQ(Run(Initiation(client_private_, now_ + absl::Seconds(1))), Verdict::kProven);
+}
+
+// A peer that an administrator put into the device by hand is proven, then given back.
+TEST_F(PipelineTest, PeersOfOthersAreProvenAndGivenBack) {
+  const Secret<32> stranger = crypto::GeneratePrivateKey();
+  auto foreign = std::make_shared<ForeignPeers>();
+  foreign->insert(crypto::DerivePublicKey(stranger));
+  devices_.devices[0].foreign = foreign;
+  auto frame = Initiation(stranger, now_);
+  EXPECT_EQ(Run(frame), Verdict::kProven);
+  EXPECT_TRUE(queue_.Peek()->foreign);
+  auto* message = reinterpret_cast<wire::Initiation*>(frame.data() + 42);
+  message->encrypted_timestamp[0] ^= 1;
+  const noise::Identity& self = **devices_.devices[0].identity;
+  message->mac1 = crypto::MacOf(self.mac1_key(), BytesBefore(*message, message->mac1));
+  EXPECT_EQ(Run(frame), Verdict::kNotProven);
+  queue_.Release();
+  EXPECT_EQ(Run(Initiation(client_private_, now_)), Verdict::kProven);
+  EXPECT_FALSE(queue_.Peek()->foreign);
 }
 
 TEST_F(PipelineTest, AFullQueueRefusesAndCounts) {

@@ -19,6 +19,7 @@ namespace wicket::shard {
   X(DamagedRecord, "damaged_record", "the peer's record cannot be read")                \
   X(NotProven, "not_proven", "the sender does not hold the key it claims")              \
   X(Replay, "replay", "the timestamp is not newer than the last one")                   \
+  X(StoreUnreadable, "store_unreadable", "the store cannot be read; the rest passes")   \
   X(InstallerBusy, "installer_busy", "proven, but the installer's queue is full")       \
   X(Proven, "proven", "handed to the installer")
 

@@ -3,6 +3,7 @@
 #include <string.h>
 #include <zlib.h>
 
+#include <algorithm>
 #include <bit>
 
 #include "absl/strings/str_cat.h"
@@ -107,7 +108,9 @@ absl::StatusOr<std::string> EncodePeer(const Peer& peer) {
   Set(&out, 2, peer.config.persistent_keepalive_s);
   Set(&out, 8, absl::ToUnixSeconds(peer.created));
   Set(&out, 16,
-      peer.expires == absl::InfiniteFuture() ? int64_t{0} : absl::ToUnixSeconds(peer.expires));
+      peer.expires == absl::InfiniteFuture()
+          ? int64_t{0}
+          : std::max(int64_t{1}, absl::ToUnixSeconds(peer.expires)));
   Set(&out, 24, static_cast<uint16_t>(peer.config.allowed_ips.size()));
   out[26] = static_cast<char>(peer.device.size());
   out[27] = static_cast<char>(peer.labels.size());

@@ -8,6 +8,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 
@@ -16,6 +17,7 @@ namespace {
 
 constexpr unsigned kReadersMax = 1024;
 constexpr char kFormatKey[] = "format";
+constexpr uint64_t kBytesMaxDefault = uint64_t{64} << 30;
 
 MDB_val Val(absl::string_view bytes) {
   return {bytes.size(), const_cast<char*>(bytes.data())};
@@ -300,7 +302,10 @@ absl::StatusOr<Store> Store::Open(const Options& options) {
   std::unique_ptr<MDB_env, CloseEnv> env(raw);
   mdb_env_set_maxdbs(raw, 8);
   mdb_env_set_maxreaders(raw, kReadersMax);
-  mdb_env_set_mapsize(raw, options.bytes_max);
+  const bool exists = stat(data.c_str(), &before) == 0 && before.st_size > 0;
+  if (!exists) {
+    mdb_env_set_mapsize(raw, options.bytes_max ? options.bytes_max : kBytesMaxDefault);
+  }  // else LMDB takes what the file was last opened with, so that all processes agree
   // NOTLS: a reader slot belongs to the snapshot, not the thread. NORDAHEAD: keys
   // are random, so read-ahead would fetch pages nobody asked for.
   if (int code = mdb_env_open(raw, options.path.c_str(), MDB_NOTLS | MDB_NORDAHEAD, 0600)) {
@@ -310,57 +315,64 @@ absl::StatusOr<Store> Store::Open(const Options& options) {
   MDB_stat stat_info;
   mdb_env_info(raw, &info);
   mdb_env_stat(raw, &stat_info);
+  if (info.me_mapsize < options.bytes_max) mdb_env_set_mapsize(raw, options.bytes_max);
   struct stat after;
   const uint64_t needed = (static_cast<uint64_t>(info.me_last_pgno) + 1) * stat_info.ms_psize;
   if (stat(data.c_str(), &after) == 0 && static_cast<uint64_t>(after.st_size) < needed) {
     return absl::DataLossError(absl::StrCat(data, ": truncated to ", after.st_size, " of ", needed,
                                             " bytes; restore a backup or import the peers anew"));
   }
-  int dead = 0;
-  mdb_reader_check(raw, &dead);  // slots of readers that were killed hold pages for ever
   Store store(options, std::move(env));
+  store.options_.bytes_max = std::max<uint64_t>(info.me_mapsize, options.bytes_max);
+  store.CheckReaders();
   WICKET_RETURN_IF_ERROR(store.OpenTables());
   return store;
 }
 
+void Store::CheckReaders() const {
+  int dead = 0;
+  mdb_reader_check(env_.get(), &dead);
+}
+
+// A whole store is opened for reading, which waits for no writer.
 absl::Status Store::OpenTables() {
-  MDB_txn* txn = nullptr;
-  if (int code = mdb_txn_begin(env_.get(), nullptr, 0, &txn)) {
-    return LmdbStatus(code, "mdb_txn_begin()", options_.path);
-  }
-  const auto abort = [&](const absl::Status& status) {
+  for (const bool create : {false, true}) {
+    MDB_txn* txn = nullptr;
+    if (int code = mdb_txn_begin(env_.get(), nullptr, create ? 0 : MDB_RDONLY, &txn)) {
+      return LmdbStatus(code, "mdb_txn_begin()", options_.path);
+    }
+    const absl::Status opened = OpenTablesIn(txn, create);
+    if (opened.ok()) return LmdbStatus(mdb_txn_commit(txn), "mdb_txn_commit()", options_.path);
     mdb_txn_abort(txn);
-    return status;
-  };
+    if (create || !absl::IsNotFound(opened)) return opened;
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Store::OpenTablesIn(MDB_txn* txn, bool create) {
   const std::pair<const char*, unsigned*> tables[] = {{"peers", &tables_.peers},
                                                       {"prefixes", &tables_.prefixes},
                                                       {"sessions", &tables_.sessions},
                                                       {"meta", &tables_.meta}};
   for (const auto& [name, table] : tables) {
-    if (int code = mdb_dbi_open(txn, name, MDB_CREATE, table)) {
-      return abort(LmdbStatus(code, absl::StrCat("mdb_dbi_open(", name, ")"), options_.path));
+    if (int code = mdb_dbi_open(txn, name, create ? MDB_CREATE : 0, table)) {
+      return LmdbStatus(code, absl::StrCat("mdb_dbi_open(", name, ")"), options_.path);
     }
   }
   MDB_val key = Val(absl::string_view(kFormatKey)), value;
   const int code = mdb_get(txn, tables_.meta, &key, &value);
-  if (code == MDB_NOTFOUND) {
-    uint32_t format = kFormat;
+  uint32_t format = kFormat;
+  if (code == MDB_NOTFOUND && create) {
     value = {sizeof(format), &format};
-    if (int put = mdb_put(txn, tables_.meta, &key, &value, 0)) {
-      return abort(LmdbStatus(put, "mdb_put(meta)", options_.path));
-    }
-  } else if (code != MDB_SUCCESS) {
-    return abort(LmdbStatus(code, "mdb_get(meta)", options_.path));
-  } else {
-    uint32_t format = 0;
-    if (value.mv_size == sizeof(format)) memcpy(&format, value.mv_data, sizeof(format));
-    if (format != kFormat) {
-      return abort(absl::FailedPreconditionError(absl::StrCat(
-          "store ", options_.path, " has format ", format, "; this version reads format ", kFormat,
-          " (export with the version that wrote it, and import)")));
-    }
+    return LmdbStatus(mdb_put(txn, tables_.meta, &key, &value, 0), "mdb_put(meta)", options_.path);
   }
-  return LmdbStatus(mdb_txn_commit(txn), "mdb_txn_commit()", options_.path);
+  if (code != MDB_SUCCESS) return LmdbStatus(code, "mdb_get(meta)", options_.path);
+  format = 0;
+  if (value.mv_size == sizeof(format)) memcpy(&format, value.mv_data, sizeof(format));
+  if (format == kFormat) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(
+      "store ", options_.path, " has format ", format, "; this version reads format ", kFormat,
+      " (export with the version that wrote it, and import)"));
 }
 
 absl::Status Store::LockForDaemon() {

@@ -4,7 +4,7 @@
 //   Snapshot   one thread's view, renewed per batch of packets; never waits
 //   Writer     the one writing transaction; durable when Commit() returns
 //
-// The address space for the largest allowed file is reserved at open, and the
+// The address space for the largest file is reserved at open, and the
 // file grows inside it as it is written, so nothing is ever remapped under a
 // reader.
 #pragma once
@@ -25,7 +25,9 @@ namespace wicket::store {
 
 struct Options {
   std::string path;  // a folder, made when missing, mode 0700
-  uint64_t bytes_max = uint64_t{64} << 30;
+  // The largest size of the file. 0: what the store was last opened with, 64 GiB
+  // when it is new. It can be raised and not lowered.
+  uint64_t bytes_max = 0;
   bool create = true;  // false: a missing store is an error
 };
 
@@ -134,6 +136,8 @@ class Store {
   absl::StatusOr<Snapshot> NewSnapshot() const;
   absl::StatusOr<Writer> Write() const;
   absl::StatusOr<Stats> ReadStats() const;
+  // Frees the slots of readers that were killed; their views hold pages for ever.
+  void CheckReaders() const;
   const std::string& path() const { return options_.path; }
 
  private:
@@ -144,6 +148,7 @@ class Store {
       : options_(std::move(options)), env_(std::move(env)) {}
 
   absl::Status OpenTables();
+  absl::Status OpenTablesIn(MDB_txn* txn, bool create);
 
   Options options_;
   Fd lock_;

@@ -30,12 +30,12 @@ absl::StatusOr<std::unique_ptr<Device>> Open(const std::string& name, Backend ba
 std::vector<absl::Status> ApplyBisecting(
     size_t count, size_t slice, const std::function<absl::Status(size_t, size_t)>& apply) {
   std::vector<absl::Status> results(count);
-  absl::Status device_gone;
+  absl::Status no_use;  // of asking on
   std::function<void(size_t, size_t)> run = [&](size_t begin, size_t end) {
-    absl::Status status = device_gone.ok() ? apply(begin, end) : device_gone;
+    absl::Status status = no_use.ok() ? apply(begin, end) : no_use;
     if (status.ok()) return;
-    if (absl::IsNotFound(status)) device_gone = status;
-    if (end - begin == 1 || !device_gone.ok()) {
+    if (absl::IsNotFound(status) || absl::IsUnavailable(status)) no_use = status;
+    if (end - begin == 1 || !no_use.ok()) {
       for (size_t i = begin; i < end; ++i) results[i] = status;
       return;
     }

@@ -91,8 +91,8 @@ int InterfaceIndex(const std::string& name);
 // on ever smaller halves of it, so that each failing item is found alone.
 // `apply` must be idempotent.
 //
-// Returns: a status per item. NotFound from `apply` means the device and ends
-//          the search.
+// Returns: a status per item. NotFound from `apply` means that the device is
+//          gone, Unavailable that it does not answer; both end the search.
 std::vector<absl::Status> ApplyBisecting(
     size_t count, size_t slice,
     const std::function<absl::Status(size_t begin, size_t end)>& apply);

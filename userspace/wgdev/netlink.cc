@@ -28,7 +28,7 @@ constexpr size_t kRemovalsPerMessageMax = 16;  // two grace periods each
 constexpr size_t kNestBytesMax = 60'000;       // of 65 535, so that one entry more still fits
 constexpr size_t kSendBytes = 72 * 1024;
 constexpr size_t kReceiveBytes = 32 * 1024;    // what libmnl asks for dumps
-constexpr size_t kPeerHeaderBytesMax = 160;    // all of a peer but its allowed ips
+constexpr size_t kPeerHeaderBytesMax = 280;    // all of a peer but its allowed ips
 constexpr size_t kAllowedIpBytesMax = 48;
 constexpr int kAnswerTimeout_s = 10;
 
@@ -172,7 +172,14 @@ class NetlinkDump : public Dump {
     const auto* message = reinterpret_cast<const nlmsghdr*>(buffer_.data());
     for (; mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
       if (message->nlmsg_flags & NLM_F_DUMP_INTR) interrupted_ = true;
-      if (message->nlmsg_type == NLMSG_DONE) return false;
+      if (message->nlmsg_type == NLMSG_DONE) {
+        int error = 0;  // of the dump, where it ended early
+        if (mnl_nlmsg_get_payload_len(message) >= sizeof(error)) {
+          memcpy(&error, mnl_nlmsg_get_payload(message), sizeof(error));
+        }
+        if (error >= 0) return false;
+        return ErrnoStatus(-error, absl::StrCat("WG_CMD_GET_DEVICE(", name_, ")"));
+      }
       if (message->nlmsg_type == NLMSG_ERROR) {
         WICKET_RETURN_IF_ERROR(AnswerStatus(message, absl::StrCat("WG_CMD_GET_DEVICE(", name_, ")")));
         return false;
@@ -253,11 +260,8 @@ class SetDevice {
         const socklen_t bytes = ToSockaddr(peer.endpoint, &storage);
         mnl_attr_put(message_, WGPEER_A_ENDPOINT, bytes, &storage);
       }
-      // A keepalive that goes from 0 to anything sends a packet at once, and
-      // with it an initiation.
-      const bool borrowed = peer.initiate && config.persistent_keepalive_s == 0;
       mnl_attr_put_u16(message_, WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL,
-                       borrowed ? uint16_t{1} : config.persistent_keepalive_s);
+                       peer.initiate ? uint16_t{0} : config.persistent_keepalive_s);
     }
     size_t ip = first_ip;
     if (!config.allowed_ips.empty()) {
@@ -268,8 +272,11 @@ class SetDevice {
       mnl_attr_nest_end(message_, ips);
     }
     mnl_attr_nest_end(message_, nest);
-    if (first_ip == 0 && peer.initiate && config.persistent_keepalive_s == 0) {
-      PutKeepaliveOff(config.public_key);
+    if (first_ip == 0 && peer.initiate) {
+      // A keepalive that goes from 0 to anything sends a packet at once, and with
+      // it an initiation.
+      PutKeepalive(config.public_key, std::max(uint16_t{1}, config.persistent_keepalive_s));
+      if (config.persistent_keepalive_s == 0) PutKeepalive(config.public_key, 0);
     }
     return ip;
   }
@@ -298,11 +305,11 @@ class SetDevice {
   }
 
   // The same peer again, later in the same message: entries apply in order.
-  void PutKeepaliveOff(const PublicKey& key) {
+  void PutKeepalive(const PublicKey& key, uint16_t seconds) {
     nlattr* nest = mnl_attr_nest_start(message_, 0);
     mnl_attr_put(message_, WGPEER_A_PUBLIC_KEY, kKeyBytes, key.bytes.data());
     mnl_attr_put_u32(message_, WGPEER_A_FLAGS, WGPEER_F_UPDATE_ONLY);
-    mnl_attr_put_u16(message_, WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL, 0);
+    mnl_attr_put_u16(message_, WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL, seconds);
     mnl_attr_nest_end(message_, nest);
   }
 

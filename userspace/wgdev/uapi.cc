@@ -169,6 +169,11 @@ class UapiDevice : public Device {
     out->push_back('\n');
   }
 
+  static void AppendKeepalive(std::string* out, const PublicKey& key, uint16_t seconds) {
+    AppendKey(out, "public_key=", key.bytes.data());
+    absl::StrAppend(out, "update_only=true\npersistent_keepalive_interval=", seconds, "\n");
+  }
+
   static void AppendPeer(std::string* out, const PeerInstall& peer) {
     const PeerConfig& config = *peer.config;
     const Secret<kKeyBytes> none;
@@ -178,32 +183,60 @@ class UapiDevice : public Device {
     if (peer.endpoint.address.family != Family::kNone) {
       absl::StrAppend(out, "endpoint=", ToString(peer.endpoint), "\n");
     }
-    const bool borrowed = peer.initiate && config.persistent_keepalive_s == 0;
     absl::StrAppend(out, "persistent_keepalive_interval=",
-                    borrowed ? 1 : config.persistent_keepalive_s, "\nreplace_allowed_ips=true\n");
+                    peer.initiate ? 0 : config.persistent_keepalive_s,
+                    "\nreplace_allowed_ips=true\n");
     for (const Prefix& prefix : config.allowed_ips) {
       absl::StrAppend(out, "allowed_ip=", ToString(prefix), "\n");
     }
-    if (borrowed) {
-      AppendKey(out, "public_key=", config.public_key.bytes.data());
-      *out += "update_only=true\npersistent_keepalive_interval=0\n";
+    if (peer.initiate) {
+      // A keepalive that goes from 0 to anything sends a packet at once, and with
+      // it an initiation.
+      AppendKeepalive(out, config.public_key, std::max(uint16_t{1}, config.persistent_keepalive_s));
+      if (config.persistent_keepalive_s == 0) AppendKeepalive(out, config.public_key, 0);
     }
   }
 
   absl::Status Set(std::string request) {
     const absl::Cleanup wipe = [&] { Wipe(&request); };
     request += "\n";
-    WICKET_ASSIGN_OR_RETURN(Fd fd, Connect(name_));
-    WICKET_RETURN_IF_ERROR(SendAll(fd.get(), request));
-    UapiDump answer(std::move(fd));
-    std::vector<PeerStats> none;
-    for (bool more = true; more;) {
-      WICKET_ASSIGN_OR_RETURN(more, answer.Next(&none));
+    // One connection serves many requests; one that has gone stale is made anew.
+    const bool reused = sets_.valid();
+    absl::Status status = Exchange(request);
+    if (reused && absl::IsNotFound(status)) status = Exchange(request);
+    return status;
+  }
+
+  absl::Status Exchange(const std::string& request) {
+    if (!sets_.valid()) {
+      WICKET_ASSIGN_OR_RETURN(sets_, Connect(name_));
     }
-    return absl::OkStatus();
+    // Closed again unless a whole answer was read: another's would follow.
+    Fd fd = std::move(sets_);
+    WICKET_RETURN_IF_ERROR(SendAll(fd.get(), request));
+    UapiAnswer answer;
+    std::vector<PeerStats> none;
+    char buffer[512];
+    for (;;) {
+      ssize_t received;
+      do {
+        received = recv(fd.get(), buffer, sizeof(buffer), 0);
+      } while (received < 0 && errno == EINTR);
+      if (received < 0) {
+        return ErrnoStatus(errno == ECONNRESET ? ENODEV : errno, "recv(uapi)",
+                           errno == EAGAIN ? "no answer in 10 s" : "");
+      }
+      if (received == 0) return ErrnoStatus(ENODEV, "recv(uapi)", "the answer ended early");
+      const auto done =
+          answer.Consume(absl::string_view(buffer, static_cast<size_t>(received)), &none);
+      if (done.ok() && !*done) continue;
+      sets_ = std::move(fd);
+      return done.status();
+    }
   }
 
   std::string name_;
+  Fd sets_;
 };
 
 }  // namespace

@@ -30,14 +30,16 @@ TEST(ApplyBisectingTest, FindsEachFailingItem) {
   }
 }
 
-TEST(ApplyBisectingTest, StopsWhenTheDeviceIsGone) {
-  int calls = 0;
-  const auto results = ApplyBisecting(100, 16, [&](size_t, size_t) {
-    ++calls;
-    return absl::NotFoundError("gone");
-  });
-  EXPECT_EQ(calls, 1);
-  for (const auto& result : results) EXPECT_TRUE(absl::IsNotFound(result));
+TEST(ApplyBisectingTest, StopsWhenTheDeviceIsGoneOrSilent) {
+  for (const absl::Status& why : {absl::NotFoundError("gone"), absl::UnavailableError("silent")}) {
+    int calls = 0;
+    const auto results = ApplyBisecting(100, 16, [&](size_t, size_t) {
+      ++calls;
+      return why;
+    });
+    EXPECT_EQ(calls, 1);
+    for (const auto& result : results) EXPECT_EQ(result, why);
+  }
 }
 
 const char kAnswer[] =

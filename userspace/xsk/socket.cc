@@ -20,8 +20,10 @@ namespace {
 
 constexpr uint32_t kRxEntries = 2048;
 // Some drivers take frames ahead of what they deliver, and starve with less.
-constexpr uint32_t kFillEntries = 2 * kRxEntries;
-constexpr uint32_t kFrames = kFillEntries;
+constexpr uint32_t kFrames = 2 * kRxEntries;
+// Room for every frame twice: the kernel may publish frames in the RX ring before
+// it publishes that it took them from the fill ring.
+constexpr uint32_t kFillEntries = 2 * kFrames;
 constexpr uint32_t kFrameBytes = 2048;
 constexpr size_t kUmemBytes = size_t{kFrames} * kFrameBytes;
 constexpr int kBindTries = 20;  // of 50 ms: a queue is freed a grace period after close
@@ -134,8 +136,9 @@ void Socket::Release() {
   const auto count = static_cast<uint32_t>(batch_size_);
   if (count > 0) {
     uint32_t index = 0;
-    // As many entries as frames: there is always room for what was taken.
-    xsk_ring_prod__reserve(&rings_->fill, count, &index);
+    while (xsk_ring_prod__reserve(&rings_->fill, count, &index) != count) {
+      // Bounded by the kernel's own next step; see kFillEntries.
+    }
     for (uint32_t i = 0; i < count; ++i) {
       const uint64_t address = batch_[i].address - batch_[i].address % kFrameBytes;
       *xsk_ring_prod__fill_addr(&rings_->fill, index++) = address;

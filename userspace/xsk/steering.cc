@@ -4,13 +4,17 @@
 #include <bpf/libbpf.h>
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/if_link.h>
 #include <linux/magic.h>
 #include <net/if.h>
 #include <stdarg.h>
 #include <string.h>
+#include <sys/file.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <time.h>
@@ -227,7 +231,19 @@ absl::StatusOr<std::unique_ptr<Steering>> Steering::Open(const std::string& pin_
   QuietLibraries();
   WICKET_RETURN_IF_ERROR(MakePinDir(pin_dir));
   std::unique_ptr<Steering> steering(new Steering(pin_dir));
+  steering->pin_dir_lock_ = Fd(open(pin_dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (!steering->pin_dir_lock_.valid() ||
+      flock(steering->pin_dir_lock_.get(), LOCK_EX | LOCK_NB) != 0) {
+    return ErrnoStatus(errno, absl::StrCat("flock(", pin_dir, ")"),
+                       errno == EWOULDBLOCK
+                           ? "another wicketd uses these pins; give this one its own pin_dir"
+                           : "");
+  }
   WICKET_RETURN_IF_ERROR(steering->OpenMaps(/*create=*/true));
+  uint32_t ifindex;
+  while (bpf_map_get_next_key(steering->nics_.get(), nullptr, &ifindex) == 0) {
+    WICKET_RETURN_IF_ERROR(steering->ForgetNic(static_cast<int>(ifindex)));
+  }
   return steering;
 }
 
@@ -267,10 +283,53 @@ absl::Status Steering::OpenMaps(bool create) {
   return absl::OkStatus();
 }
 
+namespace {
+
+absl::Status Load(steer_bpf* skeleton) {
+  const int error = steer_bpf__load(skeleton);
+  return error == 0 ? absl::OkStatus()
+                    : ErrnoStatus(-error, "bpf(BPF_PROG_LOAD, steer)", CapabilityHint(-error));
+}
+
+// Puts our program into the place of an older one of ours, in one atomic step;
+// not at all when the two are the same and use the same maps.
+absl::Status ReplacePlain(const std::string& nic, int ifindex, const Hook& hook, int served_fd,
+                          steer_bpf* skeleton) {
+  WICKET_RETURN_IF_ERROR(Load(skeleton));
+  const int fresh = bpf_program__fd(skeleton->progs.steer);
+  if (hook.ours.map_ids.count(MapId(served_fd)) && Inspect(fresh).tag == hook.ours.tag) {
+    return absl::OkStatus();
+  }
+  const Fd old(bpf_prog_get_fd_by_id(hook.ours.id));
+  LIBBPF_OPTS(bpf_xdp_attach_opts, options, .old_prog_fd = old.get());
+  const uint32_t flags = hook.mode == XdpMode::kGeneric ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE;
+  const int error = bpf_xdp_attach(ifindex, fresh, flags | XDP_FLAGS_REPLACE, &options);
+  return error == 0 ? absl::OkStatus() : ErrnoStatus(-error, absl::StrCat("xdp_replace(", nic, ")"));
+}
+
+// Attaches through libxdp: beside others where the kernel can, alone otherwise.
+absl::Status AttachFresh(const std::string& nic, int ifindex, XdpMode mode, steer_bpf* skeleton) {
+  const Program program(xdp_program__from_bpf_obj(skeleton->obj, "xdp"), xdp_program__close);
+  if (const long error = libxdp_get_error(program.get()); error != 0) {
+    return ErrnoStatus(static_cast<int>(-error), "xdp_program__from_bpf_obj(steer)");
+  }
+  int error = -EOPNOTSUPP;
+  if (mode != XdpMode::kGeneric) {
+    error = xdp_program__attach(program.get(), ifindex, XDP_MODE_NATIVE, 0);
+  }
+  if (error != 0 && mode != XdpMode::kNative && error != -EPERM && error != -EBUSY) {
+    error = xdp_program__attach(program.get(), ifindex, XDP_MODE_SKB, 0);
+  }
+  if (error == 0) return absl::OkStatus();
+  return ErrnoStatus(-error, absl::StrCat("xdp_attach(", nic, ", ", ToString(mode), ")"),
+                     error == -EBUSY ? "another program holds the hook" : CapabilityHint(-error));
+}
+
+}  // namespace
+
 absl::StatusOr<Attachment> Steering::Attach(const std::string& nic, XdpMode mode) {
   const auto ifindex = static_cast<int>(if_nametoindex(nic.c_str()));
   if (ifindex == 0) return ErrnoStatus(errno, absl::StrCat("if_nametoindex(", nic, ")"));
-  Attachment attachment{.ifindex = ifindex};
   const Hook before = ReadHook(ifindex);
   if (before.occupied && !before.shared && !before.ours.ours) {
     return absl::FailedPreconditionError(absl::StrCat(
@@ -278,68 +337,27 @@ absl::StatusOr<Attachment> Steering::Attach(const std::string& nic, XdpMode mode
         "), holds the hook and does not share it; nothing was changed (remove it with `ip link set ",
         nic, " xdp off`, or load it through libxdp so that both can run)"));
   }
-
   WICKET_ASSIGN_OR_RETURN(Skeleton skeleton, OpenSkeleton(pin_dir_));
-  Program program(xdp_program__from_bpf_obj(skeleton->obj, "xdp"), xdp_program__close);
-  if (libxdp_get_error(program.get()) != 0) {
-    return ErrnoStatus(static_cast<int>(-libxdp_get_error(program.release())),
-                       "xdp_program__from_bpf_obj(steer)");
-  }
-  const bool wanted_mode = mode == XdpMode::kAuto || mode == before.mode;
-  if (before.ours.ours && wanted_mode) {
-    attachment.taken_over = true;
-    attachment.mode = before.mode;
-    attachment.shared = before.shared;
-    if (before.ours.map_ids.count(MapId(served_.get())) && !before.shared) {
-      // Ours and on our maps: replace it only when the code differs. One atomic step.
-      if (int error = steer_bpf__load(skeleton.get())) {
-        return ErrnoStatus(-error, "bpf(BPF_PROG_LOAD, steer)", CapabilityHint(-error));
-      }
-      const int fresh = bpf_program__fd(skeleton->progs.steer);
-      if (Inspect(fresh).tag == before.ours.tag) return attachment;
-    }
-  }
-  if (before.ours.ours && !before.shared && wanted_mode) {
-    if (bpf_program__fd(skeleton->progs.steer) < 0) {
-      if (int error = steer_bpf__load(skeleton.get())) {
-        return ErrnoStatus(-error, "bpf(BPF_PROG_LOAD, steer)", CapabilityHint(-error));
-      }
-    }
-    const Fd old(bpf_prog_get_fd_by_id(before.ours.id));
-    LIBBPF_OPTS(bpf_xdp_attach_opts, options, .old_prog_fd = old.get());
-    const uint32_t flags =
-        before.mode == XdpMode::kGeneric ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE;
-    if (int error = bpf_xdp_attach(ifindex, bpf_program__fd(skeleton->progs.steer),
-                                   flags | XDP_FLAGS_REPLACE, &options)) {
-      return ErrnoStatus(-error, absl::StrCat("xdp_replace(", nic, ")"));
-    }
+  const bool take_over = before.ours.ours && (mode == XdpMode::kAuto || mode == before.mode);
+  if (take_over && !before.shared) {
+    WICKET_RETURN_IF_ERROR(ReplacePlain(nic, ifindex, before, served_.get(), skeleton.get()));
   } else {
-    if (before.ours.ours && !before.shared) {
-      WICKET_RETURN_IF_ERROR(ReleaseHook(nic, ifindex, before));  // another mode was asked for
+    if (before.ours.ours && !before.shared) {  // in another mode, which cannot be swapped
+      WICKET_RETURN_IF_ERROR(ReleaseHook(nic, ifindex, before));
     }
-    int error = -EOPNOTSUPP;
-    if (mode != XdpMode::kGeneric) {
-      error = xdp_program__attach(program.get(), ifindex, XDP_MODE_NATIVE, 0);
-    }
-    if (error != 0 && mode != XdpMode::kNative && error != -EPERM && error != -EBUSY) {
-      error = xdp_program__attach(program.get(), ifindex, XDP_MODE_SKB, 0);
-    }
-    if (error != 0) {
-      return ErrnoStatus(-error, absl::StrCat("xdp_attach(", nic, ", ", ToString(mode), ")"),
-                         error == -EBUSY ? "another program holds the hook" : CapabilityHint(-error));
-    }
+    WICKET_RETURN_IF_ERROR(AttachFresh(nic, ifindex, mode, skeleton.get()));
     if (before.shared && before.ours_in_dispatcher != nullptr) {
       // The new one runs; the old one may go. Each step is one atomic replacement.
       WICKET_RETURN_IF_ERROR(ReleaseHook(nic, ifindex, before));
     }
-    const Hook after = ReadHook(ifindex);
-    attachment.mode = after.mode;
-    attachment.shared = after.shared;
   }
+  const Hook after = ReadHook(ifindex);
   const std::string pin = ProgramPin(pin_dir_, ifindex);
   unlink(pin.c_str());
-  xdp_program__pin(program.get(), pin.c_str());  // for bpftool's eyes; the NIC holds the program
-  return attachment;
+  if (const Fd program(bpf_prog_get_fd_by_id(after.ours.id)); program.valid()) {
+    bpf_obj_pin(program.get(), pin.c_str());  // for bpftool's eyes; the NIC holds the program
+  }
+  return Attachment{ifindex, after.mode, after.shared, take_over};
 }
 
 absl::StatusOr<std::vector<std::string>> Steering::DetachAll(const std::string& pin_dir) {
@@ -392,9 +410,26 @@ absl::Status Steering::Serve(const std::vector<std::pair<uint16_t, uint32_t>>& p
   return absl::OkStatus();
 }
 
-absl::Status Steering::SetNic(int ifindex, uint32_t first_slot, uint32_t queues) {
+bool Steering::IsAttached(int ifindex) { return ReadHook(ifindex).ours.ours; }
+
+std::array<uint8_t, 6> Steering::MacOf(int ifindex) {
+  std::array<uint8_t, 6> mac{};
+  const Fd fd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  ifreq request{};
+  if (fd.valid() && if_indextoname(static_cast<unsigned>(ifindex), request.ifr_name) != nullptr &&
+      ioctl(fd.get(), SIOCGIFHWADDR, &request) == 0) {
+    memcpy(mac.data(), request.ifr_hwaddr.sa_data, mac.size());
+  }
+  return mac;
+}
+
+absl::Status Steering::SetNic(int ifindex, uint32_t first_slot, uint32_t queues,
+                              const std::array<uint8_t, 6>& mac) {
   const auto key = static_cast<uint32_t>(ifindex);
-  const steer_nic value{first_slot, queues};
+  steer_nic value{};
+  value.first_slot = first_slot;
+  value.queues = queues;
+  memcpy(value.mac, mac.data(), mac.size());
   if (bpf_map_update_elem(nics_.get(), &key, &value, BPF_ANY) != 0) {
     return ErrnoStatus(errno, absl::StrCat("bpf_map_update(steer_nics, ifindex ", ifindex, ")"));
   }

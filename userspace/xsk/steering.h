@@ -39,8 +39,10 @@ std::map<std::string, uint64_t> NamedCounters(const SteerCounters& counters);
 class Steering {
  public:
   // Makes or reuses the maps pinned under `pin_dir`, which must lie on a bpffs.
-  // /sys/fs/bpf is mounted when it is not.
+  // /sys/fs/bpf is mounted when it is not. Slots given out before are forgotten:
+  // until SetNic, the program passes everything.
   // Errors: each names the call and, for capabilities, the missing one.
+  //         FailedPrecondition when another process holds the same pins.
   static absl::StatusOr<std::unique_ptr<Steering>> Open(const std::string& pin_dir);
   // The same for reading counters only. Errors: NotFound when nothing is pinned there.
   static absl::StatusOr<std::unique_ptr<Steering>> OpenReadOnly(const std::string& pin_dir);
@@ -57,9 +59,15 @@ class Steering {
 
   // Makes exactly these (port, device) pairs served.
   absl::Status Serve(const std::vector<std::pair<uint16_t, uint32_t>>& ports);
-  absl::Status SetNic(int ifindex, uint32_t first_slot, uint32_t queues);
+  absl::Status SetNic(int ifindex, uint32_t first_slot, uint32_t queues,
+                      const std::array<uint8_t, 6>& mac);
+  // Whether our program is on the interface's hook, alone or beside others.
+  static bool IsAttached(int ifindex);
   absl::Status ForgetNic(int ifindex);
   absl::Status BindSocket(uint32_t slot, int socket_fd);
+
+  // The MAC of an interface; zero when there is none.
+  static std::array<uint8_t, 6> MacOf(int ifindex);
 
   // The word a shard writes the time into; see STEER_STALE_NS.
   std::atomic<uint64_t>* Beat(uint32_t slot);
@@ -75,6 +83,7 @@ class Steering {
   absl::Status OpenMaps(bool create);
 
   std::string pin_dir_;
+  Fd pin_dir_lock_;
   Fd served_, nics_, sockets_, beats_, flows_, counters_;
   void* beat_words_ = nullptr;
 };
