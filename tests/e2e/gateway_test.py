@@ -20,6 +20,8 @@ from client import Client, connect_all  # noqa: E402
 from lab import BIN, CLIENT4, GATEWAY4, GATEWAY6, PORT, SLOW, Lab, run, wait_for  # noqa: E402
 from noise import Handshake, Key, StaticOnlyForgery, tai64n  # noqa: E402
 
+SCALE = float(os.environ.get("WICKET_SCALE", "1"))  # of how many clients come at once
+
 
 @contextmanager
 def gateway(queues=2, **daemon_options):
@@ -110,15 +112,16 @@ def test_several_queues_share_the_work():
 
 def test_a_thousand_clients_at_once():
     with gateway() as (lab, device, daemon):
-        clients = [Client(lab, device.key.public) for _ in range(1000)]
+        count = int(1000 * SCALE)
+        clients = [Client(lab, device.key.public) for _ in range(count)]
         store(lab, device, *clients)
         daemon.text = daemon.text.replace('"debug"', '"info"')
         daemon.start()
         needed = connect_all(clients)
-        equal(len(needed), 1000, "connected")
+        equal(len(needed), count, "connected")
         late = sum(tries > 1 for tries in needed.values())
-        print(f"  {late} of 1000 needed a second try")
-        equal(len(device.peers()), 1000, "installed")
+        print(f"  {late} of {count} needed a second try")
+        equal(len(device.peers()), count, "installed")
 
 
 def test_several_devices():
@@ -339,7 +342,8 @@ def test_installed_peers_rekey_without_the_daemon():
 def test_restarts_under_load():
     with gateway() as (lab, device, daemon):
         steady = lab.client_device(device.key.public64)
-        clients = [Client(lab, device.key.public) for _ in range(300)]
+        count = max(90, int(300 * SCALE))
+        clients = [Client(lab, device.key.public) for _ in range(count)]
         lab.import_peers([{"public_key": steady.key.public64, "allowed_ips": ["10.1.0.1"]}] +
                          [client.stored for client in clients], device.name)
         daemon.start()
@@ -357,7 +361,7 @@ def test_restarts_under_load():
         ping.send_signal(signal.SIGINT)
         report = ping.communicate()[0]
         check(re.search(r" 0% packet loss", report), report)
-        print(f"  {late} of 300 needed a second try over 5 restarts")
+        print(f"  {late} of {count} needed a second try over the restarts")
 
 
 def test_second_daemon_is_refused():
@@ -474,7 +478,7 @@ def test_adopts_known_peers_and_leaves_strangers_alone():
         check(wait_for(lambda: daemon.counts()["adopted"] == 1, 5), "not adopted")
         status = daemon.fresh_status()["devices"][0]
         equal((status["installed"], status["foreign"]), (1, 1), "installed, foreign")
-        time.sleep(18 * SLOW)  # longer than an unconfirmed peer of ours would live
+        time.sleep(18)  # longer than an unconfirmed peer of ours would live
         check(stranger.key.public64 in device.peers(), "a stranger was removed")
         check(stranger.connect() is not None, "a stranger's rekey was lost")
         moved = Client(lab, device.key.public, key=stranger.key)
@@ -597,8 +601,9 @@ def test_the_private_key_stays_where_it_belongs():
         equal((places, locked), (1, 1), "copies in memory, of which locked and out of core dumps")
 
 
-def main(names):
-    scenarios = {name: function for name, function in globals().items() if name.startswith("test_")}
+def main(names, scenarios=None):
+    scenarios = scenarios or {name: function for name, function in globals().items()
+                              if name.startswith("test_")}
     failed = 0
     for name in names or scenarios:
         start = time.monotonic()

@@ -13,10 +13,6 @@
 #include "shard/pipeline.h"
 #include "shard/published.h"
 
-namespace {
-std::atomic<uint64_t> g_allocations{0};
-}  // namespace
-
 // Sanitizers bring their own malloc.
 #if defined(__has_feature)
 #if !__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer)
@@ -27,6 +23,7 @@ std::atomic<uint64_t> g_allocations{0};
 #endif
 
 #ifdef WICKET_COUNTS_ALLOCATIONS
+static std::atomic<uint64_t> g_allocations{0};
 extern "C" void* __libc_malloc(size_t bytes);
 extern "C" void* malloc(size_t bytes) {  // operator new ends here too
   g_allocations.fetch_add(1, std::memory_order_relaxed);

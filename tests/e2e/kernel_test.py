@@ -1,0 +1,101 @@
+#!/usr/bin/python3
+"""What runs inside the VM: the core scenarios with the kernel's WireGuard on both
+sides, and those that need modules or BPF program types which a host may lack.
+
+    scripts/vm 6.12 tests/e2e/kernel_test.py [SCENARIO...]
+"""
+import os
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import gateway_test  # noqa: E402
+from gateway_test import check, equal, gateway, main, store  # noqa: E402
+from client import Client  # noqa: E402
+from lab import BIN, PORT, run  # noqa: E402
+
+CORE = [
+    "test_first_packet_connects_over_ipv4_and_ipv6",
+    "test_preshared_key",
+    "test_several_queues_share_the_work",
+    "test_a_thousand_clients_at_once",
+    "test_raw_socket_reinjection",
+    "test_generic_xdp_falls_back_to_the_raw_socket",
+    "test_role_inversion",
+    "test_unknown_key_meets_silence",
+    "test_a_forged_static_key_installs_nothing",
+    "test_replay_before_and_after_eviction",
+    "test_roaming_client",
+    "test_device_key_and_port_changed_while_running",
+    "test_a_peer_removed_by_somebody_else_comes_back",
+    "test_installed_peers_rekey_without_the_daemon",
+    "test_restarts_under_load",
+    "test_nic_removed_and_back",
+    "test_device_removed_and_back",
+]
+
+
+def test_vlan_frames():
+    with gateway() as (lab, device, daemon):
+        # Without offload the tag is in the frame, where XDP sees it.
+        for ns, nic, address in ((lab.gateway, "in", "198.51.100.1"),
+                                 (lab.client, "out", "198.51.100.2")):
+            ns.run("ethtool", "-K", nic, "txvlan", "off", "rxvlan", "off")
+            ns.ip("link", "add", "link", nic, "name", "v10", "type", "vlan", "id", "10")
+            ns.ip("address", "add", f"{address}/24", "dev", "v10")
+            ns.ip("link", "set", "v10", "up")
+        client = lab.client_device(device.key.public64, endpoint=f"198.51.100.1:{PORT}")
+        lab.import_peers([{"public_key": client.key.public64, "allowed_ips": ["10.1.0.1"]}],
+                         device.name)
+        daemon.start()
+        check(lab.ping(seconds=1), "a client behind a VLAN did not connect at once")
+        equal(daemon.counts()["reinjected"], 1, "reinjected")
+
+
+def test_another_program_shares_the_hook():
+    """X17a: through libxdp's dispatcher, before us and after us."""
+    with gateway() as (lab, device, daemon):
+        clients = [Client(lab, device.key.public) for _ in range(3)]
+        store(lab, device, *clients)
+        environment = {**os.environ, "LIBXDP_BPFFS": str(lab.bpffs)}
+        other = BIN.parent / "xdp" / "reinject.bpf.o"
+        lab.gateway.run("xdp-loader", "load", "-m", "native", "in", other, env=environment)
+        daemon.start()
+        check(daemon.status()["nics"][0]["shared"], "not beside the other program")
+        check(clients[0].connect() is not None, "no session")
+        daemon.stop()
+        daemon.start()
+        check("taken over" in daemon.log_text, "not taken over")
+        check(clients[1].connect() is not None, "no session after the restart")
+        listed = lab.gateway.run("xdp-loader", "status", "in", env=environment).stdout
+        equal((listed.count(" steer "), listed.count(" reinject ")), (1, 1), listed)
+        daemon.stop()
+        equal(daemon.detach().returncode, 0, "detach")
+        listed = lab.gateway.run("xdp-loader", "status", "in", env=environment).stdout
+        check(" reinject " in listed and " steer " not in listed, listed)
+
+
+def binaries():
+    """The C++ suites that drive the kernel's own interfaces."""
+    failed = 0
+    for name in ("steer_test", "wgdev_device_test"):
+        result = subprocess.run([BIN / name, "--gtest_brief=0"], capture_output=True, text=True)
+        for line in result.stdout.splitlines():
+            if line.startswith("[       OK ]"):
+                print("ok     " + line[13:])
+            if line.startswith("[  FAILED  ]") and "(" in line:
+                print("FAILED " + line[13:])
+                failed += 1
+        if result.returncode != 0:
+            print(result.stdout[-3000:] + result.stderr[-1000:])
+            failed += not failed
+    return failed > 0
+
+
+if __name__ == "__main__":
+    scenarios = {name: vars(gateway_test)[name] for name in CORE}
+    scenarios["test_vlan_frames"] = test_vlan_frames
+    scenarios["test_another_program_shares_the_hook"] = test_another_program_shares_the_hook
+    print("kernel " + run("uname", "-r").stdout.strip(), flush=True)
+    bad = False if sys.argv[1:] else binaries()
+    sys.exit(main(sys.argv[1:], scenarios) or bad)
