@@ -6,6 +6,7 @@
 
 #include <vector>
 
+#include "xdp/reinject.skel.h"
 #include "xdp/steer.skel.h"
 #include "xdp/steer_abi.h"
 
@@ -50,6 +51,19 @@ void Run(benchmark::State& state, const std::vector<uint8_t>& frame) {
   }
   steer_bpf__destroy(skeleton);
 }
+
+// What BPF_PROG_TEST_RUN itself costs: a program of one instruction.
+void BM_SteerNothing(benchmark::State& state) {
+  libbpf_set_print(nullptr);
+  reinject_bpf* skeleton = reinject_bpf__open_and_load();
+  if (skeleton == nullptr) return state.SkipWithError("loading BPF programs needs root");
+  for (auto _ : state) {
+    state.SetIterationTime(
+        NanosPerRun(bpf_program__fd(skeleton->progs.reinject), Udp(51820, 1400)) * 1e-9);
+  }
+  reinject_bpf__destroy(skeleton);
+}
+BENCHMARK(BM_SteerNothing)->UseManualTime()->Iterations(20);
 
 void BM_SteerPassData(benchmark::State& state) { Run(state, Udp(51820, 1400)); }
 BENCHMARK(BM_SteerPassData)->UseManualTime()->Iterations(20);

@@ -91,6 +91,7 @@ CLASSIFY_INLINE enum classify_result classify_ipv4(const __u8 *data, const __u8 
 						   const __u8 *data_end,
 						   struct classify_packet *out)
 {
+	enum classify_result result;
 	__u32 header, total;
 
 	if (ip + 20 > data_end)
@@ -105,11 +106,14 @@ CLASSIFY_INLINE enum classify_result classify_ipv4(const __u8 *data, const __u8 
 		return CLASSIFY_OTHER;
 	if (total > (__u32)(data_end - ip))
 		return CLASSIFY_OTHER;
+	result = classify_udp(ip + header, total - header, data_end, out);
+	if (result == CLASSIFY_OTHER) /* nearly all: spare them the rest */
+		return result;
 	out->version = 4;
 	out->udp_offset = (__u16)(ip - data + header);
 	classify_map_ipv4(out->source_be, ip + 12);
 	classify_map_ipv4(out->destination_be, ip + 16);
-	return classify_udp(ip + header, total - header, data_end, out);
+	return result;
 }
 
 CLASSIFY_INLINE enum classify_result classify_ipv6(const __u8 *data, const __u8 *ip,
@@ -117,6 +121,7 @@ CLASSIFY_INLINE enum classify_result classify_ipv6(const __u8 *data, const __u8 
 						   struct classify_packet *out)
 {
 	const __u8 *next = ip + 40;
+	enum classify_result result;
 	__u32 left;
 	__u8 protocol;
 	int i;
@@ -151,11 +156,14 @@ CLASSIFY_INLINE enum classify_result classify_ipv6(const __u8 *data, const __u8 
 	}
 	if (protocol != 17)
 		return CLASSIFY_OTHER;
+	result = classify_udp(next, left, data_end, out);
+	if (result == CLASSIFY_OTHER)
+		return result;
 	out->version = 6;
 	out->udp_offset = (__u16)(next - data);
 	classify_memcpy(out->source_be, ip + 8, 16);
 	classify_memcpy(out->destination_be, ip + 24, 16);
-	return classify_udp(next, left, data_end, out);
+	return result;
 }
 
 /* Says what the frame from `data` to `data_end` is. */

@@ -134,7 +134,7 @@ int steer(struct xdp_md *ctx)
 {
 	const void *data = (const void *)(long)ctx->data;
 	const void *data_end = (const void *)(long)ctx->data_end;
-	struct classify_packet packet = {};
+	struct classify_packet packet; /* filled unless CLASSIFY_OTHER */
 	enum classify_result result;
 	struct steer_service service = {};
 	__u32 ifindex = ctx->ingress_ifindex;

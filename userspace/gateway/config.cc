@@ -203,6 +203,15 @@ absl::string_view ToString(ReinjectMode mode) {
 }
 
 absl::StatusOr<Config> ParseConfig(absl::string_view text, const std::string& name) {
+  // The parser asserts on some of them.
+  for (size_t at = 0, line = 1; at < text.size(); ++at) {
+    const auto byte = static_cast<unsigned char>(text[at]);
+    if (byte == '\n') ++line;
+    if ((byte < 0x20 && byte != '\t' && byte != '\n' && byte != '\r') || byte == 0x7f) {
+      return absl::InvalidArgumentError(absl::StrCat(name, ":", line, ": found the control character ",
+                                                     int{byte}, "; accepted: TOML"));
+    }
+  }
   const toml::parse_result parsed = toml::parse(std::string_view(text.data(), text.size()), name);
   if (!parsed) {
     return absl::InvalidArgumentError(

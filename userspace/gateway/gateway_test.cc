@@ -57,6 +57,9 @@ TEST(ConfigTest, ReportsEveryProblemWithFileLineFoundAndAccepted) {
 
 TEST(ConfigTest, SyntaxErrorsAndEmptyFiles) {
   EXPECT_NE(ParseConfig("a = \n", "x.toml").status().message().find("x.toml:1"), std::string::npos);
+  // Found by the fuzzer: the parser asserts on it.
+  EXPECT_EQ(ParseConfig(absl::string_view("\n[[\0[", 5), "x").status().message(),
+            "x:2: found the control character 0; accepted: TOML");
   const std::string empty(ParseConfig("", "x.toml").status().message());
   EXPECT_NE(empty.find("[[nic]]"), std::string::npos);
   EXPECT_NE(empty.find("[[device]]"), std::string::npos);

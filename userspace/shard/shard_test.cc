@@ -14,7 +14,7 @@
 #include "shard/published.h"
 
 // Sanitizers bring their own malloc.
-#if defined(__has_feature)
+#if defined(__clang__)
 #if !__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer)
 #define WICKET_COUNTS_ALLOCATIONS 1
 #endif
