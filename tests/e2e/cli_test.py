@@ -1,0 +1,187 @@
+#!/usr/bin/python3
+"""The command line by itself: no rights, no network.
+
+Run all scenarios, or those named as arguments.
+"""
+import json
+import os
+import socket
+import struct
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from gateway_test import check, equal, main  # noqa: E402
+from lab import BIN  # noqa: E402
+from noise import Handshake, Key, StaticOnlyForgery  # noqa: E402
+
+DATA = Path(__file__).resolve().parents[1] / "data"
+
+
+def wicket(*arguments, text=None):
+    return subprocess.run([BIN / "wicket", *map(str, arguments)], input=text, capture_output=True,
+                          text=True, timeout=60)
+
+
+def store_of(directory, *peers):
+    path = Path(directory) / "store"
+    result = wicket("import", "--store", path, "--device", "wg0", "-",
+                    text="".join(json.dumps(peer) + "\n" for peer in peers))
+    equal(result.returncode, 0, result.stderr)
+    return path
+
+
+def exported(store, *arguments):
+    result = wicket("export", "--store", store, *arguments)
+    equal(result.returncode, 0, result.stderr)
+    return result.stdout
+
+
+def captured():
+    """The first handshake of tests/data/handshakes.txt."""
+    fields = {}
+    for line in (DATA / "handshakes.txt").read_text().splitlines():
+        name, separator, value = line.partition(" = ")
+        if separator and name not in fields:
+            fields[name] = value
+    return fields
+
+
+def explain(*arguments):
+    result = wicket("explain", "--json", *arguments)
+    equal(result.returncode, 0, result.stderr)
+    return json.loads(result.stdout)["packets"]
+
+
+def test_import_and_export_round_trip():
+    with tempfile.TemporaryDirectory() as directory:
+        peer = {"public_key": Key().public64, "device": "wg3",
+                "allowed_ips": ["10.0.0.1/32", "fd00::/64"], "preshared_key": Key().private64,
+                "persistent_keepalive": 25, "created_at": "2024-01-01T00:00:00Z",
+                "expires_at": "2040-01-01T00:00:00Z", "pinned": True, "labels": {"site": "a"}}
+        store = store_of(directory, peer, {"public_key": Key().public64})
+        lines = [json.loads(line) for line in exported(store).splitlines()]
+        check(peer in lines, lines)
+        again = Path(directory) / "again"
+        equal(wicket("import", "--store", again, "-", text=exported(store)).returncode, 0, "import")
+        equal(exported(again), exported(store), "a second export")
+        conf = exported(store, "--format", "conf", "--device", "wg3")
+        result = wicket("import", "--store", Path(directory) / "conf", "--device", "wg3", "-", text=conf)
+        check("imported 1 peers" in result.stdout, result.stdout + result.stderr)
+        output = Path(directory) / "out"
+        output.touch(0o644)
+        equal(wicket("export", "--store", store, "-o", output).returncode, 0, "export to a file")
+        equal(output.stat().st_mode & 0o777, 0o600, "mode of a file with preshared keys")
+
+
+def test_a_bad_line_is_named_and_nothing_is_written():
+    with tempfile.TemporaryDirectory() as directory:
+        store = store_of(directory, {"public_key": Key().public64, "allowed_ips": ["10.0.0.1"]})
+        before = exported(store)
+        good = [json.dumps({"public_key": Key().public64}) for _ in range(3)]
+        taken = json.dumps({"public_key": Key().public64, "allowed_ips": ["10.0.0.1/32"]})
+        for bad, expected in (("{", "line 3: not JSON"),
+                              ('{"public_key":"short"}', 'line 3: public_key: found "short"'),
+                              (taken, "line 3: 10.0.0.1/32 on wg0 belongs to peer")):
+            text = "\n".join(good[:2] + [bad] + good[2:]) + "\n"
+            result = wicket("import", "--store", store, "--device", "wg0", "-", text=text)
+            equal(result.returncode, 1, "exit status")
+            check(expected in result.stderr and "nothing was imported" in result.stderr, result.stderr)
+            equal(exported(store), before, "the store")
+        equal(wicket("import", "--store", store, "/nonexistent").returncode, 2, "no such file")
+        equal(wicket("import", "--store", store, directory).returncode, 2, "a folder")
+        check("--device" in wicket("import", "--store", store, "-", text=good[0]).stderr, "no device")
+        equal(wicket("export", "--store", Path(directory) / "none").returncode, 1, "no store")
+        equal(wicket("nonsense").returncode, 2, "unknown command")
+        equal(wicket().returncode, 2, "no command")
+
+
+def test_explain_the_captured_handshake():
+    fields = captured()
+    with tempfile.TemporaryDirectory() as directory:
+        key = Path(directory) / "key"
+        key.write_text(fields["responder_private"] + "\n")
+        packet, = explain("--hex", fields["initiation"], "--private-key-file", key)
+        equal({name: packet[name] for name in
+               ("type", "mac1_valid", "static_public_key", "timestamp", "proven", "verdict")},
+              {"type": "initiation", "mac1_valid": True,
+               "static_public_key": fields["initiator_public"], "timestamp": fields["timestamp"],
+               "proven": True, "verdict": "proven"}, "the captured initiation")
+        packet, = explain("--hex", fields["response"], "--private-key-file", key)
+        equal((packet["type"], packet["proven"]), ("response", False), "the captured response")
+        store = store_of(directory, {"public_key": fields["initiator_public"]})
+        packet, = explain("--hex", fields["initiation"], "--private-key-file", key, "--store", store)
+        equal((packet["stored"], packet["timestamp_newer"]), (True, True), "stored, newer")
+        packet, = explain("--hex", fields["initiation"], "--private-key-file", key, "--store", store,
+                          "--device", "wg9")
+        equal((packet["stored"], packet["verdict"]), (False, "unknown_peer"), "another device")
+        other = Path(directory) / "other"
+        other.write_text(Key().private64)
+        packet, = explain("--hex", fields["initiation"], "--private-key-file", other)
+        equal((packet["mac1_valid"], packet["static_public_key"], packet["verdict"]),
+              (False, None, "bad_mac1"), "another key")
+        text = wicket("explain", "--hex", fields["initiation"], "--private-key-file", key).stdout
+        check(f"claims to be {fields['initiator_public']}" in text and "proven" in text, text)
+
+
+def test_explain_a_capture():
+    gateway, client = Key(), Key()
+
+    def ipv4(payload, port=51820):
+        udp = struct.pack(">HHHH", 4000, port, 8 + len(payload), 0) + payload
+        return struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0,
+                           socket.inet_aton("192.0.2.9"), socket.inet_aton("192.0.2.1")) + udp
+
+    good = Handshake(client, gateway.public).message
+    forged = StaticOnlyForgery(client.public, gateway.public).message
+    packets = [ipv4(good), ipv4(forged), ipv4(good[:-1]), ipv4(b"\4\0\0\0" + bytes(28)),
+               ipv4(b"hello"), b"\x45" + bytes(30)]
+    expected = [("initiation", "proven"), ("initiation", "not_proven"),
+                ("invalid", "not_an_initiation"), ("data", "not_an_initiation"),
+                ("other", "not_an_initiation"), ("other", "not_an_initiation")]
+    ethernet = bytes(12) + b"\x08\0"
+    with tempfile.TemporaryDirectory() as directory:
+        key = Path(directory) / "key"
+        key.write_text(gateway.private64)
+        for link, prefix in ((1, ethernet), (1, bytes(12) + b"\x81\0\0\5\x08\0"), (101, b""),
+                             (113, bytes(14) + b"\x08\0"), (0, b"\2\0\0\0")):
+            capture = Path(directory) / "capture"
+            with open(capture, "wb") as file:
+                file.write(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, link))
+                for packet in packets:
+                    frame = prefix + packet
+                    file.write(struct.pack("<IIII", 0, 0, len(frame), len(frame)) + frame)
+            result = explain("--pcap", capture, "--private-key-file", key)
+            equal([(one["type"], one["verdict"]) for one in result], expected, f"link type {link}")
+            equal(result[1]["static_public_key"], client.public64, "the forged claim")
+        # Unusable input, each with exit status 2 and a reason.
+        capture.write_bytes(b"not a capture")
+        for arguments in (("--pcap", capture), ("--pcap", "/nonexistent"), ("--hex", "xyz"),
+                          ("--hex", "123"), ("--hex", ""), ()):
+            result = wicket("explain", *arguments, "--private-key-file", key)
+            equal(result.returncode, 2, f"{arguments}: {result.stderr}")
+            check(result.stderr or result.stdout, "no reason")
+        bad = Path(directory) / "bad"
+        bad.write_text("secretsecret")
+        result = wicket("explain", "--hex", "00", "--private-key-file", bad)
+        equal(result.returncode, 2, "a bad key")
+        check("secretsecret" not in result.stderr, "the key file's content is shown")
+
+
+def test_status_without_a_daemon():
+    with tempfile.TemporaryDirectory() as directory:
+        missing = Path(directory) / "status.json"
+        result = wicket("status", "--status-file", missing, "--pin-dir", directory)
+        equal(result.returncode, 1, "exit status")
+        check("does not run" in result.stderr, result.stderr)
+        missing.write_text("{}")
+        result = wicket("status", "--status-file", missing)
+        equal(result.returncode, 1, "exit status")
+        check("not a status file" in result.stderr, result.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:], {name: function for name, function in globals().items()
+                                 if name.startswith("test_")}))
