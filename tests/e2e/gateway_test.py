@@ -239,6 +239,34 @@ def test_replay_before_and_after_eviction():
         check(client.connect() is not None, "the client itself cannot come back")
 
 
+def test_a_dead_session_leaves_and_its_rekey_cannot_be_replayed():
+    """The rekey went past us to the kernel; after the eviction it is refused all the same."""
+    with gateway() as (lab, device, daemon):
+        client, pinned = Client(lab, device.key.public), Client(lab, device.key.public)
+        lab.import_peers([client.stored, {**pinned.stored, "pinned": True}], device.name)
+        daemon.start()
+        check(client.connect() is not None and pinned.connect() is not None, "no session")
+        check(wait_for(lambda: daemon.counts()["confirmed"] == 2, 5), "not confirmed")
+        rekey = client.send_initiation()
+        client.finish(client.receive(2))
+        last = time.monotonic()
+        equal(daemon.fresh_status()["steering"]["pass_flow"], 1, "rekeys that passed")
+        received = wait_for(lambda: device.peers()[client.key.public64][2], 3)
+        check(received > 0, "nothing received")
+        time.sleep(175)
+        check(client.key.public64 in device.peers(), "a live session was evicted")
+        check(wait_for(lambda: client.key.public64 not in device.peers(), 15, every=0.5), "not evicted")
+        check(time.monotonic() - last > 180, "evicted before its session was dead")
+        equal(daemon.counts()["evicted_idle"], 1, "evicted_idle")
+        check(pinned.key.public64 in device.peers(), "a pinned peer was evicted")
+        attacker = Client(lab, device.key.public)
+        attacker.send(rekey)
+        equal(attacker.receive(1), None, "a replayed rekey was answered")
+        equal(daemon.fresh_status()["verdicts"]["replay"], 1, "replay")
+        check(client.connect() is not None, "the client cannot come back")
+        check(device.peers()[client.key.public64][2] < received, "counters of a new installation")
+
+
 def test_a_clock_far_ahead_and_back():
     with gateway() as (lab, device, daemon):
         client = Client(lab, device.key.public)

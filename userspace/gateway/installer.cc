@@ -135,6 +135,7 @@ void Installer::Loop() {
   pthread_setname_np(pthread_self(), absl::StrCat("install/", config_.name).substr(0, 15).c_str());
   while (!stop_) {
     bool busy = false;
+    int wait_ms = kIdleWait_ms;
     {
       const std::lock_guard lock(mutex_);
       const size_t gathered = Gather();
@@ -145,12 +146,13 @@ void Installer::Loop() {
       }
       installed_count_ = installed_.size();
       const bool may_evict = !evictions_.empty() && saver_->SavedUpTo() >= evictions_ticket_;
+      if (!evictions_.empty()) wait_ms = kSaverWait_ms;
       busy = device_ != nullptr && (gathered > 0 || dump_ != nullptr || may_evict);
     }
     while (lock_waiters_ > 0 && !stop_) sched_yield();
     if (busy) continue;
     pollfd fd{wake_.get(), POLLIN, 0};
-    poll(&fd, 1, evictions_.empty() ? kIdleWait_ms : kSaverWait_ms);
+    poll(&fd, 1, wait_ms);
     eventfd_t ignored;
     eventfd_read(wake_.get(), &ignored);
   }

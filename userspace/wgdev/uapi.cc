@@ -82,22 +82,38 @@ absl::Status SendAll(int fd, absl::string_view bytes) {
   return absl::OkStatus();
 }
 
-class UapiDump : public Dump {
- public:
-  explicit UapiDump(Fd fd) : fd_(std::move(fd)) {}
-  ~UapiDump() override { explicit_bzero(buffer_, sizeof(buffer_)); }
-
-  absl::StatusOr<bool> Next(std::vector<PeerStats>* peers) override {
+// Reads an answer, until `enough` says so. Returns: true when it was read to its end.
+absl::StatusOr<bool> ReadAnswer(int fd, UapiAnswer* answer, std::vector<PeerStats>* peers,
+                                const std::function<bool()>& enough) {
+  char buffer[32 * 1024];
+  const absl::Cleanup wipe = [&] { explicit_bzero(buffer, sizeof(buffer)); };
+  while (!enough()) {
     ssize_t received;
     do {
-      received = recv(fd_.get(), buffer_, sizeof(buffer_), 0);
+      received = recv(fd, buffer, sizeof(buffer), 0);
     } while (received < 0 && errno == EINTR);
-    if (received < 0) return ErrnoStatus(errno, "recv(uapi)");
+    if (received < 0) {
+      return ErrnoStatus(errno == ECONNRESET ? ENODEV : errno, "recv(uapi)",
+                         errno == EAGAIN ? "no answer in 10 s" : "");
+    }
     if (received == 0) return ErrnoStatus(ENODEV, "recv(uapi)", "the answer ended early");
     WICKET_ASSIGN_OR_RETURN(
         const bool done,
-        answer.Consume(absl::string_view(buffer_, static_cast<size_t>(received)), peers));
-    return !done;
+        answer->Consume(absl::string_view(buffer, static_cast<size_t>(received)), peers));
+    if (done) return true;
+  }
+  return false;
+}
+
+// Read to its end before anything else is asked: wireguard-go holds its lock for
+// as long as it writes the answer, so a request of ours in between would wait for
+// ourselves.
+class UapiDump : public Dump {
+ public:
+  absl::StatusOr<bool> Next(std::vector<PeerStats>* peers) override {
+    peers->insert(peers->end(), all.begin(), all.end());
+    all.clear();
+    return false;
   }
   // The other side writes its answer under its own locks.
   bool interrupted() const override { return false; }
@@ -105,10 +121,7 @@ class UapiDump : public Dump {
   uint16_t listen_port() const override { return answer.info.listen_port; }
 
   UapiAnswer answer;
-
- private:
-  Fd fd_;
-  char buffer_[32 * 1024];
+  std::vector<PeerStats> all;
 };
 
 class UapiDevice : public Device {
@@ -118,14 +131,11 @@ class UapiDevice : public Device {
   absl::string_view backend() const override { return "uapi"; }
 
   absl::StatusOr<DeviceInfo> ReadInfo() override {
-    WICKET_ASSIGN_OR_RETURN(std::unique_ptr<UapiDump> dump, Begin());
+    UapiAnswer answer;
     std::vector<PeerStats> peers;
-    for (bool more = true; more;) {
-      WICKET_ASSIGN_OR_RETURN(more, dump->Next(&peers));
-      // The device's own lines come before its peers'.
-      if (!peers.empty()) break;
-    }
-    DeviceInfo info = std::move(dump->answer.info);
+    // The device's own lines come before its peers'; the rest is not waited for.
+    WICKET_RETURN_IF_ERROR(Get(&answer, &peers, [&] { return !peers.empty(); }));
+    DeviceInfo info = std::move(answer.info);
     info.ifindex = InterfaceIndex(name_);
     if (info.ifindex == 0) return ErrnoStatus(ENODEV, absl::StrCat("if_nametoindex(", name_, ")"));
     info.public_key = crypto::DerivePublicKey(info.private_key);
@@ -133,7 +143,8 @@ class UapiDevice : public Device {
   }
 
   absl::StatusOr<std::unique_ptr<Dump>> StartDump() override {
-    WICKET_ASSIGN_OR_RETURN(std::unique_ptr<UapiDump> dump, Begin());
+    auto dump = std::make_unique<UapiDump>();
+    WICKET_RETURN_IF_ERROR(Get(&dump->answer, &dump->all, [] { return false; }));
     return std::unique_ptr<Dump>(std::move(dump));
   }
 
@@ -157,10 +168,11 @@ class UapiDevice : public Device {
   }
 
  private:
-  absl::StatusOr<std::unique_ptr<UapiDump>> Begin() {
-    WICKET_ASSIGN_OR_RETURN(Fd fd, Connect(name_));
+  absl::Status Get(UapiAnswer* answer, std::vector<PeerStats>* peers,
+                   const std::function<bool()>& enough) {
+    WICKET_ASSIGN_OR_RETURN(const Fd fd, Connect(name_));
     WICKET_RETURN_IF_ERROR(SendAll(fd.get(), "get=1\n\n"));
-    return std::make_unique<UapiDump>(std::move(fd));
+    return ReadAnswer(fd.get(), answer, peers, enough).status();
   }
 
   static void AppendKey(std::string* out, const char* name, const uint8_t* key) {
@@ -216,23 +228,11 @@ class UapiDevice : public Device {
     WICKET_RETURN_IF_ERROR(SendAll(fd.get(), request));
     UapiAnswer answer;
     std::vector<PeerStats> none;
-    char buffer[512];
-    for (;;) {
-      ssize_t received;
-      do {
-        received = recv(fd.get(), buffer, sizeof(buffer), 0);
-      } while (received < 0 && errno == EINTR);
-      if (received < 0) {
-        return ErrnoStatus(errno == ECONNRESET ? ENODEV : errno, "recv(uapi)",
-                           errno == EAGAIN ? "no answer in 10 s" : "");
-      }
-      if (received == 0) return ErrnoStatus(ENODEV, "recv(uapi)", "the answer ended early");
-      const auto done =
-          answer.Consume(absl::string_view(buffer, static_cast<size_t>(received)), &none);
-      if (done.ok() && !*done) continue;
-      sets_ = std::move(fd);
-      return done.status();
-    }
+    const absl::StatusOr<bool> read =
+        ReadAnswer(fd.get(), &answer, &none, [] { return false; });
+    // A refusal is a whole answer too.
+    if (read.ok() || answer.complete()) sets_ = std::move(fd);
+    return read.status();
   }
 
   std::string name_;
@@ -262,6 +262,7 @@ absl::StatusOr<bool> UapiAnswer::Consume(absl::string_view bytes, std::vector<Pe
     }
     if (in_peer_) peers->push_back(peer_);
     in_peer_ = false;
+    complete_ = true;
     if (error_number_ > 0) return ErrnoStatus(error_number_, "uapi request");
     if (error_number_ < 0) return absl::InvalidArgumentError("uapi: the answer has no errno line");
     return true;

@@ -26,6 +26,9 @@ class UapiAnswer {
   // Errors:  the errno that it ends with; InvalidArgument for a line that cannot be read.
   absl::StatusOr<bool> Consume(absl::string_view bytes, std::vector<PeerStats>* peers);
 
+  // True when the answer was read to its end, be it a refusal.
+  bool complete() const { return complete_; }
+
   DeviceInfo info;
 
  private:
@@ -34,6 +37,7 @@ class UapiAnswer {
   std::string line_;
   PeerStats peer_;
   bool in_peer_ = false;
+  bool complete_ = false;
   int error_number_ = -1;
 };
 
