@@ -69,8 +69,8 @@ void BM_CreateInitiation(benchmark::State& state) {
   Fixture f;
   const auto ephemeral = crypto::GeneratePrivateKey();
   for (auto _ : state) {
-    benchmark::DoNotOptimize(noise::CreateInitiation(f.initiator, f.identity->public_key(),
-                                                     ephemeral, 1, Tai64n{}));
+    benchmark::DoNotOptimize(
+        noise::CreateInitiation(f.initiator, f.identity->public_key(), ephemeral, 1, Tai64n{}));
   }
 }
 BENCHMARK(BM_CreateInitiation);

@@ -24,9 +24,10 @@ class Bench {
     peer.device = "wg0";
     auto writer = store_->Write();
     if (!writer->PutPeer(peer).ok() || !writer->Commit().ok()) abort();
-    devices_.devices.push_back(
-        {"wg0", kPort, std::make_shared<crypto::Locked<noise::Identity>>(
-                           crypto::Locked<noise::Identity>::Make(device_)), nullptr});
+    devices_.devices.push_back({"wg0", kPort,
+                                std::make_shared<crypto::Locked<noise::Identity>>(
+                                    crypto::Locked<noise::Identity>::Make(device_)),
+                                nullptr});
     pipeline_ = std::make_unique<Pipeline>(*store_->NewSnapshot(),
                                            std::vector<RequestQueue*>{&queue_}, 1, &counters_);
     if (!pipeline_->Begin().ok()) abort();
@@ -42,9 +43,27 @@ class Bench {
                                                  crypto::GeneratePrivateKey(), 1, Tai64n{})
                              ->message;
     std::vector<uint8_t> frame(42 + sizeof(message));
-    const uint8_t headers[] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x08, 0, 0x45, 0, 0, 176, 0, 0, 0,
-                               0, 64, 17, 0, 0, 192, 0, 2, 9, 198, 51, 100, 1, 0x30, 0x39,
-                               kPort >> 8, kPort & 0xff, 0, 156, 0, 0};
+    const uint8_t headers[] = {0,          0,
+                               0,          0,
+                               0,          0,
+                               0,          0,
+                               0,          0,
+                               0,          0,
+                               0x08,       0,
+                               0x45,       0,
+                               0,          176,
+                               0,          0,
+                               0,          0,
+                               64,         17,
+                               0,          0,
+                               192,        0,
+                               2,          9,
+                               198,        51,
+                               100,        1,
+                               0x30,       0x39,
+                               kPort >> 8, kPort & 0xff,
+                               0,          156,
+                               0,          0};
     std::copy(std::begin(headers), std::end(headers), frame.begin());
     memcpy(frame.data() + 42, &message, sizeof(message));
     return frame;

@@ -74,7 +74,8 @@ class SteerTest : public ::testing::Test {
   static void OpenSocket() {
     socket_ = socket(AF_XDP, SOCK_RAW, 0);
     ASSERT_GE(socket_, 0);
-    void* area = mmap(nullptr, 64 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void* area =
+        mmap(nullptr, 64 * 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     xdp_umem_reg reg{};
     reg.addr = reinterpret_cast<uint64_t>(area);
     reg.len = 64 * 4096;
@@ -139,8 +140,9 @@ class SteerTest : public ::testing::Test {
   // The action the program must take for what classify() says, given that
   // everything is for a served port of this host.
   static uint32_t Expected(classify_result result) {
-    return result == CLASSIFY_INITIATION ? XDP_REDIRECT
-           : result == CLASSIFY_BAD_LENGTH ? XDP_DROP : XDP_PASS;
+    return result == CLASSIFY_INITIATION   ? XDP_REDIRECT
+           : result == CLASSIFY_BAD_LENGTH ? XDP_DROP
+                                           : XDP_PASS;
   }
 
   // For exhaustive runs: action only, and classify() must agree with it.
@@ -212,7 +214,8 @@ constexpr Outcome kOther{XDP_PASS, STEER_COUNT_PASS_OTHER};
 
 TEST_F(SteerTest, SteersEveryShapeOfAnInitiation) {
   uint16_t source_port = 1000;
-  for (const auto& tags : {std::vector<uint16_t>{}, {0x8100}, {0x88a8}, {0x88a8, 0x8100}, {0x8100, 0x8100}}) {
+  for (const auto& tags :
+       {std::vector<uint16_t>{}, {0x8100}, {0x88a8}, {0x88a8, 0x8100}, {0x8100, 0x8100}}) {
     for (bool v6 : {false, true}) {
       EXPECT_EQ(Run(Make({.tags = tags, .v6 = v6, .source_port = source_port++})), kSteered);
       EXPECT_EQ(Run(Make({.tags = tags, .v6 = v6, .source_port = source_port++, .padding = 20})),
@@ -228,7 +231,8 @@ TEST_F(SteerTest, X01_OnlyTheRightPortEthertypeAndProtocol) {
     for (uint32_t value = 0; value < 65536; ++value) {
       frame[port] = static_cast<uint8_t>(value >> 8);
       frame[port + 1] = static_cast<uint8_t>(value);
-      ASSERT_EQ(Action(frame), value == kPort ? uint32_t{XDP_REDIRECT} : uint32_t{XDP_PASS}) << value;
+      ASSERT_EQ(Action(frame), value == kPort ? uint32_t{XDP_REDIRECT} : uint32_t{XDP_PASS})
+          << value;
     }
     frame = Make({.v6 = v6});
     for (uint32_t value = 0; value < 65536; ++value) {
@@ -249,9 +253,9 @@ TEST_F(SteerTest, X01_OnlyTheRightPortEthertypeAndProtocol) {
 }
 
 TEST_F(SteerTest, X02_EveryTruncationPasses) {
-  for (const Shape& shape : {Shape{}, Shape{.v6 = true}, Shape{.tags = {0x8100}},
-                             Shape{.tags = {0x88a8, 0x8100}, .v6 = true},
-                             Shape{.v6 = true, .extensions = {0, 60}}}) {
+  for (const Shape& shape :
+       {Shape{}, Shape{.v6 = true}, Shape{.tags = {0x8100}},
+        Shape{.tags = {0x88a8, 0x8100}, .v6 = true}, Shape{.v6 = true, .extensions = {0, 60}}}) {
     const Bytes whole = Make(shape);
     for (size_t n = 14; n < whole.size(); ++n) {  // the kernel takes no shorter frame
       const Bytes cut(whole.begin(), whole.begin() + static_cast<ptrdiff_t>(n));
@@ -291,7 +295,8 @@ TEST_F(SteerTest, X03_LengthsTypesAndChecksums) {
       frame[v6 ? 19 : 17] = static_cast<uint8_t>(frame[v6 ? 19 : 17] + delta);
       EXPECT_EQ(Run(frame), delta < 0 || delta > 0 ? kOther : kSteered);
     }
-    Bytes frame = Make({.v6 = v6});  // checksums are the kernel's business, any value passes through
+    Bytes frame =
+        Make({.v6 = v6});  // checksums are the kernel's business, any value passes through
     frame[frame.size() - 148 - 1] = 0xff;
     EXPECT_EQ(Run(frame), kSteered);
   }
@@ -350,7 +355,8 @@ TEST_F(SteerTest, ProgramAndHostAgreeOnDamagedFrames) {
     if (shape.v6 && random() % 3 == 0) shape.extensions = {0};
     Bytes frame = Make(shape);
     const size_t headers = frame.size() - 148 + 4;
-    for (auto i = random() % 3; i > 0; --i) frame[12 + random() % (headers - 12)] = static_cast<uint8_t>(random());
+    for (auto i = random() % 3; i > 0; --i)
+      frame[12 + random() % (headers - 12)] = static_cast<uint8_t>(random());
     if (random() % 4 == 0) frame.resize(14 + random() % (frame.size() - 13));
     classify_packet packet{};
     const auto result = classify(frame.data(), frame.data() + frame.size(), &packet);
@@ -438,7 +444,8 @@ TEST_F(SteerTest, X32_FullMaps) {
   for (uint16_t port = 1; port <= STEER_SERVICES_MAX && error == 0; ++port) {
     const steer_service service{port};
     const steer_device device{0};
-    error = bpf_map_update_elem(bpf_map__fd(skeleton_->maps.steer_served), &service, &device, BPF_ANY);
+    error =
+        bpf_map_update_elem(bpf_map__fd(skeleton_->maps.steer_served), &service, &device, BPF_ANY);
   }
   EXPECT_NE(error, 0) << "a full table of ports must be refused, not forgotten";
   EXPECT_EQ(errno, E2BIG);

@@ -21,7 +21,9 @@
 namespace wicket::wgdev {
 namespace {
 
-bool Shell(const std::string& command) { return system((command + " >/dev/null 2>&1").c_str()) == 0; }
+bool Shell(const std::string& command) {
+  return system((command + " >/dev/null 2>&1").c_str()) == 0;
+}
 
 class DeviceTest : public ::testing::Test {
  protected:
@@ -76,8 +78,8 @@ class DeviceTest : public ::testing::Test {
       peer.public_key = RandomKey();
       for (size_t i = 0; i < ips_each; ++i) {
         const uint32_t n = next_ip_++;
-        peer.allowed_ips.push_back(*ParsePrefix(absl::StrCat(
-            "fd00::", absl::Hex(n >> 16), ":", absl::Hex(n & 0xffff), "/128")));
+        peer.allowed_ips.push_back(*ParsePrefix(
+            absl::StrCat("fd00::", absl::Hex(n >> 16), ":", absl::Hex(n & 0xffff), "/128")));
       }
     }
     return peers;
@@ -100,7 +102,8 @@ class DeviceTest : public ::testing::Test {
     }
     EXPECT_FALSE((*dump)->interrupted());
     std::map<PublicKey, PeerStats> map;
-    for (const PeerStats& peer : all) EXPECT_TRUE(map.emplace(peer.public_key, peer).second) << "twice";
+    for (const PeerStats& peer : all)
+      EXPECT_TRUE(map.emplace(peer.public_key, peer).second) << "twice";
     return map;
   }
 
@@ -153,7 +156,9 @@ TEST_F(DeviceTest, PeersWithVeryManyAllowedIps) {
   auto peers = Peers(3, 4000);
   ExpectAllOk(device_->Install(Installs(peers)), 3);
   EXPECT_EQ(DumpAll().size(), 3u);
-  FILE* pipe = popen(absl::StrCat("wg show ", name_, " allowed-ips | tr ' \\t' '\\n\\n' | grep -c /128").c_str(), "r");
+  FILE* pipe = popen(
+      absl::StrCat("wg show ", name_, " allowed-ips | tr ' \\t' '\\n\\n' | grep -c /128").c_str(),
+      "r");
   char text[64] = {};
   ASSERT_NE(fgets(text, sizeof(text), pipe), nullptr);
   pclose(pipe);
@@ -205,7 +210,8 @@ TEST_F(DeviceTest, ADeletedDeviceIsNotFound) {
   auto peers = Peers(100);
   ExpectAllOk(device_->Install(Installs(peers)), 100);
   Unmake();
-  for (const auto& result : device_->Install(Installs(peers))) EXPECT_TRUE(absl::IsNotFound(result)) << result;
+  for (const auto& result : device_->Install(Installs(peers)))
+    EXPECT_TRUE(absl::IsNotFound(result)) << result;
   EXPECT_TRUE(absl::IsNotFound(device_->ReadInfo().status())) << device_->ReadInfo().status();
   EXPECT_FALSE(Open(name_, Backend::kAuto).ok());
   Make();

@@ -64,19 +64,17 @@ void ExplainStored(const Context& context, Explanation* out) {
     return Conclude(out, shard::Verdict::kExpired);
   }
   const auto session = context.snapshot->FindSession(*out->static_public_key);
-  out->timestamp_newer =
-      !session || guard::IsFresh(session->mark, *out->timestamp, absl::Now());
-  out->steps.push_back(absl::StrCat("timestamp newer than the last one: ",
-                                    *out->timestamp_newer ? "yes" : "no"));
+  out->timestamp_newer = !session || guard::IsFresh(session->mark, *out->timestamp, absl::Now());
+  out->steps.push_back(
+      absl::StrCat("timestamp newer than the last one: ", *out->timestamp_newer ? "yes" : "no"));
   if (!*out->timestamp_newer) Conclude(out, shard::Verdict::kReplay);
 }
 
 void ExplainInitiation(const Context& context, const wire::Initiation& message, Explanation* out) {
   const noise::Identity& self = *context.identity;
   out->mac1_valid = noise::CheckMac1(self, message);
-  out->steps.push_back(absl::StrCat("mac1: ", *out->mac1_valid
-                                                  ? "made for this key"
-                                                  : "wrong: made for another key, or forged"));
+  out->steps.push_back(absl::StrCat(
+      "mac1: ", *out->mac1_valid ? "made for this key" : "wrong: made for another key, or forged"));
   if (!*out->mac1_valid) return Conclude(out, shard::Verdict::kBadMac1);
   auto claim = noise::OpenStatic(self, message);
   if (!claim) {
@@ -84,13 +82,12 @@ void ExplainInitiation(const Context& context, const wire::Initiation& message, 
     return Conclude(out, shard::Verdict::kBadStatic);
   }
   out->static_public_key = claim->static_public;
-  out->steps.push_back(
-      absl::StrCat("e, es, s: claims to be ", ToBase64(claim->static_public)));
+  out->steps.push_back(absl::StrCat("e, es, s: claims to be ", ToBase64(claim->static_public)));
   out->timestamp = noise::OpenTimestamp(self, std::move(*claim), message);
   out->proven = out->timestamp.has_value();
   if (out->proven) {
-    out->steps.push_back(absl::StrCat("ss, t: proven; sent at ",
-                                      absl::FormatTime(FromTai64n(*out->timestamp))));
+    out->steps.push_back(
+        absl::StrCat("ss, t: proven; sent at ", absl::FormatTime(FromTai64n(*out->timestamp))));
     Conclude(out, shard::Verdict::kProven);
   } else {
     out->steps.push_back("ss, t: not proven: the sender does not hold that key");
@@ -104,11 +101,16 @@ std::string TypeName(std::span<const uint8_t> message) {
       message.size() >= 4 && message[1] == 0 && message[2] == 0 && message[3] == 0;
   if (!reserved_zero) return "other";
   switch (message[0]) {
-    case 1: return message.size() == sizeof(wire::Initiation) ? "initiation" : "invalid";
-    case 2: return message.size() == sizeof(wire::Response) ? "response" : "invalid";
-    case 3: return message.size() == wire::kCookieReplyBytes ? "cookie_reply" : "invalid";
-    case 4: return message.size() >= wire::kDataBytesMin ? "data" : "invalid";
-    default: return "other";
+    case 1:
+      return message.size() == sizeof(wire::Initiation) ? "initiation" : "invalid";
+    case 2:
+      return message.size() == sizeof(wire::Response) ? "response" : "invalid";
+    case 3:
+      return message.size() == wire::kCookieReplyBytes ? "cookie_reply" : "invalid";
+    case 4:
+      return message.size() >= wire::kDataBytesMin ? "data" : "invalid";
+    default:
+      return "other";
   }
 }
 
@@ -236,8 +238,8 @@ absl::StatusOr<ByteVector> ParseHex(absl::string_view text) {
     }
   }
   if (digits.empty() || digits.size() % 2 != 0) {
-    return absl::InvalidArgumentError(absl::StrCat("--hex: found ", digits.size(),
-                                                   " digits; accepted: an even number, not 0"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("--hex: found ", digits.size(), " digits; accepted: an even number, not 0"));
   }
   const std::string bytes = absl::HexStringToBytes(digits);
   return ByteVector(bytes.begin(), bytes.end());
@@ -257,25 +259,31 @@ ByteVector ToEthernet(int link, std::span<const uint8_t> packet) {
     return packet.size() < n ? std::span<const uint8_t>() : packet.subspan(n);
   };
   switch (link) {
-    case DLT_EN10MB: return {packet.begin(), packet.end()};
+    case DLT_EN10MB:
+      return {packet.begin(), packet.end()};
     case DLT_RAW:
     case DLT_IPV4:
-    case DLT_IPV6: return with_header(packet);
+    case DLT_IPV6:
+      return with_header(packet);
     case DLT_NULL:
-    case DLT_LOOP: return with_header(skip(4));
-    case DLT_LINUX_SLL: return with_header(skip(16));
+    case DLT_LOOP:
+      return with_header(skip(4));
+    case DLT_LINUX_SLL:
+      return with_header(skip(16));
 #ifdef DLT_LINUX_SLL2
-    case DLT_LINUX_SLL2: return with_header(skip(20));
+    case DLT_LINUX_SLL2:
+      return with_header(skip(20));
 #endif
-    default: return {};
+    default:
+      return {};
   }
 }
 
 absl::StatusOr<std::vector<Explanation>> ExplainPcap(const Context& context,
                                                      const std::string& path) {
   char error[PCAP_ERRBUF_SIZE] = {};
-  const std::unique_ptr<pcap_t, decltype(&pcap_close)> file(
-      pcap_open_offline(path.c_str(), error), pcap_close);
+  const std::unique_ptr<pcap_t, decltype(&pcap_close)> file(pcap_open_offline(path.c_str(), error),
+                                                            pcap_close);
   if (!file) return absl::InvalidArgumentError(absl::StrCat("--pcap ", path, ": ", error));
   const int link = pcap_datalink(file.get());
   if (ToEthernet(link, ByteVector(64)).empty()) {
@@ -293,8 +301,8 @@ absl::StatusOr<std::vector<Explanation>> ExplainPcap(const Context& context,
     all.back().number = all.size();
   }
   if (result == PCAP_ERROR) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--pcap ", path, ": after packet ", all.size(), ": ", pcap_geterr(file.get())));
+    return absl::InvalidArgumentError(absl::StrCat("--pcap ", path, ": after packet ", all.size(),
+                                                   ": ", pcap_geterr(file.get())));
   }
   return all;
 }
@@ -303,7 +311,8 @@ absl::StatusOr<Secret<kKeyBytes>> ReadPrivateKey(const std::string& path) {
   std::ifstream file(path);
   std::string text;
   if (!file || !std::getline(file, text)) {
-    return absl::InvalidArgumentError(absl::StrCat("--private-key-file ", path, ": cannot be read"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("--private-key-file ", path, ": cannot be read"));
   }
   struct stat info;
   if (stat(path.c_str(), &info) == 0 && S_ISREG(info.st_mode) && (info.st_mode & 0077) != 0) {
@@ -312,9 +321,10 @@ absl::StatusOr<Secret<kKeyBytes>> ReadPrivateKey(const std::string& path) {
   auto key = ParseSecretKey(absl::StripAsciiWhitespace(text));
   explicit_bzero(text.data(), text.size());
   if (!key) {
-    return absl::InvalidArgumentError(absl::StrCat("--private-key-file ", path,
-                                                   ": its first line is not a private key; accepted: "
-                                                   "44 characters of base64, as `wg genkey` prints"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("--private-key-file ", path,
+                     ": its first line is not a private key; accepted: "
+                     "44 characters of base64, as `wg genkey` prints"));
   }
   return std::move(*key);
 }
@@ -333,8 +343,8 @@ absl::StatusOr<std::vector<Explanation>> ExplainAll(const ExplainOptions& option
   }
   if (!options.pcap.empty()) return ExplainPcap(context, options.pcap);
   WICKET_ASSIGN_OR_RETURN(const ByteVector bytes, ParseHex(options.hex));
-  Explanation one = FindUdpPayload(bytes).empty() ? ExplainMessage(context, bytes)
-                                                  : ExplainFrame(context, bytes);
+  Explanation one =
+      FindUdpPayload(bytes).empty() ? ExplainMessage(context, bytes) : ExplainFrame(context, bytes);
   one.number = 1;
   std::vector<Explanation> all;
   all.push_back(std::move(one));

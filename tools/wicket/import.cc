@@ -38,7 +38,8 @@ class Progress {
     const double seconds = std::max(absl::ToDoubleSeconds(now - started_), 0.001);
     std::string bar;
     if (bytes_total_ > 0) {
-      const double done = std::min(1.0, static_cast<double>(bytes) / static_cast<double>(bytes_total_));
+      const double done =
+          std::min(1.0, static_cast<double>(bytes) / static_cast<double>(bytes_total_));
       const auto filled = static_cast<size_t>(done * 30);
       bar = absl::StrFormat("[%s%s] %3.0f %%  ", std::string(filled, '#'),
                             std::string(30 - filled, '.'), done * 100);

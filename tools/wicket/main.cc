@@ -17,14 +17,18 @@ int Main(int argc, char** argv) {
   ImportOptions import_options;
   CLI::App* import_command = app.add_subcommand(
       "import", "store the peers of a file: all of them, or none when a line is bad");
-  import_command->add_option("file", import_options.file, "NDJSON or wg.conf; - reads standard input")
+  import_command
+      ->add_option("file", import_options.file, "NDJSON or wg.conf; - reads standard input")
       ->required();
   import_command->add_option("--store", import_options.store, "folder of the store")
-      ->type_name("DIR")->capture_default_str();
-  import_command->add_option("--device", import_options.device,
-                             "device of the peers that do not name one")->type_name("NAME");
+      ->type_name("DIR")
+      ->capture_default_str();
+  import_command
+      ->add_option("--device", import_options.device, "device of the peers that do not name one")
+      ->type_name("NAME");
   import_command->add_option("--format", import_options.format, "format of the file")
-      ->check(CLI::IsMember({"auto", "ndjson", "conf"}))->capture_default_str();
+      ->check(CLI::IsMember({"auto", "ndjson", "conf"}))
+      ->capture_default_str();
   import_command->add_flag("--json", import_options.json, "print the result as JSON");
   import_command->callback([&] { run = [&] { return Import(import_options); }; });
 
@@ -32,39 +36,48 @@ int Main(int argc, char** argv) {
   CLI::App* export_command =
       app.add_subcommand("export", "write the stored peers, preshared keys included");
   export_command->add_option("--store", export_options.store, "folder of the store")
-      ->type_name("DIR")->capture_default_str();
+      ->type_name("DIR")
+      ->capture_default_str();
   export_command->add_option("--device", export_options.device, "only this device's peers")
       ->type_name("NAME");
   export_command->add_option("--format", export_options.format, "format to write")
-      ->check(CLI::IsMember({"ndjson", "conf"}))->capture_default_str();
+      ->check(CLI::IsMember({"ndjson", "conf"}))
+      ->capture_default_str();
   export_command->add_option("-o,--output", export_options.file, "file to write, mode 0600")
-      ->type_name("FILE")->capture_default_str();
+      ->type_name("FILE")
+      ->capture_default_str();
   export_command->callback([&] { run = [&] { return Export(export_options); }; });
 
   StatusOptions status_options;
   CLI::App* status_command = app.add_subcommand("status", "what the gateway does and has done");
   status_command->add_option("--status-file", status_options.status_file, "as configured")
-      ->type_name("FILE")->capture_default_str();
-  status_command->add_option("--pin-dir", status_options.pin_dir,
-                             "where the XDP program's counters are, for when no daemon runs")
-      ->type_name("DIR")->capture_default_str();
+      ->type_name("FILE")
+      ->capture_default_str();
+  status_command
+      ->add_option("--pin-dir", status_options.pin_dir,
+                   "where the XDP program's counters are, for when no daemon runs")
+      ->type_name("DIR")
+      ->capture_default_str();
   status_command->add_flag("--json", status_options.json, "print JSON");
   status_command->callback([&] { run = [&] { return Status(status_options); }; });
 
   ExplainOptions explain_options;
-  CLI::App* explain_command =
-      app.add_subcommand("explain", "what the gateway would make of captured packets, step by step");
+  CLI::App* explain_command = app.add_subcommand(
+      "explain", "what the gateway would make of captured packets, step by step");
   auto* input = explain_command->add_option_group("input");
   input->add_option("--hex", explain_options.hex, "one message: the UDP payload, or a whole frame")
       ->type_name("HEX");
-  input->add_option("--pcap", explain_options.pcap, "a capture (pcap or pcapng)")->type_name("FILE");
+  input->add_option("--pcap", explain_options.pcap, "a capture (pcap or pcapng)")
+      ->type_name("FILE");
   input->require_option(1);
   explain_command
       ->add_option("--private-key-file", explain_options.private_key_file,
                    "the device's private key, as `wg genkey` prints it")
-      ->type_name("FILE")->required();
-  explain_command->add_option("--store", explain_options.store,
-                              "also say whether the peer is stored and the timestamp new")
+      ->type_name("FILE")
+      ->required();
+  explain_command
+      ->add_option("--store", explain_options.store,
+                   "also say whether the peer is stored and the timestamp new")
       ->type_name("DIR");
   explain_command->add_option("--device", explain_options.device, "the device the packets are for")
       ->type_name("NAME");

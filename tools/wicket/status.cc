@@ -46,10 +46,11 @@ const std::vector<std::pair<std::string, std::string>>& SteeringNames() {
 
 void PrintNic(const document::NicStatus& nic) {
   absl::PrintF("nic: %s\n", nic.name);
-  if (nic.xdp_mode == "away") return absl::PrintF("  away: its packets pass to the kernel\n"), void();
-  absl::PrintF("  xdp: %s%s, %d %s, %s\n", nic.xdp_mode,
-               nic.shared ? " beside other programs" : "", nic.queues,
-               nic.queues == 1 ? "queue" : "queues", nic.zero_copy ? "zero copy" : "copy mode");
+  if (nic.xdp_mode == "away")
+    return absl::PrintF("  away: its packets pass to the kernel\n"), void();
+  absl::PrintF("  xdp: %s%s, %d %s, %s\n", nic.xdp_mode, nic.shared ? " beside other programs" : "",
+               nic.queues, nic.queues == 1 ? "queue" : "queues",
+               nic.zero_copy ? "zero copy" : "copy mode");
   absl::PrintF("  reinject: %s (%s)\n", nic.reinject, nic.reinject_reason);
   if (nic.ring_full + nic.ring_dropped > 0) {
     absl::PrintF("  lost at the ring: %d full, %d invalid\n", nic.ring_full, nic.ring_dropped);

@@ -65,8 +65,7 @@ std::optional<Prefix> ParsePrefix(absl::string_view text) {
     uint32_t length = 0;
     if (digits.empty() || digits.size() > 3 ||
         digits.find_first_not_of("0123456789") != absl::string_view::npos ||
-        !absl::SimpleAtoi(digits, &length) ||
-        length > prefix.length) {
+        !absl::SimpleAtoi(digits, &length) || length > prefix.length) {
       return std::nullopt;
     }
     prefix.length = static_cast<uint8_t>(length);
@@ -82,8 +81,7 @@ std::optional<Endpoint> ParseEndpoint(absl::string_view text) {
   const absl::string_view digits = text.substr(colon + 1);
   uint32_t port = 0;
   if (digits.empty() || digits.find_first_not_of("0123456789") != absl::string_view::npos ||
-      !absl::SimpleAtoi(digits, &port) || port == 0 ||
-      port > 65535) {
+      !absl::SimpleAtoi(digits, &port) || port == 0 || port > 65535) {
     return std::nullopt;
   }
   Endpoint endpoint;

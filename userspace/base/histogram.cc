@@ -33,8 +33,8 @@ uint64_t Histogram::Count() const {
 uint64_t Histogram::Quantile(double quantile) const {
   const uint64_t total = Count();
   if (total == 0) return 0;
-  const auto rank = std::min<uint64_t>(
-      total - 1, static_cast<uint64_t>(quantile * static_cast<double>(total)));
+  const auto rank =
+      std::min<uint64_t>(total - 1, static_cast<uint64_t>(quantile * static_cast<double>(total)));
   uint64_t below = 0;
   for (uint32_t bucket = 0; bucket < kBuckets; ++bucket) {
     below += counts_[bucket].load(std::memory_order_relaxed);

@@ -41,8 +41,7 @@ bool Decode(absl::string_view text, uint8_t* out) {
 }
 
 std::string Encode(const uint8_t* bytes) {
-  return absl::Base64Escape(
-      absl::string_view(reinterpret_cast<const char*>(bytes), kKeyBytes));
+  return absl::Base64Escape(absl::string_view(reinterpret_cast<const char*>(bytes), kKeyBytes));
 }
 
 }  // namespace

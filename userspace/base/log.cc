@@ -16,10 +16,14 @@ std::atomic<int> g_most_verbose{static_cast<int>(LogLevel::kInfo)};
 
 absl::string_view NameOf(LogLevel level) {
   switch (level) {
-    case LogLevel::kError: return "error";
-    case LogLevel::kWarning: return "warning";
-    case LogLevel::kInfo: return "info";
-    case LogLevel::kDebug: return "debug";
+    case LogLevel::kError:
+      return "error";
+    case LogLevel::kWarning:
+      return "warning";
+    case LogLevel::kInfo:
+      return "info";
+    case LogLevel::kDebug:
+      return "debug";
   }
   return "?";
 }
@@ -35,10 +39,9 @@ bool LogEnabled(LogLevel level) {
 void WriteLog(LogLevel level, absl::string_view line) {
   static const bool to_journal = getenv("JOURNAL_STREAM") != nullptr;
   std::string text =
-      to_journal
-          ? absl::StrCat("<", static_cast<int>(level), ">", line, "\n")
-          : absl::StrCat(absl::FormatTime("%H:%M:%E6S", absl::Now(), absl::LocalTimeZone()), " ",
-                         NameOf(level), " ", line, "\n");
+      to_journal ? absl::StrCat("<", static_cast<int>(level), ">", line, "\n")
+                 : absl::StrCat(absl::FormatTime("%H:%M:%E6S", absl::Now(), absl::LocalTimeZone()),
+                                " ", NameOf(level), " ", line, "\n");
   [[maybe_unused]] const ssize_t written = write(STDERR_FILENO, text.data(), text.size());
 }
 

@@ -30,7 +30,9 @@ class SpscQueue {
     }
     return &slots_[head & mask_];
   }
-  void Submit() { head_.store(head_.load(std::memory_order_relaxed) + 1, std::memory_order_release); }
+  void Submit() {
+    head_.store(head_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+  }
 
   // Returns: the oldest item, or nullptr when the queue is empty.
   T* Peek() {
@@ -45,7 +47,9 @@ class SpscQueue {
   bool Empty() const {
     return head_.load(std::memory_order_acquire) == tail_.load(std::memory_order_acquire);
   }
-  void Release() { tail_.store(tail_.load(std::memory_order_relaxed) + 1, std::memory_order_release); }
+  void Release() {
+    tail_.store(tail_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
+  }
 
  private:
   const size_t mask_;

@@ -7,8 +7,7 @@
 namespace wicket {
 
 absl::Status ErrnoStatus(int error_number, absl::string_view call, absl::string_view hint) {
-  std::string message =
-      absl::StrCat(call, ": ", std::generic_category().message(error_number));
+  std::string message = absl::StrCat(call, ": ", std::generic_category().message(error_number));
   if (!hint.empty()) absl::StrAppend(&message, " (", hint, ")");
   return absl::Status(absl::ErrnoToStatusCode(error_number), message);
 }

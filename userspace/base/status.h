@@ -22,19 +22,19 @@ absl::Status Annotate(const absl::Status& status, absl::string_view context);
 
 }  // namespace wicket
 
-#define WICKET_RETURN_IF_ERROR(expr)           \
-  do {                                         \
-    absl::Status wicket_status_ = (expr);      \
-    if (!wicket_status_.ok()) [[unlikely]]     \
-      return wicket_status_;                   \
+#define WICKET_RETURN_IF_ERROR(expr)       \
+  do {                                     \
+    absl::Status wicket_status_ = (expr);  \
+    if (!wicket_status_.ok()) [[unlikely]] \
+      return wicket_status_;               \
   } while (0)
 
 #define WICKET_CONCAT_INNER_(a, b) a##b
 #define WICKET_CONCAT_(a, b) WICKET_CONCAT_INNER_(a, b)
 #define WICKET_ASSIGN_OR_RETURN(lhs, expr) \
   WICKET_ASSIGN_OR_RETURN_(WICKET_CONCAT_(wicket_or_, __LINE__), lhs, expr)
-#define WICKET_ASSIGN_OR_RETURN_(or_value, lhs, expr)  \
-  auto or_value = (expr);                              \
-  if (!or_value.ok()) [[unlikely]]                     \
-    return or_value.status();                          \
+#define WICKET_ASSIGN_OR_RETURN_(or_value, lhs, expr) \
+  auto or_value = (expr);                             \
+  if (!or_value.ok()) [[unlikely]]                    \
+    return or_value.status();                         \
   lhs = std::move(or_value).value()

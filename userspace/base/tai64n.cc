@@ -15,8 +15,10 @@ Tai64n ToTai64n(absl::Time time) {
   const uint64_t seconds = kEpoch + static_cast<uint64_t>(whole_s);
   const auto nanos = static_cast<uint32_t>(absl::ToInt64Nanoseconds(rest));
   Tai64n stamp;
-  for (int i = 0; i < 8; ++i) stamp[static_cast<size_t>(i)] = static_cast<uint8_t>(seconds >> (56 - 8 * i));
-  for (int i = 0; i < 4; ++i) stamp[static_cast<size_t>(8 + i)] = static_cast<uint8_t>(nanos >> (24 - 8 * i));
+  for (int i = 0; i < 8; ++i)
+    stamp[static_cast<size_t>(i)] = static_cast<uint8_t>(seconds >> (56 - 8 * i));
+  for (int i = 0; i < 4; ++i)
+    stamp[static_cast<size_t>(8 + i)] = static_cast<uint8_t>(nanos >> (24 - 8 * i));
   return stamp;
 }
 

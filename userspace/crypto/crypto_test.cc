@@ -76,12 +76,13 @@ TEST_F(CryptoTest, X25519Vectors) {
   struct Vector {
     const char *scalar, *point, *product;
   };
-  for (const Vector& v : {Vector{"a546e36bf0527c9d3b16154b82465edd62144c0ac1fc5a18506a2244ba449ac4",
-                                 "e6db6867583030db3594c1a424b15f7c726624ec26b3353b10a903a6d0ab1c4c",
-                                 "c3da55379de9c6908e94ea4df28d084f32eccf03491c71f754b4075577a28552"},
-                          Vector{"4b66e9d4d1b4673c5ad22691957d6af5c11b6421e0ea01d42ca4169e7918ba0d",
-                                 "e5210f12786811d3f4b7959d0538ae2c31dbe7106fc03c3efc4cd549c715a493",
-                                 "95cbde9476e8907d7aade45cb4b873f88b595a68799fa152e6f8f7647aac7957"}}) {
+  for (const Vector& v :
+       {Vector{"a546e36bf0527c9d3b16154b82465edd62144c0ac1fc5a18506a2244ba449ac4",
+               "e6db6867583030db3594c1a424b15f7c726624ec26b3353b10a903a6d0ab1c4c",
+               "c3da55379de9c6908e94ea4df28d084f32eccf03491c71f754b4075577a28552"},
+        Vector{"4b66e9d4d1b4673c5ad22691957d6af5c11b6421e0ea01d42ca4169e7918ba0d",
+               "e5210f12786811d3f4b7959d0538ae2c31dbe7106fc03c3efc4cd549c715a493",
+               "95cbde9476e8907d7aade45cb4b873f88b595a68799fa152e6f8f7647aac7957"}}) {
     Secret<32> scalar, product;
     const std::string scalar_bytes = Unhex(v.scalar), point = Unhex(v.point);
     memcpy(scalar.data(), scalar_bytes.data(), 32);
@@ -107,14 +108,13 @@ TEST_F(CryptoTest, X25519Iterated) {
 
 TEST_F(CryptoTest, X25519RefusesLowOrderPoints) {
   const Secret<32> scalar = GeneratePrivateKey();
-  for (const char* point :
-       {"0000000000000000000000000000000000000000000000000000000000000000",
-        "0100000000000000000000000000000000000000000000000000000000000000",
-        "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
-        "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
-        "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-        "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
-        "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f"}) {
+  for (const char* point : {"0000000000000000000000000000000000000000000000000000000000000000",
+                            "0100000000000000000000000000000000000000000000000000000000000000",
+                            "e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800",
+                            "5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157",
+                            "ecffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+                            "edffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f",
+                            "eeffffffffffffffffffffffffffffffffffffffffffffffffffffffffffff7f"}) {
     Secret<32> product;
     const std::string bytes = Unhex(point);
     EXPECT_FALSE(X25519(scalar, reinterpret_cast<const uint8_t*>(bytes.data()), &product)) << point;

@@ -28,7 +28,8 @@ absl::StatusOr<std::vector<store::Peer>> ReadAll(const std::string& text, Format
 TEST(PeerTextTest, JsonRoundTripsWithEveryField) {
   const std::string line = std::string("{\"public_key\":\"") + kKey +
                            "\",\"device\":\"wg1\",\"allowed_ips\":[\"10.0.0.1/32\",\"fd00::/64\"],"
-                           "\"preshared_key\":\"" + kSecret +
+                           "\"preshared_key\":\"" +
+                           kSecret +
                            "\",\"persistent_keepalive\":25,\"created_at\":\"2020-01-01T00:00:00Z\","
                            "\"expires_at\":\"2030-01-01T00:00:00Z\",\"pinned\":true,"
                            "\"labels\":{\"a\":\"b\"}}";
@@ -39,11 +40,12 @@ TEST(PeerTextTest, JsonRoundTripsWithEveryField) {
 }
 
 TEST(PeerTextTest, ConfFilesOfWgQuickAreRead) {
-  const std::string text = std::string("[Interface]\nPrivateKey = ") + kSecret +
-                           "\nListenPort = 51820 # ours\n\n[peer]\npublickey=" + kKey +
-                           "\nAllowedIPs = 10.0.0.1/32, fd00::1\nAllowedIPs = 10.1.0.0/16\n"
-                           "PersistentKeepalive = off\nEndpoint = 192.0.2.1:5\n[Peer]\nPublicKey = " +
-                           kOther + "\nPresharedKey = " + kSecret + "\nPersistentKeepalive = 25\n";
+  const std::string text =
+      std::string("[Interface]\nPrivateKey = ") + kSecret +
+      "\nListenPort = 51820 # ours\n\n[peer]\npublickey=" + kKey +
+      "\nAllowedIPs = 10.0.0.1/32, fd00::1\nAllowedIPs = 10.1.0.0/16\n"
+      "PersistentKeepalive = off\nEndpoint = 192.0.2.1:5\n[Peer]\nPublicKey = " +
+      kOther + "\nPresharedKey = " + kSecret + "\nPersistentKeepalive = 25\n";
   const auto peers = ReadAll(text, Format::kWgConf);
   ASSERT_TRUE(peers.ok()) << peers.status();
   ASSERT_EQ(peers->size(), 2u);
@@ -51,7 +53,8 @@ TEST(PeerTextTest, ConfFilesOfWgQuickAreRead) {
   EXPECT_EQ((*peers)[0].device, "wg0");
   EXPECT_EQ((*peers)[1].config.persistent_keepalive_s, 25);
   EXPECT_TRUE((*peers)[1].config.preshared_key);
-  const auto again = ReadAll(ToConfSection((*peers)[0]) + ToConfSection((*peers)[1]), Format::kWgConf);
+  const auto again =
+      ReadAll(ToConfSection((*peers)[0]) + ToConfSection((*peers)[1]), Format::kWgConf);
   ASSERT_TRUE(again.ok());
   EXPECT_EQ((*again)[0].config.allowed_ips, (*peers)[0].config.allowed_ips);
 }
@@ -61,20 +64,17 @@ TEST(PeerTextTest, ErrorsNameTheLineAndNeverASecret) {
   struct Case {
     std::string text, expected;
   };
-  for (const Case& c : {Case{good + "{", "line 2: not JSON"},
-                        Case{good + "\n[]", "line 3: a peer: found an array"},
-                        Case{"{\"public_key\":\"x\"}", "line 1: public_key: found \"x\""},
-                        Case{"{}", "line 1: public_key is missing"},
-                        Case{"{\"public_kee\":1}", "unknown field \"public_kee\""},
-                        Case{std::string("{\"public_key\":\"") + kKey +
-                                 "\",\"allowed_ips\":[\"10.0.0.0/33\"]}",
-                             "allowed_ips: found \"10.0.0.0/33\""},
-                        Case{std::string("{\"public_key\":\"") + kKey +
-                                 "\",\"persistent_keepalive\":70000}",
-                             "0 to 65535"},
-                        Case{std::string("{\"public_key\":\"") + kKey +
-                                 "\",\"preshared_key\":\"topsecret\"}",
-                             "9 characters (not shown)"}}) {
+  for (const Case& c :
+       {Case{good + "{", "line 2: not JSON"}, Case{good + "\n[]", "line 3: a peer: found an array"},
+        Case{"{\"public_key\":\"x\"}", "line 1: public_key: found \"x\""},
+        Case{"{}", "line 1: public_key is missing"},
+        Case{"{\"public_kee\":1}", "unknown field \"public_kee\""},
+        Case{std::string("{\"public_key\":\"") + kKey + "\",\"allowed_ips\":[\"10.0.0.0/33\"]}",
+             "allowed_ips: found \"10.0.0.0/33\""},
+        Case{std::string("{\"public_key\":\"") + kKey + "\",\"persistent_keepalive\":70000}",
+             "0 to 65535"},
+        Case{std::string("{\"public_key\":\"") + kKey + "\",\"preshared_key\":\"topsecret\"}",
+             "9 characters (not shown)"}}) {
     const auto peers = ReadAll(c.text, Format::kNdjson);
     ASSERT_FALSE(peers.ok()) << c.text;
     EXPECT_NE(peers.status().message().find(c.expected), std::string::npos) << peers.status();

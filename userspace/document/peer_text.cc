@@ -30,12 +30,18 @@ std::string Quoted(absl::string_view text) {
 
 absl::string_view KindName(const json::value& value) {
   switch (value.kind()) {
-    case json::kind::null: return "null";
-    case json::kind::bool_: return "a boolean";
-    case json::kind::string: return "a string";
-    case json::kind::array: return "an array";
-    case json::kind::object: return "an object";
-    default: return "a number";
+    case json::kind::null:
+      return "null";
+    case json::kind::bool_:
+      return "a boolean";
+    case json::kind::string:
+      return "a string";
+    case json::kind::array:
+      return "an array";
+    case json::kind::object:
+      return "an object";
+    default:
+      return "a number";
   }
 }
 
@@ -212,7 +218,8 @@ absl::StatusOr<bool> PeerReader::NextSection(store::Peer* peer) {
     }
     if (!in_section_) continue;  // [Interface] belongs to the device, not to us
     const size_t equals = line.find('=');
-    if (equals == absl::string_view::npos) return Error(absl::StrCat(Quoted(line), " is not NAME = VALUE"));
+    if (equals == absl::string_view::npos)
+      return Error(absl::StrCat(Quoted(line), " is not NAME = VALUE"));
     const absl::string_view name = absl::StripAsciiWhitespace(line.substr(0, equals));
     const absl::string_view value = absl::StripAsciiWhitespace(line.substr(equals + 1));
     absl::Status status;
@@ -273,10 +280,12 @@ std::string ToJsonLine(const store::Peer& peer) {
     object["persistent_keepalive"] = peer.config.persistent_keepalive_s;
   }
   if (peer.created != absl::UnixEpoch()) {
-    object["created_at"] = absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", peer.created, absl::UTCTimeZone());
+    object["created_at"] =
+        absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", peer.created, absl::UTCTimeZone());
   }
   if (peer.expires != absl::InfiniteFuture()) {
-    object["expires_at"] = absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", peer.expires, absl::UTCTimeZone());
+    object["expires_at"] =
+        absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", peer.expires, absl::UTCTimeZone());
   }
   if (peer.pinned) object["pinned"] = true;
   if (!peer.labels.empty()) {

@@ -13,9 +13,9 @@ namespace wicket::document {
 
 struct NicStatus {
   std::string name;
-  std::string xdp_mode;    // "native", "generic", "away"
-  bool shared = false;     // beside other XDP programs
-  std::string reinject;    // "live", "raw", "invert", "wait"
+  std::string xdp_mode;  // "native", "generic", "away"
+  bool shared = false;   // beside other XDP programs
+  std::string reinject;  // "live", "raw", "invert", "wait"
   std::string reinject_reason;
   uint32_t queues = 0;
   bool zero_copy = false;
@@ -28,12 +28,12 @@ struct DeviceStatus {
   std::string backend;     // "netlink", "uapi", "away"
   std::string public_key;  // base64
   uint16_t port = 0;
-  uint64_t installed = 0;        // peers of ours in the device
+  uint64_t installed = 0;  // peers of ours in the device
   uint64_t installed_unconfirmed = 0;
-  uint64_t foreign = 0;          // peers in the device that the store does not know
+  uint64_t foreign = 0;                    // peers in the device that the store does not know
   std::map<std::string, uint64_t> counts;  // installs, evictions, ...
-  uint64_t install_count = 0;    // samples behind the two figures below
-  double install_p50_ms = 0;     // packet seen by the shard to given back to the kernel
+  uint64_t install_count = 0;              // samples behind the two figures below
+  double install_p50_ms = 0;               // packet seen by the shard to given back to the kernel
   double install_p99_ms = 0;
 };
 

@@ -25,7 +25,7 @@ namespace wicket::gateway {
 namespace {
 
 constexpr absl::Duration kEvictAfterMin = absl::Seconds(180);  // a session's life, [WG 6.1]
-constexpr uint64_t kInstalledMaxMax = 1u << 20;                 // the kernel's own limit
+constexpr uint64_t kInstalledMaxMax = 1u << 20;                // the kernel's own limit
 constexpr uint64_t kStoreBytesMin = 1 << 20;
 
 template <typename T>
@@ -157,9 +157,9 @@ class Section {
 
   void Problem(uint32_t line, absl::string_view key, absl::string_view found,
                absl::string_view accepted) {
-    problems_->push_back({line, absl::StrCat(file_, ":", line, ": ", name_,
-                                             name_.empty() ? "" : ".", key, ": found ", found,
-                                             "; accepted: ", accepted)});
+    problems_->push_back(
+        {line, absl::StrCat(file_, ":", line, ": ", name_, name_.empty() ? "" : ".", key,
+                            ": found ", found, "; accepted: ", accepted)});
   }
 
   uint32_t line() const { return table_.source().begin.line; }
@@ -208,15 +208,15 @@ absl::StatusOr<Config> ParseConfig(absl::string_view text, const std::string& na
     const auto byte = static_cast<unsigned char>(text[at]);
     if (byte == '\n') ++line;
     if ((byte < 0x20 && byte != '\t' && byte != '\n' && byte != '\r') || byte == 0x7f) {
-      return absl::InvalidArgumentError(absl::StrCat(name, ":", line, ": found the control character ",
-                                                     int{byte}, "; accepted: TOML"));
+      return absl::InvalidArgumentError(absl::StrCat(
+          name, ":", line, ": found the control character ", int{byte}, "; accepted: TOML"));
     }
   }
   const toml::parse_result parsed = toml::parse(std::string_view(text.data(), text.size()), name);
   if (!parsed) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(name, ":", parsed.error().source().begin.line, ": ",
-                     std::string(parsed.error().description()), "; accepted: TOML"));
+    return absl::InvalidArgumentError(absl::StrCat(name, ":", parsed.error().source().begin.line,
+                                                   ": ", std::string(parsed.error().description()),
+                                                   "; accepted: TOML"));
   }
   Config config;
   std::vector<FoundProblem> problems;
@@ -260,10 +260,8 @@ absl::StatusOr<Config> ParseConfig(absl::string_view text, const std::string& na
   if (problems.empty()) return config;
   std::stable_sort(problems.begin(), problems.end(),
                    [](const auto& a, const auto& b) { return a.line < b.line; });
-  return absl::InvalidArgumentError(
-      absl::StrJoin(problems, "\n", [](std::string* out, const FoundProblem& problem) {
-        *out += problem.text;
-      }));
+  return absl::InvalidArgumentError(absl::StrJoin(
+      problems, "\n", [](std::string* out, const FoundProblem& problem) { *out += problem.text; }));
 }
 
 absl::StatusOr<Config> LoadConfig(const std::string& path) {

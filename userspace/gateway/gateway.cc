@@ -46,8 +46,8 @@ absl::Status Gateway::StartAll() {
   std::filesystem::create_directories(std::filesystem::path(config_.status_file).parent_path(),
                                       error);
   if (error) {
-    return absl::InternalError(absl::StrCat("status_file ", config_.status_file, ": ",
-                                            error.message()));
+    return absl::InternalError(
+        absl::StrCat("status_file ", config_.status_file, ": ", error.message()));
   }
   WICKET_RETURN_IF_ERROR(crypto::Initialize());
   WICKET_ASSIGN_OR_RETURN(store_, store::Store::Open(config_.store));
@@ -68,7 +68,8 @@ absl::Status Gateway::StartAll() {
                      .pin_threads = config_.pin_threads};
   for (const DeviceConfig& device : config_.devices) {
     Watched& watched = devices_.emplace_back();
-    watched.installer = std::make_unique<Installer>(device, &*store_, saver_.get(), steering_.get());
+    watched.installer =
+        std::make_unique<Installer>(device, &*store_, saver_.get(), steering_.get());
     WICKET_RETURN_IF_ERROR(watched.installer->Start());
     context.installers.push_back(watched.installer.get());
   }
@@ -247,9 +248,9 @@ std::vector<std::string> Gateway::Reload(const Config& config) {
   needs_restart(config.pin_dir != config_.pin_dir, "pin_dir");
   needs_restart(config.status_file != config_.status_file, "status_file");
   needs_restart(config.pin_threads != config_.pin_threads, "pin_threads");
-  needs_restart(config.store.path != config_.store.path ||
-                    config.store.bytes_max != config_.store.bytes_max,
-                "store");
+  needs_restart(
+      config.store.path != config_.store.path || config.store.bytes_max != config_.store.bytes_max,
+      "store");
   const auto same_nic = [](const NicConfig& a, const NicConfig& b) {
     return a.name == b.name && a.xdp == b.xdp && a.force_copy == b.force_copy;
   };
@@ -259,9 +260,8 @@ std::vector<std::string> Gateway::Reload(const Config& config) {
   const auto same_device = [](const DeviceConfig& a, const DeviceConfig& b) {
     return a.name == b.name && a.backend == b.backend;
   };
-  const bool same_devices =
-      std::equal(config.devices.begin(), config.devices.end(), config_.devices.begin(),
-                 config_.devices.end(), same_device);
+  const bool same_devices = std::equal(config.devices.begin(), config.devices.end(),
+                                       config_.devices.begin(), config_.devices.end(), same_device);
   needs_restart(!same_devices, "device");
 
   SetLogLevel(config.log_level);

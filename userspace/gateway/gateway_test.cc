@@ -147,7 +147,8 @@ TEST_F(InstalledPeersTest, TheMarkFollowsHandshakesSeenInDumps) {
   Add(1, false, session);
   Dump({Stats(1, 5120)}, 221);
   const StampMark& mark = peers_.Find(Key(1))->session.mark;
-  EXPECT_FALSE(guard::IsFresh(mark, ToTai64n(absl::FromUnixSeconds(5119)), absl::FromUnixSeconds(5200)));
+  EXPECT_FALSE(
+      guard::IsFresh(mark, ToTai64n(absl::FromUnixSeconds(5119)), absl::FromUnixSeconds(5200)));
 }
 
 TEST_F(InstalledPeersTest, OnlyTwoCompleteDumpsProveAbsence) {

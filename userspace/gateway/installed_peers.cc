@@ -36,10 +36,10 @@ bool InstalledPeers::Observe(InstalledPeer* peer, const wgdev::PeerStats& stats,
   store::Session& session = peer->session;
   const uint64_t received = peer->received_base + stats.received_bytes;
   const uint64_t sent = peer->sent_base + stats.sent_bytes;
-  const bool handshake = stats.last_handshake != absl::UnixEpoch() &&
-                         stats.last_handshake != session.last_handshake;
-  const bool moved = stats.endpoint.address.family != Family::kNone &&
-                     stats.endpoint != session.endpoint;
+  const bool handshake =
+      stats.last_handshake != absl::UnixEpoch() && stats.last_handshake != session.last_handshake;
+  const bool moved =
+      stats.endpoint.address.family != Family::kNone && stats.endpoint != session.endpoint;
   if (handshake || moved || received != session.received_bytes || sent != session.sent_bytes) {
     peer->dirty = true;
     session.received_bytes = received;
@@ -65,7 +65,7 @@ bool InstalledPeers::MustGo(const InstalledPeer& peer, absl::Duration steady_now
 }
 
 InstalledPeers::Changes InstalledPeers::EndDump(absl::Duration steady_now, absl::Time wall_now,
-                                               bool complete) {
+                                                bool complete) {
   Changes changes;
   for (auto& [key, peer] : peers_) {
     if (peer.seen_in_dump != dump_) {

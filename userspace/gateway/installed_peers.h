@@ -33,10 +33,10 @@ namespace wicket::gateway {
 inline constexpr absl::Duration kUnconfirmedLifetime = absl::Seconds(15);
 
 struct InstalledPeer {
-  store::Session session;  // as it will be saved; byte counts are totals
+  store::Session session;      // as it will be saved; byte counts are totals
   uint64_t received_base = 0;  // totals from before this installation
   uint64_t sent_base = 0;
-  absl::Duration active;        // steady time of the last sign of life
+  absl::Duration active;                                    // steady time of the last sign of life
   absl::Duration last_request = -absl::InfiniteDuration();  // the last initiation through us
   bool confirmed = false;
   bool leaving = false;

@@ -181,10 +181,9 @@ size_t Installer::Gather() {
       more = true;
       Count(InstallerCount::kRequests);
       if (!renewed) renewed = snapshot_->Renew().ok();
-      const auto same =
-          std::find_if(batch_.begin(), batch_.end(), [&](const Pending& pending) {
-            return pending.request.public_key == request->public_key;
-          });
+      const auto same = std::find_if(batch_.begin(), batch_.end(), [&](const Pending& pending) {
+        return pending.request.public_key == request->public_key;
+      });
       const bool admitted = same != batch_.end() && (same->install || same->ready);
       if (!admitted) {
         Pending& pending = same == batch_.end() ? batch_.emplace_back() : *same;
@@ -222,9 +221,10 @@ void Installer::Admit(Pending* pending, absl::Time now, absl::Duration steady) {
       request.public_key == own_key_) {
     return Count(InstallerCount::kGone);
   }
-  const auto newcomers = static_cast<uint64_t>(
-      std::count_if(batch_.begin(), batch_.end(),
-                    [](const Pending& other) { return other.install && other.peer == nullptr; }));
+  const auto newcomers =
+      static_cast<uint64_t>(std::count_if(batch_.begin(), batch_.end(), [](const Pending& other) {
+        return other.install && other.peer == nullptr;
+      }));
   if (peer == nullptr && installed_.size() + newcomers >= config_.installed_max) {
     return Count(InstallerCount::kFull);
   }
@@ -312,8 +312,8 @@ void Installer::GiveBack(Pending* pending) {
   if (const absl::Status noted = steering_->NoteFlow(request.source, request.port); !noted.ok()) {
     Log(LogLevel::kWarning, config_.name, ": ", noted.message());
   }
-  const reinject::Packet packet{{request.frame.data(), request.frame_bytes},
-                                request.ip_offset, request.udp_offset};
+  const reinject::Packet packet{
+      {request.frame.data(), request.frame_bytes}, request.ip_offset, request.udp_offset};
   const ReinjectMode mode = RouteMode(request.ifindex);
   absl::Status status;
   if (mode == ReinjectMode::kLive || mode == ReinjectMode::kRaw) {
@@ -331,8 +331,8 @@ void Installer::GiveBack(Pending* pending) {
   if (!status.ok()) {
     Log(LogLevel::kWarning, config_.name, ": giving back: ", status.message());
   } else if (LogEnabled(LogLevel::kDebug)) {
-    Log(LogLevel::kDebug, config_.name, ": peer ", Abbreviate(request.public_key),
-        " proven from ", ToString(request.source), pending->install ? ", installed" : ", known here",
+    Log(LogLevel::kDebug, config_.name, ": peer ", Abbreviate(request.public_key), " proven from ",
+        ToString(request.source), pending->install ? ", installed" : ", known here",
         mode == ReinjectMode::kLive || mode == ReinjectMode::kRaw ? ", given back (" : " (",
         ToString(mode), ") after ", absl::StrFormat("%.2f ms", static_cast<double>(took_ns) / 1e6));
   }
@@ -485,9 +485,9 @@ void Installer::EvictSlice() {
 }
 
 void Installer::FillStatus(document::DeviceStatus* status) const {
-#define WICKET_INSTALLER_FILL(name, text, help)                                        \
-  status->counts[text] = counts_[static_cast<size_t>(InstallerCount::k##name)].load( \
-      std::memory_order_relaxed);
+#define WICKET_INSTALLER_FILL(name, text, help) \
+  status->counts[text] =                        \
+      counts_[static_cast<size_t>(InstallerCount::k##name)].load(std::memory_order_relaxed);
   WICKET_INSTALLER_COUNTS(WICKET_INSTALLER_FILL)
 #undef WICKET_INSTALLER_FILL
   status->installed = installed_count_;

@@ -52,8 +52,7 @@ absl::Status Nic::ChooseReinject(ReinjectMode wanted) {
   }
   if (wanted == ReinjectMode::kAuto) {
     reinject_ = live.ok() ? ReinjectMode::kLive : ReinjectMode::kRaw;
-    reinject_reason_ =
-        live.ok() ? "kernel and NIC take live frames" : std::string(live.message());
+    reinject_reason_ = live.ok() ? "kernel and NIC take live frames" : std::string(live.message());
   }
   return absl::OkStatus();
 }
@@ -77,10 +76,10 @@ absl::Status Nic::StartLane(uint32_t queue) {
   const uint32_t slot = first_slot_ + queue;
   WICKET_ASSIGN_OR_RETURN(
       std::unique_ptr<xsk::Socket> socket,
-      xsk::Socket::Open({.nic = config_.name,
-                         .queue = queue,
-                         .force_copy = config_.force_copy ||
-                                       attachment_.mode == xsk::XdpMode::kGeneric}));
+      xsk::Socket::Open(
+          {.nic = config_.name,
+           .queue = queue,
+           .force_copy = config_.force_copy || attachment_.mode == xsk::XdpMode::kGeneric}));
   WICKET_ASSIGN_OR_RETURN(store::Snapshot snapshot, context_.store->NewSnapshot());
   Lane lane;
   lane.verdicts = std::make_unique<shard::VerdictCounters>();
@@ -174,12 +173,11 @@ document::NicStatus Nic::Status() const {
 
 std::string Nic::Describe() const {
   const document::NicStatus status = Status();
-  return absl::StrCat(config_.name, ": XDP ", status.xdp_mode,
-                      status.shared ? " beside other programs" : "",
-                      attachment_.taken_over ? ", taken over" : ", attached", "; ", queues_,
-                      queues_ == 1 ? " queue, " : " queues, ",
-                      status.zero_copy ? "zero copy" : "copy mode", "; reinject ",
-                      status.reinject, " (", status.reinject_reason, ")");
+  return absl::StrCat(
+      config_.name, ": XDP ", status.xdp_mode, status.shared ? " beside other programs" : "",
+      attachment_.taken_over ? ", taken over" : ", attached", "; ", queues_,
+      queues_ == 1 ? " queue, " : " queues, ", status.zero_copy ? "zero copy" : "copy mode",
+      "; reinject ", status.reinject, " (", status.reinject_reason, ")");
 }
 
 }  // namespace wicket::gateway

@@ -49,7 +49,8 @@ int Detach(const std::string& path) {
     std::cerr << "wicketd: " << detached.status().message() << "\n";
     return kFailure;
   }
-  std::cout << "detached from " << (detached->empty() ? "no interface" : absl::StrJoin(*detached, ", "))
+  std::cout << "detached from "
+            << (detached->empty() ? "no interface" : absl::StrJoin(*detached, ", "))
             << "; pins under " << pin_dir << " removed\n";
   return 0;
 }
@@ -129,8 +130,9 @@ int Main(int argc, char** argv) {
   app.add_flag("--check", check, "check the configuration, print every problem, touch nothing");
   app.add_flag("--detach", detach, "remove our XDP program and pins from every interface");
   app.set_version_flag("--version", "wicketd " WICKET_VERSION);
-  app.footer("Exit status: 0 stopped, 1 failed, 2 wrong usage.\n"
-             "Signals: HUP reloads the configuration, TERM and INT stop.");
+  app.footer(
+      "Exit status: 0 stopped, 1 failed, 2 wrong usage.\n"
+      "Signals: HUP reloads the configuration, TERM and INT stop.");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

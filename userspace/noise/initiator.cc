@@ -37,8 +37,8 @@ std::optional<TransportKeys> OpenResponse(const Secret<kKeyBytes>& self,
                                           const Secret<kKeyBytes>& preshared_key,
                                           const PendingHandshake& pending,
                                           const wire::Response& response) {
-  const crypto::Mac mac1 = crypto::MacOf(Mac1Key(crypto::DerivePublicKey(self)),
-                                         BytesBefore(response, response.mac1));
+  const crypto::Mac mac1 =
+      crypto::MacOf(Mac1Key(crypto::DerivePublicKey(self)), BytesBefore(response, response.mac1));
   if (!crypto::Equal(mac1.data(), response.mac1.data(), mac1.size()) ||
       response.receiver_index != pending.message.sender_index) {
     return std::nullopt;

@@ -81,8 +81,9 @@ TEST_F(NoiseTest, MakesTheCapturedInitiationsAndOpensTheirResponses) {
     const std::string stamp_bytes = absl::HexStringToBytes(handshake.fields.at("timestamp"));
     memcpy(stamp.data(), stamp_bytes.data(), stamp.size());
     const Secret<32> self = handshake.Key("initiator_private");
-    const auto pending = CreateInitiation(self, *ParsePublicKey(handshake.fields.at("responder_public")),
-                                          handshake.Key("initiator_ephemeral"), index, stamp);
+    const auto pending =
+        CreateInitiation(self, *ParsePublicKey(handshake.fields.at("responder_public")),
+                         handshake.Key("initiator_ephemeral"), index, stamp);
     ASSERT_TRUE(pending);
     EXPECT_EQ(Hex(&pending->message, sizeof(expected)), handshake.fields.at("initiation"));
     EXPECT_TRUE(OpenResponse(self, Secret<32>(), *pending, response));
@@ -205,8 +206,8 @@ TEST_F(NoiseTest, SymmetricStateReproducesTheNoiseVectors) {
     append(crypto::DerivePublicKey(e_r)); /* e */
     state.MixHash(crypto::DerivePublicKey(e_r).bytes);
     state.MixChainingKey(crypto::DerivePublicKey(e_r).bytes);
-    state.MixChainingKey(bytes(dh(e_r, e_i)));                                /* ee */
-    state.MixChainingKey(bytes(dh(e_r, s_i)));                                /* se */
+    state.MixChainingKey(bytes(dh(e_r, e_i)));                              /* ee */
+    state.MixChainingKey(bytes(dh(e_r, s_i)));                              /* se */
     const auto psk = state.MixKeyAndHash(view(vector.at("preshared_key"))); /* psk */
     seal(psk, view(vector.at("msg_1_payload")));
     EXPECT_EQ(message, vector.at("msg_1_ciphertext"));

@@ -36,9 +36,12 @@ Verdict Pipeline::Admit(const DeviceTable::Entry& device, const PublicKey& key,
                         const Now& now) const {
   store::PeerView peer;
   switch (snapshot_.ViewPeer(key, &peer)) {
-    case store::Snapshot::Found::kNo: return Verdict::kUnknownPeer;
-    case store::Snapshot::Found::kDamaged: return Verdict::kDamagedRecord;
-    case store::Snapshot::Found::kYes: break;
+    case store::Snapshot::Found::kNo:
+      return Verdict::kUnknownPeer;
+    case store::Snapshot::Found::kDamaged:
+      return Verdict::kDamagedRecord;
+    case store::Snapshot::Found::kYes:
+      break;
   }
   if (peer.device != device.name) return Verdict::kUnknownPeer;
   return peer.expires <= now.wall ? Verdict::kExpired : Verdict::kProven;
@@ -68,8 +71,8 @@ Verdict Pipeline::Judge(const DeviceTable& devices, std::span<const uint8_t> byt
   const PublicKey key = claim->static_public;
 
   const Verdict admitted = Admit(device, key, now);
-  const bool foreign = admitted != Verdict::kProven && device.foreign != nullptr &&
-                       device.foreign->contains(key);
+  const bool foreign =
+      admitted != Verdict::kProven && device.foreign != nullptr && device.foreign->contains(key);
   if (admitted != Verdict::kProven && !foreign) return admitted;
 
   const std::optional<Tai64n> stamp = noise::OpenTimestamp(self, std::move(*claim), message);

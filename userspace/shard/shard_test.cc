@@ -39,9 +39,27 @@ constexpr uint16_t kPort = 51820;
 // Wraps a message into Ethernet, IPv4 and UDP.
 std::vector<uint8_t> FrameOf(const wire::Initiation& message) {
   std::vector<uint8_t> frame(14 + 20 + 8 + sizeof(message));
-  const uint8_t headers[] = {0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x08, 0x00,
-                             0x45, 0, 0, 176, 0, 0, 0, 0, 64, 17, 0, 0, 192, 0, 2, 9, 198, 51, 100, 1,
-                             0x30, 0x39, kPort >> 8, kPort & 0xff, 0, 156, 0, 0};
+  const uint8_t headers[] = {0,          0,
+                             0,          0,
+                             0,          0,
+                             0,          0,
+                             0,          0,
+                             0,          0,
+                             0x08,       0x00,
+                             0x45,       0,
+                             0,          176,
+                             0,          0,
+                             0,          0,
+                             64,         17,
+                             0,          0,
+                             192,        0,
+                             2,          9,
+                             198,        51,
+                             100,        1,
+                             0x30,       0x39,
+                             kPort >> 8, kPort & 0xff,
+                             0,          156,
+                             0,          0};
   std::copy(std::begin(headers), std::end(headers), frame.begin());
   memcpy(frame.data() + 42, &message, sizeof(message));
   return frame;

@@ -8,19 +8,19 @@
 namespace wicket::shard {
 
 // X(Name, text, what it means), in the order of the checks.
-#define WICKET_VERDICTS(X)                                                              \
-  X(NotAnInitiation, "not_an_initiation", "the program steered something else")         \
-  X(PortNotServed, "port_not_served", "no device of ours listens there")                \
-  X(BadMac1, "bad_mac1", "made for another public key, or forged")                      \
-  X(Repeat, "repeat", "the same packet again")                                          \
-  X(BadStatic, "bad_static", "the static key does not decrypt")                         \
-  X(UnknownPeer, "unknown_peer", "the claimed key is not stored for this device")       \
-  X(Expired, "expired", "the peer's time is over")                                      \
-  X(DamagedRecord, "damaged_record", "the peer's record cannot be read")                \
-  X(NotProven, "not_proven", "the sender does not hold the key it claims")              \
-  X(Replay, "replay", "the timestamp is not newer than the last one")                   \
-  X(StoreUnreadable, "store_unreadable", "the store cannot be read; the rest passes")   \
-  X(InstallerBusy, "installer_busy", "proven, but the installer's queue is full")       \
+#define WICKET_VERDICTS(X)                                                            \
+  X(NotAnInitiation, "not_an_initiation", "the program steered something else")       \
+  X(PortNotServed, "port_not_served", "no device of ours listens there")              \
+  X(BadMac1, "bad_mac1", "made for another public key, or forged")                    \
+  X(Repeat, "repeat", "the same packet again")                                        \
+  X(BadStatic, "bad_static", "the static key does not decrypt")                       \
+  X(UnknownPeer, "unknown_peer", "the claimed key is not stored for this device")     \
+  X(Expired, "expired", "the peer's time is over")                                    \
+  X(DamagedRecord, "damaged_record", "the peer's record cannot be read")              \
+  X(NotProven, "not_proven", "the sender does not hold the key it claims")            \
+  X(Replay, "replay", "the timestamp is not newer than the last one")                 \
+  X(StoreUnreadable, "store_unreadable", "the store cannot be read; the rest passes") \
+  X(InstallerBusy, "installer_busy", "proven, but the installer's queue is full")     \
   X(Proven, "proven", "handed to the installer")
 
 enum class Verdict : uint8_t {

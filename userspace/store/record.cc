@@ -88,8 +88,8 @@ absl::StatusOr<std::string> EncodePeer(const Peer& peer) {
         absl::StrCat("device name \"", peer.device, "\" is not 1 to 15 bytes"));
   }
   if (peer.config.allowed_ips.size() > kAllowedIpsMax) {
-    return absl::InvalidArgumentError(absl::StrCat(peer.config.allowed_ips.size(),
-                                                   " allowed ips; at most ", kAllowedIpsMax));
+    return absl::InvalidArgumentError(
+        absl::StrCat(peer.config.allowed_ips.size(), " allowed ips; at most ", kAllowedIpsMax));
   }
   if (peer.labels.size() > kLabelsMax) {
     return absl::InvalidArgumentError(

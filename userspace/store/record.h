@@ -48,8 +48,8 @@ inline constexpr size_t kLabelsMax = 64;
 struct Peer {
   PeerConfig config;
   std::string device;
-  absl::Time created = absl::UnixEpoch();          // whole seconds
-  absl::Time expires = absl::InfiniteFuture();     // whole seconds
+  absl::Time created = absl::UnixEpoch();       // whole seconds
+  absl::Time expires = absl::InfiniteFuture();  // whole seconds
   bool pinned = false;
   std::vector<std::pair<std::string, std::string>> labels;
 };

@@ -19,12 +19,8 @@ constexpr unsigned kReadersMax = 1024;
 constexpr char kFormatKey[] = "format";
 constexpr uint64_t kBytesMaxDefault = uint64_t{64} << 30;
 
-MDB_val Val(absl::string_view bytes) {
-  return {bytes.size(), const_cast<char*>(bytes.data())};
-}
-MDB_val Val(const PublicKey& key) {
-  return {kKeyBytes, const_cast<uint8_t*>(key.bytes.data())};
-}
+MDB_val Val(absl::string_view bytes) { return {bytes.size(), const_cast<char*>(bytes.data())}; }
+MDB_val Val(const PublicKey& key) { return {kKeyBytes, const_cast<uint8_t*>(key.bytes.data())}; }
 absl::string_view View(const MDB_val& value) {
   return {static_cast<const char*>(value.mv_data), value.mv_size};
 }
@@ -39,8 +35,8 @@ absl::Status LmdbStatus(int code, absl::string_view call, absl::string_view path
     case MDB_PAGE_NOTFOUND:
     case MDB_INVALID:
     case MDB_PANIC:
-      return absl::DataLossError(
-          absl::StrCat(message, "; the file is damaged: restore a backup or import the peers anew"));
+      return absl::DataLossError(absl::StrCat(
+          message, "; the file is damaged: restore a backup or import the peers anew"));
     case MDB_VERSION_MISMATCH:
       return absl::FailedPreconditionError(message);
     case MDB_READERS_FULL:
@@ -179,9 +175,9 @@ Writer::~Writer() {
 
 absl::Status Writer::Error(int code, absl::string_view call) const {
   if (code == MDB_MAP_FULL) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat(call, ": the store ", path_, " has reached its limit of ", bytes_max_,
-                     " bytes (raise store.bytes_max)"));
+    return absl::ResourceExhaustedError(absl::StrCat(call, ": the store ", path_,
+                                                     " has reached its limit of ", bytes_max_,
+                                                     " bytes (raise store.bytes_max)"));
   }
   return LmdbStatus(code, call, path_);
 }
@@ -370,9 +366,9 @@ absl::Status Store::OpenTablesIn(MDB_txn* txn, bool create) {
   format = 0;
   if (value.mv_size == sizeof(format)) memcpy(&format, value.mv_data, sizeof(format));
   if (format == kFormat) return absl::OkStatus();
-  return absl::FailedPreconditionError(absl::StrCat(
-      "store ", options_.path, " has format ", format, "; this version reads format ", kFormat,
-      " (export with the version that wrote it, and import)"));
+  return absl::FailedPreconditionError(
+      absl::StrCat("store ", options_.path, " has format ", format, "; this version reads format ",
+                   kFormat, " (export with the version that wrote it, and import)"));
 }
 
 absl::Status Store::LockForDaemon() {

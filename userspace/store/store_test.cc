@@ -174,7 +174,8 @@ TEST_F(StoreTest, AgreesWithAPlainModel) {
       continue;
     }
     std::vector<std::string> prefixes;
-    for (auto i = random() % 3; i > 0; --i) prefixes.push_back(absl::StrCat("10.0.0.", random() % 30, "/32"));
+    for (auto i = random() % 3; i > 0; --i)
+      prefixes.push_back(absl::StrCat("10.0.0.", random() % 30, "/32"));
     bool free = true;
     for (const auto& prefix : prefixes) free &= !owners.count(prefix) || owners[prefix] == n;
     ASSERT_EQ(writer->PutPeer(MakePeer(n, prefixes)).ok(), free);

@@ -20,15 +20,17 @@ absl::StatusOr<std::unique_ptr<Device>> Open(const std::string& name, Backend ba
     backend = access(UapiSocketPath(name).c_str(), F_OK) == 0 ? Backend::kUapi : Backend::kNetlink;
   }
   if (InterfaceIndex(name) == 0) {
-    return absl::NotFoundError(
-        absl::StrCat("if_nametoindex(", name, "): no such interface (make the WireGuard device "
-                     "first: `ip link add ", name, " type wireguard` or `wireguard-go ", name, "`)"));
+    return absl::NotFoundError(absl::StrCat("if_nametoindex(", name,
+                                            "): no such interface (make the WireGuard device "
+                                            "first: `ip link add ",
+                                            name, " type wireguard` or `wireguard-go ", name,
+                                            "`)"));
   }
   return backend == Backend::kUapi ? OpenUapi(name) : OpenNetlink(name);
 }
 
-std::vector<absl::Status> ApplyBisecting(
-    size_t count, size_t slice, const std::function<absl::Status(size_t, size_t)>& apply) {
+std::vector<absl::Status> ApplyBisecting(size_t count, size_t slice,
+                                         const std::function<absl::Status(size_t, size_t)>& apply) {
   std::vector<absl::Status> results(count);
   absl::Status no_use;  // of asking on
   std::function<void(size_t, size_t)> run = [&](size_t begin, size_t end) {

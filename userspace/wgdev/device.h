@@ -94,7 +94,6 @@ int InterfaceIndex(const std::string& name);
 // Returns: a status per item. NotFound from `apply` means that the device is
 //          gone, Unavailable that it does not answer; both end the search.
 std::vector<absl::Status> ApplyBisecting(
-    size_t count, size_t slice,
-    const std::function<absl::Status(size_t begin, size_t end)>& apply);
+    size_t count, size_t slice, const std::function<absl::Status(size_t begin, size_t end)>& apply);
 
 }  // namespace wicket::wgdev

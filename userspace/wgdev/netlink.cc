@@ -23,12 +23,12 @@
 namespace wicket::wgdev {
 namespace {
 
-constexpr size_t kPeersPerMessageMax = 64;    // 3-6 ms of RTNL at 50-100 us a peer
+constexpr size_t kPeersPerMessageMax = 64;     // 3-6 ms of RTNL at 50-100 us a peer
 constexpr size_t kRemovalsPerMessageMax = 16;  // two grace periods each
 constexpr size_t kNestBytesMax = 60'000;       // of 65 535, so that one entry more still fits
 constexpr size_t kSendBytes = 72 * 1024;
-constexpr size_t kReceiveBytes = 32 * 1024;    // what libmnl asks for dumps
-constexpr size_t kPeerHeaderBytesMax = 280;    // all of a peer but its allowed ips
+constexpr size_t kReceiveBytes = 32 * 1024;  // what libmnl asks for dumps
+constexpr size_t kPeerHeaderBytesMax = 280;  // all of a peer but its allowed ips
 constexpr size_t kAllowedIpBytesMax = 48;
 constexpr int kAnswerTimeout_s = 10;
 
@@ -181,12 +181,12 @@ class NetlinkDump : public Dump {
         return ErrnoStatus(-error, absl::StrCat("WG_CMD_GET_DEVICE(", name_, ")"));
       }
       if (message->nlmsg_type == NLMSG_ERROR) {
-        WICKET_RETURN_IF_ERROR(AnswerStatus(message, absl::StrCat("WG_CMD_GET_DEVICE(", name_, ")")));
+        WICKET_RETURN_IF_ERROR(
+            AnswerStatus(message, absl::StrCat("WG_CMD_GET_DEVICE(", name_, ")")));
         return false;
       }
-      ForEachAttribute(message, [&](const nlattr* attribute) {
-        ReadDeviceAttribute(attribute, peers);
-      });
+      ForEachAttribute(message,
+                       [&](const nlattr* attribute) { ReadDeviceAttribute(attribute, peers); });
     }
     return true;
   }

@@ -190,14 +190,14 @@ class UapiDevice : public Device {
     const PeerConfig& config = *peer.config;
     const Secret<kKeyBytes> none;
     AppendKey(out, "public_key=", config.public_key.bytes.data());
-    AppendKey(out, "preshared_key=",
-              config.preshared_key ? config.preshared_key->data() : none.data());
+    AppendKey(out,
+              "preshared_key=", config.preshared_key ? config.preshared_key->data() : none.data());
     if (peer.endpoint.address.family != Family::kNone) {
       absl::StrAppend(out, "endpoint=", ToString(peer.endpoint), "\n");
     }
-    absl::StrAppend(out, "persistent_keepalive_interval=",
-                    peer.initiate ? 0 : config.persistent_keepalive_s,
-                    "\nreplace_allowed_ips=true\n");
+    absl::StrAppend(
+        out, "persistent_keepalive_interval=", peer.initiate ? 0 : config.persistent_keepalive_s,
+        "\nreplace_allowed_ips=true\n");
     for (const Prefix& prefix : config.allowed_ips) {
       absl::StrAppend(out, "allowed_ip=", ToString(prefix), "\n");
     }
@@ -228,8 +228,7 @@ class UapiDevice : public Device {
     WICKET_RETURN_IF_ERROR(SendAll(fd.get(), request));
     UapiAnswer answer;
     std::vector<PeerStats> none;
-    const absl::StatusOr<bool> read =
-        ReadAnswer(fd.get(), &answer, &none, [] { return false; });
+    const absl::StatusOr<bool> read = ReadAnswer(fd.get(), &answer, &none, [] { return false; });
     // A refusal is a whole answer too.
     if (read.ok() || answer.complete()) sets_ = std::move(fd);
     return read.status();

@@ -14,8 +14,7 @@ bool ParseFrame(std::span<const uint8_t> bytes, Frame* frame) {
   if (classify(bytes.data(), bytes.data() + bytes.size(), &packet) != CLASSIFY_INITIATION) {
     return false;
   }
-  frame->initiation =
-      reinterpret_cast<const Initiation*>(bytes.data() + packet.udp_offset + 8);
+  frame->initiation = reinterpret_cast<const Initiation*>(bytes.data() + packet.udp_offset + 8);
   frame->port = packet.port;
   frame->ip_offset = packet.ip_offset;
   frame->udp_offset = packet.udp_offset;

@@ -68,8 +68,8 @@ absl::StatusOr<std::unique_ptr<Socket>> Socket::Open(const SocketOptions& option
   umem_config.comp_size = XSK_RING_CONS__DEFAULT_NUM_DESCS;
   umem_config.frame_size = kFrameBytes;
   xsk_umem* umem = nullptr;
-  if (int error = xsk_umem__create(&umem, area, kUmemBytes, &rings.fill, &rings.completion,
-                                   &umem_config)) {
+  if (int error =
+          xsk_umem__create(&umem, area, kUmemBytes, &rings.fill, &rings.completion, &umem_config)) {
     return ErrnoStatus(-error, absl::StrCat("XDP_UMEM_REG(", kUmemBytes, " bytes)"),
                        "needs CAP_NET_RAW, and CAP_IPC_LOCK or a larger RLIMIT_MEMLOCK");
   }
@@ -91,9 +91,9 @@ absl::StatusOr<std::unique_ptr<Socket>> Socket::Open(const SocketOptions& option
     nanosleep(&pause, nullptr);
   }
   if (error != 0) {
-    return ErrnoStatus(
-        -error, absl::StrCat("bind(xsk, if=", options.nic, " queue=", options.queue, ")"),
-        error == -EBUSY ? "another socket owns this queue" : "");
+    return ErrnoStatus(-error,
+                       absl::StrCat("bind(xsk, if=", options.nic, " queue=", options.queue, ")"),
+                       error == -EBUSY ? "another socket owns this queue" : "");
   }
   rings.socket.reset(socket);
 

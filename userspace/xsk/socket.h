@@ -31,8 +31,8 @@ struct RxFrame {
 
 // From getsockopt(XDP_STATISTICS).
 struct SocketStats {
-  uint64_t dropped = 0;         // invalid for this socket
-  uint64_t ring_full = 0;       // the shard is too slow
+  uint64_t dropped = 0;    // invalid for this socket
+  uint64_t ring_full = 0;  // the shard is too slow
   uint64_t fill_ring_empty = 0;
 };
 

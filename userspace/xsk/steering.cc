@@ -33,7 +33,8 @@ namespace wicket::xsk {
 namespace {
 
 constexpr char kProgramName[] = "steer";
-constexpr char kMarkMap[] = "steer_served";  // a program with this map is ours, whatever its version
+constexpr char kMarkMap[] =
+    "steer_served";  // a program with this map is ours, whatever its version
 constexpr char kBpffs[] = "/sys/fs/bpf";
 constexpr size_t kBeatBytes = STEER_SLOTS_MAX * sizeof(uint64_t);
 
@@ -86,9 +87,9 @@ absl::Status MakePinDir(const std::string& pin_dir) {
     return ErrnoStatus(errno, absl::StrCat("mount(bpf, ", kBpffs, ")"));
   }
   if (!OnBpffs(parent)) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "pin_dir ", pin_dir, ": ", parent,
-        " is not a BPF file system (mount one: `mount -t bpf bpf ", parent, "`)"));
+    return absl::FailedPreconditionError(
+        absl::StrCat("pin_dir ", pin_dir, ": ", parent,
+                     " is not a BPF file system (mount one: `mount -t bpf bpf ", parent, "`)"));
   }
   for (const std::string& path : {pin_dir, MapDir(pin_dir)}) {
     if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) {
@@ -158,7 +159,7 @@ struct Hook {
   bool occupied = false;
   bool shared = false;
   XdpMode mode = XdpMode::kNative;
-  ProgramFacts main;                       // the plain program; the dispatcher when shared
+  ProgramFacts main;                          // the plain program; the dispatcher when shared
   xdp_program* ours_in_dispatcher = nullptr;  // owned by `programs`
   ProgramFacts ours;
 };
@@ -170,7 +171,8 @@ Hook ReadHook(int ifindex) {
   hook.programs.reset(raw);
   hook.occupied = true;
   hook.shared = !xdp_multiprog__is_legacy(raw);
-  hook.mode = xdp_multiprog__attach_mode(raw) == XDP_MODE_SKB ? XdpMode::kGeneric : XdpMode::kNative;
+  hook.mode =
+      xdp_multiprog__attach_mode(raw) == XDP_MODE_SKB ? XdpMode::kGeneric : XdpMode::kNative;
   if (xdp_program* main = xdp_multiprog__main_prog(raw)) hook.main = Inspect(xdp_program__fd(main));
   if (!hook.shared) {
     hook.ours = hook.main;
@@ -206,9 +208,12 @@ absl::Status ReleaseHook(const std::string& nic, int ifindex, const Hook& hook) 
 
 absl::string_view ToString(XdpMode mode) {
   switch (mode) {
-    case XdpMode::kAuto: return "auto";
-    case XdpMode::kNative: return "native";
-    case XdpMode::kGeneric: return "generic";
+    case XdpMode::kAuto:
+      return "auto";
+    case XdpMode::kNative:
+      return "native";
+    case XdpMode::kGeneric:
+      return "generic";
   }
   return "?";
 }
@@ -304,7 +309,8 @@ absl::Status ReplacePlain(const std::string& nic, int ifindex, const Hook& hook,
   LIBBPF_OPTS(bpf_xdp_attach_opts, options, .old_prog_fd = old.get());
   const uint32_t flags = hook.mode == XdpMode::kGeneric ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE;
   const int error = bpf_xdp_attach(ifindex, fresh, flags | XDP_FLAGS_REPLACE, &options);
-  return error == 0 ? absl::OkStatus() : ErrnoStatus(-error, absl::StrCat("xdp_replace(", nic, ")"));
+  return error == 0 ? absl::OkStatus()
+                    : ErrnoStatus(-error, absl::StrCat("xdp_replace(", nic, ")"));
 }
 
 // Attaches through libxdp: beside others where the kernel can, alone otherwise.
@@ -332,10 +338,11 @@ absl::StatusOr<Attachment> Steering::Attach(const std::string& nic, XdpMode mode
   if (ifindex == 0) return ErrnoStatus(errno, absl::StrCat("if_nametoindex(", nic, ")"));
   const Hook before = ReadHook(ifindex);
   if (before.occupied && !before.shared && !before.ours.ours) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        nic, ": another XDP program, \"", before.main.name, "\" (id ", before.main.id,
-        "), holds the hook and does not share it; nothing was changed (remove it with `ip link set ",
-        nic, " xdp off`, or load it through libxdp so that both can run)"));
+    return absl::FailedPreconditionError(
+        absl::StrCat(nic, ": another XDP program, \"", before.main.name, "\" (id ", before.main.id,
+                     "), holds the hook and does not share it; nothing was changed (remove it with "
+                     "`ip link set ",
+                     nic, " xdp off`, or load it through libxdp so that both can run)"));
   }
   WICKET_ASSIGN_OR_RETURN(Skeleton skeleton, OpenSkeleton(pin_dir_));
   const bool take_over = before.ours.ours && (mode == XdpMode::kAuto || mode == before.mode);
