@@ -149,7 +149,7 @@ def measure(lab, gateway_key, keys):
         sock = tunnel_socket(lab, device, f"10.2.{i >> 8}.{i & 255}")
         for times in (jit, installed):
             device.configure(Key())  # forgets the session
-            device.configure(key)
+            device.configure(key, 20000 + i)  # a port of its own, as every client has
             time.sleep(0.05)  # the gateway takes no two initiations of a peer within 20 ms
             took = answer_time(sock, 12)
             if took is None:
@@ -169,7 +169,7 @@ class RetryRun(threading.Thread):
         super().__init__(daemon=True)
         self.lab, self.plain, self.keys = lab, plain, keys
         self.lanes = min(lanes, len(keys))
-        self.times, self.error = [], None
+        self.times, self.error, self.stopped = [], None, False
 
     def run(self):
         try:
@@ -179,6 +179,8 @@ class RetryRun(threading.Thread):
                                                 endpoint=f"{GATEWAY4}:{PORT + 1}")
                 devices.append(device)
             for begin in range(0, len(self.keys), self.lanes):
+                if self.stopped:
+                    return
                 self.round(devices, self.keys[begin:begin + self.lanes])
             for device in devices:
                 device.close()
@@ -195,13 +197,13 @@ class RetryRun(threading.Thread):
             sock.sendto(b"are you there", ("10.99.0.1", ECHO_PORT))
             self.plain.add_peer(key.public64, f"10.3.0.{lane + 1}/32")
         deadline = time.perf_counter() + 30
-        while waiting and time.perf_counter() < deadline:
+        while waiting and time.perf_counter() < deadline and not self.stopped:
             for sock in select.select(list(waiting), [], [], 1)[0]:
                 sock.recv(2048)
                 self.times.append(time.perf_counter() - started[sock])
                 self.plain.remove_peer(waiting.pop(sock).public64)
                 sock.close()
-        if waiting:
+        if waiting and not self.stopped:
             raise RuntimeError("plain WireGuard did not connect within 30 s")
 
 
@@ -283,10 +285,14 @@ def demonstrate(options, lab):
     tell("meanwhile plain WireGuard on another port, where the peer is added after the first packet")
     retry = RetryRun(lab, plain, [Key() for _ in range(options.clients)])
     retry.start()
-    while retry.is_alive():
-        retry.join(0.5)
-        progress(f"plain WireGuard: {len(retry.times)} of {options.clients} connected")
-        story.tell()
+    try:
+        while retry.is_alive():
+            retry.join(0.5)
+            progress(f"plain WireGuard: {len(retry.times)} of {options.clients} connected")
+            story.tell()
+    finally:
+        retry.stopped = True
+        retry.join()
     clear_progress()
     if retry.error:
         raise retry.error
@@ -331,7 +337,15 @@ def main():
 
     def interrupt(*_):
         raise KeyboardInterrupt
-    signal.signal(signal.SIGTERM, interrupt)
+    for name in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(name, interrupt)
+    output = None
+    if options.json:
+        try:
+            output = open(Path(os.environ.get("WICKET_CALLER", ".")) / options.json, "w",
+                          encoding="utf-8")
+        except OSError as error:
+            parser.error(f"--json: {error}")
     try:
         with Lab(prefix="wkd") as lab:
             result = demonstrate(options, lab)
@@ -341,8 +355,9 @@ def main():
     except (RuntimeError, OSError) as error:
         clear_progress()
         sys.exit(f"scripts/demo: {error}\n(everything it made is removed)")
-    if options.json:
-        Path(options.json).write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
+    if output:
+        output.write(json.dumps(result, indent=2) + "\n")
+        output.close()
 
 
 if __name__ == "__main__":

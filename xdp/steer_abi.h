@@ -5,7 +5,7 @@
  * in host byte order unless a name ends in _be.
  *
  *   map             key                value              written by     when full
- *   steer_served    steer_service      steer_device       gateway        start refuses
+ *   steer_served    steer_service      steer_device       gateway        logged; port not served
  *   steer_nics      u32 ifindex        steer_nic          gateway        start refuses
  *   steer_sockets   u32 slot           AF_XDP socket      shard          fixed size
  *   steer_beats     u32 slot           u64 ktime ns       shard (mmap)   fixed size
@@ -62,7 +62,7 @@ struct steer_service {
 };
 
 struct steer_device {
-	__u32 device; /* index of the device in the gateway's configuration */
+	__u32 device; /* its index in the configuration, for who looks with bpftool */
 };
 
 struct steer_nic {

@@ -18,6 +18,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -64,7 +65,9 @@ def wait_for(what, seconds, every=0.05):
 class Namespace:
     def __init__(self, name):
         self.name = name
-        run("ip", "netns", "add", name)
+
+    def create(self):
+        run("ip", "netns", "add", self.name)
         self.ip("link", "set", "lo", "up")
 
     def ip(self, *command, check=True):
@@ -110,9 +113,8 @@ class WireGuard:
 
     def __init__(self, ns, name, key, port=0, kernel=False):
         self.ns, self.name, self.key, self.kernel = ns, name, key, kernel
+        self.port = port
         self.process = None
-        self.create()
-        self.configure(key, port)
 
     def create(self):
         if self.kernel:
@@ -179,6 +181,7 @@ class Wicketd:
         self.config = lab.dir / "wicket.toml"
         self.status_file = lab.dir / "status.json"
         self.process = None
+        self.wrapper = []
         self.text = f'pin_dir = "{lab.bpffs}/wicket"\nstatus_file = "{self.status_file}"\n' \
                     f'log_level = "{log_level}"\nreinject = "{reinject}"\n' \
                     f'[store]\npath = "{lab.store}"\n'
@@ -192,7 +195,7 @@ class Wicketd:
         log = open(self.log, "ab")
         offset = log.tell()
         self.process = self.lab.gateway.start(
-            BIN / "wicketd", "--config", self.config, stdout=log, stderr=log,
+            *self.wrapper, BIN / "wicketd", "--config", self.config, stdout=log, stderr=log,
             env={**os.environ, "LIBXDP_BPFFS": str(self.lab.bpffs)})
         log.close()
 
@@ -285,7 +288,8 @@ class Lab:
 
     def namespace(self, suffix):
         ns = Namespace(f"{self.id}{suffix}")
-        self.namespaces.append(ns)
+        self.namespaces.append(ns)  # before it is made, so that half of it goes too
+        ns.create()
         return ns
 
     def connect(self):
@@ -305,6 +309,8 @@ class Lab:
         name = f"w{os.getpid() % 1000000}x{self.device_count}"
         device = WireGuard(ns, name, key or Key(), port, self.kernel if kernel is None else kernel)
         self.devices.append(device)
+        device.create()
+        device.configure(device.key, port)
         return device
 
     def gateway_device(self, **kwargs):
@@ -340,14 +346,30 @@ class Lab:
                                check=False).returncode == 0
 
     def close(self):
+        """Removes everything, whatever of it fails; then says what a daemon did wrong."""
+        for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if threading.current_thread() is threading.main_thread():
+                signal.signal(name, signal.SIG_IGN)
+        problems = []
+
+        def attempt(step, *arguments):
+            try:
+                return step(*arguments)
+            except Exception as error:  # noqa: BLE001: the rest must go too
+                problems.append(f"{error}")
+
         for daemon in self.daemons:
             if daemon.process and daemon.process.poll() is None:
-                daemon.process.send_signal(signal.SIGCONT)
-                daemon.process.kill()
-                daemon.process.wait()
-        for device in self.devices:
-            device.close()
+                status = attempt(daemon.stop)
+                if status != 0:
+                    problems.append(f"wicketd ended with status {status}")
+            if daemon.log.exists() and "Sanitizer" in daemon.log_text:
+                problems.append(daemon.log_text[-6000:])
+        for device in list(self.devices):
+            attempt(device.close)
         for ns in self.namespaces:
-            ns.delete()
-        run("umount", self.bpffs, check=False)
+            attempt(ns.delete)
+        attempt(lambda: run("umount", "-l", self.bpffs, check=False))
         shutil.rmtree(self.dir, ignore_errors=True)
+        if problems:
+            raise RuntimeError("\n".join(problems))

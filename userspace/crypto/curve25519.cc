@@ -3,6 +3,12 @@
 #include <sodium.h>
 
 namespace wicket::crypto {
+namespace {
+
+// libsodium copies the scalar to its stack and leaves it there.
+constexpr size_t kStackBytes = 4096;
+
+}  // namespace
 
 absl::Status Initialize() {
   if (sodium_init() < 0) return absl::InternalError("sodium_init(): failed (no random source?)");
@@ -12,14 +18,16 @@ absl::Status Initialize() {
 bool X25519(const Secret<kKeyBytes>& scalar, const uint8_t point[kKeyBytes],
             Secret<kKeyBytes>* shared) {
   // libsodium refuses an all-zero product itself, in constant time.
-  if (crypto_scalarmult_curve25519(shared->data(), scalar.data(), point) == 0) return true;
-  shared->Wipe();
-  return false;
+  const bool ok = crypto_scalarmult_curve25519(shared->data(), scalar.data(), point) == 0;
+  sodium_stackzero(kStackBytes);
+  if (!ok) shared->Wipe();
+  return ok;
 }
 
 PublicKey DerivePublicKey(const Secret<kKeyBytes>& private_key) {
   PublicKey key;
   crypto_scalarmult_curve25519_base(key.bytes.data(), private_key.data());
+  sodium_stackzero(kStackBytes);
   return key;
 }
 

@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "guard/replay.h"
-
 namespace wicket::gateway {
 
 InstalledPeer* InstalledPeers::Find(const PublicKey& key) {
@@ -34,6 +32,11 @@ bool InstalledPeers::Observe(InstalledPeer* peer, const wgdev::PeerStats& stats,
                              absl::Duration steady_now) {
   peer->seen_in_dump = dump_;
   store::Session& session = peer->session;
+  // Readings that go down are those of a device that was told of the peer anew.
+  if (peer->received_base + stats.received_bytes < session.received_bytes) {
+    peer->received_base = session.received_bytes;
+  }
+  if (peer->sent_base + stats.sent_bytes < session.sent_bytes) peer->sent_base = session.sent_bytes;
   const uint64_t received = peer->received_base + stats.received_bytes;
   const uint64_t sent = peer->sent_base + stats.sent_bytes;
   const bool handshake =
@@ -47,8 +50,6 @@ bool InstalledPeers::Observe(InstalledPeer* peer, const wgdev::PeerStats& stats,
     if (moved) session.endpoint = stats.endpoint;
     if (handshake) {
       session.last_handshake = stats.last_handshake;
-      // The kernel may have accepted it without us; see guard::AdvanceTo.
-      session.mark = guard::AdvanceTo(session.mark, stats.last_handshake);
       peer->active = steady_now;
     }
   }

@@ -24,11 +24,13 @@ constexpr int kIdleWait_ms = 250;
 constexpr int kSaverWait_ms = 10;
 constexpr absl::Duration kDumpInterval = absl::Seconds(1);
 constexpr int kDumpDutyCycle = 20;  // at most a twentieth of the time is spent dumping
+constexpr absl::Duration kVerdictLifetime = absl::Seconds(2);
 constexpr absl::Duration kSaveInterval = absl::Seconds(1);
 // An installed peer that initiates through us twice within this time and from
 // one place was not answered: XDP lets the first try of a known flow pass.
 constexpr absl::Duration kUnanswered = absl::Seconds(15);
 // The device itself takes no more than this of one peer: [WG 5.1], 50 a second.
+constexpr absl::Duration kSessionLifetime = absl::Seconds(180);
 constexpr absl::Duration kInitiationInterval = absl::Milliseconds(20);
 
 absl::Duration Steady() { return absl::Nanoseconds(xsk::KtimeNanos()); }
@@ -212,6 +214,8 @@ void Installer::Admit(Pending* pending, absl::Time now, absl::Duration steady) {
                          ? peer->session
                          : snapshot_->FindSession(request.public_key).value_or(store::Session{});
   StampMark& mark = pending->session.mark;
+  // What the kernel accepted past us, it forgot with the peer; we must not.
+  if (peer == nullptr) mark = guard::AdvanceTo(mark, pending->session.last_handshake);
   if (!guard::IsFresh(mark, request.stamp, now)) return Count(InstallerCount::kReplays);
   if (peer != nullptr && steady - peer->last_request < kInitiationInterval) {
     return Count(InstallerCount::kTooOften);
@@ -232,7 +236,10 @@ void Installer::Admit(Pending* pending, absl::Time now, absl::Duration steady) {
                           peer->session.endpoint == request.source;
   const bool invert = RouteMode(request.ifindex) == ReinjectMode::kInvert;
   pending->peer = peer;
-  pending->reset = peer != nullptr && request.stamp <= mark.exact;
+  // The device would refuse the stamp of a clock that was set back. A live session
+  // is not risked for that; it is over in 180 s.
+  pending->reset = peer != nullptr && request.stamp <= mark.exact &&
+                   steady - peer->active > kSessionLifetime;
   pending->install = peer == nullptr || unanswered || invert || pending->reset;
   pending->ready = !pending->install;
   pending->stored = std::move(*stored);
@@ -279,7 +286,7 @@ void Installer::InstallBatch(absl::Duration steady) {
     }
     Log(LogLevel::kWarning, config_.name, ": peer ", Abbreviate(pending->request.public_key),
         " was not installed: ", results[i].message());
-    failed.push_back(pending->request.public_key);
+    if (!absl::IsUnavailable(results[i])) failed.push_back(pending->request.public_key);
   }
   // Half a peer would answer handshakes and drop data.
   if (!failed.empty()) device_->Remove(failed);
@@ -349,6 +356,9 @@ void Installer::Housekeep() {
   if (device_ == nullptr) return;
   if (!evictions_.empty() && saver_->SavedUpTo() >= evictions_ticket_) return EvictSlice();
   const absl::Duration steady = Steady();
+  // Somebody holds the store. The verdict grows stale, so it is dropped; the next
+  // dump gives a new one.
+  if (!evictions_.empty() && steady > evictions_expire_) evictions_.clear();
   if (dump_ != nullptr) return StepDump();
   if (steady >= next_save_) {
     next_save_ = steady + kSaveInterval;
@@ -431,7 +441,9 @@ void Installer::AdoptUnknown(const wgdev::PeerStats& stats) {
 }
 
 void Installer::FinishDump(bool complete) {
-  if (complete && foreign_in_dump_ != *foreign_) {
+  // Absence from a dump that missed some means nothing.
+  if (!complete) foreign_in_dump_.insert(foreign_->begin(), foreign_->end());
+  if (foreign_in_dump_ != *foreign_) {
     foreign_ = std::make_shared<const shard::ForeignPeers>(foreign_in_dump_);
   }
   foreign_count_ = foreign_->size();
@@ -454,6 +466,7 @@ void Installer::FinishDump(bool complete) {
   }
   evictions_.assign(changes.remove.begin(), changes.remove.end());
   evictions_ticket_ = ticket;
+  evictions_expire_ = steady + kVerdictLifetime;
 }
 
 void Installer::EvictSlice() {

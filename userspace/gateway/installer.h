@@ -154,6 +154,7 @@ class Installer {
   absl::Duration dump_started_, next_dump_, next_save_;
   std::deque<PublicKey> evictions_;
   uint64_t evictions_ticket_ = 0;  // their sessions are durable when the saver has reached it
+  absl::Duration evictions_expire_;
   uint32_t batches_since_housekeeping_ = 0;
   std::shared_ptr<const shard::ForeignPeers> foreign_ =
       std::make_shared<const shard::ForeignPeers>();

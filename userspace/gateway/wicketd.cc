@@ -56,7 +56,7 @@ int Detach(const std::string& path) {
 }
 
 // What must hold before the private key is read: no core file, no ptrace by
-// others, and as many locked pages and descriptors as allowed.
+// others. And descriptors for many queues.
 void HardenProcess() {
   prctl(PR_SET_DUMPABLE, 0);
   const rlimit no_core{0, 0};

@@ -16,7 +16,7 @@ bool IsFromTheFuture(const Tai64n& stamp, absl::Time now) {
 bool IsFresh(const StampMark& mark, const Tai64n& stamp, absl::Time now) {
   if (!IsSet(mark) || now - mark.accepted > kMarkLifetime) return true;
   if (stamp <= mark.bounded || stamp == mark.exact) return false;
-  return stamp > mark.exact || !IsFromTheFuture(stamp, now);
+  return stamp > mark.exact || stamp <= ToTai64n(now + kClockSkewMax);
 }
 
 StampMark Accept(const StampMark& mark, const Tai64n& stamp, absl::Time now) {

@@ -9,11 +9,11 @@
 //  * A stamp later than the gateway's clock by more than 10 minutes is
 //    remembered as now + 10 minutes, so a corrected clock is believed again
 //    after 10 minutes at most.
-//  * Stamps from the future must also exceed the greatest exact one, so that the
-//    bound does not make a captured packet from the future good again. What is
-//    left: of several packets captured while a client's clock was ahead, those
-//    before the last may each be good once more when their time has come, if the
-//    client has not connected since.
+//  * A stamp that does not exceed the greatest exact one is believed only once
+//    its time has come, so that the bound does not make a captured packet from the
+//    future good again. What is left: of several packets captured while a
+//    client's clock was ahead, those before the last may each be good once more
+//    when their time has come, if the client has not connected since.
 //  * After 30 days without an initiation the mark expires.
 #pragma once
 
@@ -22,6 +22,7 @@
 namespace wicket::guard {
 
 inline constexpr absl::Duration kFutureMax = absl::Minutes(10);
+inline constexpr absl::Duration kClockSkewMax = absl::Seconds(5);  // of a clock that is right
 inline constexpr absl::Duration kMarkLifetime = absl::Hours(24 * 30);
 
 // Says whether `stamp` is news to a gateway that remembers `mark` at `now`.
@@ -34,11 +35,12 @@ StampMark Accept(const StampMark& mark, const Tai64n& stamp, absl::Time now);
 // True for stamps that Accept() bounds.
 bool IsFromTheFuture(const Tai64n& stamp, absl::Time now);
 
-// The mark of a peer that leaves the kernel.
+// The mark of a peer that is no longer in the kernel.
 //
 // Initiations of known flows reach the kernel without passing us; the last one
 // it accepted lies as long after ours as its handshake does, by the client's
-// clock.
+// clock. Both times are the gateway's wall clock; a step of it in between is
+// bounded as everything else is.
 StampMark AdvanceTo(const StampMark& mark, absl::Time last_handshake);
 
 }  // namespace wicket::guard

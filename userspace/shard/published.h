@@ -49,7 +49,6 @@ class Published {
     latest_.store(versions_.back().get(), std::memory_order_seq_cst);
     Collect();
   }
-  const T& latest() const { return *versions_.back()->value; }
 
   // From here on the reader holds the latest version, though it has not read it yet.
   void Add(Reader* reader) {

@@ -164,10 +164,9 @@ class NetlinkDump : public Dump {
  public:
   NetlinkDump(Socket socket, std::string name)
       : socket_(std::move(socket)), name_(std::move(name)), buffer_(kReceiveBytes) {}
-  ~NetlinkDump() override { explicit_bzero(buffer_.data(), buffer_.size()); }
-
   absl::StatusOr<bool> Next(std::vector<PeerStats>* peers) override {
     WICKET_ASSIGN_OR_RETURN(size_t received, socket_.Receive(buffer_.data(), buffer_.size()));
+    const absl::Cleanup wipe = [this] { explicit_bzero(buffer_.data(), buffer_.size()); };
     auto left = static_cast<int>(received);
     const auto* message = reinterpret_cast<const nlmsghdr*>(buffer_.data());
     for (; mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
@@ -195,6 +194,7 @@ class NetlinkDump : public Dump {
   uint16_t listen_port() const override { return info.listen_port; }
 
   DeviceInfo info;
+  bool keep_private_key = false;  // the kernel sends it with every dump
 
  private:
   void ReadDeviceAttribute(const nlattr* attribute, std::vector<PeerStats>* peers) {
@@ -209,7 +209,7 @@ class NetlinkDump : public Dump {
         ReadAttribute(attribute, &info.public_key.bytes);
         break;
       case WGDEVICE_A_PRIVATE_KEY:
-        if (mnl_attr_get_payload_len(attribute) == kKeyBytes) {
+        if (keep_private_key && mnl_attr_get_payload_len(attribute) == kKeyBytes) {
           memcpy(info.private_key.data(), mnl_attr_get_payload(attribute), kKeyBytes);
         }
         break;
@@ -327,6 +327,7 @@ class NetlinkDevice : public Device {
 
   absl::StatusOr<DeviceInfo> ReadInfo() override {
     WICKET_ASSIGN_OR_RETURN(std::unique_ptr<NetlinkDump> dump, Begin());
+    dump->keep_private_key = true;
     std::vector<PeerStats> peers;
     // The key is in the first message only; the rest of the dump is never read.
     WICKET_RETURN_IF_ERROR(dump->Next(&peers).status());

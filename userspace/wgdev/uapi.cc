@@ -117,10 +117,11 @@ class UapiDump : public Dump {
   }
   // The other side writes its answer under its own locks.
   bool interrupted() const override { return false; }
-  PublicKey public_key() const override { return crypto::DerivePublicKey(answer.info.private_key); }
-  uint16_t listen_port() const override { return answer.info.listen_port; }
+  PublicKey public_key() const override { return own_key; }
+  uint16_t listen_port() const override { return port; }
 
-  UapiAnswer answer;
+  PublicKey own_key;
+  uint16_t port = 0;
   std::vector<PeerStats> all;
 };
 
@@ -144,7 +145,10 @@ class UapiDevice : public Device {
 
   absl::StatusOr<std::unique_ptr<Dump>> StartDump() override {
     auto dump = std::make_unique<UapiDump>();
-    WICKET_RETURN_IF_ERROR(Get(&dump->answer, &dump->all, [] { return false; }));
+    UapiAnswer answer;  // holds the private key, and goes at once
+    WICKET_RETURN_IF_ERROR(Get(&answer, &dump->all, [] { return false; }));
+    dump->own_key = crypto::DerivePublicKey(answer.info.private_key);
+    dump->port = answer.info.listen_port;
     return std::unique_ptr<Dump>(std::move(dump));
   }
 

@@ -72,7 +72,7 @@ void QuietLibraries() {
 
 absl::string_view CapabilityHint(int error_number) {
   return error_number == EPERM || error_number == EACCES
-             ? "needs CAP_BPF and CAP_NET_ADMIN, or root"
+             ? "needs CAP_BPF, CAP_NET_ADMIN and CAP_SYS_ADMIN, or root"
              : "";
 }
 
@@ -270,6 +270,11 @@ absl::Status Steering::OpenMaps(bool create) {
     if (int error = steer_bpf__load(skeleton.get())) {
       return ErrnoStatus(-error, "bpf(BPF_PROG_LOAD, steer)", CapabilityHint(-error));
     }
+    // Whose program is on a hook is asked for by its id, which takes more than CAP_BPF.
+    const uint32_t id = Inspect(bpf_program__fd(skeleton->progs.steer)).id;
+    if (const Fd by_id(bpf_prog_get_fd_by_id(id)); !by_id.valid()) {
+      return ErrnoStatus(errno, "bpf(BPF_PROG_GET_FD_BY_ID)", "needs CAP_SYS_ADMIN");
+    }
   }
   const std::pair<const char*, Fd*> maps[] = {
       {"steer_served", &served_}, {"steer_nics", &nics_},   {"steer_sockets", &sockets_},
@@ -369,6 +374,11 @@ absl::StatusOr<Attachment> Steering::Attach(const std::string& nic, XdpMode mode
 
 absl::StatusOr<std::vector<std::string>> Steering::DetachAll(const std::string& pin_dir) {
   QuietLibraries();
+  const Fd lock(open(pin_dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (lock.valid() && flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+    return ErrnoStatus(errno, absl::StrCat("flock(", pin_dir, ")"),
+                       "a running wicketd uses these pins; stop it first");
+  }
   std::vector<std::string> detached;
   const std::unique_ptr<struct if_nameindex, decltype(&if_freenameindex)> interfaces(
       if_nameindex(), if_freenameindex);
