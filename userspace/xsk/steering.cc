@@ -32,15 +32,10 @@
 namespace wicket::xsk {
 namespace {
 
-constexpr char kProgramName[] = "steer";
-constexpr char kMarkMap[] =
-    "steer_served";  // a program with this map is ours, whatever its version
 constexpr char kBpffs[] = "/sys/fs/bpf";
 constexpr size_t kBeatBytes = STEER_SLOTS_MAX * sizeof(uint64_t);
 
 using Skeleton = std::unique_ptr<steer_bpf, decltype(&steer_bpf__destroy)>;
-using Program = std::unique_ptr<xdp_program, decltype(&xdp_program__close)>;
-using Multiprog = std::unique_ptr<xdp_multiprog, decltype(&xdp_multiprog__close)>;
 
 std::string MapDir(const std::string& pin_dir) {
   return absl::StrCat(pin_dir, "/v", STEER_ABI_VERSION);
@@ -68,12 +63,6 @@ int PrintLibxdp(libxdp_print_level level, const char* format, va_list args) {
 void QuietLibraries() {
   libbpf_set_print(PrintLibbpf);
   libxdp_set_print(PrintLibxdp);
-}
-
-absl::string_view CapabilityHint(int error_number) {
-  return error_number == EPERM || error_number == EACCES
-             ? "needs CAP_BPF, CAP_NET_ADMIN and CAP_SYS_ADMIN, or root"
-             : "";
 }
 
 bool OnBpffs(const std::string& path) {
@@ -115,108 +104,8 @@ absl::StatusOr<Skeleton> OpenSkeleton(const std::string& pin_dir) {
 }
 
 // Says what a loaded program is: name, and the ids of its maps.
-struct ProgramFacts {
-  uint32_t id = 0;
-  std::string name;
-  std::set<uint32_t> map_ids;
-  std::array<uint8_t, BPF_TAG_SIZE> tag{};
-  bool ours = false;
-};
-
-ProgramFacts Inspect(int program_fd) {
-  ProgramFacts facts;
-  uint32_t ids[64] = {};
-  bpf_prog_info info{};
-  info.nr_map_ids = 64;
-  info.map_ids = reinterpret_cast<uint64_t>(ids);
-  uint32_t length = sizeof(info);
-  if (bpf_obj_get_info_by_fd(program_fd, &info, &length) != 0) return facts;
-  facts.id = info.id;
-  facts.name = info.name;
-  memcpy(facts.tag.data(), info.tag, sizeof(info.tag));
-  for (uint32_t i = 0; i < info.nr_map_ids && i < 64; ++i) {
-    facts.map_ids.insert(ids[i]);
-    const Fd map(bpf_map_get_fd_by_id(ids[i]));
-    bpf_map_info map_info{};
-    uint32_t map_length = sizeof(map_info);
-    if (map.valid() && bpf_obj_get_info_by_fd(map.get(), &map_info, &map_length) == 0 &&
-        absl::string_view(map_info.name) == kMarkMap) {
-      facts.ours = facts.name == kProgramName;
-    }
-  }
-  return facts;
-}
-
-uint32_t MapId(int map_fd) {
-  bpf_map_info info{};
-  uint32_t length = sizeof(info);
-  return bpf_obj_get_info_by_fd(map_fd, &info, &length) == 0 ? info.id : 0;
-}
-
-// The program on an interface's hook: alone, or among others in a dispatcher.
-struct Hook {
-  Multiprog programs{nullptr, xdp_multiprog__close};
-  bool occupied = false;
-  bool shared = false;
-  XdpMode mode = XdpMode::kNative;
-  ProgramFacts main;                          // the plain program; the dispatcher when shared
-  xdp_program* ours_in_dispatcher = nullptr;  // owned by `programs`
-  ProgramFacts ours;
-};
-
-Hook ReadHook(int ifindex) {
-  Hook hook;
-  xdp_multiprog* raw = xdp_multiprog__get_from_ifindex(ifindex);
-  if (raw == nullptr || libxdp_get_error(raw) != 0) return hook;
-  hook.programs.reset(raw);
-  hook.occupied = true;
-  hook.shared = !xdp_multiprog__is_legacy(raw);
-  hook.mode =
-      xdp_multiprog__attach_mode(raw) == XDP_MODE_SKB ? XdpMode::kGeneric : XdpMode::kNative;
-  if (xdp_program* main = xdp_multiprog__main_prog(raw)) hook.main = Inspect(xdp_program__fd(main));
-  if (!hook.shared) {
-    hook.ours = hook.main;
-    return hook;
-  }
-  for (xdp_program* program = xdp_multiprog__next_prog(nullptr, raw); program != nullptr;
-       program = xdp_multiprog__next_prog(program, raw)) {
-    ProgramFacts facts = Inspect(xdp_program__fd(program));
-    if (facts.ours) {
-      hook.ours_in_dispatcher = program;
-      hook.ours = facts;
-    }
-  }
-  return hook;
-}
-
-// Removes our program from the hook, and nobody else's.
-absl::Status ReleaseHook(const std::string& nic, int ifindex, const Hook& hook) {
-  int error = 0;
-  if (hook.shared) {
-    error = xdp_program__detach(hook.ours_in_dispatcher, ifindex,
-                                hook.mode == XdpMode::kGeneric ? XDP_MODE_SKB : XDP_MODE_NATIVE, 0);
-  } else {
-    const Fd old(bpf_prog_get_fd_by_id(hook.ours.id));
-    LIBBPF_OPTS(bpf_xdp_attach_opts, options, .old_prog_fd = old.get());
-    const uint32_t flags = hook.mode == XdpMode::kGeneric ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE;
-    error = bpf_xdp_detach(ifindex, flags | XDP_FLAGS_REPLACE, &options);
-  }
-  return error == 0 ? absl::OkStatus() : ErrnoStatus(-error, absl::StrCat("xdp_detach(", nic, ")"));
-}
 
 }  // namespace
-
-absl::string_view ToString(XdpMode mode) {
-  switch (mode) {
-    case XdpMode::kAuto:
-      return "auto";
-    case XdpMode::kNative:
-      return "native";
-    case XdpMode::kGeneric:
-      return "generic";
-  }
-  return "?";
-}
 
 std::map<std::string, uint64_t> NamedCounters(const SteerCounters& counters) {
   return {
@@ -293,83 +182,20 @@ absl::Status Steering::OpenMaps(bool create) {
   return absl::OkStatus();
 }
 
-namespace {
-
-absl::Status Load(steer_bpf* skeleton) {
-  const int error = steer_bpf__load(skeleton);
-  return error == 0 ? absl::OkStatus()
-                    : ErrnoStatus(-error, "bpf(BPF_PROG_LOAD, steer)", CapabilityHint(-error));
-}
-
-// Puts our program into the place of an older one of ours, in one atomic step;
-// not at all when the two are the same and use the same maps.
-absl::Status ReplacePlain(const std::string& nic, int ifindex, const Hook& hook, int served_fd,
-                          steer_bpf* skeleton) {
-  WICKET_RETURN_IF_ERROR(Load(skeleton));
-  const int fresh = bpf_program__fd(skeleton->progs.steer);
-  if (hook.ours.map_ids.count(MapId(served_fd)) && Inspect(fresh).tag == hook.ours.tag) {
-    return absl::OkStatus();
-  }
-  const Fd old(bpf_prog_get_fd_by_id(hook.ours.id));
-  LIBBPF_OPTS(bpf_xdp_attach_opts, options, .old_prog_fd = old.get());
-  const uint32_t flags = hook.mode == XdpMode::kGeneric ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE;
-  const int error = bpf_xdp_attach(ifindex, fresh, flags | XDP_FLAGS_REPLACE, &options);
-  return error == 0 ? absl::OkStatus()
-                    : ErrnoStatus(-error, absl::StrCat("xdp_replace(", nic, ")"));
-}
-
-// Attaches through libxdp: beside others where the kernel can, alone otherwise.
-absl::Status AttachFresh(const std::string& nic, int ifindex, XdpMode mode, steer_bpf* skeleton) {
-  const Program program(xdp_program__from_bpf_obj(skeleton->obj, "xdp"), xdp_program__close);
-  if (const long error = libxdp_get_error(program.get()); error != 0) {
-    return ErrnoStatus(static_cast<int>(-error), "xdp_program__from_bpf_obj(steer)");
-  }
-  int error = -EOPNOTSUPP;
-  if (mode != XdpMode::kGeneric) {
-    error = xdp_program__attach(program.get(), ifindex, XDP_MODE_NATIVE, 0);
-  }
-  if (error != 0 && mode != XdpMode::kNative && error != -EPERM && error != -EBUSY) {
-    error = xdp_program__attach(program.get(), ifindex, XDP_MODE_SKB, 0);
-  }
-  if (error == 0) return absl::OkStatus();
-  return ErrnoStatus(-error, absl::StrCat("xdp_attach(", nic, ", ", ToString(mode), ")"),
-                     error == -EBUSY ? "another program holds the hook" : CapabilityHint(-error));
-}
-
-}  // namespace
-
 absl::StatusOr<Attachment> Steering::Attach(const std::string& nic, XdpMode mode) {
   const auto ifindex = static_cast<int>(if_nametoindex(nic.c_str()));
   if (ifindex == 0) return ErrnoStatus(errno, absl::StrCat("if_nametoindex(", nic, ")"));
   const Hook before = ReadHook(ifindex);
-  if (before.occupied && !before.shared && !before.ours.ours) {
-    return absl::FailedPreconditionError(
-        absl::StrCat(nic, ": another XDP program, \"", before.main.name, "\" (id ", before.main.id,
-                     "), holds the hook and does not share it; nothing was changed (remove it with "
-                     "`ip link set ",
-                     nic, " xdp off`, or load it through libxdp so that both can run)"));
-  }
   WICKET_ASSIGN_OR_RETURN(Skeleton skeleton, OpenSkeleton(pin_dir_));
-  const bool take_over = before.ours.ours && (mode == XdpMode::kAuto || mode == before.mode);
-  if (take_over && !before.shared) {
-    WICKET_RETURN_IF_ERROR(ReplacePlain(nic, ifindex, before, served_.get(), skeleton.get()));
-  } else {
-    if (before.ours.ours && !before.shared) {  // in another mode, which cannot be swapped
-      WICKET_RETURN_IF_ERROR(ReleaseHook(nic, ifindex, before));
-    }
-    WICKET_RETURN_IF_ERROR(AttachFresh(nic, ifindex, mode, skeleton.get()));
-    if (before.shared && before.ours_in_dispatcher != nullptr) {
-      // The new one runs; the old one may go. Each step is one atomic replacement.
-      WICKET_RETURN_IF_ERROR(ReleaseHook(nic, ifindex, before));
-    }
-  }
+  WICKET_RETURN_IF_ERROR(TakeHook(nic, ifindex, before, mode, served_.get(), skeleton.get()));
   const Hook after = ReadHook(ifindex);
   const std::string pin = ProgramPin(pin_dir_, ifindex);
   unlink(pin.c_str());
   if (const Fd program(bpf_prog_get_fd_by_id(after.ours.id)); program.valid()) {
     bpf_obj_pin(program.get(), pin.c_str());  // for bpftool's eyes; the NIC holds the program
   }
-  return Attachment{ifindex, after.mode, after.shared, take_over};
+  const bool taken_over = before.ours.ours && after.mode == before.mode;
+  return Attachment{ifindex, after.mode, after.shared, taken_over};
 }
 
 absl::StatusOr<std::vector<std::string>> Steering::DetachAll(const std::string& pin_dir) {

@@ -17,11 +17,9 @@
 #include "base/fd.h"
 #include "base/status.h"
 #include "xdp/steer_abi.h"
+#include "xsk/hook.h"
 
 namespace wicket::xsk {
-
-enum class XdpMode { kAuto, kNative, kGeneric };
-absl::string_view ToString(XdpMode mode);
 
 struct Attachment {
   int ifindex = 0;
