@@ -65,6 +65,7 @@ class DeviceTest : public ::testing::Test {
       kill(child_, SIGTERM);
       waitpid(child_, nullptr, 0);
       child_ = -1;
+      unlink(UapiSocketPath(name_).c_str());  // it stays when the process was killed
     } else {
       Shell(absl::StrCat("ip link del ", name_));
     }

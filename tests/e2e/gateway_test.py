@@ -544,6 +544,18 @@ def test_adopts_known_peers_and_leaves_strangers_alone():
         check(lab.ping(), "the adopted session was lost")
 
 
+def test_an_installed_peer_that_expires_is_removed():
+    with gateway() as (lab, device, daemon):
+        client = Client(lab, device.key.public)
+        store(lab, device, client)
+        daemon.start()
+        check(client.connect() is not None, "no session")
+        lab.import_peers([{**client.stored, "expires_at": "2020-01-01T00:00:00Z"}], device.name)
+        check(wait_for(lambda: not device.peers(), 8, every=0.5), "an expired peer stays")
+        equal(client.connect(seconds=1), None, "an expired peer was answered")
+        equal(daemon.fresh_status()["verdicts"]["expired"], 1, "expired")
+
+
 def test_a_program_removed_by_somebody_else_comes_back():
     with gateway() as (lab, device, daemon):
         client = Client(lab, device.key.public)

@@ -84,6 +84,7 @@ TEST(PeerTextTest, ErrorsNameTheLineAndNeverASecret) {
             "line 1: [Peer] without a PublicKey");
   EXPECT_FALSE(ReadAll("[Peer]\nWhat = 1\n", Format::kWgConf).ok());
   EXPECT_FALSE(ReadAll("[Nothing]\n", Format::kWgConf).ok());
+  EXPECT_FALSE(ReadAll("key,ips\na,b\n", Format::kWgConf).ok()) << "neither format";
   EXPECT_FALSE(ReadAll(good, Format::kNdjson, "").ok());
 }
 

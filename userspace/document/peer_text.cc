@@ -205,6 +205,7 @@ absl::StatusOr<bool> PeerReader::NextSection(store::Peer* peer) {
       if (!peer_section && !absl::EqualsIgnoreCase(line, "[Interface]")) {
         return Error(absl::StrCat("section ", Quoted(line), "; accepted: [Interface], [Peer]"));
       }
+      seen_section_ = true;
       const bool finished = in_section_;
       const uint64_t finished_line = section_line_;
       in_section_ = peer_section;
@@ -215,6 +216,11 @@ absl::StatusOr<bool> PeerReader::NextSection(store::Peer* peer) {
             absl::StrCat("line ", finished_line, ": [Peer] without a PublicKey"));
       }
       return true;
+    }
+    if (!seen_section_) {
+      return Error(
+          absl::StrCat("found ", Quoted(line),
+                       "; accepted: NDJSON, one peer a line, or a WireGuard configuration"));
     }
     if (!in_section_) continue;  // [Interface] belongs to the device, not to us
     const size_t equals = line.find('=');

@@ -45,6 +45,7 @@ class PeerReader {
   std::string device_;
   uint64_t line_ = 0;
   uint64_t bytes_ = 0;
+  bool seen_section_ = false;
   bool in_section_ = false;  // wg.conf: a [Peer] line was read ahead
   uint64_t section_line_ = 0;
 };

@@ -3,6 +3,7 @@
 #include <errno.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
 #include <set>
 #include <sstream>
@@ -271,10 +272,14 @@ absl::StatusOr<Config> ParseConfig(absl::string_view text, const std::string& na
 }
 
 absl::StatusOr<Config> LoadConfig(const std::string& path) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored)) {
+    return ErrnoStatus(EISDIR, absl::StrCat("read(", path, ")"));
+  }
   errno = 0;
   std::ifstream file(path);
   const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-  if (!file.is_open() || file.bad() || errno == EISDIR) {
+  if (!file.is_open() || file.bad()) {
     return ErrnoStatus(errno ? errno : EIO, absl::StrCat("read(", path, ")"));
   }
   return ParseConfig(text, path);

@@ -43,8 +43,8 @@ absl::StatusOr<std::unique_ptr<Gateway>> Gateway::Start(Config config) {
 absl::Status Gateway::StartAll() {
   started_ = absl::Now();
   std::error_code error;
-  std::filesystem::create_directories(std::filesystem::path(config_.status_file).parent_path(),
-                                      error);
+  const auto folder = std::filesystem::path(config_.status_file).parent_path();
+  if (!folder.empty()) std::filesystem::create_directories(folder, error);
   if (error) {
     return absl::InternalError(
         absl::StrCat("status_file ", config_.status_file, ": ", error.message()));

@@ -64,6 +64,7 @@ TEST(ConfigTest, SyntaxErrorsAndEmptyFiles) {
   EXPECT_NE(empty.find("[[nic]]"), std::string::npos);
   EXPECT_NE(empty.find("[[device]]"), std::string::npos);
   EXPECT_FALSE(ParseConfig("nic = 5\ndevice = [1]\nstore = 1\n", "x").ok());
+  EXPECT_FALSE(LoadConfig("/tmp").ok()) << "a folder";
   EXPECT_FALSE(LoadConfig("/nonexistent/wicket.toml").ok());
 }
 

@@ -238,8 +238,8 @@ void Installer::Admit(Pending* pending, absl::Time now, absl::Duration steady) {
   pending->peer = peer;
   // The device would refuse the stamp of a clock that was set back. A live session
   // is not risked for that; it is over in 180 s.
-  pending->reset = peer != nullptr && request.stamp <= mark.exact &&
-                   steady - peer->active > kSessionLifetime;
+  pending->reset =
+      peer != nullptr && request.stamp <= mark.exact && steady - peer->active > kSessionLifetime;
   pending->install = peer == nullptr || unanswered || invert || pending->reset;
   pending->ready = !pending->install;
   pending->stored = std::move(*stored);
@@ -381,7 +381,9 @@ void Installer::Housekeep() {
 void Installer::StepDump() {
   std::vector<wgdev::PeerStats> peers;
   const absl::StatusOr<bool> more = dump_->Next(&peers);
+  if (!snapshot_->Renew().ok()) peers.clear();  // and with it, no verdict on any of them
   for (const wgdev::PeerStats& stats : peers) ObserveInDump(stats);
+  snapshot_->Release();
   if (more.ok() && *more) return;
   if (!more.ok()) {
     Log(LogLevel::kDebug, config_.name, ": dump: ", more.status().message());
@@ -400,6 +402,14 @@ void Installer::StepDump() {
 void Installer::ObserveInDump(const wgdev::PeerStats& stats) {
   InstalledPeer* peer = installed_.Find(stats.public_key);
   if (peer == nullptr) return AdoptUnknown(stats);
+  // The store has the last word: a peer that was deleted, moved or has expired goes.
+  store::PeerView stored;
+  const auto found = snapshot_->ViewPeer(stats.public_key, &stored);
+  if (found == store::Snapshot::Found::kYes && stored.device == config_.name) {
+    peer->expires = stored.expires;
+  } else if (found != store::Snapshot::Found::kDamaged) {
+    peer->expires = absl::InfinitePast();
+  }
   const Endpoint before = peer->session.endpoint;
   if (installed_.Observe(peer, stats, Steady())) {
     Count(InstallerCount::kConfirmed);
@@ -417,7 +427,6 @@ void Installer::ObserveInDump(const wgdev::PeerStats& stats) {
 // A peer in the device that we did not put there: ours when it is stored.
 void Installer::AdoptUnknown(const wgdev::PeerStats& stats) {
   const bool has_endpoint = stats.endpoint.address.family != Family::kNone;
-  if (!snapshot_->Renew().ok()) return;
   const auto stored = snapshot_->FindPeer(stats.public_key);
   if (!stored.ok() || stored->device != config_.name) {
     // Not ours, so it must go on as if we were not here: its flow passes, and the
@@ -437,7 +446,6 @@ void Installer::AdoptUnknown(const wgdev::PeerStats& stats) {
     Count(InstallerCount::kAdopted);
     if (has_endpoint) steering_->NoteFlow(stats.endpoint, port_).IgnoreError();
   }
-  snapshot_->Release();
 }
 
 void Installer::FinishDump(bool complete) {

@@ -19,12 +19,6 @@ using Program = std::unique_ptr<xdp_program, decltype(&xdp_program__close)>;
 constexpr char kProgramName[] = "steer";
 constexpr char kMarkMap[] = "steer_served";  // a program with this map is ours
 
-uint32_t MapId(int map_fd) {
-  bpf_map_info info{};
-  uint32_t length = sizeof(info);
-  return bpf_obj_get_info_by_fd(map_fd, &info, &length) == 0 ? info.id : 0;
-}
-
 // Puts our program into the place of an older one of ours, in one atomic step;
 // not at all when the two are the same and use the same maps.
 absl::Status ReplacePlain(const std::string& nic, int ifindex, const Hook& hook, int served_fd,
@@ -61,6 +55,12 @@ absl::Status AttachFresh(const std::string& nic, int ifindex, XdpMode mode, stee
 }
 
 }  // namespace
+
+uint32_t MapId(int map_fd) {
+  bpf_map_info info{};
+  uint32_t length = sizeof(info);
+  return bpf_obj_get_info_by_fd(map_fd, &info, &length) == 0 ? info.id : 0;
+}
 
 absl::string_view ToString(XdpMode mode) {
   switch (mode) {

@@ -59,6 +59,9 @@ absl::Status TakeHook(const std::string& nic, int ifindex, const Hook& before, X
 // Removes our program from the hook, and nobody else's.
 absl::Status ReleaseHook(const std::string& nic, int ifindex, const Hook& hook);
 
+// The kernel's id of a map; 0 when it cannot be asked.
+uint32_t MapId(int map_fd);
+
 // Loads our program. Errors: name the capability that is missing.
 absl::Status Load(steer_bpf* skeleton);
 

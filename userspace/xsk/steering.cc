@@ -206,13 +206,20 @@ absl::StatusOr<std::vector<std::string>> Steering::DetachAll(const std::string& 
                        "a running wicketd uses these pins; stop it first");
   }
   std::vector<std::string> detached;
+  // Ours are those that use the maps pinned here; other gateways have their own.
+  const Fd served(bpf_obj_get(absl::StrCat(MapDir(pin_dir), "/steer_served").c_str()));
+  if (!served.valid()) {
+    return ErrnoStatus(errno, absl::StrCat("bpf_obj_get(", MapDir(pin_dir), "/steer_served)"),
+                       "nothing of ours is pinned there; a gateway with a pin_dir of its own is "
+                       "detached with its --config");
+  }
   const std::unique_ptr<struct if_nameindex, decltype(&if_freenameindex)> interfaces(
       if_nameindex(), if_freenameindex);
   if (!interfaces) return ErrnoStatus(errno, "if_nameindex()");
   for (const struct if_nameindex* entry = interfaces.get(); entry->if_index != 0; ++entry) {
     const auto ifindex = static_cast<int>(entry->if_index);
     const Hook hook = ReadHook(ifindex);
-    if (!hook.ours.ours) continue;
+    if (!hook.ours.ours || !hook.ours.map_ids.count(MapId(served.get()))) continue;
     WICKET_RETURN_IF_ERROR(ReleaseHook(entry->if_name, ifindex, hook));
     detached.push_back(entry->if_name);
   }
