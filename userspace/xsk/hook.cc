@@ -86,7 +86,7 @@ absl::Status Load(steer_bpf* skeleton) {
                     : ErrnoStatus(-error, "bpf(BPF_PROG_LOAD, steer)", CapabilityHint(-error));
 }
 
-void Hook::Close::operator()(xdp_multiprog* programs) const { xdp_multiprog__close(programs); }
+void Hook::Close::operator()(xdp_multiprog* raw) const { xdp_multiprog__close(raw); }
 
 ProgramFacts Inspect(int program_fd) {
   ProgramFacts facts;

@@ -33,7 +33,7 @@ struct ProgramFacts {
 
 struct Hook {
   struct Close {
-    void operator()(xdp_multiprog* programs) const;
+    void operator()(xdp_multiprog* raw) const;
   };
   std::unique_ptr<xdp_multiprog, Close> programs;
   bool occupied = false;
