@@ -125,6 +125,25 @@ def test_a_thousand_clients_at_once():
         equal(len(device.peers()), count, "installed")
 
 
+def test_a_thousand_wireguard_go_clients_at_once():
+    with gateway() as (lab, device, daemon):
+        count = int(1000 * SCALE)
+        crowd = lab.client_crowd(count)
+        lab.import_peers([{"public_key": client.key.public64, "allowed_ips": []}
+                          for client in crowd], device.name)
+        daemon.text = daemon.text.replace('"debug"', '"info"')
+        daemon.start()
+        for client in crowd:  # a peer with a keepalive makes the device initiate
+            client.set_uapi(f"public_key={device.key.public.hex()}",
+                            f"endpoint={GATEWAY4}:{PORT}", "persistent_keepalive_interval=25")
+
+        def in_session():
+            return sum(handshake > 0 for _, handshake, _, _ in device.peers().values())
+        wait_for(lambda: in_session() == count, 30, every=0.5)
+        equal(in_session(), count, "in session")
+        equal(daemon.counts()["installs"], count, "installs")
+
+
 def test_several_devices():
     with gateway() as (lab, device, daemon):
         other = lab.wireguard(lab.gateway, port=PORT + 1)
@@ -474,6 +493,19 @@ def test_sighup_reloads_and_keeps_the_old_when_the_new_is_bad():
         check(client.connect() is not None, "no session after the reload")
 
 
+def test_a_mode_the_nic_cannot_do_leaves_the_old_one():
+    with gateway(xdp="generic") as (lab, device, daemon):
+        clients = [Client(lab, device.key.public) for _ in range(2)]
+        store(lab, device, *clients)
+        daemon.start()
+        daemon.config.write_text(daemon.text.replace('reinject = "auto"', 'reinject = "live"'))
+        daemon.process.send_signal(signal.SIGHUP)
+        check(wait_for(lambda: "the mode stays auto" in daemon.log_text, 3), daemon.log_text)
+        nic = daemon.fresh_status()["nics"][0]
+        equal((nic["xdp_mode"], nic["reinject"]), ("generic", "raw"), "the NIC")
+        check(clients[0].connect() is not None, "no session after the refused reload")
+
+
 # --- NICs and devices that come and go ---------------------------------------
 
 def test_nic_removed_and_back():
@@ -585,6 +617,25 @@ def test_a_long_import_stops_no_install():
         pending.stdin.close()
         equal(pending.wait(10 * SLOW), 0, "the import")
         check(late.connect() is not None, "the imported peer is not served at once")
+
+
+def test_stopping_does_not_wait_for_another_writer_for_ever():
+    with gateway() as (lab, device, daemon):
+        client = Client(lab, device.key.public)
+        store(lab, device, client)
+        daemon.start()
+        pending = subprocess.Popen([BIN / "wicket", "import", "--store", lab.store, "--device",
+                                    device.name, "-"], stdin=subprocess.PIPE,
+                                   stdout=subprocess.DEVNULL, text=True)
+        pending.stdin.write(json.dumps(Client(lab, device.key.public).stored) + "\n")
+        pending.stdin.flush()
+        wait_for(lambda: (lab.store / "writer.lock").read_text().strip() == str(pending.pid), 3)
+        check(client.connect() is not None, "no session")
+        equal(daemon.stop(), 0, "exit status")
+        check(f"another process, {pending.pid}, is writing" in daemon.log_text,
+              daemon.log_text)
+        pending.stdin.close()
+        equal(pending.wait(10 * SLOW), 0, "the import")
 
 
 # --- wrong surroundings ------------------------------------------------------

@@ -116,17 +116,31 @@ class WireGuard:
         self.port = port
         self.process = None
 
-    def create(self):
+    @property
+    def uapi_path(self):
+        return f"/var/run/wireguard/{self.name}.sock"
+
+    def listens(self):
+        """True when wireguard-go takes commands; its socket is bound before it listens."""
+        with socket.socket(socket.AF_UNIX) as uapi:
+            return uapi.connect_ex(self.uapi_path) == 0
+
+    def launch(self, uid=0):
+        """Begins to make the device."""
         if self.kernel:
             self.ns.ip("link", "add", self.name, "type", "wireguard")
         else:
+            rights = "+net_admin,+dac_override"
             self.process = self.ns.start(
+                "setpriv", f"--reuid={uid}", f"--inh-caps={rights}", f"--ambient-caps={rights}",
                 "wireguard-go", "-f", self.name, stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
                 env={**os.environ, "WG_PROCESS_FOREGROUND": "1", "LOG_LEVEL": "silent"})
-            path = Path(f"/var/run/wireguard/{self.name}.sock")
-            if not wait_for(path.exists, 5):
-                raise RuntimeError(f"wireguard-go {self.name} did not start")
+
+    def create(self):
+        self.launch()
+        if not self.kernel and not wait_for(self.listens, 5):
+            raise RuntimeError(f"wireguard-go {self.name} did not start")
 
     def configure(self, key, port=0):
         self.key, self.port = key, port
@@ -135,6 +149,15 @@ class WireGuard:
             arguments += ["listen-port", str(port)]
         self.set(*arguments, input=key.private64 + "\n")
         self.ns.ip("link", "set", self.name, "up")
+
+    def set_uapi(self, *lines):
+        """One `set` operation of wireguard-go, without a process for it."""
+        with socket.socket(socket.AF_UNIX) as uapi:
+            uapi.connect(self.uapi_path)
+            uapi.sendall("\n".join(("set=1", *lines, "", "")).encode())
+            answer = uapi.recv(100)
+        if answer != b"errno=0\n\n":
+            raise RuntimeError(f"{self.name}: {answer}")
 
     def set(self, *arguments, **kwargs):
         return self.ns.run("wg", "set", self.name, *arguments, **kwargs)
@@ -304,11 +327,15 @@ class Lab:
             ns.ip("link", "set", name, "up")
         wait_for(lambda: "state UP" in self.gateway.ip("link", "show", "in").stdout, 5)
 
-    def wireguard(self, ns, key=None, port=0, kernel=None):
+    def _device(self, ns, key, port, kernel):
         self.device_count += 1
         name = f"w{os.getpid() % 1000000}x{self.device_count}"
-        device = WireGuard(ns, name, key or Key(), port, self.kernel if kernel is None else kernel)
+        device = WireGuard(ns, name, key or Key(), port, kernel)
         self.devices.append(device)
+        return device
+
+    def wireguard(self, ns, key=None, port=0, kernel=None):
+        device = self._device(ns, key, port, self.kernel if kernel is None else kernel)
         device.create()
         device.configure(device.key, port)
         return device
@@ -318,6 +345,38 @@ class Lab:
         self.gateway.ip("address", "add", "10.0.0.1/8", "dev", device.name)
         self.gateway.ip("address", "add", "fd00::1/64", "dev", device.name, "nodad")
         return device
+
+    def client_crowd(self, count):
+        """That many wireguard-go clients, up and without a peer, behind routers.
+
+        A hundred in a namespace: each listens to every change of its namespace's
+        interfaces, so the work grows with the square of their number there. And as many
+        of one user: each has an inotify instance, of which a user may have 128.
+        """
+        crowd = []
+        self.client.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
+        self.gateway.ip("route", "add", "198.18.0.0/16", "via", CLIENT4)
+        for number in range((count + 99) // 100):
+            home = self.namespace(f"h{number}")
+            self.client.ip("link", "add", f"h{number}", "type", "veth", "peer", "name", "road",
+                           "netns", home.name)
+            self.client.ip("address", "add", f"198.18.{number}.1/24", "dev", f"h{number}")
+            self.client.ip("link", "set", f"h{number}", "up")
+            home.ip("address", "add", f"198.18.{number}.2/24", "dev", "road")
+            home.ip("link", "set", "road", "up")
+            home.ip("route", "add", "default", "via", f"198.18.{number}.1")
+            family = [self._device(home, None, 0, kernel=False)
+                      for _ in range(min(100, count - len(crowd)))]
+            for device in family:
+                device.launch(uid=61000 + number)
+            if not wait_for(lambda: all(device.listens() for device in family), 30):
+                raise RuntimeError("not every wireguard-go started")
+            for device in family:
+                device.set_uapi(f"private_key={device.key.private.hex()}")
+            home.run("ip", "-batch", "-",
+                     input="".join(f"link set {device.name} up\n" for device in family))
+            crowd += family
+        return crowd
 
     def client_device(self, gateway_public64, address="10.1.0.1", key=None, endpoint=None, psk=None,
                       keepalive=None, kernel=None):

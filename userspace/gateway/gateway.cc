@@ -272,12 +272,25 @@ std::vector<std::string> Gateway::Reload(const Config& config) {
       devices_[i].installer->SetConfig(config.devices[i]);
     }
   }
-  if (config.reinject != config_.reinject) {
-    config_.reinject = config.reinject;
-    for (auto& nic : nics_) nic->Down();
-    WatchNics(/*at_start=*/false).IgnoreError();
-  }
+  if (config.reinject != config_.reinject) SetReinject(config.reinject);
   return restart;
+}
+
+// All NICs take the mode, or none does.
+void Gateway::SetReinject(ReinjectMode wanted) {
+  absl::Status status;
+  for (auto& nic : nics_) {
+    if (status.ok() && nic->up()) status = nic->SetReinject(wanted);
+  }
+  if (status.ok()) {
+    config_.reinject = wanted;
+  } else {
+    Log(LogLevel::kError, status.message(), "; the mode stays ", ToString(config_.reinject));
+    for (auto& nic : nics_) {
+      if (nic->up()) nic->SetReinject(config_.reinject).IgnoreError();
+    }
+  }
+  PublishRoutes();
 }
 
 document::Status Gateway::ReadStatus() const {

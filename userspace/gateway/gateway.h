@@ -57,6 +57,7 @@ class Gateway {
   void Lose(size_t index, absl::string_view why);
   absl::Status Publish();
   absl::Status WatchNics(bool at_start);
+  void SetReinject(ReinjectMode wanted);
   void PublishRoutes();
   void WriteStatusFile();
 

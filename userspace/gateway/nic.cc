@@ -31,7 +31,7 @@ absl::Status Nic::Up(ReinjectMode wanted) {
   WICKET_ASSIGN_OR_RETURN(attachment_, context_.steering->Attach(config_.name, config_.xdp));
   mac_ = xsk::Steering::MacOf(attachment_.ifindex);
   absl::Cleanup undo = [this] { Down(); };
-  WICKET_RETURN_IF_ERROR(ChooseReinject(wanted));
+  WICKET_RETURN_IF_ERROR(SetReinject(wanted));
   WICKET_RETURN_IF_ERROR(StartLanes());
   WICKET_RETURN_IF_ERROR(
       context_.steering->SetNic(attachment_.ifindex, first_slot_, queues_, mac_));
@@ -39,17 +39,17 @@ absl::Status Nic::Up(ReinjectMode wanted) {
   return absl::OkStatus();
 }
 
-absl::Status Nic::ChooseReinject(ReinjectMode wanted) {
+absl::Status Nic::SetReinject(ReinjectMode wanted) {
   absl::Status live = absl::FailedPreconditionError(
       "XDP is generic here, and a frame put into the NIC would meet our program again");
   if (attachment_.mode == xsk::XdpMode::kNative) {
     live = context_.injector->ProbeLive(attachment_.ifindex);
   }
-  reinject_ = wanted;
-  reinject_reason_ = "configured";
   if (wanted == ReinjectMode::kLive && !live.ok()) {
     return Annotate(live, absl::StrCat(config_.name, ": reinject = \"live\" is not possible here"));
   }
+  reinject_ = wanted;
+  reinject_reason_ = "configured";
   if (wanted == ReinjectMode::kAuto) {
     reinject_ = live.ok() ? ReinjectMode::kLive : ReinjectMode::kRaw;
     reinject_reason_ = live.ok() ? "kernel and NIC take live frames" : std::string(live.message());

@@ -38,6 +38,9 @@ class Nic {
   // The program stays on the NIC and passes everything.
   void Down();
 
+  // Requires: up(). Errors: the NIC cannot do it; it goes on as it was.
+  absl::Status SetReinject(ReinjectMode wanted);
+
   bool up() const { return attachment_.ifindex != 0; }
   // What is no longer as Up() found it; empty: nothing.
   absl::string_view Changed() const;
@@ -55,7 +58,6 @@ class Nic {
     std::unique_ptr<shard::Shard> shard;
   };
 
-  absl::Status ChooseReinject(ReinjectMode wanted);
   absl::Status StartLanes();
   absl::Status StartLane(uint32_t queue);
 

@@ -10,6 +10,7 @@ namespace wicket::gateway {
 namespace {
 
 constexpr auto kRetryPause = std::chrono::seconds(1);
+constexpr absl::Duration kPatience = absl::Seconds(5);  // also bounds what stopping takes
 
 }  // namespace
 
@@ -66,7 +67,7 @@ void SessionSaver::Loop() {
 }
 
 absl::Status SessionSaver::Write(const absl::flat_hash_map<PublicKey, store::Session>& sessions) {
-  WICKET_ASSIGN_OR_RETURN(store::Writer writer, store_->Write());
+  WICKET_ASSIGN_OR_RETURN(store::Writer writer, store_->Write(kPatience));
   for (const auto& [key, session] : sessions) {
     WICKET_ASSIGN_OR_RETURN(const bool stored, writer.HasPeer(key));
     if (stored) WICKET_RETURN_IF_ERROR(writer.PutSession(key, session));

@@ -11,11 +11,14 @@
 #include <algorithm>
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
 
 namespace wicket::store {
 namespace {
 
 constexpr unsigned kReadersMax = 1024;
+constexpr absl::Duration kTurnPoll = absl::Milliseconds(2);
 constexpr char kFormatKey[] = "format";
 constexpr uint64_t kBytesMaxDefault = uint64_t{64} << 30;
 
@@ -51,6 +54,22 @@ absl::Status Damaged(const PublicKey& key) {
   return absl::DataLossError(absl::StrCat("peer ", Abbreviate(key),
                                           ": its record is damaged (checksum or format); remove or "
                                           "import it again"));
+}
+
+// What a lock file says of who holds it: ", 17," or nothing.
+std::string Holder(const Fd& fd) {
+  char text[32] = {};
+  [[maybe_unused]] const ssize_t n = pread(fd.get(), text, sizeof(text) - 1, 0);
+  int pid = 0;
+  return absl::SimpleAtoi(text, &pid) ? absl::StrCat(", ", pid, ",") : "";
+}
+
+absl::Status NoteHolder(const Fd& fd, const std::string& path) {
+  const std::string pid = absl::StrFormat("%-10d\n", getpid());  // always as long: no truncation
+  if (pwrite(fd.get(), pid.data(), pid.size(), 0) == static_cast<ssize_t>(pid.size())) {
+    return absl::OkStatus();
+  }
+  return ErrnoStatus(errno ? errno : EIO, absl::StrCat("write(", path, ")"));
 }
 
 }  // namespace
@@ -164,7 +183,8 @@ absl::StatusOr<size_t> Snapshot::Walk(std::optional<PublicKey>* cursor, size_t c
 // --- Writer -----------------------------------------------------------------
 
 Writer::Writer(Writer&& other) noexcept
-    : txn_(std::exchange(other.txn_, nullptr)),
+    : turn_(std::move(other.turn_)),
+      txn_(std::exchange(other.txn_, nullptr)),
       tables_(other.tables_),
       path_(std::move(other.path_)),
       bytes_max_(other.bytes_max_) {}
@@ -376,21 +396,32 @@ absl::Status Store::LockForDaemon() {
   Fd fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (!fd.valid()) return ErrnoStatus(errno, absl::StrCat("open(", path, ")"));
   if (flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
-    char holder[32] = {};
-    [[maybe_unused]] const ssize_t n = pread(fd.get(), holder, sizeof(holder) - 1, 0);
-    int pid = 0;
-    [[maybe_unused]] const bool known = absl::SimpleAtoi(holder, &pid);
-    return absl::FailedPreconditionError(absl::StrCat(
-        "flock(", path, "): another wicketd", pid ? absl::StrCat(", process ", pid, ",") : "",
-        " uses this store (stop it, or give this one its own store.path)"));
+    return absl::FailedPreconditionError(
+        absl::StrCat("flock(", path, "): another wicketd", Holder(fd),
+                     " uses this store (stop it, or give this one its own store.path)"));
   }
-  const std::string pid = absl::StrCat(getpid(), "\n");
-  if (ftruncate(fd.get(), 0) != 0 ||
-      pwrite(fd.get(), pid.data(), pid.size(), 0) != static_cast<ssize_t>(pid.size())) {
-    return ErrnoStatus(errno, absl::StrCat("write(", path, ")"));
-  }
+  WICKET_RETURN_IF_ERROR(NoteHolder(fd, path));
   lock_ = std::move(fd);
   return absl::OkStatus();
+}
+
+// LMDB has a lock for this too, but one that cannot be waited for with a limit,
+// and that does not say who holds it.
+absl::StatusOr<Fd> Store::TakeTurn(absl::Duration patience) const {
+  const std::string path = options_.path + "/writer.lock";
+  Fd fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  if (!fd.valid()) return ErrnoStatus(errno, absl::StrCat("open(", path, ")"));
+  const absl::Time deadline = absl::Now() + patience;
+  while (flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
+    if (errno != EWOULDBLOCK) return ErrnoStatus(errno, absl::StrCat("flock(", path, ")"));
+    if (absl::Now() >= deadline) {
+      return absl::DeadlineExceededError(absl::StrCat("store ", options_.path, ": another process",
+                                                      Holder(fd), " is writing to it"));
+    }
+    absl::SleepFor(kTurnPoll);
+  }
+  WICKET_RETURN_IF_ERROR(NoteHolder(fd, path));
+  return fd;
 }
 
 absl::StatusOr<Snapshot> Store::NewSnapshot() const {
@@ -401,12 +432,13 @@ absl::StatusOr<Snapshot> Store::NewSnapshot() const {
   return Snapshot(txn, tables_);
 }
 
-absl::StatusOr<Writer> Store::Write() const {
+absl::StatusOr<Writer> Store::Write(absl::Duration patience) const {
+  WICKET_ASSIGN_OR_RETURN(Fd turn, TakeTurn(patience));
   MDB_txn* txn = nullptr;
   if (int code = mdb_txn_begin(env_.get(), nullptr, 0, &txn)) {
     return LmdbStatus(code, "mdb_txn_begin()", options_.path);
   }
-  return Writer(txn, tables_, options_.path, options_.bytes_max);
+  return Writer(std::move(turn), txn, tables_, options_.path, options_.bytes_max);
 }
 
 absl::StatusOr<Stats> Store::ReadStats() const {

@@ -102,12 +102,17 @@ class Writer {
 
  private:
   friend class Store;
-  Writer(MDB_txn* txn, Tables tables, std::string path, uint64_t bytes_max)
-      : txn_(txn), tables_(tables), path_(std::move(path)), bytes_max_(bytes_max) {}
+  Writer(Fd turn, MDB_txn* txn, Tables tables, std::string path, uint64_t bytes_max)
+      : turn_(std::move(turn)),
+        txn_(txn),
+        tables_(tables),
+        path_(std::move(path)),
+        bytes_max_(bytes_max) {}
   absl::Status Put(unsigned table, absl::string_view key, absl::string_view value);
   absl::Status Error(int code, absl::string_view call) const;
   absl::Status RemovePrefixes(const Peer& peer);
 
+  Fd turn_;  // outlives the transaction
   MDB_txn* txn_ = nullptr;
   Tables tables_{};
   std::string path_;
@@ -134,7 +139,9 @@ class Store {
   absl::Status LockForDaemon();
 
   absl::StatusOr<Snapshot> NewSnapshot() const;
-  absl::StatusOr<Writer> Write() const;
+  // Waits for the other writers, in all processes, at most for `patience`.
+  // Errors: DeadlineExceeded names the process that writes.
+  absl::StatusOr<Writer> Write(absl::Duration patience = absl::InfiniteDuration()) const;
   absl::StatusOr<Stats> ReadStats() const;
   // Frees the slots of readers that were killed; their views hold pages for ever.
   void CheckReaders() const;
@@ -147,6 +154,7 @@ class Store {
   Store(Options options, std::unique_ptr<MDB_env, CloseEnv> env)
       : options_(std::move(options)), env_(std::move(env)) {}
 
+  absl::StatusOr<Fd> TakeTurn(absl::Duration patience) const;
   absl::Status OpenTables();
   absl::Status OpenTablesIn(MDB_txn* txn, bool create);
 
