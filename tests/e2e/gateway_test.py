@@ -632,7 +632,7 @@ def test_stopping_does_not_wait_for_another_writer_for_ever():
         wait_for(lambda: (lab.store / "writer.lock").read_text().strip() == str(pending.pid), 3)
         check(client.connect() is not None, "no session")
         equal(daemon.stop(), 0, "exit status")
-        check(f"another process, {pending.pid}, is writing" in daemon.log_text,
+        check(f"another writer, process {pending.pid}, is at work" in daemon.log_text,
               daemon.log_text)
         pending.stdin.close()
         equal(pending.wait(10 * SLOW), 0, "the import")

@@ -56,12 +56,12 @@ absl::Status Damaged(const PublicKey& key) {
                                           "import it again"));
 }
 
-// What a lock file says of who holds it: ", 17," or nothing.
+// What a lock file says of who holds it: ", process 17," or nothing.
 std::string Holder(const Fd& fd) {
   char text[32] = {};
   [[maybe_unused]] const ssize_t n = pread(fd.get(), text, sizeof(text) - 1, 0);
   int pid = 0;
-  return absl::SimpleAtoi(text, &pid) ? absl::StrCat(", ", pid, ",") : "";
+  return absl::SimpleAtoi(text, &pid) ? absl::StrCat(", process ", pid, ",") : "";
 }
 
 absl::Status NoteHolder(const Fd& fd, const std::string& path) {
@@ -415,8 +415,8 @@ absl::StatusOr<Fd> Store::TakeTurn(absl::Duration patience) const {
   while (flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) return ErrnoStatus(errno, absl::StrCat("flock(", path, ")"));
     if (absl::Now() >= deadline) {
-      return absl::DeadlineExceededError(absl::StrCat("store ", options_.path, ": another process",
-                                                      Holder(fd), " is writing to it"));
+      return absl::DeadlineExceededError(absl::StrCat("store ", options_.path, ": another writer",
+                                                      Holder(fd), " is at work in it"));
     }
     absl::SleepFor(kTurnPoll);
   }
