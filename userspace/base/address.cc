@@ -18,6 +18,20 @@ void ClearHostBits(Prefix* prefix) {
 
 }  // namespace
 
+Prefix PrefixOf(const Address& address, uint8_t length) {
+  Prefix prefix{address, length};
+  ClearHostBits(&prefix);
+  return prefix;
+}
+
+bool Contains(const Prefix& outer, const Address& address) {
+  return outer.address.family == address.family && PrefixOf(address, outer.length) == outer;
+}
+
+bool Contains(const Prefix& outer, const Prefix& inner) {
+  return outer.length <= inner.length && Contains(outer, inner.address);
+}
+
 std::string ToString(const Address& address) {
   char text[INET6_ADDRSTRLEN] = "(none)";
   if (address.family != Family::kNone) {

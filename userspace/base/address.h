@@ -22,6 +22,7 @@ struct Address {
   std::array<uint8_t, 16> bytes{};
 
   size_t size() const { return family == Family::kIpv4 ? 4 : family == Family::kIpv6 ? 16 : 0; }
+  uint8_t bits() const { return static_cast<uint8_t>(8 * size()); }
   friend auto operator<=>(const Address&, const Address&) = default;
 };
 
@@ -42,6 +43,11 @@ struct Endpoint {
 
   friend auto operator<=>(const Endpoint&, const Endpoint&) = default;
 };
+
+// The prefix of that length around an address. Requires: length <= address.bits().
+Prefix PrefixOf(const Address& address, uint8_t length);
+bool Contains(const Prefix& outer, const Address& address);
+bool Contains(const Prefix& outer, const Prefix& inner);
 
 std::string ToString(const Address& address);
 std::string ToString(const Prefix& prefix);      // "10.0.0.0/8"

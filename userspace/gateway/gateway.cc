@@ -52,7 +52,8 @@ absl::Status Gateway::StartAll() {
   WICKET_RETURN_IF_ERROR(crypto::Initialize());
   WICKET_ASSIGN_OR_RETURN(store_, store::Store::Open(config_.store));
   WICKET_RETURN_IF_ERROR(store_->LockForDaemon());
-  saver_ = std::make_unique<SessionSaver>(&*store_);
+  committer_ = std::make_unique<store::Committer>(&*store_);
+  saver_ = std::make_unique<SessionSaver>(committer_.get());
   WICKET_ASSIGN_OR_RETURN(steering_, xsk::Steering::Open(config_.pin_dir));
   WICKET_ASSIGN_OR_RETURN(prober_, reinject::Injector::Open());
   table_ = std::make_unique<shard::Published<shard::DeviceTable>>(

@@ -66,6 +66,7 @@ class Gateway {
   Config config_;
   absl::Time started_;
   std::optional<store::Store> store_;
+  std::unique_ptr<store::Committer> committer_;
   std::unique_ptr<SessionSaver> saver_;
   std::unique_ptr<xsk::Steering> steering_;
   std::unique_ptr<reinject::Injector> prober_;

@@ -1,38 +1,41 @@
 #include "gateway/session_saver.h"
 
-#include <pthread.h>
-
-#include <chrono>
+#include <memory>
 
 #include "base/log.h"
 
 namespace wicket::gateway {
 namespace {
 
-constexpr auto kRetryPause = std::chrono::seconds(1);
-constexpr absl::Duration kPatience = absl::Seconds(5);  // also bounds what stopping takes
+// Of a thousand peers at most: calls that want to be durable share the transaction.
+constexpr size_t kBatchMax = 1000;
+
+absl::Status PutSessions(store::Writer& writer,
+                         const absl::flat_hash_map<PublicKey, store::Session>& sessions) {
+  for (const auto& [key, session] : sessions) {
+    WICKET_ASSIGN_OR_RETURN(const bool stored, writer.HasPeer(key));
+    if (stored) WICKET_RETURN_IF_ERROR(writer.PutSession(key, session));
+  }
+  return absl::OkStatus();
+}
 
 }  // namespace
 
-SessionSaver::SessionSaver(const store::Store* store)
-    : store_(store), thread_([this] { Loop(); }) {}
-
 SessionSaver::~SessionSaver() {
-  {
-    const std::lock_guard lock(mutex_);
-    stop_ = true;
-  }
-  submitted_.notify_one();
-  thread_.join();
+  std::unique_lock lock(mutex_);
+  const auto idle = [this] { return !writing_; };
+  idle_.wait(lock, idle);
+  if (!waiting_.empty()) WriteSome(&lock);
+  idle_.wait(lock, idle);
 }
 
 uint64_t SessionSaver::Submit(Sessions sessions) {
-  const std::lock_guard lock(mutex_);
+  std::unique_lock lock(mutex_);
   if (!sessions.empty()) {
     for (auto& [key, session] : sessions) waiting_[key] = session;
     ++tickets_;
-    submitted_.notify_one();
   }
+  if (!waiting_.empty() && !writing_) WriteSome(&lock);
   return tickets_;
 }
 
@@ -41,38 +44,35 @@ uint64_t SessionSaver::SavedUpTo() const {
   return saved_;
 }
 
-void SessionSaver::Loop() {
-  pthread_setname_np(pthread_self(), "sessions");
-  std::unique_lock lock(mutex_);
-  for (;;) {
-    submitted_.wait(lock, [this] { return stop_ || !waiting_.empty(); });
-    if (waiting_.empty()) return;
-    const bool last = stop_;
-    const uint64_t ticket = tickets_;
-    absl::flat_hash_map<PublicKey, store::Session> batch;
-    batch.swap(waiting_);
-    lock.unlock();
-    const absl::Status written = Write(batch);
-    lock.lock();
-    if (written.ok()) {
-      saved_ = ticket;
-      continue;
-    }
-    Log(LogLevel::kError, "saving ", batch.size(), " sessions: ", written.message(),
-        last ? "" : "; tried again until it succeeds");
-    if (last) return;
-    for (auto& [key, session] : batch) waiting_.try_emplace(key, session);  // newer ones stay
-    submitted_.wait_for(lock, kRetryPause, [this] { return stop_; });
+void SessionSaver::WriteSome(std::unique_lock<std::mutex>* lock) {
+  auto batch = std::make_shared<Batch>();
+  uint64_t ticket = saved_;
+  if (waiting_.size() <= kBatchMax) {
+    batch->swap(waiting_);
+    ticket = tickets_;
+  } else {
+    while (batch->size() < kBatchMax) batch->insert(waiting_.extract(waiting_.begin()));
   }
+  writing_ = true;
+  lock->unlock();
+  committer_->Submit(
+      [batch](store::Writer& writer) { return PutSessions(writer, *batch); },
+      [this, batch, ticket](const absl::Status& status) { Written(*batch, ticket, status); });
+  lock->lock();
 }
 
-absl::Status SessionSaver::Write(const absl::flat_hash_map<PublicKey, store::Session>& sessions) {
-  WICKET_ASSIGN_OR_RETURN(store::Writer writer, store_->Write(kPatience));
-  for (const auto& [key, session] : sessions) {
-    WICKET_ASSIGN_OR_RETURN(const bool stored, writer.HasPeer(key));
-    if (stored) WICKET_RETURN_IF_ERROR(writer.PutSession(key, session));
+void SessionSaver::Written(const Batch& batch, uint64_t ticket, const absl::Status& status) {
+  std::unique_lock lock(mutex_);
+  writing_ = false;
+  if (status.ok()) {
+    saved_ = ticket;
+    if (!waiting_.empty()) WriteSome(&lock);
+  } else {
+    Log(LogLevel::kError, "saving ", batch.size(), " sessions: ", status.message(),
+        "; tried again with the next ones");
+    for (const auto& [key, session] : batch) waiting_.try_emplace(key, session);  // newer ones stay
   }
-  return writer.Commit();
+  if (!writing_) idle_.notify_all();
 }
 
 }  // namespace wicket::gateway

@@ -1,29 +1,29 @@
-// Writes sessions to the store on a thread of its own.
+// Writes sessions to the store, the latest of each peer.
 //
-// The store has one writer at a time in all processes, and an import may keep it
-// for seconds; no installer may wait for that.
+// No installer waits for it: the store has one writer at a time, and an import
+// may keep it for seconds.
 #pragma once
 
 #include <condition_variable>
 #include <mutex>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
-#include "store/store.h"
+#include "store/committer.h"
 
 namespace wicket::gateway {
 
 using Sessions = std::vector<std::pair<PublicKey, store::Session>>;
 
-// What fails to be written is kept and tried again, so nothing submitted is lost
-// while the process lives.
+// What fails to be written is kept and tried again with the next submission, so
+// nothing submitted is lost while the process lives.
 //
-// Thread: Submit and SavedUpTo from any thread.
+// Thread: any.
 class SessionSaver {
  public:
-  explicit SessionSaver(const store::Store* store);
+  // `committer` outlives it.
+  explicit SessionSaver(store::Committer* committer) : committer_(committer) {}
   // Tries once more to write what is left.
   ~SessionSaver();
 
@@ -32,17 +32,17 @@ class SessionSaver {
   uint64_t SavedUpTo() const;
 
  private:
-  void Loop();
-  absl::Status Write(const absl::flat_hash_map<PublicKey, store::Session>& sessions);
+  using Batch = absl::flat_hash_map<PublicKey, store::Session>;
+  void WriteSome(std::unique_lock<std::mutex>* lock);
+  void Written(const Batch& batch, uint64_t ticket, const absl::Status& status);
 
-  const store::Store* store_;
+  store::Committer* committer_;
   mutable std::mutex mutex_;
-  std::condition_variable submitted_;
-  absl::flat_hash_map<PublicKey, store::Session> waiting_;  // the latest of each peer
+  std::condition_variable idle_;
+  Batch waiting_;
   uint64_t tickets_ = 0;
   uint64_t saved_ = 0;
-  bool stop_ = false;
-  std::thread thread_;
+  bool writing_ = false;  // at most one batch is with the committer
 };
 
 }  // namespace wicket::gateway

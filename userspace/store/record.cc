@@ -1,5 +1,6 @@
 #include "store/record.h"
 
+#include <endian.h>
 #include <string.h>
 #include <zlib.h>
 
@@ -18,7 +19,7 @@ constexpr uint8_t kFlagPresharedKey = 1;
 constexpr uint8_t kFlagPinned = 2;
 constexpr size_t kCrcOffset = 4;
 constexpr size_t kPeerHeaderBytes = 28;
-constexpr size_t kSessionBytes = 96;
+constexpr size_t kSessionBytes = 104;
 
 template <typename T>
 T Get(absl::string_view bytes, size_t offset) {
@@ -96,9 +97,12 @@ absl::StatusOr<std::string> EncodePeer(const Peer& peer) {
         absl::StrCat(peer.labels.size(), " labels; at most ", kLabelsMax));
   }
   for (const auto& [name, text] : peer.labels) {
-    if (name.empty() || name.size() > 255 || text.size() > 255) {
-      return absl::InvalidArgumentError(
-          absl::StrCat("label \"", name, "\": names are 1 to 255 bytes and values at most 255"));
+    const bool zero = name.find('\0') != name.npos || text.find('\0') != text.npos;
+    if (name.empty() || name.size() > kLabelNameBytesMax || text.size() > kLabelTextBytesMax ||
+        zero) {
+      return absl::InvalidArgumentError(absl::StrCat("label \"", name, "\": names are 1 to ",
+                                                     kLabelNameBytesMax, " bytes, values at most ",
+                                                     kLabelTextBytesMax, ", without a zero byte"));
     }
   }
   std::string out(kPeerHeaderBytes, '\0');
@@ -198,6 +202,7 @@ std::string EncodeSession(const PublicKey& key, const Session& session) {
   Set(&out, 72, session.installs);
   Set(&out, 80, session.received_bytes);
   Set(&out, 88, session.sent_bytes);
+  Set(&out, 96, session.handshakes);
   Set(&out, kCrcOffset, Checksum(key, out));
   return out;
 }
@@ -216,6 +221,7 @@ std::optional<Session> DecodeSession(const PublicKey& key, absl::string_view val
   session.installs = Get<uint64_t>(value, 72);
   session.received_bytes = Get<uint64_t>(value, 80);
   session.sent_bytes = Get<uint64_t>(value, 88);
+  session.handshakes = Get<uint64_t>(value, 96);
   return session;
 }
 
@@ -225,6 +231,23 @@ std::string PrefixKey(absl::string_view device, const Prefix& prefix) {
   key.push_back(static_cast<char>(prefix.address.family));
   key.push_back(static_cast<char>(prefix.length));
   AppendAddress(&key, prefix.address);
+  return key;
+}
+
+std::string ExpiryKey(absl::Time expires, const PublicKey& key) {
+  std::string out(8, '\0');
+  Set(&out, 0, htobe64(static_cast<uint64_t>(absl::ToUnixSeconds(expires))));
+  out.append(reinterpret_cast<const char*>(key.bytes.data()), kKeyBytes);
+  return out;
+}
+
+std::string LabelKey(absl::string_view device, absl::string_view name, absl::string_view text) {
+  std::string key(device);
+  for (const absl::string_view part : {name, text}) {
+    key.push_back('\0');
+    key.append(part.data(), part.size());
+  }
+  key.push_back('\0');
   return key;
 }
 

@@ -1,6 +1,6 @@
 // What the store keeps of a peer, and how it lies in the file.
 //
-// Format 1. All integers are little-endian. A record is refused when its
+// Format 2. All integers are little-endian. A record is refused when its
 // version is unknown, when it is shorter or longer than its counts say, or when
 // its checksum is wrong; the checksum covers the key, so that a record cannot be
 // taken for another peer's.
@@ -23,9 +23,19 @@
 //    48     endpoint address, 16
 //    64 i64 last handshake, Unix ns   72 u64 installs
 //    80 u64 bytes received            88 u64 bytes sent
+//    96 u64 handshakes
 //
 //   prefixes   key: device name, 0, u8 4|6, u8 length, 4|16 bytes   value: public key
-//   meta       key: "format"  value: u32 1
+//   expiries   key: u64 big-endian, Unix seconds; public key        value: none
+//   labels     key: device name, 0, name, 0, value, 0, public key   value: none
+//   meta       key: "format"  value: u32 2
+//
+// An index entry is a hint: it counts only when the peer's record agrees.
+// Address pools; see Writer::Allocate:
+//
+//   allocators key: as of prefixes, for a pool's CIDR   value: u128 big-endian, the next offset
+//   released   key: as of prefixes, for a pool's CIDR; u64 big-endian, Unix ns; 4|16 bytes
+//              value: u8 length of the prefix that came back
 #pragma once
 
 #include <optional>
@@ -40,10 +50,12 @@
 
 namespace wicket::store {
 
-inline constexpr uint32_t kFormat = 1;
+inline constexpr uint32_t kFormat = 2;
 inline constexpr size_t kDeviceNameBytesMax = 15;  // IFNAMSIZ - 1
 inline constexpr size_t kAllowedIpsMax = 4096;
 inline constexpr size_t kLabelsMax = 64;
+inline constexpr size_t kLabelNameBytesMax = 63;  // an index key has at most 511 bytes
+inline constexpr size_t kLabelTextBytesMax = 255;
 
 struct Peer {
   PeerConfig config;
@@ -66,6 +78,7 @@ struct Session {
   Endpoint endpoint;
   absl::Time last_handshake = absl::UnixEpoch();  // UnixEpoch: never
   uint64_t installs = 0;
+  uint64_t handshakes = 0;  // as seen in dumps
   uint64_t received_bytes = 0;
   uint64_t sent_bytes = 0;
 };
@@ -81,5 +94,8 @@ std::string EncodeSession(const PublicKey& key, const Session& session);
 std::optional<Session> DecodeSession(const PublicKey& key, absl::string_view value);
 
 std::string PrefixKey(absl::string_view device, const Prefix& prefix);
+std::string ExpiryKey(absl::Time expires, const PublicKey& key);
+// Without the public key: what all entries of a label begin with.
+std::string LabelKey(absl::string_view device, absl::string_view name, absl::string_view text);
 
 }  // namespace wicket::store

@@ -13,40 +13,10 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "store/store_fixture.h"
 
 namespace wicket::store {
 namespace {
-
-PublicKey Key(uint64_t n) {
-  PublicKey key;
-  std::mt19937_64 random(n + 1);
-  for (auto& byte : key.bytes) byte = static_cast<uint8_t>(random());
-  return key;
-}
-
-Peer MakePeer(uint64_t n, std::vector<std::string> prefixes) {
-  Peer peer;
-  peer.config.public_key = Key(n);
-  peer.device = "wg0";
-  peer.created = absl::FromUnixSeconds(1'700'000'000);
-  for (const auto& prefix : prefixes) peer.config.allowed_ips.push_back(*ParsePrefix(prefix));
-  return peer;
-}
-
-class StoreTest : public ::testing::Test {
- protected:
-  void SetUp() override {
-    char name[] = "/tmp/wicket-store-XXXXXX";
-    ASSERT_NE(mkdtemp(name), nullptr);
-    path_ = name;
-  }
-  void TearDown() override { std::filesystem::remove_all(path_); }
-
-  absl::StatusOr<Store> Open(uint64_t bytes_max = 1 << 26) {
-    return Store::Open({.path = path_ + "/db", .bytes_max = bytes_max});
-  }
-  std::string path_;
-};
 
 TEST(RecordTest, PeerRoundTripsWithEveryField) {
   Peer peer = MakePeer(1, {"10.0.0.1/32", "fd00::/64", "0.0.0.0/0"});

@@ -1,0 +1,16 @@
+// The tables of the file; record.h says what lies in each.
+#pragma once
+
+namespace wicket::store {
+
+#define WICKET_STORE_TABLES(X) \
+  X(peers) X(prefixes) X(sessions) X(meta) X(expiries) X(labels) X(allocators) X(released)
+
+// LMDB's handles, good for the life of the Store.
+struct Tables {
+#define WICKET_STORE_TABLE(name) unsigned name;
+  WICKET_STORE_TABLES(WICKET_STORE_TABLE)
+#undef WICKET_STORE_TABLE
+};
+
+}  // namespace wicket::store

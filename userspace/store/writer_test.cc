@@ -1,0 +1,291 @@
+#include "store/writer.h"
+
+#include <algorithm>
+#include <map>
+#include <set>
+
+#include "absl/strings/str_cat.h"
+#include "store/store_fixture.h"
+
+namespace wicket::store {
+namespace {
+
+using WriterTest = StoreTest;
+
+Prefix P(const std::string& text) { return *ParsePrefix(text); }
+
+TEST_F(WriterTest, AFailedPutWritesNothing) {
+  Store store = *Open();
+  Writer writer = *store.Write();
+  ASSERT_TRUE(writer.PutPeer(MakePeer(1, {"10.0.0.1"})).ok());
+  const Peer thief = MakePeer(2, {"10.0.0.2", "10.0.0.1", "10.0.0.3"});
+  EXPECT_TRUE(absl::IsAlreadyExists(writer.CheckPeer(thief)));
+  EXPECT_TRUE(absl::IsAlreadyExists(writer.PutPeer(thief)));
+  EXPECT_FALSE(writer.spoilt());
+  ASSERT_TRUE(writer.PutPeer(MakePeer(3, {"10.0.0.2"})).ok()) << "a left-over of the failed put";
+  // The same of an update: what was its own before stays.
+  EXPECT_TRUE(absl::IsAlreadyExists(writer.PutPeer(MakePeer(3, {"10.0.0.2", "10.0.0.1"}))));
+  ASSERT_TRUE(writer.Commit().ok());
+  const Snapshot snapshot = *store.NewSnapshot();
+  EXPECT_EQ(snapshot.FindPrefix("wg0", P("10.0.0.2")), Key(3));
+  EXPECT_EQ(snapshot.FindPrefix("wg0", P("10.0.0.3")), std::nullopt);
+  EXPECT_TRUE(absl::IsNotFound(snapshot.FindPeer(Key(2)).status()));
+}
+
+TEST_F(WriterTest, AllocatesEachAddressOnceAndTheLongestUnusedAgain) {
+  Store store = *Open();
+  Writer writer = *store.Write();
+  // By hand: an address, and a range that covers a quarter.
+  ASSERT_TRUE(writer.PutPeer(MakePeer(900, {"10.0.0.5"})).ok());
+  ASSERT_TRUE(writer.PutPeer(MakePeer(901, {"10.0.0.8/30"})).ok());
+  std::set<std::string> expected;
+  for (int host : {2, 3, 4, 6, 7, 12, 13, 14})
+    expected.insert(absl::StrCat("10.0.0.", host, "/32"));
+  std::vector<std::string> given;
+  for (uint64_t n = 0; n < 8; ++n) {
+    const auto address = writer.Allocate("wg0", {P("10.0.0.0/28")});
+    ASSERT_TRUE(address.ok()) << address.status();
+    given.push_back(ToString(*address));
+    ASSERT_TRUE(writer.PutPeer(MakePeer(n, {given.back()})).ok());
+  }
+  EXPECT_EQ(std::set<std::string>(given.begin(), given.end()), expected);
+  EXPECT_TRUE(absl::IsResourceExhausted(writer.Allocate("wg0", {P("10.0.0.0/28")}).status()));
+  EXPECT_FALSE(writer.spoilt());
+  // The next CIDR helps out.
+  EXPECT_EQ(ToString(*writer.Allocate("wg0", {P("10.0.0.0/28"), P("fd00::/64")})), "fd00::2/128");
+  ASSERT_TRUE(writer.DeletePeer(Key(3)).ok());
+  ASSERT_TRUE(writer.DeletePeer(Key(1)).ok());
+  EXPECT_EQ(ToString(*writer.Allocate("wg0", {P("10.0.0.0/28")})), given[3]);
+  // Somebody takes the one that waits: it is not given out.
+  ASSERT_TRUE(writer.PutPeer(MakePeer(50, {given[1]})).ok());
+  EXPECT_TRUE(absl::IsResourceExhausted(writer.Allocate("wg0", {P("10.0.0.0/28")}).status()));
+  // Another device has addresses of its own.
+  EXPECT_EQ(ToString(*writer.Allocate("wg1", {P("10.0.0.0/28")})), "10.0.0.2/32");
+}
+
+TEST_F(WriterTest, AllocationSkipsALongRunInSeveralCalls) {
+  Store store = *Open(1 << 28);
+  Writer writer = *store.Write();
+  for (uint64_t n = 0; n < 40'000; ++n) {
+    Peer peer = MakePeer(n, {});
+    peer.config.allowed_ips = {P(absl::StrCat("10.", n >> 16, ".", (n >> 8) & 255, ".", n & 255))};
+    ASSERT_TRUE(writer.PutPeer(peer).ok());
+  }
+  int calls = 1;
+  auto address = writer.Allocate("wg0", {P("10.0.0.0/8")});
+  while (absl::IsUnavailable(address.status()) && calls < 10) {
+    address = writer.Allocate("wg0", {P("10.0.0.0/8")});
+    ++calls;
+  }
+  ASSERT_TRUE(address.ok()) << address.status();
+  EXPECT_EQ(ToString(*address), "10.0.156.64/32");  // 40 000
+  EXPECT_EQ(calls, 3);
+}
+
+TEST_F(WriterTest, ListsByEveryIndexAcrossPages) {
+  Store store = *Open();
+  Writer writer = *store.Write();
+  for (uint64_t n = 0; n < 300; ++n) {
+    Peer peer = MakePeer(n, {absl::StrCat("10.0.", n / 100, ".", n % 100),
+                             absl::StrCat("10.1.", n / 100, ".", n % 100)});
+    if (n % 3 == 0) peer.labels = {{"team", absl::StrCat(n % 2)}};
+    if (n % 5 == 0) peer.expires = absl::FromUnixSeconds(1'000 + static_cast<int64_t>(n));
+    if (n % 7 == 0) peer.device = "wg1";
+    ASSERT_TRUE(writer.PutPeer(peer).ok());
+  }
+  ASSERT_TRUE(writer.Commit().ok());
+  const Snapshot snapshot = *store.NewSnapshot();
+  const auto list = [&](const Selection& selection, size_t page) {
+    std::multiset<PublicKey> keys;
+    std::string cursor;
+    do {
+      size_t left = page;
+      EXPECT_TRUE(snapshot
+                      .List(selection, 7 * page, &cursor,
+                            [&](Peer peer) {
+                              EXPECT_TRUE(selection.Admits(peer));
+                              keys.insert(peer.config.public_key);
+                              return --left > 0;
+                            })
+                      .ok());
+    } while (!cursor.empty());
+    return keys;
+  };
+  const auto expect = [&](const std::function<bool(uint64_t)>& belongs) {
+    std::multiset<PublicKey> keys;
+    for (uint64_t n = 0; n < 300; ++n) {
+      if (belongs(n)) keys.insert(Key(n));
+    }
+    return keys;
+  };
+  for (size_t page : {1, 13, 1000}) {
+    EXPECT_EQ(list({}, page), expect([](uint64_t) { return true; }));
+    EXPECT_EQ(list({.device = "wg1"}, page), expect([](uint64_t n) { return n % 7 == 0; }));
+    EXPECT_EQ(list({.device = "wg0", .label = {{"team", "0"}}}, page),
+              expect([](uint64_t n) { return n % 7 && n % 6 == 0; }));
+    EXPECT_EQ(list({.expired_by = absl::FromUnixSeconds(1'100)}, page),
+              expect([](uint64_t n) { return n % 5 == 0 && n <= 100; }));
+    // Two allowed ips in the range, one visit.
+    EXPECT_EQ(list({.device = "wg0", .within = P("10.0.0.0/15")}, page),
+              expect([](uint64_t n) { return n % 7 != 0; }));
+    EXPECT_EQ(list({.device = "wg0", .within = P("10.1.2.0/24")}, page),
+              expect([](uint64_t n) { return n % 7 && n >= 200; }));
+  }
+  std::string foreign = "not one of ours";
+  EXPECT_TRUE(absl::IsInvalidArgument(snapshot.List({.device = "wg0", .within = P("10.1.2.0/24")},
+                                                    10, &foreign, [](Peer) { return true; })));
+  EXPECT_EQ(snapshot.FindAddress("wg0", *ParseAddress("10.0.0.1")), Key(1));
+  EXPECT_EQ(snapshot.FindAddress("wg0", *ParseAddress("10.0.9.1")), std::nullopt);
+}
+
+// A thousand random operations against a plain model, the whole state compared
+// after each commit; dropped transactions leave no trace.
+TEST_F(WriterTest, AgreesWithAModel) {
+  struct Model {
+    std::map<PublicKey, Peer> peers;
+    std::map<std::pair<std::string, Prefix>, PublicKey> prefixes;
+    std::set<std::pair<std::string, Prefix>> allocated;
+  };
+  const std::string seed_text =
+      ::testing::UnitTest::GetInstance()->random_seed() == 0
+          ? "1"
+          : absl::StrCat(::testing::UnitTest::GetInstance()->random_seed());
+  std::mt19937_64 random(std::stoull(seed_text));
+  Store store = *Open();
+  Model model;
+  const auto pick = [&](uint64_t below) { return random() % below; };
+  const auto remove = [](Model* m, const PublicKey& key) {
+    for (const Prefix& prefix : m->peers.at(key).config.allowed_ips) {
+      m->prefixes.erase({m->peers.at(key).device, prefix});
+    }
+    m->peers.erase(key);
+  };
+  const auto put = [&](Model* m, Peer peer) {
+    if (m->peers.count(peer.config.public_key)) remove(m, peer.config.public_key);
+    for (const Prefix& prefix : peer.config.allowed_ips) {
+      m->prefixes[{peer.device, prefix}] = peer.config.public_key;
+    }
+    const PublicKey key = peer.config.public_key;
+    m->peers.insert_or_assign(key, std::move(peer));
+  };
+  for (int round = 0; round < 150; ++round) {
+    Model next;
+    for (const auto& [key, peer] : model.peers) {
+      Peer copy = MakePeer(0, {});
+      copy.config.public_key = key;
+      copy.config.allowed_ips = peer.config.allowed_ips;
+      copy.device = peer.device;
+      copy.expires = peer.expires;
+      copy.labels = peer.labels;
+      next.peers.emplace(key, std::move(copy));
+    }
+    next.prefixes = model.prefixes;
+    Writer writer = *store.Write();
+    for (int step = 0; step < 20; ++step) {
+      const PublicKey key = Key(pick(60));
+      switch (pick(4)) {
+        case 0:
+        case 1: {
+          Peer peer = MakePeer(0, {});
+          peer.config.public_key = key;
+          peer.device = pick(4) ? "wg0" : "wg1";
+          std::set<Prefix> prefixes;
+          for (uint64_t i = pick(3); i > 0; --i) {
+            prefixes.insert(P(absl::StrCat("10.0.0.", pick(40), "/", pick(3) ? 32 : 30)));
+          }
+          peer.config.allowed_ips.assign(prefixes.begin(), prefixes.end());
+          if (pick(2)) peer.expires = absl::FromUnixSeconds(1 + static_cast<int64_t>(pick(1000)));
+          if (pick(2)) peer.labels = {{"l", absl::StrCat(pick(3))}};
+          const bool taken = std::any_of(prefixes.begin(), prefixes.end(), [&](const Prefix& p) {
+            const auto owner = next.prefixes.find({peer.device, p});
+            return owner != next.prefixes.end() && owner->second != key;
+          });
+          ASSERT_EQ(writer.PutPeer(peer).ok(), !taken);
+          if (!taken) put(&next, std::move(peer));
+          break;
+        }
+        case 2: {
+          ASSERT_EQ(writer.DeletePeer(key).ok(), next.peers.count(key) == 1);
+          if (next.peers.count(key)) remove(&next, key);
+          break;
+        }
+        case 3: {
+          if (pick(3) == 0) {
+            const absl::Time now = absl::FromUnixSeconds(static_cast<int64_t>(pick(200)));
+            auto deleted = writer.DeleteExpired(now, 1000);
+            ASSERT_TRUE(deleted.ok()) << deleted.status();
+            std::set<PublicKey> actual, expected;
+            for (const Peer& peer : *deleted) actual.insert(peer.config.public_key);
+            for (const auto& [k, peer] : next.peers) {
+              if (peer.expires <= now) expected.insert(k);
+            }
+            ASSERT_EQ(actual, expected);
+            for (const PublicKey& k : expected) remove(&next, k);
+            break;
+          }
+          const auto address = writer.Allocate("wg0", {P("10.0.0.0/27")});
+          if (!address.ok()) {
+            ASSERT_TRUE(absl::IsResourceExhausted(address.status())) << address.status();
+            for (int host = 2; host < 31; ++host) {  // truly none is free
+              bool used = false;
+              for (int length = 27; length <= 32; ++length) {
+                used |=
+                    next.prefixes.count({"wg0", PrefixOf(P(absl::StrCat("10.0.0.", host)).address,
+                                                         static_cast<uint8_t>(length))}) > 0;
+              }
+              ASSERT_TRUE(used) << "10.0.0." << host << " is free";
+            }
+            break;
+          }
+          for (int length = 27; length <= 32; ++length) {
+            ASSERT_EQ(next.prefixes.count(
+                          {"wg0", PrefixOf(address->address, static_cast<uint8_t>(length))}),
+                      0u);
+          }
+          Peer peer = MakePeer(0, {});
+          peer.config.public_key = key;
+          peer.config.allowed_ips = {*address};
+          ASSERT_TRUE(writer.PutPeer(peer).ok());
+          put(&next, std::move(peer));
+          break;
+        }
+      }
+    }
+    if (pick(4) == 0) continue;  // dropped
+    ASSERT_TRUE(writer.Commit().ok());
+    model = std::move(next);
+    const Snapshot snapshot = *store.NewSnapshot();
+    std::map<PublicKey, std::vector<Prefix>> stored;
+    std::string cursor;
+    ASSERT_TRUE(snapshot
+                    .List({}, 10'000, &cursor,
+                          [&](Peer peer) {
+                            stored[peer.config.public_key] = peer.config.allowed_ips;
+                            return true;
+                          })
+                    .ok());
+    std::map<PublicKey, std::vector<Prefix>> expected;
+    for (const auto& [key, peer] : model.peers) expected[key] = peer.config.allowed_ips;
+    ASSERT_EQ(stored, expected);
+    ASSERT_EQ(store.ReadStats()->prefixes, model.prefixes.size());
+    for (const char* text : {"0", "1", "2"}) {
+      std::set<PublicKey> labelled, wanted;
+      ASSERT_TRUE(snapshot
+                      .List({.device = "wg0", .label = {{"l", text}}}, 10'000, &cursor,
+                            [&](Peer peer) {
+                              labelled.insert(peer.config.public_key);
+                              return true;
+                            })
+                      .ok());
+      for (const auto& [key, peer] : model.peers) {
+        if (peer.device == "wg0" && !peer.labels.empty() && peer.labels[0].second == text) {
+          wanted.insert(key);
+        }
+      }
+      ASSERT_EQ(labelled, wanted);
+    }
+  }
+}
+
+}  // namespace
+}  // namespace wicket::store
