@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from random import Random
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from gateway_test import check, equal, main  # noqa: E402
@@ -180,6 +181,104 @@ def test_status_without_a_daemon():
         result = wicket("status", "--status-file", missing)
         equal(result.returncode, 1, "exit status")
         check("not a status file" in result.stderr, result.stderr)
+
+
+# --- peers, without a daemon ----------------------------------------------------
+
+def test_peer_commands_work_offline_and_say_so():
+    with tempfile.TemporaryDirectory() as directory:
+        key, other, psk = Key().public64, Key().public64, Key().private64
+        store = store_of(directory, {"public_key": other, "allowed_ips": ["10.0.0.9"],
+                                     "preshared_key": psk})
+        where = "--store", store, "--socket", f"{directory}/none.sock"
+        added = wicket("peer", "add", key, *where, "--device", "wg0", "--allowed-ips",
+                       "10.0.0.1,fd00::1", "--label", "team=a", "--ttl", "1000", "--json")
+        equal(added.returncode, 0, added.stderr)
+        check(f"offline" in added.stderr, "it does not say that it works offline")
+        equal(json.loads(added.stdout)["labels"], {"team": "a"}, "labels")
+        shown = wicket("peer", "show", key, *where)
+        for text in f"peer: {key}", "allowed ips: 10.0.0.1/32, fd00::1/128", "state: stored":
+            check(text in shown.stdout, f"{text} is not in\n{shown.stdout}")
+        listed = wicket("peer", "ls", *where, "--label", "team=a", "--json")
+        equal([json.loads(line)["public_key"] for line in listed.stdout.splitlines()], [key], "ls")
+        dump = wicket("peer", "ls", *where, "--dump").stdout
+        check(f"wg0\t{other}\t{psk}\t(none)\t10.0.0.9/32\t0\t0\t0\toff\n" in dump, dump)
+        check(psk not in wicket("peer", "show", other, *where).stdout, "show prints a secret")
+        why = wicket("peer", "why", key, *where)
+        check("no initiation of it was ever proven" in why.stdout, why.stdout)
+        equal(wicket("peer", "why", Key().public64, *where, "--device", "wg0").returncode, 1, "why")
+        taken = wicket("peer", "add", Key().public64, *where, "--device", "wg0", "--allowed-ips",
+                       "10.0.0.1")
+        equal(taken.returncode, 1, "a taken address")
+        check("belongs to peer" in taken.stderr, taken.stderr)
+        equal(wicket("peer", "add", "AAAA", *where).returncode, 2, "no key")
+        equal(wicket("peer", "rm", key, *where).returncode, 0, "rm")
+        equal(wicket("peer", "show", key, *where).returncode, 2, "shown after rm, without a device")
+        equal(wicket("peer", "rm", key, *where, "--device", "wg0").returncode, 1, "rm again")
+
+
+def test_client_configuration_and_qr_code():
+    with tempfile.TemporaryDirectory() as directory:
+        key, psk, device = Key(), Key().private64, Key().public64
+        store = store_of(directory, {"public_key": key.public64, "allowed_ips": ["10.0.0.9"],
+                                     "preshared_key": psk})
+        private = Path(directory) / "key"
+        private.write_text(key.private64 + "\n")
+        command = ["conf", key.public64, "--store", store, "--socket", "/nonexistent",
+                   "--endpoint", "gw.example:51820", "--device-public-key", device,
+                   "--private-key-file", private]
+        conf = wicket(*command)
+        equal(conf.returncode, 0, conf.stderr)
+        equal(conf.stdout, f"[Interface]\nPrivateKey = {key.private64}\nAddress = 10.0.0.9/32\n\n"
+                           f"[Peer]\nPublicKey = {device}\nPresharedKey = {psk}\n"
+                           "AllowedIPs = 0.0.0.0/0, ::/0\nEndpoint = gw.example:51820\n"
+                           "PersistentKeepalive = 25\n", "conf")
+        picture = wicket(*command, "--qr")
+        equal(picture.returncode, 0, picture.stderr)
+        widths = {len(line) for line in picture.stdout.splitlines()}
+        check(len(widths) == 1, f"the QR code is not a rectangle: {widths}")
+
+
+# --- the store as a file ----------------------------------------------------------
+
+def test_db_verify_backup_and_compact():
+    with tempfile.TemporaryDirectory() as directory:
+        store = store_of(directory, *({"public_key": Key().public64, "allowed_ips": [f"10.0.0.{n}"],
+                                       "labels": {"n": str(n)}} for n in range(200)))
+        for command in ("stats", "verify"):
+            result = wicket("db", command, "--store", store, "--json")
+            equal((result.returncode, json.loads(result.stdout)["peers"]), (0, 200), command)
+        backup = Path(directory) / "backup"
+        equal(wicket("db", "backup", "--store", store, backup).returncode, 0, "backup")
+        equal((oct(backup.stat().st_mode & 0o777), oct((backup / "data.mdb").stat().st_mode & 0o777)),
+              ("0o700", "0o600"), "modes")
+        equal(exported(backup), exported(store), "the copy")
+        equal(wicket("db", "backup", "--store", store, backup).returncode, 1, "backup over a backup")
+        before = exported(store)
+        equal(wicket("db", "compact", "--store", store).returncode, 0, "compact")
+        equal(exported(store), before, "after compacting")
+
+
+def test_flipped_bits_are_refused_with_a_message_and_never_a_crash():
+    with tempfile.TemporaryDirectory() as directory:
+        store = store_of(directory, *({"public_key": Key().public64, "allowed_ips": [f"10.0.{n}.1"]}
+                                      for n in range(100)))
+        data = store / "data.mdb"
+        whole = data.read_bytes()
+        random = Random(1)
+        found = 0
+        for _ in range(150):
+            broken = bytearray(whole)
+            for _ in range(random.choice((1, 8, 64))):
+                broken[random.randrange(len(broken))] ^= 1 << random.randrange(8)
+            data.write_bytes(broken)
+            result = wicket("db", "verify", "--store", store)
+            check(result.returncode in (0, 1), f"status {result.returncode}: {result.stderr}")
+            check(result.returncode == 0 or result.stderr.startswith("wicket: "), result.stderr)
+            found += result.returncode
+        check(found > 50, f"only {found} of 150 damages were found")
+        data.write_bytes(whole)
+        equal(wicket("db", "verify", "--store", store).returncode, 0, "the whole file")
 
 
 if __name__ == "__main__":

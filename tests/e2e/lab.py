@@ -203,11 +203,13 @@ class Wicketd:
         self.log = lab.dir / "wicketd.log"
         self.config = lab.dir / "wicket.toml"
         self.status_file = lab.dir / "status.json"
+        self.control = lab.dir / "control.sock"
         self.process = None
         self.wrapper = []
         self.text = f'pin_dir = "{lab.bpffs}/wicket"\nstatus_file = "{self.status_file}"\n' \
                     f'log_level = "{log_level}"\nreinject = "{reinject}"\n' \
-                    f'[store]\npath = "{lab.store}"\n'
+                    f'[store]\npath = "{lab.store}"\n' \
+                    f'[control]\nsocket = "{self.control}"\n'
         for nic in nics:
             self.text += f'[[nic]]\nname = "{nic}"\nxdp = "{xdp}"\n'
         for device in devices:
@@ -349,14 +351,14 @@ class Lab:
     def client_crowd(self, count):
         """That many wireguard-go clients, up and without a peer, behind routers.
 
-        A hundred in a namespace: each listens to every change of its namespace's
-        interfaces, so the work grows with the square of their number there. And as many
-        of one user: each has an inotify instance, of which a user may have 128.
+        Few in a namespace, and not all up in one moment: each listens to every change of
+        its namespace's interfaces, and ends when it cannot keep up. At most a hundred of
+        one user: each has an inotify instance, of which a user may have 128.
         """
         crowd = []
         self.client.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
         self.gateway.ip("route", "add", "198.18.0.0/16", "via", CLIENT4)
-        for number in range((count + 99) // 100):
+        for number in range((count + 24) // 25):
             home = self.namespace(f"h{number}")
             self.client.ip("link", "add", f"h{number}", "type", "veth", "peer", "name", "road",
                            "netns", home.name)
@@ -366,15 +368,15 @@ class Lab:
             home.ip("link", "set", "road", "up")
             home.ip("route", "add", "default", "via", f"198.18.{number}.1")
             family = [self._device(home, None, 0, kernel=False)
-                      for _ in range(min(100, count - len(crowd)))]
+                      for _ in range(min(25, count - len(crowd)))]
             for device in family:
-                device.launch(uid=61000 + number)
+                device.launch(uid=61000 + number // 4)
             if not wait_for(lambda: all(device.listens() for device in family), 30):
                 raise RuntimeError("not every wireguard-go started")
             for device in family:
                 device.set_uapi(f"private_key={device.key.private.hex()}")
-            home.run("ip", "-batch", "-",
-                     input="".join(f"link set {device.name} up\n" for device in family))
+            for device in family:
+                home.ip("link", "set", device.name, "up")
             crowd += family
         return crowd
 

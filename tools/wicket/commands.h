@@ -1,7 +1,12 @@
 // The commands of `wicket`. Each prints its own result and returns an exit status.
 #pragma once
 
+#include <functional>
 #include <string>
+
+namespace CLI {
+class App;
+}
 
 namespace wicket::tools {
 
@@ -44,5 +49,12 @@ struct ExplainOptions {
 };
 // Says of each packet what the gateway would make of it.
 int Explain(const ExplainOptions& options);
+
+// Each adds its commands to `app`; the one that is given sets `*run`.
+void AddPeerCommands(CLI::App* app, std::function<int()>* run);
+void AddConfCommand(CLI::App* app, std::function<int()>* run);
+void AddEventsCommand(CLI::App* app, std::function<int()>* run);
+void AddDbCommands(CLI::App* app, std::function<int()>* run);
+void AddConfigCommand(CLI::App* app, std::function<int()>* run);
 
 }  // namespace wicket::tools

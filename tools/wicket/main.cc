@@ -84,6 +84,12 @@ int Main(int argc, char** argv) {
   explain_command->add_flag("--json", explain_options.json, "print JSON");
   explain_command->callback([&] { run = [&] { return Explain(explain_options); }; });
 
+  AddPeerCommands(&app, &run);
+  AddConfCommand(&app, &run);
+  AddEventsCommand(&app, &run);
+  AddDbCommands(&app, &run);
+  AddConfigCommand(&app, &run);
+
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

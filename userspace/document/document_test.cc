@@ -28,11 +28,10 @@ absl::StatusOr<std::vector<store::Peer>> ReadAll(const std::string& text, Format
 TEST(PeerTextTest, JsonRoundTripsWithEveryField) {
   const std::string line = std::string("{\"public_key\":\"") + kKey +
                            "\",\"device\":\"wg1\",\"allowed_ips\":[\"10.0.0.1/32\",\"fd00::/64\"],"
-                           "\"preshared_key\":\"" +
-                           kSecret +
-                           "\",\"persistent_keepalive\":25,\"created_at\":\"2020-01-01T00:00:00Z\","
+                           "\"persistent_keepalive\":25,\"created_at\":\"2020-01-01T00:00:00Z\","
                            "\"expires_at\":\"2030-01-01T00:00:00Z\",\"pinned\":true,"
-                           "\"labels\":{\"a\":\"b\"}}";
+                           "\"labels\":{\"a\":\"b\"},\"preshared_key\":\"" +
+                           kSecret + "\"}";
   const auto peers = ReadAll(line + "\n\n" + line, Format::kNdjson);
   ASSERT_TRUE(peers.ok()) << peers.status();
   ASSERT_EQ(peers->size(), 2u);

@@ -9,6 +9,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/time/clock.h"
 
 namespace wicket::document {
 namespace {
@@ -16,10 +17,12 @@ namespace {
 namespace json = boost::json;
 
 constexpr size_t kLineBytesMax = 1 << 20;
+constexpr int64_t kTtlMax_s = 100LL * 366 * 86400;
+constexpr char kFieldPayload[] = "wicket/field";
 
 absl::Status Invalid(absl::string_view field, absl::string_view found, absl::string_view accepted) {
-  return absl::InvalidArgumentError(
-      absl::StrCat(field, ": found ", found, "; accepted: ", accepted));
+  return AboutField(field, absl::InvalidArgumentError(
+                               absl::StrCat(field, ": found ", found, "; accepted: ", accepted)));
 }
 
 std::string Quoted(absl::string_view text) {
@@ -134,38 +137,94 @@ absl::Status ReadField(absl::string_view name, const json::value& value, store::
     }
     return absl::OkStatus();
   }
-  return absl::InvalidArgumentError(absl::StrCat(
-      "unknown field ", Quoted(name),
-      "; accepted: public_key, allowed_ips, preshared_key, persistent_keepalive, expires_at, "
-      "created_at, pinned, labels, device"));
+  return AboutField(name,
+                    absl::InvalidArgumentError(absl::StrCat(
+                        "unknown field ", Quoted(name),
+                        "; accepted: public_key, allowed_ips, preshared_key, persistent_keepalive, "
+                        "expires_at, created_at, pinned, labels, device")));
+}
+
+// The whole of a request that is not a peer's own: `ttl` and `allocate`.
+absl::StatusOr<bool> ReadWish(absl::string_view name, const json::value& value, absl::Time now,
+                              PeerRequest* request) {
+  if (name == "ttl") {
+    if (!value.is_int64() || value.get_int64() < 1 || value.get_int64() > kTtlMax_s) {
+      return Invalid(name, value.is_int64() ? absl::StrCat(value.get_int64()) : KindName(value),
+                     absl::StrCat("1 to ", kTtlMax_s, " seconds"));
+    }
+    request->peer.expires = now + absl::Seconds(value.get_int64());
+    return true;
+  }
+  if (name == "allocate") {
+    WICKET_ASSIGN_OR_RETURN(const absl::string_view text, StringOf(name, value));
+    if (text.empty()) return Invalid(name, "\"\"", "a pool's name");
+    request->pool = std::string(text);
+    return true;
+  }
+  return false;
 }
 
 }  // namespace
 
-absl::StatusOr<store::Peer> ParsePeerJson(absl::string_view line) {
+absl::Status AboutField(absl::string_view field, absl::Status status) {
+  status.SetPayload(kFieldPayload, absl::Cord(field));
+  return status;
+}
+
+std::string FieldOf(const absl::Status& status) {
+  const auto field = status.GetPayload(kFieldPayload);
+  return field ? std::string(*field) : "";
+}
+
+absl::StatusOr<PeerRequest> ParsePeerRequest(absl::string_view text, absl::Time now) {
   json::error_code error;
   json::monotonic_resource resource;  // one arena a line
   const json::value value =
-      json::parse(json::string_view(line.data(), line.size()), error, &resource);
+      json::parse(json::string_view(text.data(), text.size()), error, &resource);
   if (error) return absl::InvalidArgumentError(absl::StrCat("not JSON: ", error.message()));
   if (!value.is_object()) return Invalid("a peer", KindName(value), "an object");
-  store::Peer peer;
+  PeerRequest request;
   for (const auto& field : value.get_object()) {
-    WICKET_RETURN_IF_ERROR(
-        ReadField({field.key().data(), field.key().size()}, field.value(), &peer));
+    const absl::string_view name(field.key().data(), field.key().size());
+    WICKET_ASSIGN_OR_RETURN(const bool taken, ReadWish(name, field.value(), now, &request));
+    if (!taken) WICKET_RETURN_IF_ERROR(ReadField(name, field.value(), &request.peer));
   }
-  if (!value.get_object().contains("public_key")) {
-    return absl::InvalidArgumentError("public_key is missing");
+  request.has_public_key = value.get_object().contains("public_key");
+  if (value.get_object().contains("ttl") && value.get_object().contains("expires_at")) {
+    return Invalid("ttl", "expires_at beside it", "one of the two");
   }
-  return peer;
+  return request;
+}
+
+absl::StatusOr<store::Peer> ParsePeerJson(absl::string_view line) {
+  WICKET_ASSIGN_OR_RETURN(PeerRequest request, ParsePeerRequest(line, absl::Now()));
+  if (!request.pool.empty()) {
+    return AboutField(
+        "allocate", absl::InvalidArgumentError("allocate: only a running wicketd knows the pools"));
+  }
+  if (!request.has_public_key) {
+    return AboutField("public_key", absl::InvalidArgumentError("public_key is missing"));
+  }
+  return std::move(request.peer);
 }
 
 absl::Status PeerReader::Error(absl::string_view message) const {
   return absl::InvalidArgumentError(absl::StrCat("line ", line_, ": ", message));
 }
 
+bool ReadBoundedLine(std::istream& input, std::string* line) {
+  line->clear();
+  std::streambuf* bytes = input.rdbuf();
+  int c = bytes->sbumpc();
+  if (c == EOF) return false;
+  for (; c != EOF && c != '\n'; c = bytes->sbumpc()) {
+    if (line->size() <= kLineBytesMax) line->push_back(static_cast<char>(c));
+  }
+  return true;
+}
+
 bool PeerReader::ReadLine(std::string* text) {
-  if (!std::getline(*input_, *text)) return false;
+  if (!ReadBoundedLine(*input_, text)) return false;
   ++line_;
   bytes_ += text->size() + 1;
   return true;
@@ -270,7 +329,14 @@ Format DetectFormat(std::istream* input) {
   return c == '{' || c == EOF ? Format::kNdjson : Format::kWgConf;
 }
 
-std::string ToJsonLine(const store::Peer& peer) {
+namespace {
+
+std::string Rfc3339(absl::Time time) {
+  return absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", time, absl::UTCTimeZone());
+}
+
+// All but the preshared key.
+json::object ToObject(const store::Peer& peer) {
   json::object object;
   object["public_key"] = ToBase64(peer.config.public_key);
   object["device"] = peer.device;
@@ -279,26 +345,70 @@ std::string ToJsonLine(const store::Peer& peer) {
     allowed_ips.emplace_back(ToString(prefix));
   }
   object["allowed_ips"] = std::move(allowed_ips);
-  if (peer.config.preshared_key) {
-    object["preshared_key"] = RevealBase64(*peer.config.preshared_key);
-  }
   if (peer.config.persistent_keepalive_s) {
     object["persistent_keepalive"] = peer.config.persistent_keepalive_s;
   }
-  if (peer.created != absl::UnixEpoch()) {
-    object["created_at"] =
-        absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", peer.created, absl::UTCTimeZone());
-  }
-  if (peer.expires != absl::InfiniteFuture()) {
-    object["expires_at"] =
-        absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", peer.expires, absl::UTCTimeZone());
-  }
+  if (peer.created != absl::UnixEpoch()) object["created_at"] = Rfc3339(peer.created);
+  if (peer.expires != absl::InfiniteFuture()) object["expires_at"] = Rfc3339(peer.expires);
   if (peer.pinned) object["pinned"] = true;
   if (!peer.labels.empty()) {
     json::object labels;
     for (const auto& [name, text] : peer.labels) labels[name] = text;
     object["labels"] = std::move(labels);
   }
+  return object;
+}
+
+}  // namespace
+
+std::string ToJsonLine(const store::Peer& peer) {
+  json::object object = ToObject(peer);
+  if (peer.config.preshared_key) {
+    object["preshared_key"] = RevealBase64(*peer.config.preshared_key);
+  }
+  return json::serialize(object);
+}
+
+std::string ToReport(const store::Peer& peer, const std::optional<store::Session>& session,
+                     absl::string_view state) {
+  json::object object = ToObject(peer);
+  object["has_preshared_key"] = peer.config.preshared_key.has_value();
+  object["state"] = json::string_view(state.data(), state.size());
+  if (session) {
+    json::object& out = object["session"].emplace_object();
+    if (session->last_handshake != absl::UnixEpoch()) {
+      out["last_handshake_at"] = Rfc3339(session->last_handshake);
+    }
+    if (session->endpoint.address.family != Family::kNone) {
+      out["endpoint"] = ToString(session->endpoint);
+    }
+    out["handshakes"] = session->handshakes;
+    out["installs"] = session->installs;
+    out["received_bytes"] = session->received_bytes;
+    out["sent_bytes"] = session->sent_bytes;
+  }
+  return json::serialize(object);
+}
+
+std::string ToJson(const event::Event& event) {
+  json::object object;
+  object["event"] = event::ToString(event.kind);
+  object["at"] = absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", event.at, absl::UTCTimeZone());
+  object["device"] = event.device;
+  if (event.peer) object["public_key"] = ToBase64(*event.peer);
+  if (event.source.address.family != Family::kNone) object["source"] = ToString(event.source);
+  if (*event.reason != '\0') object["reason"] = event.reason;
+  return json::serialize(object);
+}
+
+std::string ToErrorJson(absl::string_view code, absl::string_view message, absl::string_view field,
+                        std::optional<uint64_t> line) {
+  json::object object;
+  json::object& error = object["error"].emplace_object();
+  error["code"] = json::string_view(code.data(), code.size());
+  error["message"] = json::string_view(message.data(), message.size());
+  if (!field.empty()) error["field"] = json::string_view(field.data(), field.size());
+  if (line) object["line"] = *line;
   return json::serialize(object);
 }
 

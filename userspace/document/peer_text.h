@@ -12,6 +12,7 @@
 #include <string>
 
 #include "base/status.h"
+#include "event/event_log.h"
 #include "store/record.h"
 
 namespace wicket::document {
@@ -50,12 +51,38 @@ class PeerReader {
   uint64_t section_line_ = 0;
 };
 
+// Reads a line; of one longer than 1 MiB only the beginning, which no parser takes.
+// Returns: false at the end.
+bool ReadBoundedLine(std::istream& input, std::string* line);
+
 // Says which format a file is by its first non-blank character.
 Format DetectFormat(std::istream* input);
+
+// What a caller wants stored: a peer, and wishes that only a running gateway can grant.
+struct PeerRequest {
+  store::Peer peer;
+  bool has_public_key = false;
+  std::string pool;  // "allocate": take an address from it; empty: do not
+};
+// As above, and `ttl` (seconds from `now`) in place of expires_at, and `allocate`.
+// Errors: InvalidArgument, with FieldOf().
+absl::StatusOr<PeerRequest> ParsePeerRequest(absl::string_view text, absl::Time now);
+
+// An error about one field of a request, and that field's name; empty when none is known.
+absl::Status AboutField(absl::string_view field, absl::Status status);
+std::string FieldOf(const absl::Status& status);
 
 absl::StatusOr<store::Peer> ParsePeerJson(absl::string_view line);
 // One line without its end. Secrets: contains the preshared key; this is what an export is for.
 std::string ToJsonLine(const store::Peer& peer);
+// A peer as the control interface shows it, without secrets. `state` is "stored",
+// "probation", "established" or "leaving".
+std::string ToReport(const store::Peer& peer, const std::optional<store::Session>& session,
+                     absl::string_view state);
+std::string ToJson(const event::Event& event);
+// {"error": {"code", "message", "field"}, "line"}; an empty field and no line are left out.
+std::string ToErrorJson(absl::string_view code, absl::string_view message, absl::string_view field,
+                        std::optional<uint64_t> line = std::nullopt);
 // A [Peer] section.
 std::string ToConfSection(const store::Peer& peer);
 

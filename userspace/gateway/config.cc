@@ -155,6 +155,21 @@ class Section {
     }
   }
 
+  // Calls `read` with every string of the array `key`; it returns what is accepted
+  // instead, or nothing.
+  template <typename Read>
+  void Texts(const char* key, Read read) {
+    const toml::node* node = Take(key);
+    if (node == nullptr) return;
+    const toml::array* array = node->as_array();
+    if (array == nullptr) return Problem(*node, key, "an array of strings");
+    for (const toml::node& item : *array) {
+      const auto value = item.value_exact<std::string>();
+      const std::string accepted = value ? read(*value) : "an array of strings";
+      if (!accepted.empty()) Problem(item, key, accepted);
+    }
+  }
+
   template <typename Read>
   void Table(const char* key, Read read) {
     const toml::node* node = Take(key);
@@ -199,6 +214,71 @@ void ReadName(Section* section, std::set<std::string>* names, std::string* out) 
     section->Problem(section->line(), "name", absl::StrCat(*out, " a second time"),
                      "each name once");
   }
+}
+
+// Why a CIDR cannot be a pool's; empty: it can.
+std::string CheckCidr(const std::optional<Prefix>& cidr) {
+  if (!cidr) return "CIDRs, such as \"10.64.0.0/10\" or \"fd00::/64\"";
+  if (cidr->length + 2 > cidr->address.bits()) return "CIDRs with room for at least 4 addresses";
+  return "";
+}
+
+void ReadPool(const toml::table& table, const std::string& file,
+              std::vector<FoundProblem>* problems, std::set<std::string>* names, Config* config) {
+  Section section(table, "pool", file, problems);
+  PoolConfig pool;
+  section.Text("name", &pool.name);
+  section.Text("device", &pool.device);
+  if (pool.name.empty()) section.Problem(section.line(), "name", "nothing", "a name");
+  if (!pool.name.empty() && !names->insert(pool.name).second) {
+    section.Problem(section.line(), "name", absl::StrCat(pool.name, " a second time"),
+                    "each name once");
+  }
+  section.Texts("cidrs", [&](const std::string& text) -> std::string {
+    const auto cidr = ParsePrefix(text);
+    std::string problem = CheckCidr(cidr);
+    if (!problem.empty()) return problem;
+    for (const PoolConfig& other : config->pools) {
+      for (const Prefix& prefix : other.cidrs) {
+        if (other.device == pool.device && (Contains(prefix, *cidr) || Contains(*cidr, prefix))) {
+          return absl::StrCat("CIDRs that no other pool of ", pool.device, " shares");
+        }
+      }
+    }
+    pool.cidrs.push_back(*cidr);
+    return "";
+  });
+  config->pools.push_back(pool);
+}
+
+void ReadTcp(const toml::table& table, const std::string& file, std::vector<FoundProblem>* problems,
+             control::Options* control) {
+  Section section(table, "control.tcp", file, problems);
+  control::TcpOptions tcp;
+  std::string listen;
+  section.Text("listen", &listen);
+  section.Text("tls_certificate", &tcp.tls_certificate);
+  section.Text("tls_key", &tcp.tls_key);
+  section.Text("token_file", &tcp.token_file);
+  const auto endpoint = ParseEndpoint(listen);
+  if (!endpoint || endpoint->port == 0) {
+    return section.Problem(section.line(), "listen", listen.empty() ? "nothing" : listen,
+                           "ADDRESS:PORT, such as \"127.0.0.1:8443\" or \"[::1]:8443\"");
+  }
+  tcp.address = ToString(endpoint->address);
+  tcp.port = endpoint->port;
+  const bool loopback = Contains(*ParsePrefix("127.0.0.0/8"), endpoint->address) ||
+                        endpoint->address == *ParseAddress("::1");
+  if (tcp.tls_certificate.empty() != tcp.tls_key.empty()) {
+    section.Problem(section.line(), "tls_key", "one of tls_certificate and tls_key",
+                    "both or none");
+  }
+  if (!loopback && (tcp.tls_certificate.empty() || tcp.token_file.empty())) {
+    section.Problem(section.line(), "listen", listen,
+                    "an address of the loopback, unless tls_certificate, tls_key and token_file "
+                    "are given");
+  }
+  control->tcp = tcp;
 }
 
 // Lets ASCII through, and anything in comments. What else TOML allows in places,
@@ -288,6 +368,23 @@ absl::StatusOr<Config> ParseConfig(absl::string_view text, const std::string& na
       device.evict_after = absl::Seconds(static_cast<int64_t>(evict_after_s));
       section.Number("installed_max", 1, kInstalledMaxMax, " peers", &device.installed_max);
       config.devices.push_back(device);
+    });
+    top.Table("control", [&](const toml::table& table) {
+      Section section(table, "control", name, &problems);
+      section.Text("socket", &config.control.socket);
+      section.Text("group", &config.control.group);
+      section.Text("write_group", &config.control.write_group);
+      section.Table(
+          "tcp", [&](const toml::table& tcp) { ReadTcp(tcp, name, &problems, &config.control); });
+    });
+    std::set<std::string> pool_names;
+    top.Tables("pool", [&](const toml::table& table) {
+      ReadPool(table, name, &problems, &pool_names, &config);
+      const PoolConfig& pool = config.pools.back();
+      if (!device_names.count(pool.device)) {
+        top.Problem(table.source().begin.line, "pool.device",
+                    pool.device.empty() ? "nothing" : pool.device, "the name of a [[device]]");
+      }
     });
     if (config.nics.empty()) top.Problem(1, "nic", "none", "at least one [[nic]] table");
     if (config.devices.empty()) top.Problem(1, "device", "none", "at least one [[device]] table");

@@ -7,6 +7,7 @@
 #include "absl/time/time.h"
 #include "base/log.h"
 #include "base/status.h"
+#include "control/server.h"
 #include "store/store.h"
 #include "wgdev/device.h"
 #include "xsk/steering.h"
@@ -36,6 +37,12 @@ struct DeviceConfig {
   uint64_t installed_max = 65536;
 };
 
+struct PoolConfig {
+  std::string name;
+  std::string device;
+  std::vector<Prefix> cidrs;
+};
+
 struct Config {
   std::string pin_dir = "/sys/fs/bpf/wicket";
   std::string status_file = "/run/wicket/status.json";
@@ -45,6 +52,8 @@ struct Config {
   store::Options store{.path = "/var/lib/wicket"};
   std::vector<NicConfig> nics;
   std::vector<DeviceConfig> devices;
+  std::vector<PoolConfig> pools;
+  control::Options control;
 };
 
 // Reads a configuration.

@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/log.h"
+#include "control/server.h"
 
 namespace wicket::gateway {
 namespace {
@@ -66,11 +67,13 @@ absl::Status Gateway::StartAll() {
                      .installers = {},
                      .verdicts = &past_verdicts_,
                      .slots_used = &slots_used_,
+                     .events = &events_,
                      .pin_threads = config_.pin_threads};
   for (const DeviceConfig& device : config_.devices) {
+    device_names_.push_back(device.name);
     Watched& watched = devices_.emplace_back();
     watched.installer =
-        std::make_unique<Installer>(device, &*store_, saver_.get(), steering_.get());
+        std::make_unique<Installer>(device, &*store_, saver_.get(), steering_.get(), &events_);
     WICKET_RETURN_IF_ERROR(watched.installer->Start());
     context.installers.push_back(watched.installer.get());
   }
@@ -79,12 +82,37 @@ absl::Status Gateway::StartAll() {
   WICKET_RETURN_IF_ERROR(Publish());
   WatchDevices();
   WICKET_RETURN_IF_ERROR(WatchNics(/*at_start=*/true));
+  WICKET_RETURN_IF_ERROR(StartControl());
   running_ = true;
   WriteStatusFile();
   return absl::OkStatus();
 }
 
+absl::Status Gateway::StartControl() {
+  std::map<std::string, Installer*> installers;
+  for (size_t i = 0; i < devices_.size(); ++i) {
+    installers[config_.devices[i].name] = devices_[i].installer.get();
+  }
+  std::map<std::string, control::Pool> pools;
+  for (const PoolConfig& config : config_.pools) {
+    control::Pool& pool = pools[config.name];
+    pool.device = config.device;
+    for (const Prefix& cidr : config.cidrs) {
+      (cidr.address.family == Family::kIpv4 ? pool.ipv4 : pool.ipv6).push_back(cidr);
+    }
+  }
+  host_ = std::make_unique<ControlHost>(std::move(installers));
+  host_->PublishStatus(document::ToJson(ReadStatus()));
+  collector_ = std::make_unique<ExpiryCollector>(&*store_, committer_.get(), host_.get(), &events_);
+  api_ = std::make_unique<control::Api>(host_.get(), &*store_, committer_.get(), &events_,
+                                        std::move(pools));
+  WICKET_ASSIGN_OR_RETURN(server_, control::Server::Start(config_.control, api_.get()));
+  return absl::OkStatus();
+}
+
 Gateway::~Gateway() {
+  server_.reset();
+  collector_.reset();
   nics_.clear();
   devices_.clear();
   if (!running_) return;
@@ -99,6 +127,8 @@ void Gateway::Tick() {
   WatchDevices();
   WatchNics(/*at_start=*/false).IgnoreError();
   table_->Collect();
+  collector_->Tick();
+  for (auto& nic : nics_) nic->DrainSightings(device_names_);
   if (absl::Now() >= next_reader_check_) {
     next_reader_check_ = absl::Now() + kReaderCheckInterval;
     store_->CheckReaders();
@@ -329,7 +359,9 @@ document::Status Gateway::ReadStatus() const {
 }
 
 void Gateway::WriteStatusFile() {
-  const absl::Status written = WriteFile(config_.status_file, document::ToJson(ReadStatus()));
+  std::string json = document::ToJson(ReadStatus());
+  const absl::Status written = WriteFile(config_.status_file, json);
+  host_->PublishStatus(std::move(json));
   if (!written.ok()) Log(LogLevel::kWarning, "status file: ", written.message());
 }
 

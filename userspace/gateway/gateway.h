@@ -10,6 +10,8 @@
 #include <vector>
 
 #include "gateway/config.h"
+#include "gateway/control_host.h"
+#include "gateway/expiry_collector.h"
 #include "gateway/installer.h"
 #include "gateway/nic.h"
 
@@ -51,6 +53,7 @@ class Gateway {
 
   explicit Gateway(Config config) : config_(std::move(config)) {}
   absl::Status StartAll();
+  absl::Status StartControl();
   void WatchDevices();
   absl::Status OpenDevice(size_t index);
   absl::StatusOr<std::unique_ptr<wgdev::Device>> ReadDevice(size_t index);
@@ -68,6 +71,7 @@ class Gateway {
   std::optional<store::Store> store_;
   std::unique_ptr<store::Committer> committer_;
   std::unique_ptr<SessionSaver> saver_;
+  event::EventLog events_;
   std::unique_ptr<xsk::Steering> steering_;
   std::unique_ptr<reinject::Injector> prober_;
   std::unique_ptr<shard::Published<shard::DeviceTable>> table_;
@@ -77,8 +81,13 @@ class Gateway {
   absl::Time next_reader_check_ = absl::InfinitePast();
   bool running_ = false;  // the status file is ours
   std::vector<std::string> nic_problems_;
+  std::vector<std::string> device_names_;
   std::vector<Watched> devices_;
   std::vector<std::unique_ptr<Nic>> nics_;
+  std::unique_ptr<ExpiryCollector> collector_;
+  std::unique_ptr<ControlHost> host_;
+  std::unique_ptr<control::Api> api_;
+  std::unique_ptr<control::Server> server_;
 };
 
 }  // namespace wicket::gateway

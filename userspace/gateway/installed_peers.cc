@@ -9,6 +9,18 @@ InstalledPeer* InstalledPeers::Find(const PublicKey& key) {
   return it == peers_.end() ? nullptr : &it->second;
 }
 
+const InstalledPeer* InstalledPeers::Find(const PublicKey& key) const {
+  const auto it = peers_.find(key);
+  return it == peers_.end() ? nullptr : &it->second;
+}
+
+std::vector<PublicKey> InstalledPeers::Keys() const {
+  std::vector<PublicKey> keys;
+  keys.reserve(peers_.size());
+  for (const auto& [key, peer] : peers_) keys.push_back(key);
+  return keys;
+}
+
 InstalledPeer* InstalledPeers::Add(const store::Peer& stored, const store::Session& session,
                                    absl::Duration steady_now) {
   InstalledPeer& peer = peers_[stored.config.public_key];
@@ -50,6 +62,7 @@ bool InstalledPeers::Observe(InstalledPeer* peer, const wgdev::PeerStats& stats,
     if (moved) session.endpoint = stats.endpoint;
     if (handshake) {
       session.last_handshake = stats.last_handshake;
+      ++session.handshakes;
       peer->active = steady_now;
     }
   }

@@ -53,6 +53,8 @@ class InstalledPeers {
   void set_evict_after(absl::Duration evict_after) { evict_after_ = evict_after; }
 
   InstalledPeer* Find(const PublicKey& key);
+  const InstalledPeer* Find(const PublicKey& key) const;
+  std::vector<PublicKey> Keys() const;  // in no order
   // Adds a peer just put into the device, or found there.
   InstalledPeer* Add(const store::Peer& stored, const store::Session& session,
                      absl::Duration steady_now);

@@ -46,11 +46,12 @@ reinject::Pacer PacerFor(const wgdev::Device& device) {
 }  // namespace
 
 Installer::Installer(DeviceConfig config, const store::Store* store, SessionSaver* saver,
-                     xsk::Steering* steering)
+                     xsk::Steering* steering, event::EventLog* events)
     : config_(std::move(config)),
       store_(store),
       saver_(saver),
       steering_(steering),
+      events_(events),
       wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       installed_(config_.evict_after) {
   batch_.reserve(kBatchMax);
@@ -276,6 +277,7 @@ void Installer::InstallBatch(absl::Duration steady) {
       pending->ready = true;
       ++pending->session.installs;
       Count(InstallerCount::kInstalls);
+      Note(event::Kind::kInstalled, pending->request.public_key, pending->request.source);
       continue;
     }
     Count(InstallerCount::kInstallErrors);
@@ -413,6 +415,7 @@ void Installer::ObserveInDump(const wgdev::PeerStats& stats) {
   const Endpoint before = peer->session.endpoint;
   if (installed_.Observe(peer, stats, Steady())) {
     Count(InstallerCount::kConfirmed);
+    Note(event::Kind::kConfirmed, stats.public_key, stats.endpoint);
     if (LogEnabled(LogLevel::kDebug)) {
       Log(LogLevel::kDebug, config_.name, ": peer ", Abbreviate(stats.public_key),
           " session confirmed");
@@ -497,12 +500,83 @@ void Installer::EvictSlice() {
     }
     const bool confirmed = installed_.Find(slice[i])->confirmed;
     Count(confirmed ? InstallerCount::kEvictedIdle : InstallerCount::kEvictedUnconfirmed);
+    Note(event::Kind::kEvicted, slice[i], {},
+         confirmed ? "its session is dead" : "no session came about");
     if (LogEnabled(LogLevel::kDebug)) {
       Log(LogLevel::kDebug, config_.name, ": peer ", Abbreviate(slice[i]), " evicted (",
           confirmed ? "its session is dead" : "no session came about", ")");
     }
     installed_.Erase(slice[i]);
   }
+}
+
+// --- what the control interface asks ------------------------------------------
+
+void Installer::Note(event::Kind kind, const PublicKey& key, const Endpoint& source,
+                     const char* reason) const {
+  if (!events_->watched()) return;
+  events_->Append({.kind = kind,
+                   .at = absl::Now(),
+                   .device = config_.name,
+                   .peer = key,
+                   .source = source,
+                   .reason = reason});
+}
+
+std::string Installer::PeerState(const PublicKey& key) const {
+  const auto lock = Lock();
+  const InstalledPeer* peer = installed_.Find(key);
+  if (peer == nullptr) return "stored";
+  return peer->leaving ? "leaving" : peer->confirmed ? "established" : "probation";
+}
+
+std::optional<store::Session> Installer::LiveSession(const PublicKey& key) const {
+  const auto lock = Lock();
+  const InstalledPeer* peer = installed_.Find(key);
+  if (peer == nullptr) return std::nullopt;
+  return peer->session;
+}
+
+std::vector<PublicKey> Installer::ListInstalled(const std::optional<PublicKey>& after,
+                                                size_t count) const {
+  std::vector<PublicKey> keys;
+  {
+    const auto lock = Lock();
+    keys = installed_.Keys();
+  }
+  if (after) std::erase_if(keys, [&](const PublicKey& key) { return key <= *after; });
+  const auto end = keys.begin() + static_cast<ptrdiff_t>(std::min(count, keys.size()));
+  std::partial_sort(keys.begin(), end, keys.end());
+  keys.erase(end, keys.end());
+  return keys;
+}
+
+// The lock is the order: a batch that read the store before the change has ended,
+// so what it installed is found here; a later one reads the change.
+absl::Status Installer::Sync(const PublicKey& key) {
+  const auto lock = Lock();
+  InstalledPeer* peer = installed_.Find(key);
+  if (peer == nullptr || device_ == nullptr) return absl::OkStatus();
+  WICKET_RETURN_IF_ERROR(snapshot_->Renew());
+  const auto stored = snapshot_->FindPeer(key);
+  snapshot_->Release();
+  if (!stored.ok() && !absl::IsNotFound(stored.status())) return stored.status();
+  if (stored.ok() && stored->device == config_.name && stored->expires > absl::Now()) {
+    peer->expires = stored->expires;
+    peer->pinned = stored->pinned;
+    return device_->Install({{{.config = &stored->config}}})[0];
+  }
+  const absl::Status removed = device_->Remove({{key}})[0];
+  if (!removed.ok() && !absl::IsNotFound(removed)) return removed;
+  steering_->ForgetFlow(peer->session.endpoint, port_).IgnoreError();
+  Note(event::Kind::kEvicted, key, peer->session.endpoint, "no longer stored");
+  installed_.Erase(key);
+  return absl::OkStatus();
+}
+
+void Installer::ForgetMark(const PublicKey& key) {
+  const auto lock = Lock();
+  if (InstalledPeer* peer = installed_.Find(key)) peer->session.mark = {};
 }
 
 void Installer::FillStatus(document::DeviceStatus* status) const {

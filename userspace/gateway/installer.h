@@ -21,6 +21,7 @@
 #include "base/fd.h"
 #include "base/histogram.h"
 #include "document/status_text.h"
+#include "event/event_log.h"
 #include "gateway/config.h"
 #include "gateway/installed_peers.h"
 #include "gateway/session_saver.h"
@@ -72,7 +73,7 @@ class Installer {
  public:
   // Opens nothing yet: the device may appear later. `steering` outlives the installer.
   Installer(DeviceConfig config, const store::Store* store, SessionSaver* saver,
-            xsk::Steering* steering);
+            xsk::Steering* steering, event::EventLog* events);
   // Hands what is not saved to the saver, and joins the thread.
   ~Installer();
 
@@ -92,6 +93,18 @@ class Installer {
   // The peers in the device that the store does not know for it. A new set when
   // it has changed; never null.
   std::shared_ptr<const shard::ForeignPeers> foreign() const;
+
+  // --- what the control interface asks; from any thread, each waits for the current batch ---
+
+  // "stored" when the peer is not in the device, else "probation", "established", "leaving".
+  std::string PeerState(const PublicKey& key) const;
+  std::optional<store::Session> LiveSession(const PublicKey& key) const;
+  // Keys after `after`, in their order, at most `count`.
+  std::vector<PublicKey> ListInstalled(const std::optional<PublicKey>& after, size_t count) const;
+  // Makes the device agree with what is committed of an installed peer.
+  // Returns: ok also when it is not installed. Errors: the device's.
+  absl::Status Sync(const PublicKey& key);
+  void ForgetMark(const PublicKey& key);
 
   // What the gateway looks after: the device is gone; it has another key or port.
   bool device_lost() const { return device_lost_.load(std::memory_order_relaxed); }
@@ -126,6 +139,8 @@ class Installer {
   void AdoptUnknown(const wgdev::PeerStats& stats);
   std::unique_lock<std::mutex> Lock() const;
   ReinjectMode RouteMode(int ifindex) const;
+  void Note(event::Kind kind, const PublicKey& key, const Endpoint& source,
+            const char* reason = "") const;
   void Count(InstallerCount count, uint64_t n = 1) {
     counts_[static_cast<size_t>(count)].fetch_add(n, std::memory_order_relaxed);
   }
@@ -134,6 +149,7 @@ class Installer {
   const store::Store* store_;
   SessionSaver* saver_;
   xsk::Steering* steering_;
+  event::EventLog* events_;
   Fd wake_;
 
   // Held for a batch, not for a packet; guards all below it. Whoever waits for it

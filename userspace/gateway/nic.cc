@@ -97,8 +97,10 @@ absl::Status Nic::StartLane(uint32_t queue) {
     options.wake_fds.push_back(installer->wake_fd());
   }
   const int socket_fd = socket->fd();
-  auto pipeline = std::make_unique<shard::Pipeline>(std::move(snapshot), queues,
-                                                    attachment_.ifindex, lane.verdicts.get());
+  lane.sightings = std::make_unique<shard::SightingQueue>(shard::kSightingQueueCapacity);
+  auto pipeline = std::make_unique<shard::Pipeline>(
+      std::move(snapshot), queues, attachment_.ifindex, lane.verdicts.get(),
+      shard::Watch{&context_.events->watchers(), lane.sightings.get()});
   lane.shard = std::make_unique<shard::Shard>(std::move(options), std::move(socket),
                                               std::move(pipeline), context_.devices);
   lanes_.push_back(std::move(lane));
@@ -141,6 +143,22 @@ absl::string_view Nic::Changed() const {
     return "somebody removed the XDP program";
   }
   return {};
+}
+
+void Nic::DrainSightings(const std::vector<std::string>& devices) {
+  for (Lane& lane : lanes_) {
+    while (const shard::Sighting* seen = lane.sightings->Peek()) {
+      event::Event event{.at = seen->at, .source = seen->source};
+      if (seen->device < devices.size()) event.device = devices[seen->device];
+      if (seen->public_key != PublicKey{}) event.peer = seen->public_key;
+      if (seen->verdict != shard::Verdict::kProven) {
+        event.kind = event::Kind::kRefused;
+        event.reason = shard::ToString(seen->verdict);
+      }
+      context_.events->Append(std::move(event));
+      lane.sightings->Release();
+    }
+  }
 }
 
 void Nic::AddVerdicts(std::map<std::string, uint64_t>* verdicts) const {

@@ -21,6 +21,7 @@ struct NicContext {
   std::vector<Installer*> installers;  // by device index
   shard::VerdictCounters* verdicts;    // of NICs that went away
   std::vector<bool>* slots_used;       // STEER_SLOTS_MAX
+  event::EventLog* events;
   bool pin_threads;
 };
 
@@ -47,12 +48,15 @@ class Nic {
   const std::string& name() const { return config_.name; }
   NicRoute route() const { return {attachment_.ifindex, reinject_}; }
 
+  // Hands what the shards saw to the event log. `devices` are names, by index.
+  void DrainSightings(const std::vector<std::string>& devices);
   void AddVerdicts(std::map<std::string, uint64_t>* verdicts) const;
   document::NicStatus Status() const;
   std::string Describe() const;
 
  private:
   struct Lane {
+    std::unique_ptr<shard::SightingQueue> sightings;
     std::vector<std::unique_ptr<shard::RequestQueue>> queues;  // by device index
     std::unique_ptr<shard::VerdictCounters> verdicts;
     std::unique_ptr<shard::Shard> shard;

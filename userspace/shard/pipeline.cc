@@ -18,18 +18,27 @@ const char* ToString(Verdict verdict) {
 }
 
 Pipeline::Pipeline(store::Snapshot snapshot, std::vector<RequestQueue*> queues, int ifindex,
-                   VerdictCounters* counters)
+                   VerdictCounters* counters, Watch watch)
     : snapshot_(std::move(snapshot)),
       queues_(std::move(queues)),
       ifindex_(ifindex),
-      counters_(counters) {
+      counters_(counters),
+      watch_(watch) {
   snapshot_.Release();
 }
 
 Verdict Pipeline::Run(const DeviceTable& devices, std::span<const uint8_t> frame, const Now& now) {
-  const Verdict verdict = Judge(devices, frame, now);
-  counters_->Count(verdict);
-  return verdict;
+  Sighting sighting;
+  sighting.verdict = Judge(devices, frame, now, &sighting);
+  counters_->Count(sighting.verdict);
+  if (watch_.watchers != nullptr && watch_.watchers->load(std::memory_order_relaxed) > 0) {
+    if (Sighting* slot = watch_.queue->Reserve()) {
+      sighting.at = now.wall;
+      *slot = sighting;
+      watch_.queue->Submit();
+    }
+  }
+  return sighting.verdict;
 }
 
 Verdict Pipeline::Admit(const DeviceTable::Entry& device, const PublicKey& key,
@@ -47,18 +56,20 @@ Verdict Pipeline::Admit(const DeviceTable::Entry& device, const PublicKey& key,
   return peer.expires <= now.wall ? Verdict::kExpired : Verdict::kProven;
 }
 
-Verdict Pipeline::Judge(const DeviceTable& devices, std::span<const uint8_t> bytes,
-                        const Now& now) {
+Verdict Pipeline::Judge(const DeviceTable& devices, std::span<const uint8_t> bytes, const Now& now,
+                        Sighting* sighting) {
   wire::Frame frame;
   if (bytes.size() > STEER_FRAME_MAX || !wire::ParseFrame(bytes, &frame)) {
     return Verdict::kNotAnInitiation;
   }
+  sighting->source = frame.source;
   size_t index = 0;
   while (index < devices.devices.size() && (devices.devices[index].port != frame.port ||
                                             devices.devices[index].identity == nullptr)) {
     ++index;
   }
   if (index == devices.devices.size()) return Verdict::kPortNotServed;
+  sighting->device = static_cast<uint16_t>(index);
   const DeviceTable::Entry& device = devices.devices[index];
   const noise::Identity& self = **device.identity;
   const wire::Initiation& message = *frame.initiation;
@@ -77,6 +88,7 @@ Verdict Pipeline::Judge(const DeviceTable& devices, std::span<const uint8_t> byt
 
   const std::optional<Tai64n> stamp = noise::OpenTimestamp(self, std::move(*claim), message);
   if (!stamp) return Verdict::kNotProven;
+  sighting->public_key = key;
   if (const auto session = snapshot_.FindSession(key);
       session && !guard::IsFresh(session->mark, *stamp, now.wall)) {
     return Verdict::kReplay;  // the installer, which knows the last second too, asks again

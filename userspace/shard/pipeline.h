@@ -41,6 +41,24 @@ struct InstallRequest {
 using RequestQueue = SpscQueue<InstallRequest>;
 inline constexpr size_t kRequestQueueCapacity = 1024;
 
+// What became of an initiation, for whoever watches.
+struct Sighting {
+  absl::Time at;
+  Verdict verdict;
+  uint16_t device = 0;   // index of the configuration
+  Endpoint source;       // family kNone: it was not even parsed
+  PublicKey public_key;  // of a sender who has proven it; else zero
+};
+
+using SightingQueue = SpscQueue<Sighting>;
+inline constexpr size_t kSightingQueueCapacity = 1024;
+
+// Where sightings go while somebody watches. When the queue is full they are lost.
+struct Watch {
+  const std::atomic<int>* watchers = nullptr;
+  SightingQueue* queue = nullptr;
+};
+
 using ForeignPeers = absl::flat_hash_set<PublicKey>;
 
 // The devices a shard answers for, as one immutable table. The gateway publishes
@@ -67,7 +85,7 @@ class Pipeline {
  public:
   // `queues[d]` leads to the installer of device d. Neither is owned.
   Pipeline(store::Snapshot snapshot, std::vector<RequestQueue*> queues, int ifindex,
-           VerdictCounters* counters);
+           VerdictCounters* counters, Watch watch = {});
 
   // Runs one frame. The frame may be overwritten as soon as this returns.
   // Requires: Begin() since the batch began.
@@ -83,12 +101,14 @@ class Pipeline {
  private:
   // Kept out of Judge(): whether the claimed key may be proven here, and why not.
   Verdict Admit(const DeviceTable::Entry& device, const PublicKey& key, const Now& now) const;
-  Verdict Judge(const DeviceTable& devices, std::span<const uint8_t> bytes, const Now& now);
+  Verdict Judge(const DeviceTable& devices, std::span<const uint8_t> bytes, const Now& now,
+                Sighting* sighting);
 
   store::Snapshot snapshot_;
   std::vector<RequestQueue*> queues_;
   int ifindex_;
   VerdictCounters* counters_;
+  Watch watch_;
   guard::RepeatFilter repeats_;
 };
 

@@ -64,6 +64,15 @@ class Snapshot {
   absl::Status List(const Selection& selection, size_t entries_max, std::string* cursor,
                     const std::function<bool(Peer)>& visit) const;
 
+  struct Findings {
+    uint64_t peers = 0, sessions = 0, index_entries = 0, problems = 0;
+  };
+  // Checks every record's checksum, and that records and indexes agree. `problem` is
+  // told of each disagreement, `progress` now and then of the entries read so far.
+  // A damaged file may end the process here: run it in one of its own.
+  absl::StatusOr<Findings> Verify(const std::function<void(const std::string&)>& problem,
+                                  const std::function<void(uint64_t)>& progress) const;
+
  private:
   friend class Store;
   Snapshot(MDB_txn* txn, Tables tables) : txn_(txn), tables_(tables) {}

@@ -207,4 +207,18 @@ absl::StatusOr<Stats> Store::ReadStats() const {
   return stats;
 }
 
+absl::Status Store::CopyTo(const std::string& folder, bool compact) const {
+  if (mkdir(folder.c_str(), 0700) != 0)
+    return ErrnoStatus(errno, absl::StrCat("mkdir(", folder, ")"));
+  WICKET_RETURN_IF_ERROR(
+      LmdbStatus(mdb_env_copy2(env_.get(), folder.c_str(), compact ? MDB_CP_COMPACT : 0),
+                 absl::StrCat("mdb_env_copy2(", folder, ")"), options_.path));
+  const std::string data = folder + "/data.mdb";
+  const Fd fd(open(data.c_str(), O_RDWR | O_CLOEXEC));
+  if (!fd.valid() || fchmod(fd.get(), 0600) != 0 || fsync(fd.get()) != 0) {
+    return ErrnoStatus(errno, absl::StrCat("fsync(", data, ")"));
+  }
+  return absl::OkStatus();
+}
+
 }  // namespace wicket::store

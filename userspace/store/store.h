@@ -54,6 +54,10 @@ class Store {
   // Errors: DeadlineExceeded names the process that writes.
   absl::StatusOr<Writer> Write(absl::Duration patience = absl::InfiniteDuration()) const;
   absl::StatusOr<Stats> ReadStats() const;
+  // Writes a copy of one moment into a new folder, mode 0700; `compact` leaves out what
+  // is free. Writers go on meanwhile.
+  absl::Status CopyTo(const std::string& folder, bool compact) const;
+
   // Frees the slots of readers that were killed; their views hold pages for ever.
   void CheckReaders() const;
   const std::string& path() const { return options_.path; }

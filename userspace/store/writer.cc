@@ -1,6 +1,7 @@
 #include "store/writer.h"
 
 #include <endian.h>
+#include <sys/statvfs.h>
 
 #include <algorithm>
 #include <utility>
@@ -12,6 +13,7 @@
 namespace wicket::store {
 namespace {
 
+constexpr uint64_t kDiskReserveBytes = 1 << 20;
 constexpr absl::uint128 kFirstOffset = 2;     // 0 is the network's, 1 by custom the device's
 constexpr int kAllocationStepsMax = 1 << 14;  // used addresses skipped in one call, about 10 ms
 
@@ -77,6 +79,13 @@ absl::Status Writer::Spoil(int code, absl::string_view call) {
     return absl::ResourceExhaustedError(absl::StrCat(call, ": the store ", path_,
                                                      " has reached its limit of ", bytes_max_,
                                                      " bytes (raise store.bytes_max)"));
+  }
+  // LMDB calls a short write an I/O error; the commonest reason is this one.
+  struct statvfs disk;
+  if ((code == EIO || code == ENOSPC) && statvfs(path_.c_str(), &disk) == 0 &&
+      disk.f_bavail * disk.f_frsize < kDiskReserveBytes) {
+    return absl::ResourceExhaustedError(absl::StrCat(call, ": the disk of the store ", path_,
+                                                     " is full; nothing stored before is lost"));
   }
   return LmdbStatus(code, call, path_);
 }

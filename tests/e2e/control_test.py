@@ -1,0 +1,581 @@
+#!/usr/bin/python3
+"""The control interface of a running gateway.
+
+Run all scenarios, or those named as arguments. Needs root.
+"""
+import fcntl
+import json
+import os
+import re
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+from base64 import b64encode
+from http.client import HTTPConnection, HTTPSConnection
+
+import jsonschema
+import yaml
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from client import Client  # noqa: E402
+from control import Control  # noqa: E402
+from gateway_test import SCALE, check, equal, gateway, main  # noqa: E402
+from lab import BIN, ROOT, SLOW, run, wait_for  # noqa: E402
+from noise import Key, tai64n  # noqa: E402
+
+POOL = '[[pool]]\nname = "clients"\ndevice = "{device}"\n' \
+       'cidrs = ["10.64.0.0/16", "fd00:64::/64"]\n'
+
+
+def with_pool(daemon, device, text=POOL):
+    daemon.text += text.format(device=device.name)
+    return daemon.start()
+
+
+# --- the document ---------------------------------------------------------------
+
+class Document:
+    """docs/openapi.yaml, held against answers."""
+
+    def __init__(self):
+        self.text = yaml.safe_load((ROOT / "docs/openapi.yaml").read_text())
+        self.given = set()
+
+    def resolve(self, node):
+        while "$ref" in node:
+            target = self.text
+            for part in node["$ref"].removeprefix("#/").split("/"):
+                target = target[part]
+            node = target
+        return node
+
+    def hold(self, method, path, answer):
+        path = path.split("?")[0]
+        for template, operations in self.text["paths"].items():
+            pattern = re.sub(r"\{[a-z]+\}", "[^/]+", template)
+            if not re.fullmatch(pattern, path) or method.lower() not in operations:
+                continue
+            responses = operations[method.lower()]["responses"]
+            check(str(answer.status) in responses, f"{method} {template}: {answer.status} is not "
+                                                   f"documented: {answer.text}")
+            self.given.add((template, method.lower(), str(answer.status)))
+            content = self.resolve(responses[str(answer.status)]).get("content", {})
+            if not content:
+                return equal(answer.text, "", "an answer without content")
+            kind = answer.type
+            check(kind in content, f"{method} {template}: {kind}")
+            schema = {**content[kind]["schema"], "components": self.text["components"]}
+            for value in answer.lines if kind.endswith("ndjson") else [answer.json]:
+                jsonschema.validate(value, schema)
+            return None
+        raise AssertionError(f"{method} {path} is not documented")
+
+    def missing(self):
+        every = {(template, method, status)
+                 for template, operations in self.text["paths"].items()
+                 for method, operation in operations.items() for status in operation["responses"]}
+        return every - self.given
+
+
+# Given in scenarios of their own: streams, roles, full disks.
+ELSEWHERE = {("get", "401"), ("get", "403"), ("put", "403"), ("put", "503"), ("put", "507"),
+             ("post", "503")}
+
+
+def test_every_documented_answer_is_given_and_is_as_documented():
+    with gateway() as (lab, device, daemon):
+        with_pool(daemon, device)
+        control = Control(daemon, device)
+        key, other = Key(), Key()
+        control.call("GET", "/v1/status")
+        control.put(key, allowed_ips=["10.1.0.1"], labels={"team": "a"}, ttl=1000, pinned=True,
+                    preshared_key=other.private64, persistent_keepalive=25)
+        control.put(key, allocate="clients", allowed_ips=["10.1.0.2/31"])
+        control.put(other, allowed_ips=["10.1.0.2/31"])
+        control.put("nonsense")
+        control.put(key, allowed_ips=["10.1.0.300"])
+        control.call("PUT", control.peers(key), "x" * (1 << 20 | 1))
+        control = Control(daemon, device)  # the connection above is closed after that
+        calls = control.seen
+        control.call("PUT", f"/v1/devices/none/peers/{key.public64.replace('/', '%2F')}", {})
+        control.put(key, allowed_ips=["10.1.0.1"], labels={"team": "a"}, pinned=True)
+        control.get(key)
+        control.get(other)
+        control.get("AAAA")
+        control.list(label="team=a")
+        control.list(limit=0)
+        control.call("GET", "/v1/devices/none/peers")
+        for address in "10.1.0.1", "10.9.9.9", "10.1":
+            control.call("GET", f"/v1/devices/{device.name}/addresses/{address}")
+        for who in key, other, "A":
+            control.call("POST", control.peers(who, "/reset-replay"))
+        control.call("POST", f"/v1/devices/{device.name}/import",
+                     json.dumps({"public_key": other.public64}) + "\nbroken\n")
+        control.call("GET", f"/v1/devices/{device.name}/export")
+        for who in key, key, "A":
+            control.delete(who)
+        check(len(calls) > 15, "calls")
+
+        document = Document()
+        first = Control(daemon, device)
+        first.put(key, allowed_ips=["10.1.0.1"])
+        first.put(key, allocate="clients", allowed_ips=["10.1.0.2/31"])
+        first.put(other, allowed_ips=["10.1.0.2/31"])
+        first.put("nonsense")
+        first.call("GET", "/v1/status")
+        big = Control(daemon, device)
+        big.call("PUT", big.peers(key), "x" * (1 << 20 | 1))
+        for method, path, answer in first.seen + big.seen + calls:
+            document.hold(method, path, answer)
+        left = {(template, method, status) for template, method, status in document.missing()
+                if (method, status) not in ELSEWHERE and template != "/v1/events"}
+        equal(left, set(), "documented and never given")
+
+
+def test_errors_name_the_field():
+    with gateway() as (lab, device, daemon):
+        with_pool(daemon, device)
+        control = Control(daemon, device)
+        for fields, field in (({"allowed_ips": "10.0.0.1"}, "allowed_ips"),
+                              ({"preshared_key": "secret"}, "preshared_key"),
+                              ({"ttl": 0}, "ttl"), ({"ttl": 5, "expires_at": "2040-01-01T00:00:00Z"}, "ttl"),
+                              ({"allocate": "nope"}, "allocate"), ({"device": "wg9"}, "device"),
+                              ({"surprise": 1}, "surprise"),
+                              ({"public_key": Key().public64}, "public_key")):
+            answer = control.put(Key(), **fields)
+            equal((answer.status, answer.error["code"], answer.error.get("field")),
+                  (400, "invalid_argument", field), f"{fields}")
+            check("secret" not in answer.text, "a secret in an error")
+        answer = control.call("GET", control.peers(rest="?colour=red"))
+        equal((answer.status, answer.error["field"]), (400, "colour"), "an unknown parameter")
+        answer = control.call("PATCH", control.peers(Key()))
+        equal((answer.status, answer.headers["allow"]), (405, "PUT, GET, DELETE"), "PATCH")
+        equal(control.call("GET", "/v2/status").status, 404, "another version")
+
+
+# --- peers ----------------------------------------------------------------------
+
+def test_a_created_peer_connects_and_a_deleted_one_is_gone():
+    with gateway() as (lab, device, daemon):
+        with_pool(daemon, device)
+        control, watching = Control(daemon, device), Control(daemon, device)
+        events = Events(watching)
+        client = Client(lab, device.key.public)
+        created = control.put(client.key, allocate="clients", labels={"team": "a"})
+        equal(created.status, 201, created.text)
+        equal(created.json["allowed_ips"], ["10.64.0.2/32", "fd00:64::2/128"], "addresses")
+        again = control.put(client.key, allocate="clients")
+        equal((again.status, again.json["allowed_ips"]), (200, created.json["allowed_ips"]), "again")
+        check(client.connect() is not None, "the created peer does not connect")
+        wait_for(lambda: control.get(client.key).json["state"] == "established", 5)
+        peer = control.get(client.key).json
+        equal(peer["state"], "established", "state")
+        equal((peer["session"]["handshakes"], peer["session"]["installs"]), (1, 1), "session")
+        equal([p["public_key"] for p in control.list(installed="true")], [client.key.public64],
+              "installed")
+        equal(control.call("GET", f"/v1/devices/{device.name}/addresses/10.64.0.2")
+              .json["public_key"], client.key.public64, "by address")
+
+        # Updated in the device at once, and the session goes on.
+        control.put(client.key, allowed_ips=["10.77.0.1/32"])
+        check("10.77.0.1/32" in device.ns.run("wg", "show", device.name, "allowed-ips").stdout,
+              "the device was not updated")
+        equal(control.get(client.key).json["state"], "established", "after the update")
+
+        equal(control.delete(client.key).status, 204, "delete")
+        equal(device.peers(), {}, "in the device after the answer")
+        equal(control.get(client.key).status, 404, "after the delete")
+        equal(client.connect(seconds=1), None, "a deleted peer was answered")
+        kinds = [event["event"] for event in events.until("refused")]
+        for kind in "created", "updated", "seen", "installed", "confirmed", "evicted", "deleted":
+            check(kind in kinds, f"no {kind} in {kinds}")
+        # Its addresses are free again, for the next.
+        events.close()
+
+
+class Events:
+    """Reads a server-sent event stream in a thread."""
+
+    def __init__(self, control):
+        self.document = Document()
+        self.events = []
+        control.connection.timeout = 60
+        control.connection.request("GET", "/v1/events")
+        self.response = control.connection.getresponse()
+        equal(self.response.getheader("content-type"), "text/event-stream", "type")
+        self.response.readline()  # ": watching"
+        self.thread = threading.Thread(target=self._read, daemon=True)
+        self.thread.start()
+        self.control = control
+
+    def _read(self):
+        try:
+            for line in self.response:
+                if line.startswith(b"data: "):
+                    self.events.append(json.loads(line[6:]))
+        except (OSError, ValueError):
+            pass
+
+    def until(self, kind):
+        wait_for(lambda: any(event.get("event") == kind for event in self.events), 5)
+        schema = {"$ref": "#/components/schemas/Event",
+                  "components": self.document.text["components"]}
+        for event in self.events:
+            jsonschema.validate(event, schema)
+        return self.events
+
+    def close(self):
+        self.control.connection.sock.shutdown(socket.SHUT_RDWR)
+        self.thread.join(5)
+
+
+def test_a_delete_that_races_a_handshake_wins():
+    with gateway(log_level="info") as (lab, device, daemon):
+        daemon.start()
+        control = Control(daemon, device)
+        rounds, crowd = int(10_000 * SCALE), 50
+        clients = [Client(lab, device.key.public) for _ in range(crowd)]
+        done = 0
+        while done < rounds:
+            keys = [Key() for _ in clients]
+            for client, key in zip(clients, keys):
+                client.key = key
+            body = "".join(json.dumps({"public_key": key.public64}) + "\n" for key in keys)
+            answer = control.call("POST", f"/v1/devices/{device.name}/import", body)
+            equal(answer.lines[-1], {"imported": crowd, "refused": 0}, "import")
+            # The deletions run while the handshakes are on their way.
+            sender = threading.Thread(
+                target=lambda: [client.send_initiation() for client in clients])
+            sender.start()
+            for key in keys:
+                equal(control.delete(key).status, 204, "delete")
+            sender.join()
+            done += crowd
+        time.sleep(0.5)
+        equal(device.peers(), {}, f"in the device after {done} rounds")
+        counts = daemon.counts()
+        check(counts["installs"] > rounds / 100, f"hardly a handshake raced: {counts}")
+        check(counts["installs"] < rounds, f"no delete won: {counts}")
+
+
+def test_allocation_by_many_at_once_collides_never():
+    with gateway() as (lab, device, daemon):
+        with_pool(daemon, device)
+        addresses, problems = [], []
+
+        def allocate():
+            control = Control(daemon, device)
+            for _ in range(20):
+                answer = control.put(Key(), allocate="clients")
+                (addresses.extend(answer.json["allowed_ips"]) if answer.status == 201
+                 else problems.append(answer.text))
+            control.close()
+        threads = [threading.Thread(target=allocate) for _ in range(64)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        equal(problems, [], "problems")
+        equal(len(addresses), 64 * 20 * 2, "addresses")
+        equal(len(set(addresses)), len(addresses), "distinct addresses")
+
+
+def test_an_exhausted_pool_says_so_and_recovers():
+    with gateway() as (lab, device, daemon):
+        with_pool(daemon, device, '[[pool]]\nname = "tiny"\ndevice = "{device}"\n'
+                                  'cidrs = ["10.64.0.0/29"]\n')
+        control = Control(daemon, device)
+        keys = [Key() for _ in range(6)]
+        answers = [control.put(key, allocate="tiny") for key in keys]
+        equal([answer.status for answer in answers], [201] * 5 + [507], "statuses")
+        equal(answers[5].error["message"], "every address of the pool is in use", "message")
+        equal(control.get(keys[5]).status, 404, "the refused peer was stored")
+        control.delete(keys[2])
+        equal(control.put(keys[5], allocate="tiny").json["allowed_ips"],
+              answers[2].json["allowed_ips"], "the address that came back")
+
+
+def test_lists_filter_and_page():
+    with gateway() as (lab, device, daemon):
+        daemon.start()
+        control = Control(daemon, device)
+        body = "".join(json.dumps({
+            "public_key": Key().public64, "allowed_ips": [f"10.3.{n // 100}.{n % 100}"],
+            "labels": {"team": f"t{n % 3}"}}) + "\n" for n in range(300))
+        control.call("POST", f"/v1/devices/{device.name}/import", body)
+        equal(len(control.list(limit=7)), 300, "all, in pages of 7")
+        equal(len(control.list(label="team=t1", limit=9)), 100, "by label")
+        equal(len(control.list(prefix="10.3.1.0/24")), 100, "by prefix")
+        equal(len(control.list(prefix="10.3.1.0/24", label="team=t1")),
+              sum(n // 100 == 1 and n % 3 == 1 for n in range(300)), "by both")
+        equal(control.list(cursor="!!").error["field"], "cursor", "a broken cursor")
+        export = control.call("GET", f"/v1/devices/{device.name}/export?label=team%3Dt2")
+        equal(len(export.lines), 100, "exported")
+
+
+def test_import_reports_every_refused_line():
+    with gateway() as (lab, device, daemon):
+        with_pool(daemon, device)
+        control = Control(daemon, device)
+        lines = [json.dumps({"public_key": Key().public64, "allocate": "clients"})
+                 for _ in range(3000)]
+        lines[10] = "{"
+        lines[2000] = json.dumps({"public_key": Key().public64, "allowed_ips": ["x"]})
+        lines[2500] = json.dumps({"public_key": Key().public64, "allowed_ips": ["10.64.0.2"]})
+        lines[2600] = "y" * (3 << 20)
+        answer = control.call("POST", f"/v1/devices/{device.name}/import", "\n".join(lines))
+        equal(answer.status, 200, answer.text[:200])
+        equal(answer.lines[-1], {"imported": 2996, "refused": 4}, "sum")
+        equal([line["line"] for line in answer.lines[:-1]], [11, 2001, 2501, 2601], "lines")
+        equal(answer.lines[1]["error"]["field"], "allowed_ips", "field")
+        equal(answer.lines[2]["error"]["code"], "already_exists", "taken")
+
+
+def test_expired_peers_are_collected():
+    with gateway() as (lab, device, daemon):
+        daemon.start()
+        control = Control(daemon, device)
+        client = Client(lab, device.key.public)
+        equal(control.put(client.key, ttl=3).status, 201, "created")
+        for _ in range(600):  # more than a slice
+            control.put(Key(), ttl=1)
+        check(client.connect() is not None, "no session")
+        check(wait_for(lambda: control.list() == [], 10), "expired peers stay")
+        check(wait_for(lambda: device.peers() == {}, 3), "the expired peer stays in the device")
+
+
+def test_reset_replay_lets_a_clock_that_was_set_back_in():
+    with gateway() as (lab, device, daemon):
+        daemon.start()
+        control = Control(daemon, device)
+        client = Client(lab, device.key.public)
+        control.put(client.key)
+        check(client.connect() is not None, "no session")
+        device.remove_peer(client.key.public64)
+        check(wait_for(lambda: control.get(client.key).json["state"] == "stored", 5),
+              "the removal is not noticed")
+        equal(client.connect(seconds=1, stamp=tai64n(time.time() - 3600)), None, "an old stamp was taken")
+        equal(control.call("POST", control.peers(client.key, "/reset-replay")).status, 204, "reset")
+        check(client.connect(stamp=tai64n(time.time() - 3500)) is not None, "refused after the reset")
+
+
+def test_the_command_line_goes_through_the_daemon():
+    with gateway() as (lab, device, daemon):
+        with_pool(daemon, device)
+        client = Client(lab, device.key.public)
+        key = client.key.public64
+
+        def wicket(*arguments):
+            return run(BIN / "wicket", *arguments, "--socket", daemon.control, "--store", "/nonexistent")
+        watching = subprocess.Popen([BIN / "wicket", "events", "-f", "--json", "--socket",
+                                     daemon.control], stdout=subprocess.PIPE, text=True)
+        wait_for(lambda: "control/conn" in run("ps", "-L", "-o", "comm", "-p",
+                                               daemon.process.pid).stdout, 5)
+        time.sleep(0.2)
+        check("10.64.0.2/32" in wicket("peer", "add", key, "--allocate", "clients").stdout, "add")
+        check(client.connect() is not None, "no session")
+        wait_for(lambda: "established" in wicket("peer", "show", key).stdout, 5)
+        shown = wicket("peer", "show", key).stdout
+        for text in ("latest handshake: ", "endpoint: 192.0.2.2:", "handshakes: 1 in 1 installations"):
+            check(text in shown, shown)
+        check("has a session" in wicket("peer", "why", key).stdout, "why")
+        listed = [line.split("\t") for line in
+                  wicket("peer", "ls", "--installed", "--dump").stdout.splitlines()]
+        real = [line.split("\t") for line in
+                device.ns.run("wg", "show", "all", "dump").stdout.splitlines()]
+        equal(listed, [row for row in real if key in row], "as wg show all dump")
+        conf = wicket("conf", key, "--endpoint", "gw.example")
+        check(f"PublicKey = {device.key.public64}" in conf.stdout and
+              "Endpoint = gw.example:51820" in conf.stdout, conf.stdout)
+        check("deleted" in wicket("peer", "rm", key).stdout, "rm")
+        equal(device.peers(), {}, "in the device")
+        time.sleep(0.7)
+        watching.terminate()
+        kinds = [json.loads(line)["event"] for line in watching.stdout]
+        watching.wait()
+        equal([kind for kind in kinds if kind in ("created", "installed", "deleted")],
+              ["created", "installed", "deleted"], "events")
+
+
+# --- who may, and how much --------------------------------------------------------
+
+def raw(daemon, text, wait=3, half_close=False):
+    """What comes back for these bytes until the server closes, or says no more."""
+    with socket.socket(socket.AF_UNIX) as plain:
+        plain.connect(str(daemon.control))
+        plain.settimeout(wait * SLOW)
+        plain.sendall(text)
+        if half_close:
+            plain.shutdown(socket.SHUT_WR)
+        answer = b""
+        try:
+            while piece := plain.recv(65536):
+                answer += piece
+        except TimeoutError:
+            pass
+        return answer
+
+
+def test_malformed_requests_are_answered():
+    with gateway() as (lab, device, daemon):
+        daemon.start()
+        for text, status in ((b"nonsense\r\n\r\n", 400), (b"GET /%zz HTTP/1.1\r\n\r\n", 400),
+                             (b"GET / HTTP/9.9\r\n\r\n", 400),
+                             (b"GET / HTTP/1.1\r\nContent-Length: x\r\n\r\n", 400),
+                             (b"GET / HTTP/1.1\r\n" + b"A: b\r\n" * 4000 + b"\r\n", 431)):
+            answer = raw(daemon, text, half_close=True)
+            check(answer.startswith(b"HTTP/1.1 %d" % status), f"{text[:40]}: {answer[:200]}")
+            json.loads(answer.split(b"\r\n\r\n", 1)[1])["error"]["message"]
+        # Two at once on one connection are answered in order.
+        twice = raw(daemon, b"GET /v1/status HTTP/1.1\r\n\r\nGET /v1/x HTTP/1.1\r\n\r\n", wait=1)
+        equal(re.findall(rb"HTTP/1.1 (\d+)", twice), [b"200", b"404"], "pipelined")
+
+
+def test_slow_and_many_clients_do_not_stop_others():
+    with gateway() as (lab, device, daemon):
+        daemon.start()
+        slow = []
+        for _ in range(300):  # more than there may be
+            plain = socket.socket(socket.AF_UNIX)
+            plain.connect(str(daemon.control))
+            plain.sendall(b"GET /v1/status HTTP/1.1\r\n")
+            slow.append(plain)
+        refused = slow[-1].recv(1000)
+        check(refused.startswith(b"HTTP/1.1 503") and b"too many" in refused, f"{refused}")
+        body = refused.split(b"\r\n\r\n", 1)
+        equal(int(re.search(rb"Content-Length: (\d+)", body[0])[1]), len(body[1]), "length")
+        # The slow ones are told, and dropped, after ten seconds.
+        slow[0].settimeout(20 * SLOW)
+        answer = slow[0].recv(1000)
+        check(answer.startswith(b"HTTP/1.1 408"), f"{answer}")
+        control = Control(daemon, device)
+        check(wait_for(lambda: control.call("GET", "/v1/status").status == 200, 5), "no room again")
+        for plain in slow:
+            plain.close()
+
+
+def test_socket_permissions_and_roles():
+    with gateway() as (lab, device, daemon):
+        daemon.text = daemon.text.replace(
+            f'socket = "{daemon.control}"',
+            f'socket = "{daemon.control}"\ngroup = "daemon"\nwrite_group = "adm"')
+        daemon.start()
+        lab.dir.chmod(0o755)
+        mode = daemon.control.stat()
+        equal((oct(mode.st_mode & 0o777), mode.st_gid), ("0o660", 1), "mode and group")
+
+        def call(method, *groups):
+            """curl's view of it, as nobody with these groups: the HTTP status, or 0."""
+            code = "import http.client,socket,sys\n" \
+                   "s=socket.socket(socket.AF_UNIX)\n" \
+                   f"s.connect({str(daemon.control)!r})\n" \
+                   "c=http.client.HTTPConnection('x')\nc.sock=s\n" \
+                   f"c.request({method!r}, {Control(daemon, device).peers(Key())!r}, '{{}}')\n" \
+                   "print(c.getresponse().status)"
+            result = run("setpriv", "--reuid=65534", "--regid=65534",
+                         f"--groups={','.join(groups)}" if groups else "--clear-groups",
+                         "/usr/bin/python3", "-c", code, check=False)
+            return int(result.stdout or 0)
+        equal(call("GET"), 0, "a stranger may connect")
+        equal(call("GET", "1"), 404, "a member of the group may not read")
+        equal(call("PUT", "1"), 403, "a member of the group may write")
+        equal(call("PUT", "1", "4"), 201, "a member of both may not write")
+
+
+def test_tcp_takes_a_token_over_tls():
+    with gateway() as (lab, device, daemon):
+        certificate, key = lab.dir / "cert.pem", lab.dir / "key.pem"
+        run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+            "-nodes", "-keyout", key, "-out", certificate, "-days", "2", "-subj", "/CN=wicket",
+            "-addext", "subjectAltName=IP:192.0.2.1")
+        token = lab.dir / "token"
+        token.write_text("0123456789abcdef\n")
+        token.chmod(0o600)
+        daemon.text += f'[control.tcp]\nlisten = "192.0.2.1:8443"\ntls_certificate = ' \
+                       f'"{certificate}"\ntls_key = "{key}"\ntoken_file = "{token}"\n'
+        daemon.start()
+        trusted = ssl.create_default_context(cafile=certificate)
+        peer = Control(daemon, device).peers(Key())
+
+        def call(headers):
+            with lab.client.inside():
+                connection = HTTPSConnection("192.0.2.1", 8443, context=trusted, timeout=5)
+                connection.connect()
+            return Control(daemon, device, connection).call("PUT", peer, "{}", headers)
+        answer = call({})
+        equal((answer.status, answer.headers["www-authenticate"]), (401, "Bearer"), "no token")
+        equal(call({"Authorization": "Bearer 0123456789abcdeX"}).status, 401, "a wrong token")
+        equal(call({"Authorization": "Bearer 0123456789abcdef"}).status, 201, "the token")
+        with lab.client.inside():
+            plain = HTTPConnection("192.0.2.1", 8443, timeout=2 * SLOW)
+            try:
+                plain.request("GET", "/v1/status")
+                check(plain.getresponse().status >= 400, "served without TLS")
+            except (OSError, Exception) as error:  # noqa: BLE001: any refusal will do
+                check(not isinstance(error, AssertionError), f"{error}")
+
+
+# --- a store in trouble -------------------------------------------------------------
+
+def test_a_full_disk_loses_nothing_and_recovers():
+    with gateway() as (lab, device, daemon):
+        lab.store.mkdir()
+        run("mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", lab.store)
+        try:
+            daemon.start()
+            control = Control(daemon, device)
+            stored, full = [], None
+            client = Client(lab, device.key.public)
+            equal(control.put(client.key).status, 201, "the first")
+            for _ in range(200):
+                keys = [b64encode(os.urandom(32)).decode() for _ in range(100)]
+                body = "".join(json.dumps({"public_key": key}) + "\n" for key in keys)
+                full = control.call("POST", f"/v1/devices/{device.name}/import", body)
+                if full.status != 200:
+                    break
+                stored += keys
+            equal((full.status, full.json.get("error", {}).get("code")), (507, "full"), full.text)
+            refused = control.put(Key(), labels={"a": "b" * 200})
+            check(refused.status in (201, 507), refused.text)
+            check(client.connect() is not None, "an install needs the disk")
+            lost = set(stored) - {peer["public_key"] for peer in control.list(limit=1000)}
+            equal(lost, set(), "acknowledged and lost")
+            run("mount", "-o", "remount,size=12m", lab.store)
+            equal(control.put(Key()).status, 201, "after there is room again")
+        finally:
+            daemon.stop()
+            run("umount", "-l", lab.store, check=False)
+
+
+def test_a_full_map_says_which_setting_to_raise():
+    with gateway() as (lab, device, daemon):
+        daemon.text = daemon.text.replace(f'path = "{lab.store}"',
+                                          f'path = "{lab.store}"\nbytes_max = 1048576')
+        daemon.start()
+        control = Control(daemon, device)
+        body = "".join(json.dumps({"public_key": b64encode(os.urandom(32)).decode()}) + "\n"
+                       for _ in range(10_000))
+        answer = control.call("POST", f"/v1/devices/{device.name}/import", body)
+        equal((answer.status, answer.error["code"]), (507, "full"), answer.text)
+        check("raise store.bytes_max" in answer.error["message"], answer.text)
+        check(len(control.list(limit=1000)) >= 512, "what was acknowledged before is gone")
+
+
+def test_another_writer_makes_calls_wait_and_then_say_so():
+    with gateway() as (lab, device, daemon):
+        daemon.start()
+        control = Control(daemon, device)
+        with open(lab.store / "writer.lock", "a+") as turn:
+            fcntl.flock(turn, fcntl.LOCK_EX)
+            answer = control.put(Key())
+            equal((answer.status, answer.error["code"]), (503, "unavailable"), answer.text)
+            check("another writer" in answer.error["message"], answer.text)
+        equal(control.put(Key()).status, 201, "afterwards")
+
+
+if __name__ == "__main__":
+    scenarios = {name: function for name, function in globals().items() if name.startswith("test_")}
+    sys.exit(main(sys.argv[1:], scenarios))

@@ -1,0 +1,135 @@
+// wicket conf: what a client's device needs, as a file or a picture of one.
+#include <qrencode.h>
+
+#include <CLI/CLI.hpp>
+#include <boost/json.hpp>
+#include <fstream>
+#include <iostream>
+#include <memory>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "tools/wicket/commands.h"
+#include "tools/wicket/connection.h"
+
+namespace wicket::tools {
+namespace {
+
+namespace json = boost::json;
+
+struct ConfOptions {
+  ConnectionOptions where;
+  std::string key, private_key_file, endpoint, dns, device_public_key;
+  std::string allowed_ips = "0.0.0.0/0, ::/0";
+  int keepalive = 25;
+  bool qr = false;
+};
+
+absl::StatusOr<std::string> ClientConf(Connection& connection, const ConfOptions& options) {
+  WICKET_ASSIGN_OR_RETURN(const Answer answer,
+                          CallForPeer(connection, "GET", options.key, "?secrets=true"));
+  const json::object peer = json::parse(answer.text).get_object();
+  std::string device_key = options.device_public_key;
+  uint64_t port = 0;
+  if (connection.online()) {
+    WICKET_ASSIGN_OR_RETURN(const Answer status, connection.Call("GET", "/v1/status"));
+    WICKET_RETURN_IF_ERROR(ErrorOf(status));
+    const json::value parsed = json::parse(status.text);
+    for (const auto& device : parsed.at("devices").as_array()) {
+      if (device.at("name").as_string() != peer.at("device").as_string()) continue;
+      if (device_key.empty()) device_key = std::string(device.at("public_key").as_string());
+      port = device.at("port").to_number<uint64_t>();
+    }
+  }
+  if (device_key.empty()) {
+    return absl::InvalidArgumentError(
+        "the device's public key is not known here: give it with --device-public-key");
+  }
+  std::string private_key = "# the private key that belongs to " + options.key;
+  if (!options.private_key_file.empty()) {
+    std::ifstream file(options.private_key_file);
+    if (!std::getline(file, private_key) || !ParseSecretKey(private_key)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(options.private_key_file, ": holds no private key"));
+    }
+  }
+  std::vector<std::string> addresses;
+  for (const auto& address : peer.at("allowed_ips").as_array()) {
+    addresses.emplace_back(address.as_string());
+  }
+  std::string endpoint = options.endpoint;
+  if (endpoint.find(':') == endpoint.npos && port != 0) absl::StrAppend(&endpoint, ":", port);
+  std::string conf = absl::StrCat("[Interface]\nPrivateKey = ", private_key, "\n");
+  if (!addresses.empty())
+    absl::StrAppend(&conf, "Address = ", absl::StrJoin(addresses, ", "), "\n");
+  if (!options.dns.empty()) absl::StrAppend(&conf, "DNS = ", options.dns, "\n");
+  absl::StrAppend(&conf, "\n[Peer]\nPublicKey = ", device_key, "\n");
+  if (const auto* preshared_key = peer.if_contains("preshared_key")) {
+    absl::StrAppend(&conf, "PresharedKey = ", std::string(preshared_key->as_string()), "\n");
+  }
+  absl::StrAppend(&conf, "AllowedIPs = ", options.allowed_ips, "\nEndpoint = ", endpoint, "\n");
+  if (options.keepalive) absl::StrAppend(&conf, "PersistentKeepalive = ", options.keepalive, "\n");
+  return conf;
+}
+
+// Two rows of modules a line, in half blocks; dark on light, with the quiet zone that
+// readers need.
+bool PrintQr(const std::string& text) {
+  const std::unique_ptr<QRcode, void (*)(QRcode*)> code(
+      QRcode_encodeString8bit(text.c_str(), 0, QR_ECLEVEL_L), QRcode_free);
+  if (!code) return false;
+  constexpr int kQuiet = 2;
+  const auto dark = [&](int x, int y) {
+    return x >= 0 && y >= 0 && x < code->width && y < code->width &&
+           (code->data[y * code->width + x] & 1);
+  };
+  for (int y = -kQuiet; y < code->width + kQuiet; y += 2) {
+    std::cout << "\x1b[30;47m";
+    for (int x = -kQuiet; x < code->width + kQuiet; ++x) {
+      const bool top = dark(x, y), bottom = dark(x, y + 1);
+      std::cout << (top && bottom ? "█" : top ? "▀" : bottom ? "▄" : " ");
+    }
+    std::cout << "\x1b[0m\n";
+  }
+  return true;
+}
+
+int Conf(const ConfOptions& options) {
+  const auto connection = OpenTelling(options.where);
+  if (!connection.ok()) return Fail(connection.status());
+  const auto conf = ClientConf(**connection, options);
+  if (!conf.ok()) return Fail(conf.status());
+  if (!options.qr) {
+    std::cout << *conf;
+  } else if (!PrintQr(*conf)) {
+    return Fail(absl::InvalidArgumentError("the configuration is too long for a QR code"));
+  }
+  return kOk;
+}
+
+}  // namespace
+
+void AddConfCommand(CLI::App* app, std::function<int()>* run) {
+  static ConfOptions options;
+  CLI::App* command = app->add_subcommand("conf", "print a client's configuration");
+  AddConnectionOptions(command, &options.where);
+  command->add_option("key", options.key, "the peer's public key")->required();
+  command->add_option("--endpoint", options.endpoint, "where clients reach the gateway")
+      ->type_name("HOST[:PORT]")
+      ->required();
+  command
+      ->add_option("--private-key-file", options.private_key_file,
+                   "the client's private key; without it the line is left to be filled in")
+      ->type_name("FILE");
+  command->add_option("--device-public-key", options.device_public_key,
+                      "of the gateway's device, for when no wicketd runs");
+  command->add_option("--allowed-ips", options.allowed_ips, "what the client sends to the gateway")
+      ->capture_default_str();
+  command->add_option("--dns", options.dns, "name servers of the client");
+  command->add_option("--persistent-keepalive", options.keepalive, "seconds; 0: off")
+      ->capture_default_str();
+  command->add_flag("--qr", options.qr, "print a QR code");
+  command->callback([run] { *run = [] { return Conf(options); }; });
+}
+
+}  // namespace wicket::tools

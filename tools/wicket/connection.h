@@ -1,0 +1,80 @@
+// The way from a command to the peers: a running wicketd's socket, or, when none
+// runs, the store itself, by the same requests.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/strings/string_view.h"
+#include "base/key.h"
+#include "base/status.h"
+
+namespace CLI {
+class App;
+}
+
+namespace wicket::tools {
+
+struct ConnectionOptions {
+  std::string socket = "/run/wicket/control.sock";
+  std::string store = "/var/lib/wicket";
+  std::string device;    // empty: the one there is
+  bool offline = false;  // do not try the socket
+};
+
+struct Answer {
+  unsigned status = 0;
+  std::string text;
+};
+
+// Thread: one.
+class Connection {
+ public:
+  // Errors: neither a daemon answers nor a store can be opened; says both.
+  static absl::StatusOr<std::unique_ptr<Connection>> Open(const ConnectionOptions& options);
+  ~Connection();
+
+  // "wicketd" or "offline", for the user to be told.
+  bool online() const;
+  const std::string& where() const;
+
+  // The device that is meant: the configured one, or the only one.
+  // Errors: InvalidArgument asks for --device.
+  absl::StatusOr<std::string> Device(const PublicKey* key = nullptr);
+
+  // One request. Errors: only those of the connection; an error answer is an Answer.
+  absl::StatusOr<Answer> Call(const std::string& method, const std::string& target,
+                              const std::string& body = "");
+  // An answer as it comes, in pieces, until it ends or `piece` returns false.
+  // `body` gives the request's body in pieces; empty at its end.
+  absl::StatusOr<unsigned> Stream(const std::string& method, const std::string& target,
+                                  const std::function<std::string()>& body,
+                                  const std::function<bool(absl::string_view)>& piece);
+
+ private:
+  struct State;
+  explicit Connection(std::unique_ptr<State> state);
+  std::unique_ptr<State> state_;
+};
+
+// "/v1/devices/wg0/peers/..." of parts that are escaped.
+std::string PathOf(absl::string_view device, absl::string_view rest,
+                   const PublicKey* key = nullptr);
+std::string Escape(absl::string_view text);
+
+// Opens a connection, and says on standard error when it is not to a daemon.
+absl::StatusOr<std::unique_ptr<Connection>> OpenTelling(const ConnectionOptions& options);
+// An error answer as a status; ok otherwise.
+absl::Status ErrorOf(const Answer& answer);
+absl::StatusOr<PublicKey> ReadKey(const std::string& text);
+// One request about the peer that `key` names, and `rest` of its path.
+// Errors: also those of the answer.
+absl::StatusOr<Answer> CallForPeer(Connection& connection, const std::string& method,
+                                   const std::string& key, const std::string& rest = "",
+                                   const std::string& body = "");
+// Prints an error. Returns: the exit status that goes with it.
+int Fail(const absl::Status& status);
+void AddConnectionOptions(CLI::App* command, ConnectionOptions* options);
+
+}  // namespace wicket::tools

@@ -1,0 +1,87 @@
+// Serves the Api on a Unix socket and, where configured, on TCP.
+//
+// A thread for each connection, of which there are few: the callers are a
+// platform's provisioning and an operator, not clients.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <list>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "absl/status/statusor.h"
+#include "base/fd.h"
+
+namespace wicket::control {
+
+class Api;
+class TlsContext;
+class Transport;
+enum class Role : int;
+
+struct TcpOptions {
+  std::string address;  // "127.0.0.1", "::1"
+  uint16_t port = 0;
+  // Both or none; none only on loopback.
+  std::string tls_certificate, tls_key;  // PEM files
+  // Holds the token that may write. Empty, on loopback only: all may read, none write.
+  std::string token_file;
+};
+
+struct Options {
+  std::string socket = "/run/wicket/control.sock";
+  std::string group;        // of the socket, whose members may connect; empty: the daemon's
+  std::string write_group;  // whose members may write; empty: all who may connect
+  std::optional<TcpOptions> tcp;
+};
+
+// Answers all requests of one connection, until either side ends it.
+// `role_of` is asked with each request's Authorization header.
+void ServeConnection(Transport& transport, Api& api, const std::atomic<bool>& stopping,
+                     const std::function<Role(const std::string& authorization)>& role_of);
+
+// Thread: one makes and destroys it.
+class Server {
+ public:
+  static constexpr size_t kConnectionsMax = 256;
+
+  // Begins to serve. `api` outlives the server.
+  // Errors: name the socket, group or file that cannot be used.
+  static absl::StatusOr<std::unique_ptr<Server>> Start(const Options& options, Api* api);
+  // Ends all connections and removes the socket.
+  ~Server();
+
+ private:
+  struct Connection {
+    std::unique_ptr<Transport> transport;
+    std::thread thread;
+    bool ended = false;  // under mutex_
+  };
+
+  Server(Options options, Api* api);
+  absl::Status Listen();
+  absl::Status ListenTcp();
+  void Loop();
+  void Accept(int listener);
+  void Serve(Connection* connection, Role role, bool over_tcp);
+  void Reap();
+  Role UnixRole(int fd) const;
+  Role TokenRole(const std::string& authorization) const;
+
+  Options options_;
+  Api* api_;
+  Fd unix_, tcp_, wake_;
+  std::optional<unsigned> write_gid_;
+  std::string token_;
+  std::unique_ptr<TlsContext> tls_;
+  std::atomic<bool> stopping_{false};
+  std::mutex mutex_;
+  std::list<Connection> connections_;
+  std::thread thread_;
+};
+
+}  // namespace wicket::control
