@@ -367,6 +367,7 @@ absl::StatusOr<Config> ParseConfig(absl::string_view text, const std::string& na
                      86400 * 365, " seconds (a session may live 180)", &evict_after_s);
       device.evict_after = absl::Seconds(static_cast<int64_t>(evict_after_s));
       section.Number("installed_max", 1, kInstalledMaxMax, " peers", &device.installed_max);
+      section.Number("probation_max", 1, kInstalledMaxMax, " peers", &device.probation_max);
       config.devices.push_back(device);
     });
     top.Table("control", [&](const toml::table& table) {

@@ -35,6 +35,7 @@ struct DeviceConfig {
   wgdev::Backend backend = wgdev::Backend::kAuto;
   absl::Duration evict_after = absl::Seconds(180);  // since the last handshake
   uint64_t installed_max = 65536;
+  uint64_t probation_max = 16384;  // of them, without a confirmed session
 };
 
 struct PoolConfig {

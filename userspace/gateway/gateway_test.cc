@@ -1,5 +1,8 @@
 #include <gtest/gtest.h>
 
+#include <random>
+#include <set>
+
 #include "absl/strings/str_cat.h"
 #include "gateway/config.h"
 #include "gateway/installed_peers.h"
@@ -79,23 +82,21 @@ PublicKey Key(uint8_t n) {
 
 class InstalledPeersTest : public ::testing::Test {
  protected:
-  // One dump in which `stats` were seen, at `now`.
-  InstalledPeers::Changes Dump(std::vector<wgdev::PeerStats> stats, int now_s,
-                               bool complete = true) {
+  // One dump in which `stats` were seen, at `now`. Returns: the peers found missing.
+  std::vector<PublicKey> Dump(std::vector<wgdev::PeerStats> stats, int now_s,
+                              bool complete = true) {
     peers_.BeginDump();
-    for (const auto& one : stats) {
-      if (InstalledPeer* peer = peers_.Find(one.public_key)) {
-        peers_.Observe(peer, one, absl::Seconds(now_s));
-      }
-    }
-    return peers_.EndDump(absl::Seconds(now_s), absl::FromUnixSeconds(now_s), complete);
+    for (const auto& one : stats) peers_.Observe(one.public_key, one, absl::Seconds(now_s));
+    return peers_.EndDump(complete);
   }
-  void Add(uint8_t n, bool pinned = false, const store::Session& session = {}) {
+  void Add(uint8_t n, bool pinned = false, const store::Session& session = {}, int at_s = 100) {
     store::Peer stored;
     stored.config.public_key = Key(n);
     stored.pinned = pinned;
-    stored.expires = absl::FromUnixSeconds(50'000);
-    peers_.Add(stored, session, absl::Seconds(100));
+    peers_.Add(stored, session, absl::Seconds(at_s));
+  }
+  std::vector<PublicKey> Leaving(int now_s, bool pressed = false, size_t count = 100) {
+    return peers_.BeginLeaving(absl::Seconds(now_s), count, pressed);
   }
   wgdev::PeerStats Stats(uint8_t n, int handshake_s = 0, uint64_t received = 0) {
     return {.public_key = Key(n),
@@ -103,43 +104,73 @@ class InstalledPeersTest : public ::testing::Test {
             .last_handshake = absl::FromUnixSeconds(handshake_s),
             .received_bytes = received};
   }
-  InstalledPeers peers_{absl::Seconds(180)};
+  using Keys = std::vector<PublicKey>;
+  InstalledPeers peers_{absl::Seconds(300)};
 };
 
-TEST_F(InstalledPeersTest, AnUnconfirmedPeerLeavesAfterFifteenSecondsInTwoSteps) {
+TEST_F(InstalledPeersTest, ProbationEndsAfterFifteenSecondsInTwoSteps) {
   Add(1);
-  EXPECT_TRUE(Dump({Stats(1)}, 114).leaving.empty());
-  EXPECT_EQ(Dump({Stats(1)}, 116).leaving.size(), 1u);
-  EXPECT_EQ(Dump({Stats(1)}, 117).remove.size(), 1u);
+  EXPECT_EQ(peers_.on_probation(), 1u);
+  EXPECT_EQ(Leaving(115), Keys{});
+  peers_.BeginDump();  // one that is under way proves nothing
+  EXPECT_EQ(Leaving(116), Keys{Key(1)});
+  EXPECT_EQ(Leaving(117), Keys{}) << "twice";
+  peers_.Observe(Key(1), Stats(1), absl::Seconds(117));
+  peers_.EndDump(true);
+  EXPECT_EQ(peers_.TakeRemovable(10), Keys{});
+  Dump({Stats(1)}, 118, /*complete=*/false);
+  EXPECT_EQ(peers_.TakeRemovable(10), Keys{Key(1)});
+  EXPECT_EQ(peers_.TakeRemovable(10), Keys{});
 }
 
-TEST_F(InstalledPeersTest, AConfirmedPeerStaysForItsSessionAndComesBackIfItSpeaks) {
+TEST_F(InstalledPeersTest, TheEstablishedStayForEvictAfterAndComeBackIfTheySpeak) {
   Add(1);
-  EXPECT_TRUE(Dump({Stats(1, 5000)}, 101).leaving.empty());
+  Dump({Stats(1, 5000)}, 101);
   EXPECT_TRUE(peers_.Find(Key(1))->confirmed);
-  EXPECT_TRUE(Dump({Stats(1, 5000)}, 280).leaving.empty());
-  EXPECT_EQ(Dump({Stats(1, 5000)}, 282).leaving.size(), 1u);
-  EXPECT_EQ(Dump({Stats(1, 5182)}, 283).staying.size(), 1u);
-  EXPECT_TRUE(Dump({Stats(1, 5182)}, 284).leaving.empty());
+  EXPECT_EQ(peers_.on_probation(), 0u);
+  EXPECT_EQ(Leaving(401), Keys{});
+  EXPECT_EQ(Leaving(402), Keys{Key(1)});
+  Dump({Stats(1, 5290)}, 403);
+  EXPECT_EQ(peers_.TakeReturned(), Keys{Key(1)});
+  EXPECT_EQ(peers_.TakeRemovable(10), Keys{});
+  EXPECT_EQ(Leaving(703), Keys{});
+  EXPECT_EQ(Leaving(704), Keys{Key(1)});
+  peers_.Touch(Key(1), absl::Seconds(705));
+  Dump({Stats(1, 5290)}, 706);
+  EXPECT_EQ(peers_.TakeRemovable(10), Keys{}) << "it initiated through us";
+}
+
+TEST_F(InstalledPeersTest, UnderPressureDeadSessionsGoOldestFirstAndLiveOnesNever) {
+  for (uint8_t n = 1; n <= 5; ++n) {
+    Add(n, false, {}, 100 + n);
+    Dump({Stats(n, 5000 + n)}, 100 + n);
+  }
+  EXPECT_EQ(Leaving(283), Keys{}) << "evict_after is 300";
+  EXPECT_EQ(Leaving(284, /*pressed=*/true, 2), (Keys{Key(1), Key(2)}));
+  EXPECT_EQ(Leaving(284, /*pressed=*/true), (Keys{Key(3)}));
 }
 
 TEST_F(InstalledPeersTest, AJumpOfTheWallClockEvictsNobody) {
   Add(1);
   Dump({Stats(1, 1'800'000'000)}, 101);
-  const auto changes = Dump({Stats(1, 1'000'000'000)}, 102);
-  EXPECT_TRUE(changes.leaving.empty() && changes.remove.empty());
+  Dump({Stats(1, 1'000'000'000)}, 102);
+  EXPECT_EQ(Leaving(103), Keys{});
 }
 
 TEST_F(InstalledPeersTest, PinnedPeersStay) {
   Add(1, true);
-  EXPECT_TRUE(Dump({Stats(1)}, 10'000).leaving.empty());
+  EXPECT_EQ(Leaving(10'000), Keys{});
+  peers_.SetPinned(Key(1), false);
+  EXPECT_EQ(Leaving(10'000), Keys{Key(1)});
 }
 
-TEST_F(InstalledPeersTest, ExpiredPeersGoEvenWithALiveSession) {
+TEST_F(InstalledPeersTest, TheRevokedGoAtOnce) {
   Add(1);
-  EXPECT_TRUE(Dump({Stats(1, 49'990)}, 49'999).leaving.empty());
-  EXPECT_EQ(Dump({Stats(1, 49'995)}, 50'000).leaving.size(), 1u);
-  EXPECT_EQ(Dump({Stats(1, 50'001)}, 50'001).remove.size(), 1u);
+  Dump({Stats(1, 5000)}, 101);
+  peers_.Revoke(Key(1));
+  peers_.Revoke(Key(1));
+  EXPECT_EQ(peers_.TakeRemovable(10), Keys{Key(1)});
+  EXPECT_EQ(peers_.TakeRemovable(10), Keys{});
 }
 
 TEST_F(InstalledPeersTest, CountersGoOnWhenTheDeviceStartsAnew) {
@@ -152,21 +183,61 @@ TEST_F(InstalledPeersTest, CountersGoOnWhenTheDeviceStartsAnew) {
 
 TEST_F(InstalledPeersTest, OnlyTwoCompleteDumpsProveAbsence) {
   Add(1);
-  EXPECT_TRUE(Dump({}, 101).missing.empty());
-  EXPECT_TRUE(Dump({}, 102, false).missing.empty());
-  EXPECT_EQ(Dump({}, 103).missing.size(), 1u);
+  EXPECT_EQ(Dump({}, 101), Keys{});
+  EXPECT_EQ(Dump({}, 102, false), Keys{});
+  EXPECT_EQ(Dump({}, 103), Keys{Key(1)});
 }
 
 TEST_F(InstalledPeersTest, CountersAreTotalsAndSavedOnce) {
   store::Session session;
   session.received_bytes = 1000;
   Add(1, false, session);
-  Dump({Stats(1, 0, 50)}, 101);
+  Dump({Stats(1, 7, 50)}, 101);
   auto dirty = peers_.TakeDirty();
   ASSERT_EQ(dirty.size(), 1u);
   EXPECT_EQ(dirty[0].second.received_bytes, 1050u);
+  EXPECT_EQ(dirty[0].second.handshakes, 1u);
   EXPECT_EQ(ToString(dirty[0].second.endpoint), "192.0.2.1:5");
   EXPECT_TRUE(peers_.TakeDirty().empty());
+}
+
+// The index against a scan: random lives of 200 peers.
+TEST_F(InstalledPeersTest, TheIndexAgreesWithAScan) {
+  std::mt19937 random(1);
+  int handshake_s = 1000;
+  for (int now_s = 100; now_s < 3000; ++now_s) {
+    for (int i = 0; i < 3; ++i) {
+      const auto n = static_cast<uint8_t>(random() % 200);
+      switch (random() % 5) {
+        case 0:
+          if (peers_.Find(Key(n)) == nullptr) Add(n, random() % 10 == 0, {}, now_s);
+          break;
+        case 1:
+          peers_.Touch(Key(n), absl::Seconds(now_s));
+          break;
+        case 2:
+        case 3:
+          Dump({Stats(n, ++handshake_s)}, now_s, false);
+          break;
+        case 4:
+          if (random() % 20 == 0) peers_.Erase(Key(n));
+          break;
+      }
+    }
+    std::set<PublicKey> expected;
+    for (const PublicKey& key : peers_.Keys()) {
+      const InstalledPeer& peer = *peers_.Find(key);
+      const auto lifetime = peer.confirmed ? absl::Seconds(300) : kProbation;
+      if (!peer.pinned && !peer.leaving && absl::Seconds(now_s) - peer.sign_of_life() > lifetime) {
+        expected.insert(key);
+      }
+    }
+    const Keys leaving = Leaving(now_s, false, 1000);
+    ASSERT_EQ(std::set<PublicKey>(leaving.begin(), leaving.end()), expected) << now_s;
+    size_t on_probation = 0;
+    for (const PublicKey& key : peers_.Keys()) on_probation += !peers_.Find(key)->confirmed;
+    ASSERT_EQ(peers_.on_probation(), on_probation);
+  }
 }
 
 }  // namespace

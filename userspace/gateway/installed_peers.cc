@@ -1,7 +1,5 @@
 #include "gateway/installed_peers.h"
 
-#include <algorithm>
-
 namespace wicket::gateway {
 
 InstalledPeer* InstalledPeers::Find(const PublicKey& key) {
@@ -23,25 +21,138 @@ std::vector<PublicKey> InstalledPeers::Keys() const {
 
 InstalledPeer* InstalledPeers::Add(const store::Peer& stored, const store::Session& session,
                                    absl::Duration steady_now) {
-  InstalledPeer& peer = peers_[stored.config.public_key];
+  const PublicKey& key = stored.config.public_key;
+  Erase(key);
+  InstalledPeer& peer = peers_[key];
   peer = InstalledPeer{.session = session,
                        .received_base = session.received_bytes,
                        .sent_base = session.sent_bytes,
                        .active = steady_now,
                        .pinned = stored.pinned,
-                       .expires = stored.expires,
                        .seen_in_dump = dump_};
+  ++on_probation_;
+  Enter(key, &peer);
   return &peer;
 }
 
-size_t InstalledPeers::unconfirmed() const {
-  size_t count = 0;
-  for (const auto& [key, peer] : peers_) count += !peer.confirmed;
-  return count;
+void InstalledPeers::Erase(const PublicKey& key) {
+  const auto it = peers_.find(key);
+  if (it == peers_.end()) return;
+  Withdraw(key, &it->second);
+  on_probation_ -= !it->second.confirmed;
+  peers_.erase(it);
 }
 
-bool InstalledPeers::Observe(InstalledPeer* peer, const wgdev::PeerStats& stats,
+void InstalledPeers::Clear() {
+  peers_.clear();
+  probation_.clear();
+  established_.clear();
+  removable_.clear();
+  returned_.clear();
+  dirty_.clear();
+  on_probation_ = 0;
+}
+
+// --- the index --------------------------------------------------------------
+
+void InstalledPeers::Enter(const PublicKey& key, InstalledPeer* peer) {
+  if (peer->pinned || peer->leaving || peer->indexed) return;
+  peer->indexed = peer->sign_of_life();
+  IndexOf(*peer).emplace(*peer->indexed, key);
+}
+
+void InstalledPeers::Withdraw(const PublicKey& key, InstalledPeer* peer) {
+  if (!peer->indexed) return;
+  IndexOf(*peer).erase({*peer->indexed, key});
+  peer->indexed.reset();
+}
+
+void InstalledPeers::Touch(const PublicKey& key, absl::Duration steady_now) {
+  InstalledPeer* peer = Find(key);
+  if (peer == nullptr) return;
+  peer->last_request = steady_now;
+  Stay(key);
+}
+
+void InstalledPeers::Stay(const PublicKey& key) {
+  InstalledPeer* peer = Find(key);
+  if (peer == nullptr) return;
+  peer->leaving = false;
+  Enter(key, peer);
+}
+
+void InstalledPeers::SetPinned(const PublicKey& key, bool pinned) {
+  InstalledPeer* peer = Find(key);
+  if (peer == nullptr || peer->pinned == pinned) return;
+  Withdraw(key, peer);
+  peer->pinned = pinned;
+  Enter(key, peer);
+}
+
+void InstalledPeers::MarkDirty(const PublicKey& key) {
+  InstalledPeer* peer = Find(key);
+  if (peer == nullptr || peer->dirty) return;
+  peer->dirty = true;
+  dirty_.push_back(key);
+}
+
+// --- leaving ----------------------------------------------------------------
+
+std::vector<PublicKey> InstalledPeers::BeginLeaving(absl::Duration steady_now, size_t count,
+                                                    bool pressed) {
+  std::vector<PublicKey> leaving;
+  BeginLeavingFrom(&probation_, kProbation, steady_now, count, &leaving);
+  BeginLeavingFrom(&established_, pressed ? kSessionLifetime : evict_after_, steady_now, count,
+                   &leaving);
+  return leaving;
+}
+
+void InstalledPeers::BeginLeavingFrom(Index* index, absl::Duration lifetime,
+                                      absl::Duration steady_now, size_t count,
+                                      std::vector<PublicKey>* leaving) {
+  while (leaving->size() < count && !index->empty()) {
+    const auto [indexed, key] = *index->begin();
+    if (steady_now - indexed <= lifetime) return;
+    InstalledPeer* peer = Find(key);
+    Withdraw(key, peer);
+    if (steady_now - peer->sign_of_life() <= lifetime) {
+      Enter(key, peer);  // it was heard of since
+      continue;
+    }
+    peer->leaving = true;
+    peer->leaving_since = dump_;
+    leaving->push_back(key);
+  }
+}
+
+void InstalledPeers::Revoke(const PublicKey& key) {
+  InstalledPeer* peer = Find(key);
+  if (peer == nullptr || peer->leaving) return;
+  Withdraw(key, peer);
+  peer->leaving = true;
+  peer->leaving_since = dump_;
+  removable_.push_back(key);
+}
+
+std::vector<PublicKey> InstalledPeers::TakeRemovable(size_t count) {
+  std::vector<PublicKey> keys;
+  while (keys.size() < count && !removable_.empty()) {
+    const PublicKey key = removable_.back();
+    removable_.pop_back();
+    const InstalledPeer* peer = Find(key);
+    if (peer != nullptr && peer->leaving) keys.push_back(key);
+  }
+  return keys;
+}
+
+std::vector<PublicKey> InstalledPeers::TakeReturned() { return std::exchange(returned_, {}); }
+
+// --- a dump -----------------------------------------------------------------
+
+bool InstalledPeers::Observe(const PublicKey& key, const wgdev::PeerStats& stats,
                              absl::Duration steady_now) {
+  InstalledPeer* peer = Find(key);
+  if (peer == nullptr) return false;
   peer->seen_in_dump = dump_;
   store::Session& session = peer->session;
   // Readings that go down are those of a device that was told of the peer anew.
@@ -56,7 +167,6 @@ bool InstalledPeers::Observe(InstalledPeer* peer, const wgdev::PeerStats& stats,
   const bool moved =
       stats.endpoint.address.family != Family::kNone && stats.endpoint != session.endpoint;
   if (handshake || moved || received != session.received_bytes || sent != session.sent_bytes) {
-    peer->dirty = true;
     session.received_bytes = received;
     session.sent_bytes = sent;
     if (moved) session.endpoint = stats.endpoint;
@@ -65,51 +175,42 @@ bool InstalledPeers::Observe(InstalledPeer* peer, const wgdev::PeerStats& stats,
       ++session.handshakes;
       peer->active = steady_now;
     }
+    MarkDirty(key);
+  }
+  if (peer->leaving && handshake) {
+    returned_.push_back(key);
+    Stay(key);
+  } else if (peer->leaving && dump_ > peer->leaving_since) {
+    removable_.push_back(key);
+    peer->leaving_since = dump_;  // once a dump
   }
   if (stats.last_handshake == absl::UnixEpoch() || peer->confirmed) return false;
+  Withdraw(key, peer);
   peer->confirmed = true;
+  --on_probation_;
+  Enter(key, peer);
   return true;
 }
 
-bool InstalledPeers::MustGo(const InstalledPeer& peer, absl::Duration steady_now,
-                            absl::Time wall_now) const {
-  if (peer.expires <= wall_now) return true;
-  const absl::Duration lifetime = peer.confirmed ? evict_after_ : kUnconfirmedLifetime;
-  return !peer.pinned && steady_now - std::max(peer.active, peer.last_request) > lifetime;
-}
-
-InstalledPeers::Changes InstalledPeers::EndDump(absl::Duration steady_now, absl::Time wall_now,
-                                                bool complete) {
-  Changes changes;
-  for (auto& [key, peer] : peers_) {
-    if (peer.seen_in_dump != dump_) {
-      // Added while the dump ran, or skipped by it; absence from a whole dump is removal.
-      if (complete && peer.seen_in_dump + 1 < dump_) changes.missing.push_back(key);
-      continue;
-    }
-    const bool must_go = MustGo(peer, steady_now, wall_now);
-    if (must_go && peer.leaving) {
-      peer.dirty = true;
-      changes.remove.push_back(key);
-    } else if (must_go) {
-      peer.leaving = true;
-      changes.leaving.push_back(key);
-    } else if (peer.leaving) {
-      peer.leaving = false;
-      changes.staying.push_back(key);
-    }
+std::vector<PublicKey> InstalledPeers::EndDump(bool complete) {
+  std::vector<PublicKey> missing;
+  for (const auto& [key, peer] : peers_) {
+    if (!complete) break;
+    // Added while the dump ran, or skipped by it; absence from two whole dumps is removal.
+    if (peer.seen_in_dump + 1 < dump_) missing.push_back(key);
   }
-  return changes;
+  return missing;
 }
 
 std::vector<std::pair<PublicKey, store::Session>> InstalledPeers::TakeDirty() {
-  std::vector<std::pair<PublicKey, store::Session>> dirty;
-  for (auto& [key, peer] : peers_) {
-    if (!peer.dirty) continue;
-    dirty.emplace_back(key, peer.session);
-    peer.dirty = false;
+  std::vector<std::pair<PublicKey, store::Session>> sessions;
+  for (const PublicKey& key : std::exchange(dirty_, {})) {
+    InstalledPeer* peer = Find(key);
+    if (peer == nullptr || !peer->dirty) continue;
+    sessions.emplace_back(key, peer->session);
+    peer->dirty = false;
   }
-  return dirty;
+  return sessions;
 }
 
 }  // namespace wicket::gateway

@@ -1,17 +1,18 @@
 // The peers that are in a device because we put them there, or found them there.
 //
-//            install                    first data packet                180 s of silence
-//   stored ----------> unconfirmed ------------------------> confirmed ------------------> leaving
-//                          | 15 s                                ^                            |
-//                          +----------> leaving <----------------+---- a new handshake -------+
-//                                          | next dump: still idle
-//                                          +----> removed
-//
-// A peer whose time is over leaves too, whatever its session.
+//            install                first data packet                 180 s of silence
+//   stored ----------> probation ---------------------> established ------------------> leaving
+//                          | 15 s                             ^                            |
+//                          +----------> leaving <-------------+---- a new handshake -------+
+//                                          | a later dump: as idle as before
+//                                          +----> removable
 //
 // A peer leaves in two steps. First its flow is forgotten, so that whatever it
-// sends next comes to us and not past us; and only when the next dump shows it
-// as idle as before is it removed. Between the two nothing can be lost unseen.
+// sends next comes to us and not past us; and only when a dump that began after that
+// shows it as idle as before may it be removed. Between the two nothing can be lost unseen.
+//
+// Who must leave next is read off an index ordered by time; nothing here looks at
+// every peer, but the end of a complete dump, which has.
 //
 // Ages are taken from the steady clock at the moment a change was seen, never from
 // the wall clock: one that jumps by years must not empty the device.
@@ -19,9 +20,12 @@
 // No I/O: what to do is returned, what happened is told.
 #pragma once
 
+#include <algorithm>
 #include <optional>
+#include <utility>
 #include <vector>
 
+#include "absl/container/btree_set.h"
 #include "absl/container/flat_hash_map.h"
 #include "absl/time/time.h"
 #include "base/key.h"
@@ -30,7 +34,8 @@
 
 namespace wicket::gateway {
 
-inline constexpr absl::Duration kUnconfirmedLifetime = absl::Seconds(15);
+inline constexpr absl::Duration kProbation = absl::Seconds(15);
+inline constexpr absl::Duration kSessionLifetime = absl::Seconds(180);  // [WG 6.1]
 
 struct InstalledPeer {
   store::Session session;      // as it will be saved; byte counts are totals
@@ -38,18 +43,22 @@ struct InstalledPeer {
   uint64_t sent_base = 0;
   absl::Duration active;                                    // steady time of the last sign of life
   absl::Duration last_request = -absl::InfiniteDuration();  // the last initiation through us
-  bool confirmed = false;
+  bool confirmed = false;                                   // established, not on probation
   bool leaving = false;
   bool dirty = false;  // session not saved since it changed
   bool pinned = false;
-  absl::Time expires = absl::InfiniteFuture();
+  uint64_t leaving_since = 0;  // the dump that had begun when it began to leave
   uint64_t seen_in_dump = 0;
+  std::optional<absl::Duration> indexed;  // the sign of life that the index has it by
+
+  absl::Duration sign_of_life() const { return std::max(active, last_request); }
 };
 
 // Thread: one.
 class InstalledPeers {
  public:
   explicit InstalledPeers(absl::Duration evict_after) : evict_after_(evict_after) {}
+  // Peers that are indexed keep their place until their time comes.
   void set_evict_after(absl::Duration evict_after) { evict_after_ = evict_after; }
 
   InstalledPeer* Find(const PublicKey& key);
@@ -58,35 +67,57 @@ class InstalledPeers {
   // Adds a peer just put into the device, or found there.
   InstalledPeer* Add(const store::Peer& stored, const store::Session& session,
                      absl::Duration steady_now);
-  void Erase(const PublicKey& key) { peers_.erase(key); }
-  void Clear() { peers_.clear(); }
+  void Erase(const PublicKey& key);
+  void Clear();
   size_t size() const { return peers_.size(); }
-  size_t unconfirmed() const;
+  size_t on_probation() const { return on_probation_; }
+
+  // An initiation through us: a sign of life, and whoever was leaving stays.
+  void Touch(const PublicKey& key, absl::Duration steady_now);
+  void SetPinned(const PublicKey& key, bool pinned);
+  // Its session changed: TakeDirty will return it.
+  void MarkDirty(const PublicKey& key);
+
+  // --- leaving ---
+  // At most `count` peers whose time is over, longest ago first; they are leaving from
+  // now on. `pressed`: the device is full, so established peers go when their session
+  // is dead, however long they may stay otherwise.
+  std::vector<PublicKey> BeginLeaving(absl::Duration steady_now, size_t count, bool pressed);
+  // It is not stored any more, or for another device: removable at once.
+  void Revoke(const PublicKey& key);
+  // Peers to be removed, at most `count`, once each. Whoever is not after all must Stay.
+  std::vector<PublicKey> TakeRemovable(size_t count);
+  // It does not leave for now; its time is over as before.
+  void Stay(const PublicKey& key);
+  // Peers that had begun to leave and have come back to life by themselves.
+  std::vector<PublicKey> TakeReturned();
 
   // --- a dump ---
   void BeginDump() { ++dump_; }
   // Notes what the dump says of a peer. Returns: true when this is the first
   // sign that its session is confirmed.
-  bool Observe(InstalledPeer* peer, const wgdev::PeerStats& stats, absl::Duration steady_now);
-
-  struct Changes {
-    std::vector<PublicKey> leaving;  // forget their flows
-    std::vector<PublicKey> staying;  // had begun to leave; note their flows again
-    std::vector<PublicKey> remove;
-    std::vector<PublicKey> missing;  // somebody else removed them
-  };
-  // Decides after a dump. `complete` is false when peers may have been missed.
-  // `wall_now` is asked for expiry only.
-  Changes EndDump(absl::Duration steady_now, absl::Time wall_now, bool complete);
+  bool Observe(const PublicKey& key, const wgdev::PeerStats& stats, absl::Duration steady_now);
+  // Returns: the peers that somebody else has removed. An interrupted dump proves nothing:
+  // absence from two complete ones in a row does.
+  std::vector<PublicKey> EndDump(bool complete);
 
   // The sessions that have changed since they were last taken.
   std::vector<std::pair<PublicKey, store::Session>> TakeDirty();
 
  private:
-  bool MustGo(const InstalledPeer& peer, absl::Duration steady_now, absl::Time wall_now) const;
+  using Index = absl::btree_set<std::pair<absl::Duration, PublicKey>>;
+  Index& IndexOf(const InstalledPeer& peer) { return peer.confirmed ? established_ : probation_; }
+  void Enter(const PublicKey& key, InstalledPeer* peer);
+  void Withdraw(const PublicKey& key, InstalledPeer* peer);
+  void BeginLeavingFrom(Index* index, absl::Duration lifetime, absl::Duration steady_now,
+                        size_t count, std::vector<PublicKey>* leaving);
 
   absl::Duration evict_after_;
   absl::flat_hash_map<PublicKey, InstalledPeer> peers_;
+  // By a sign of life, not always the last one; those that leave and the pinned are in neither.
+  Index probation_, established_;
+  std::vector<PublicKey> removable_, returned_, dirty_;
+  size_t on_probation_ = 0;
   uint64_t dump_ = 0;
 };
 

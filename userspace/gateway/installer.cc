@@ -19,6 +19,7 @@ namespace {
 
 constexpr size_t kBatchMax = 64;
 constexpr size_t kEvictSlice = 16;
+constexpr size_t kLeaveSlice = 256;  // begin to leave, or wait for their sessions to be saved
 constexpr uint32_t kBatchesPerHousekeeping = 16;
 constexpr int kIdleWait_ms = 250;
 constexpr int kSaverWait_ms = 10;
@@ -30,7 +31,6 @@ constexpr absl::Duration kSaveInterval = absl::Seconds(1);
 // one place was not answered: XDP lets the first try of a known flow pass.
 constexpr absl::Duration kUnanswered = absl::Seconds(15);
 // The device itself takes no more than this of one peer: [WG 5.1], 50 a second.
-constexpr absl::Duration kSessionLifetime = absl::Seconds(180);
 constexpr absl::Duration kInitiationInterval = absl::Milliseconds(20);
 
 absl::Duration Steady() { return absl::Nanoseconds(xsk::KtimeNanos()); }
@@ -148,6 +148,7 @@ void Installer::Loop() {
         Housekeep();
       }
       installed_count_ = installed_.size();
+      unconfirmed_count_ = installed_.on_probation();
       const bool may_evict = !evictions_.empty() && saver_->SavedUpTo() >= evictions_ticket_;
       if (!evictions_.empty()) wait_ms = kSaverWait_ms;
       busy = device_ != nullptr && (gathered > 0 || dump_ != nullptr || may_evict);
@@ -230,8 +231,13 @@ void Installer::Admit(Pending* pending, absl::Time now, absl::Duration steady) {
       static_cast<uint64_t>(std::count_if(batch_.begin(), batch_.end(), [](const Pending& other) {
         return other.install && other.peer == nullptr;
       }));
+  // Nobody in the device is displaced: a newcomer is let in or is not.
   if (peer == nullptr && installed_.size() + newcomers >= config_.installed_max) {
+    pressed_ = true;
     return Count(InstallerCount::kFull);
+  }
+  if (peer == nullptr && installed_.on_probation() + newcomers >= config_.probation_max) {
+    return Count(InstallerCount::kProbationFull);
   }
   const bool unanswered = peer != nullptr && steady - peer->last_request < kUnanswered &&
                           peer->session.endpoint == request.source;
@@ -311,9 +317,8 @@ void Installer::NoteInstalled(const Pending& pending, absl::Duration steady) {
   peer->session.mark = pending.session.mark;
   peer->session.installs = pending.session.installs;
   peer->session.endpoint = request.source;
-  peer->last_request = steady;
-  peer->leaving = false;
-  peer->dirty = true;
+  installed_.Touch(request.public_key, steady);
+  installed_.MarkDirty(request.public_key);
 }
 
 void Installer::GiveBack(Pending* pending) {
@@ -356,17 +361,15 @@ ReinjectMode Installer::RouteMode(int ifindex) const {
 
 void Installer::Housekeep() {
   if (device_ == nullptr) return;
-  if (!evictions_.empty() && saver_->SavedUpTo() >= evictions_ticket_) return EvictSlice();
   const absl::Duration steady = Steady();
-  // Somebody holds the store. The verdict grows stale, so it is dropped; the next
-  // dump gives a new one.
-  if (!evictions_.empty() && steady > evictions_expire_) evictions_.clear();
+  LetLeave(steady);
+  if (!evictions_.empty() && saver_->SavedUpTo() >= evictions_ticket_) return EvictSlice();
   if (dump_ != nullptr) return StepDump();
   if (steady >= next_save_) {
     next_save_ = steady + kSaveInterval;
     saver_->Submit(installed_.TakeDirty());
   }
-  if (steady < next_dump_ || !evictions_.empty()) return;
+  if (steady < next_dump_) return;
   dump_started_ = steady;
   next_dump_ = steady + kDumpInterval;
   auto dump = device_->StartDump();
@@ -378,6 +381,30 @@ void Installer::Housekeep() {
   dump_ = std::move(*dump);
   foreign_in_dump_.clear();
   installed_.BeginDump();
+}
+
+// Moves peers on their way out by a step each.
+void Installer::LetLeave(absl::Duration steady) {
+  for (const PublicKey& key :
+       installed_.BeginLeaving(steady, kLeaveSlice, std::exchange(pressed_, false))) {
+    steering_->ForgetFlow(installed_.Find(key)->session.endpoint, port_).IgnoreError();
+  }
+  for (const PublicKey& key : installed_.TakeReturned()) {
+    steering_->NoteFlow(installed_.Find(key)->session.endpoint, port_).IgnoreError();
+  }
+  // Somebody holds the store. What was seen grows stale; the next dump shows it anew.
+  if (!evictions_.empty() && steady > evictions_expire_) {
+    for (const PublicKey& key : evictions_) installed_.Stay(key);
+    evictions_.clear();
+  }
+  if (!evictions_.empty()) return;
+  const std::vector<PublicKey> removable = installed_.TakeRemovable(kLeaveSlice);
+  if (removable.empty()) return;
+  // The device forgets endpoint, counters and stamps with the peer; save them first.
+  for (const PublicKey& key : removable) installed_.MarkDirty(key);
+  evictions_.assign(removable.begin(), removable.end());
+  evictions_ticket_ = saver_->Submit(installed_.TakeDirty());
+  evictions_expire_ = steady + kVerdictLifetime;
 }
 
 void Installer::StepDump() {
@@ -404,22 +431,23 @@ void Installer::StepDump() {
 void Installer::ObserveInDump(const wgdev::PeerStats& stats) {
   InstalledPeer* peer = installed_.Find(stats.public_key);
   if (peer == nullptr) return AdoptUnknown(stats);
-  // The store has the last word: a peer that was deleted, moved or has expired goes.
-  store::PeerView stored;
-  const auto found = snapshot_->ViewPeer(stats.public_key, &stored);
-  if (found == store::Snapshot::Found::kYes && stored.device == config_.name) {
-    peer->expires = stored.expires;
-  } else if (found != store::Snapshot::Found::kDamaged) {
-    peer->expires = absl::InfinitePast();
-  }
   const Endpoint before = peer->session.endpoint;
-  if (installed_.Observe(peer, stats, Steady())) {
+  if (installed_.Observe(stats.public_key, stats, Steady())) {
     Count(InstallerCount::kConfirmed);
     Note(event::Kind::kConfirmed, stats.public_key, stats.endpoint);
     if (LogEnabled(LogLevel::kDebug)) {
       Log(LogLevel::kDebug, config_.name, ": peer ", Abbreviate(stats.public_key),
           " session confirmed");
     }
+  }
+  // The store has the last word: a peer that was deleted, moved or has expired goes.
+  store::PeerView stored;
+  const auto found = snapshot_->ViewPeer(stats.public_key, &stored);
+  const bool ours = found == store::Snapshot::Found::kYes && stored.device == config_.name &&
+                    stored.expires > absl::Now();
+  if (!ours && found != store::Snapshot::Found::kDamaged) {
+    steering_->ForgetFlow(before, port_).IgnoreError();
+    installed_.Revoke(stats.public_key);
   }
   if (peer->session.endpoint != before && !peer->leaving) {  // it roams by its data packets
     if (before.address.family != Family::kNone) steering_->ForgetFlow(before, port_).IgnoreError();
@@ -445,7 +473,7 @@ void Installer::AdoptUnknown(const wgdev::PeerStats& stats) {
     // Its counters in the device go on from what was saved of them.
     peer->received_base -= std::min(peer->received_base, stats.received_bytes);
     peer->sent_base -= std::min(peer->sent_base, stats.sent_bytes);
-    installed_.Observe(peer, stats, Steady());
+    installed_.Observe(stats.public_key, stats, Steady());
     Count(InstallerCount::kAdopted);
     if (has_endpoint) steering_->NoteFlow(stats.endpoint, port_).IgnoreError();
   }
@@ -458,26 +486,13 @@ void Installer::FinishDump(bool complete) {
     foreign_ = std::make_shared<const shard::ForeignPeers>(foreign_in_dump_);
   }
   foreign_count_ = foreign_->size();
-  unconfirmed_count_ = installed_.unconfirmed();
   const absl::Duration steady = Steady();
   next_dump_ = std::max(next_dump_, steady + kDumpDutyCycle * (steady - dump_started_));
-  const InstalledPeers::Changes changes = installed_.EndDump(steady, absl::Now(), complete);
-  for (const PublicKey& key : changes.leaving) {
-    steering_->ForgetFlow(installed_.Find(key)->session.endpoint, port_).IgnoreError();
-  }
-  for (const PublicKey& key : changes.staying) {
-    steering_->NoteFlow(installed_.Find(key)->session.endpoint, port_).IgnoreError();
-  }
-  // The device forgets endpoint, counters and stamps with the peer; save them first.
-  const uint64_t ticket = saver_->Submit(installed_.TakeDirty());
-  for (const PublicKey& key : changes.missing) {
+  for (const PublicKey& key : installed_.EndDump(complete)) {
     Count(InstallerCount::kMissing);
     steering_->ForgetFlow(installed_.Find(key)->session.endpoint, port_).IgnoreError();
     installed_.Erase(key);
   }
-  evictions_.assign(changes.remove.begin(), changes.remove.end());
-  evictions_ticket_ = ticket;
-  evictions_expire_ = steady + kVerdictLifetime;
 }
 
 void Installer::EvictSlice() {
@@ -496,6 +511,7 @@ void Installer::EvictSlice() {
     if (!results[i].ok()) {
       Log(LogLevel::kWarning, config_.name, ": peer ", Abbreviate(slice[i]),
           " was not removed: ", results[i].message());
+      installed_.Stay(slice[i]);
       continue;
     }
     const bool confirmed = installed_.Find(slice[i])->confirmed;
@@ -562,8 +578,7 @@ absl::Status Installer::Sync(const PublicKey& key) {
   snapshot_->Release();
   if (!stored.ok() && !absl::IsNotFound(stored.status())) return stored.status();
   if (stored.ok() && stored->device == config_.name && stored->expires > absl::Now()) {
-    peer->expires = stored->expires;
-    peer->pinned = stored->pinned;
+    installed_.SetPinned(key, stored->pinned);
     return device_->Install({{{.config = &stored->config}}})[0];
   }
   const absl::Status removed = device_->Remove({{key}})[0];

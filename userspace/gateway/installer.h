@@ -48,6 +48,7 @@ namespace wicket::gateway {
   X(Replays, "replays", "refused: the timestamp is not newer than the last one")        \
   X(FutureStamps, "future_stamps", "accepted, from a clock over 10 minutes ahead")      \
   X(Full, "full", "refused: installed_max reached")                                     \
+  X(ProbationFull, "probation_full", "refused: probation_max reached")                  \
   X(Gone, "gone", "refused: removed from the store, or expired, since it was proven")   \
   X(Confirmed, "confirmed", "sessions confirmed by a first data packet")                \
   X(EvictedIdle, "evicted_idle", "peers removed because their session was dead")        \
@@ -132,6 +133,7 @@ class Installer {
   void NoteInstalled(const Pending& pending, absl::Duration steady);
   void GiveBack(Pending* pending);
   void Housekeep();
+  void LetLeave(absl::Duration steady);
   void StepDump();
   void ObserveInDump(const wgdev::PeerStats& stats);
   void FinishDump(bool complete);
@@ -171,6 +173,7 @@ class Installer {
   std::deque<PublicKey> evictions_;
   uint64_t evictions_ticket_ = 0;  // their sessions are durable when the saver has reached it
   absl::Duration evictions_expire_;
+  bool pressed_ = false;  // a newcomer was refused for want of room
   uint32_t batches_since_housekeeping_ = 0;
   std::shared_ptr<const shard::ForeignPeers> foreign_ =
       std::make_shared<const shard::ForeignPeers>();
