@@ -585,7 +585,7 @@ def test_an_installed_peer_that_expires_is_removed():
         lab.import_peers([{**client.stored, "expires_at": "2020-01-01T00:00:00Z"}], device.name)
         check(wait_for(lambda: not device.peers(), 8, every=0.5), "an expired peer stays")
         equal(client.connect(seconds=1), None, "an expired peer was answered")
-        equal(daemon.fresh_status()["verdicts"]["expired"], 1, "expired")
+        equal(daemon.fresh_status()["verdicts"]["unknown_peer"], 1, "deleted and unknown")
 
 
 def test_a_program_removed_by_somebody_else_comes_back():
@@ -636,6 +636,50 @@ def test_stopping_does_not_wait_for_another_writer_for_ever():
               daemon.log_text)
         pending.stdin.close()
         equal(pending.wait(10 * SLOW), 0, "the import")
+
+
+# --- room in the device --------------------------------------------------------
+
+def test_an_attacker_with_many_keys_of_its_own_displaces_nobody():
+    """T6"""
+    with gateway(device_extra="installed_max = 60\nprobation_max = 20", log_level="info") \
+            as (lab, device, daemon):
+        good = [Client(lab, device.key.public) for _ in range(15)]
+        many = [Client(lab, device.key.public) for _ in range(600)]
+        store(lab, device, *good, *many)
+        daemon.start()
+        for client in good:
+            check(client.connect() is not None, "no session")
+        wait_for(lambda: daemon.counts()["confirmed"] == len(good), 5)
+        # Some complete their sessions and stay, the others never do.
+        for number, client in enumerate(many):
+            client.send_initiation()
+            if number % 4 == 0 and (response := client.receive(0.05)):
+                client.finish(response)
+        installed = device.peers()
+        missing = [client for client in good if client.key.public64 not in installed]
+        equal(missing, [], "displaced")
+        check(len(installed) <= 60, f"{len(installed)} installed, more than installed_max")
+        counts = daemon.counts()
+        check(counts["probation_full"] > 0, f"probation was never full: {counts}")
+        # Probation ends: there is room for a newcomer again.
+        late = Client(lab, device.key.public)
+        store(lab, device, late)
+        check(wait_for(lambda: late.connect(seconds=1) is not None, 40, every=1),
+              "no room after probation was over")
+
+
+def test_pinned_peers_stay_and_an_owned_device_has_no_others():
+    with gateway(device_extra="owned = true") as (lab, device, daemon):
+        pinned, loose, stranger = (Client(lab, device.key.public) for _ in range(3))
+        lab.import_peers([{**pinned.stored, "pinned": True}, loose.stored], device.name)
+        device.add_peer(stranger.key.public64, "10.9.9.9/32")
+        daemon.start()
+        check(wait_for(lambda: stranger.key.public64 not in device.peers(), 6), "it is not removed")
+        for client in pinned, loose:  # neither finishes its session
+            client.send_initiation()
+        check(wait_for(lambda: len(device.peers()) == 2, 3), "not installed")
+        check(wait_for(lambda: set(device.peers()) == {pinned.key.public64}, 25), "who is left")
 
 
 # --- wrong surroundings ------------------------------------------------------

@@ -18,7 +18,8 @@ struct ImportOptions {
   std::string store = "/var/lib/wicket";
   std::string device;
   std::string format = "auto";
-  std::string file;  // "-": standard input
+  std::string file;         // "-": standard input
+  std::string from_device;  // in place of a file
   bool json = false;
 };
 // Writes all peers of a file into the store, or none.

@@ -1,9 +1,12 @@
 #include <fcntl.h>
+#include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <fstream>
+#include <functional>
 #include <iostream>
 #include <vector>
 
@@ -78,7 +81,7 @@ absl::Status WriteChunk(store::Writer* writer, std::vector<Numbered>* chunk) {
 
 // Returns: how many peers were written.
 absl::StatusOr<uint64_t> ImportStream(std::istream* input, const ImportOptions& options,
-                                      uint64_t bytes_total) {
+                                      uint64_t bytes_total, const std::function<bool()>& complete) {
   document::Format format = document::Format::kNdjson;
   if (options.format == "auto") format = document::DetectFormat(input);
   if (options.format == "conf") format = document::Format::kWgConf;
@@ -111,6 +114,7 @@ absl::StatusOr<uint64_t> ImportStream(std::istream* input, const ImportOptions& 
     progress.Show(peers, reader.bytes());
     if (chunk.size() == kChunk) WICKET_RETURN_IF_ERROR(WriteChunk(&writer, &chunk));
   }
+  if (!complete()) return absl::UnavailableError("wg showconf failed");
   if (input->bad()) return absl::DataLossError("reading the file failed half-way");
   if (problem_count > kProblemsShown) {
     absl::StrAppend(&problems, "\n… and ", problem_count - kProblemsShown, " more");
@@ -144,7 +148,10 @@ absl::Status ExportStream(std::ostream* output, const ExportOptions& options) {
 
 }  // namespace
 
-int Import(const ImportOptions& options) {
+namespace {
+
+// `complete` is asked at the end of the input, before anything is written.
+int ImportFile(const ImportOptions& options, const std::function<bool()>& complete) {
   std::ifstream file;
   uint64_t bytes_total = 0;
   const bool from_stdin = options.file == "-";
@@ -158,9 +165,10 @@ int Import(const ImportOptions& options) {
     bytes_total = static_cast<uint64_t>(info.st_size);
   }
   const absl::Time started = absl::Now();
-  const auto peers = ImportStream(from_stdin ? &std::cin : &file, options, bytes_total);
+  const auto peers = ImportStream(from_stdin ? &std::cin : &file, options, bytes_total, complete);
   if (!peers.ok()) {
-    std::cerr << "wicket: " << options.file << ": nothing was imported\n"
+    std::cerr << "wicket: " << (options.from_device.empty() ? options.file : options.from_device)
+              << ": nothing was imported\n"
               << peers.status().message() << "\n";
     return kFailure;
   }
@@ -171,6 +179,47 @@ int Import(const ImportOptions& options) {
     absl::PrintF("imported %d peers into %s in %.1f s\n", *peers, options.store, seconds);
   }
   return kOk;
+}
+
+// The peers of a device, as wg itself writes them down; it knows every backend.
+int ImportDevice(ImportOptions options) {
+  if (options.from_device.size() > store::kDeviceNameBytesMax) {
+    std::cerr << "wicket: " << options.from_device << ": not a device's name\n";
+    return kUsage;
+  }
+  int ends[2];
+  const pid_t child = pipe2(ends, O_CLOEXEC) == 0 ? fork() : -1;
+  if (child == 0) {
+    dup2(ends[1], STDOUT_FILENO);
+    execlp("wg", "wg", "showconf", options.from_device.c_str(), nullptr);
+    std::cerr << "wicket: wg: " << strerror(errno) << " (is wireguard-tools installed?)\n";
+    _exit(127);
+  }
+  if (child < 0) {
+    std::cerr << "wicket: " << strerror(errno) << "\n";
+    return kFailure;
+  }
+  close(ends[1]);
+  if (options.device.empty()) options.device = options.from_device;
+  options.file = absl::StrCat("/dev/fd/", ends[0]);
+  options.format = "conf";
+  // The whole list or nothing: wg must have ended well before anything is written.
+  const auto ended_well = [child] {
+    int status = 0;
+    return waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0;
+  };
+  return ImportFile(options, ended_well);
+}
+
+}  // namespace
+
+int Import(const ImportOptions& options) {
+  if (options.file.empty() == options.from_device.empty()) {
+    std::cerr << "wicket: import takes a file, or --from-device\n";
+    return kUsage;
+  }
+  if (!options.from_device.empty()) return ImportDevice(options);
+  return ImportFile(options, [] { return true; });
 }
 
 int Export(const ExportOptions& options) {

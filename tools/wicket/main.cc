@@ -17,9 +17,12 @@ int Main(int argc, char** argv) {
   ImportOptions import_options;
   CLI::App* import_command = app.add_subcommand(
       "import", "store the peers of a file: all of them, or none when a line is bad");
+  import_command->add_option("file", import_options.file,
+                             "NDJSON or wg.conf; - reads standard input");
   import_command
-      ->add_option("file", import_options.file, "NDJSON or wg.conf; - reads standard input")
-      ->required();
+      ->add_option("--from-device", import_options.from_device,
+                   "the peers of a running WireGuard device, with their preshared keys")
+      ->type_name("NAME");
   import_command->add_option("--store", import_options.store, "folder of the store")
       ->type_name("DIR")
       ->capture_default_str();

@@ -36,6 +36,7 @@ struct DeviceConfig {
   absl::Duration evict_after = absl::Seconds(180);  // since the last handshake
   uint64_t installed_max = 65536;
   uint64_t probation_max = 16384;  // of them, without a confirmed session
+  bool owned = false;              // peers that the store does not know are removed
 };
 
 struct PoolConfig {

@@ -480,9 +480,15 @@ void Installer::AdoptUnknown(const wgdev::PeerStats& stats) {
 }
 
 void Installer::FinishDump(bool complete) {
+  if (config_.owned) RemoveForeign();
   // Absence from a dump that missed some means nothing.
   if (!complete) foreign_in_dump_.insert(foreign_->begin(), foreign_->end());
   if (foreign_in_dump_ != *foreign_) {
+    if (foreign_in_dump_.size() > foreign_->size()) {
+      Log(LogLevel::kInfo, config_.name, ": ", foreign_in_dump_.size(),
+          " peers in the device are not stored; they are left alone",
+          config_.owned ? " until the next dump" : "");
+    }
     foreign_ = std::make_shared<const shard::ForeignPeers>(foreign_in_dump_);
   }
   foreign_count_ = foreign_->size();
@@ -492,6 +498,23 @@ void Installer::FinishDump(bool complete) {
     Count(InstallerCount::kMissing);
     steering_->ForgetFlow(installed_.Find(key)->session.endpoint, port_).IgnoreError();
     installed_.Erase(key);
+  }
+}
+
+// The device is ours alone. Who was there in two dumps and not stored in either goes;
+// a peer just being moved in by somebody has a second to be stored.
+void Installer::RemoveForeign() {
+  std::vector<PublicKey> keys;
+  for (const PublicKey& key : foreign_in_dump_) {
+    if (keys.size() < kEvictSlice && foreign_->contains(key)) keys.push_back(key);
+  }
+  if (keys.empty()) return;
+  const std::vector<absl::Status> results = device_->Remove(keys);
+  for (size_t i = 0; i < keys.size(); ++i) {
+    if (!results[i].ok()) continue;
+    Count(InstallerCount::kDisowned);
+    Note(event::Kind::kEvicted, keys[i], {}, "not stored, and the device is owned");
+    foreign_in_dump_.erase(keys[i]);
   }
 }
 

@@ -35,25 +35,26 @@
 namespace wicket::gateway {
 
 // X(name, text, what it means)
-#define WICKET_INSTALLER_COUNTS(X)                                                      \
-  X(Requests, "requests", "proven initiations received from the shards")                \
-  X(Installs, "installs", "peers put into the device")                                  \
-  X(InstallErrors, "install_errors", "peers the device refused")                        \
-  X(Reinjected, "reinjected", "initiations given back to the kernel")                   \
-  X(ReinjectErrors, "reinject_errors", "initiations that could not be given back")      \
-  X(Roamed, "roamed", "initiations of installed peers from a new flow")                 \
-  X(Healed, "healed", "installed peers that got no answer, installed once more")        \
-  X(Foreign, "foreign", "initiations of peers that others put into the device")         \
-  X(TooOften, "too_often", "refused: a second initiation of a peer within 20 ms")       \
-  X(Replays, "replays", "refused: the timestamp is not newer than the last one")        \
-  X(FutureStamps, "future_stamps", "accepted, from a clock over 10 minutes ahead")      \
-  X(Full, "full", "refused: installed_max reached")                                     \
-  X(ProbationFull, "probation_full", "refused: probation_max reached")                  \
-  X(Gone, "gone", "refused: removed from the store, or expired, since it was proven")   \
-  X(Confirmed, "confirmed", "sessions confirmed by a first data packet")                \
-  X(EvictedIdle, "evicted_idle", "peers removed because their session was dead")        \
-  X(EvictedUnconfirmed, "evicted_unconfirmed", "peers removed because none came about") \
-  X(Adopted, "adopted", "stored peers found in the device")                             \
+#define WICKET_INSTALLER_COUNTS(X)                                                       \
+  X(Requests, "requests", "proven initiations received from the shards")                 \
+  X(Installs, "installs", "peers put into the device")                                   \
+  X(InstallErrors, "install_errors", "peers the device refused")                         \
+  X(Reinjected, "reinjected", "initiations given back to the kernel")                    \
+  X(ReinjectErrors, "reinject_errors", "initiations that could not be given back")       \
+  X(Roamed, "roamed", "initiations of installed peers from a new flow")                  \
+  X(Healed, "healed", "installed peers that got no answer, installed once more")         \
+  X(Foreign, "foreign", "initiations of peers that others put into the device")          \
+  X(TooOften, "too_often", "refused: a second initiation of a peer within 20 ms")        \
+  X(Replays, "replays", "refused: the timestamp is not newer than the last one")         \
+  X(FutureStamps, "future_stamps", "accepted, from a clock over 10 minutes ahead")       \
+  X(Full, "full", "refused: installed_max reached")                                      \
+  X(ProbationFull, "probation_full", "refused: probation_max reached")                   \
+  X(Gone, "gone", "refused: removed from the store, or expired, since it was proven")    \
+  X(Confirmed, "confirmed", "sessions confirmed by a first data packet")                 \
+  X(EvictedIdle, "evicted_idle", "peers removed because their session was dead")         \
+  X(EvictedUnconfirmed, "evicted_unconfirmed", "peers removed because none came about")  \
+  X(Adopted, "adopted", "stored peers found in the device")                              \
+  X(Disowned, "disowned", "peers that the store does not know, removed as `owned` asks") \
   X(Missing, "missing", "peers somebody else removed from the device")
 
 enum class InstallerCount : uint8_t {
@@ -138,6 +139,7 @@ class Installer {
   void ObserveInDump(const wgdev::PeerStats& stats);
   void FinishDump(bool complete);
   void EvictSlice();
+  void RemoveForeign();
   void AdoptUnknown(const wgdev::PeerStats& stats);
   std::unique_lock<std::mutex> Lock() const;
   ReinjectMode RouteMode(int ifindex) const;

@@ -1,0 +1,391 @@
+// wicket_provision: what creating and deleting a peer durably costs.
+//
+//   wicket_provision --peers N [--rounds R] [--seconds S] [--json FILE]
+//   wicket_provision --ndjson N > FILE      peers to import, and no more
+//
+// Each comparison takes its sides in turn, round by round, and gives medians over rounds:
+//   1  64 writers by group commit | 64 writers with a transaction each | SQLite (WAL,
+//      synchronous=FULL, a transaction each; the published design's cache)
+//   2  a create, and a delete, over the control socket: N peers stored | 1 000 stored
+//   3  opening the store and looking up a peer: N stored | 1 000 stored
+#include <sqlite3.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <atomic>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/http.hpp>
+#include <boost/json.hpp>
+#include <filesystem>
+#include <fstream>
+#include <functional>
+#include <iostream>
+#include <mutex>
+#include <random>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
+#include "control/api.h"
+#include "control/server.h"
+
+namespace wicket {
+namespace {
+
+namespace http = boost::beast::http;
+constexpr int kWriters = 64;
+
+PublicKey KeyOf(uint64_t n) {
+  PublicKey key;
+  std::mt19937_64 random(n);
+  for (size_t i = 0; i < kKeyBytes; i += 8) {
+    const uint64_t word = random();
+    memcpy(key.bytes.data() + i, &word, 8);
+  }
+  return key;
+}
+
+Prefix AddressOf(uint64_t n) {
+  return *ParsePrefix(absl::StrCat("fd00::", absl::Hex(n >> 32), ":", absl::Hex((n >> 16) & 0xffff),
+                                   ":", absl::Hex(n & 0xffff)));
+}
+
+store::Peer PeerOf(uint64_t n) {
+  store::Peer peer;
+  peer.config.public_key = KeyOf(n);
+  peer.config.allowed_ips = {AddressOf(n)};
+  peer.device = "wg0";
+  peer.created = absl::FromUnixSeconds(1'700'000'000);
+  return peer;
+}
+
+void Require(const absl::Status& status) {
+  if (status.ok()) return;
+  std::cerr << "wicket_provision: " << status.message() << "\n";
+  exit(1);
+}
+
+double Median(std::vector<double> values) {
+  std::sort(values.begin(), values.end());
+  return values[values.size() / 2];
+}
+
+double Quantile(std::vector<double> values, double q) {
+  std::sort(values.begin(), values.end());
+  return values[std::min(values.size() - 1,
+                         static_cast<size_t>(q * static_cast<double>(values.size())))];
+}
+
+// A folder that goes with its owner.
+struct Folder {
+  Folder() {
+    char name[] = "/var/tmp/wicket-provision-XXXXXX";
+    if (mkdtemp(name) == nullptr) Require(ErrnoStatus(errno, "mkdtemp()"));
+    path = name;
+  }
+  ~Folder() { std::filesystem::remove_all(path); }
+  std::string path;
+};
+
+void Fill(store::Store& store, uint64_t peers) {
+  constexpr uint64_t kChunk = 1 << 16;
+  for (uint64_t first = 0; first < peers; first += kChunk) {
+    std::vector<store::Peer> chunk;
+    for (uint64_t n = first; n < std::min(peers, first + kChunk); ++n) chunk.push_back(PeerOf(n));
+    std::sort(chunk.begin(), chunk.end(), [](const auto& a, const auto& b) {
+      return a.config.public_key < b.config.public_key;
+    });
+    auto writer = store.Write();
+    Require(writer.status());
+    for (const auto& peer : chunk) Require(writer->PutPeer(peer));
+    Require(writer->Commit());
+    if (isatty(STDERR_FILENO)) absl::FPrintF(stderr, "\r\033[K%d of %d peers", first, peers);
+  }
+  if (isatty(STDERR_FILENO)) fputs("\r\033[K", stderr);
+}
+
+// Creates a second, by `writers` threads for so long.
+double Rate(int writers, absl::Duration duration, const std::function<void(uint64_t)>& create,
+            std::atomic<uint64_t>* next) {
+  std::atomic<uint64_t> created{0};
+  std::vector<std::thread> threads;
+  const absl::Time begin = absl::Now();
+  for (int i = 0; i < writers; ++i) {
+    threads.emplace_back([&] {
+      while (absl::Now() - begin < duration) {
+        create((*next)++);
+        ++created;
+      }
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  return static_cast<double>(created) / absl::ToDoubleSeconds(absl::Now() - begin);
+}
+
+class Sqlite {
+ public:
+  explicit Sqlite(const std::string& path) {
+    if (sqlite3_open(path.c_str(), &db_) != SQLITE_OK) Require(absl::InternalError("sqlite3_open"));
+    Run("PRAGMA journal_mode=WAL");
+    Run("PRAGMA synchronous=FULL");
+    Run("CREATE TABLE peers(key BLOB PRIMARY KEY, record BLOB) WITHOUT ROWID");
+    Run("CREATE TABLE prefixes(prefix BLOB PRIMARY KEY, key BLOB) WITHOUT ROWID");
+    sqlite3_prepare_v2(db_, "INSERT OR REPLACE INTO peers VALUES(?,?)", -1, &peers_, nullptr);
+    sqlite3_prepare_v2(db_, "INSERT INTO prefixes VALUES(?,?)", -1, &prefixes_, nullptr);
+  }
+  ~Sqlite() {
+    sqlite3_finalize(peers_);
+    sqlite3_finalize(prefixes_);
+    sqlite3_close(db_);
+  }
+  void Create(uint64_t n) {
+    const store::Peer peer = PeerOf(n);
+    const std::string record = *store::EncodePeer(peer);
+    const std::string prefix = store::PrefixKey("wg0", peer.config.allowed_ips[0]);
+    const std::lock_guard lock(mutex_);  // kinder than SQLITE_BUSY
+    Run("BEGIN IMMEDIATE");
+    Put(peers_, {reinterpret_cast<const char*>(peer.config.public_key.bytes.data()), kKeyBytes},
+        record);
+    Put(prefixes_, prefix,
+        {reinterpret_cast<const char*>(peer.config.public_key.bytes.data()), kKeyBytes});
+    Run("COMMIT");
+  }
+
+ private:
+  void Run(const char* sql) {
+    if (sqlite3_exec(db_, sql, nullptr, nullptr, nullptr) != SQLITE_OK) {
+      Require(absl::InternalError(sqlite3_errmsg(db_)));
+    }
+  }
+  void Put(sqlite3_stmt* statement, absl::string_view a, absl::string_view b) {
+    sqlite3_bind_blob(statement, 1, a.data(), static_cast<int>(a.size()), SQLITE_STATIC);
+    sqlite3_bind_blob(statement, 2, b.data(), static_cast<int>(b.size()), SQLITE_STATIC);
+    if (sqlite3_step(statement) != SQLITE_DONE) Require(absl::InternalError(sqlite3_errmsg(db_)));
+    sqlite3_reset(statement);
+  }
+  sqlite3* db_ = nullptr;
+  sqlite3_stmt *peers_ = nullptr, *prefixes_ = nullptr;
+  std::mutex mutex_;
+};
+
+// No device: what is measured is the store behind the socket.
+class NoDevice : public control::Host {
+ public:
+  std::string StatusJson() override { return "{}"; }
+  bool HasDevice(absl::string_view) override { return true; }
+  std::string PeerState(absl::string_view, const PublicKey&) override { return "stored"; }
+  std::optional<store::Session> LiveSession(absl::string_view, const PublicKey&) override {
+    return std::nullopt;
+  }
+  std::vector<PublicKey> ListInstalled(absl::string_view, const std::optional<PublicKey>&,
+                                       size_t) override {
+    return {};
+  }
+  absl::Status Sync(absl::string_view, const PublicKey&) override { return absl::OkStatus(); }
+  void ForgetMark(absl::string_view, const PublicKey&) override {}
+};
+
+// A store of so many peers, served on a socket.
+struct Served {
+  explicit Served(uint64_t peers)
+      : store(*store::Store::Open({.path = folder.path + "/store", .bytes_max = 64ull << 30})),
+        stored(peers) {
+    Fill(store, peers);
+    committer.emplace(&store);
+    api.emplace(&host, &store, &*committer, &events, std::map<std::string, control::Pool>{});
+    auto started = control::Server::Start({.socket = folder.path + "/s"}, &*api);
+    Require(started.status());
+    server = std::move(*started);
+  }
+  Folder folder;
+  store::Store store;
+  uint64_t stored;
+  NoDevice host;
+  event::EventLog events;
+  std::optional<store::Committer> committer;
+  std::optional<control::Api> api;
+  std::unique_ptr<control::Server> server;
+};
+
+class Client {
+ public:
+  explicit Client(const std::string& path) {
+    sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
+    path.copy(address.sun_path, sizeof(address.sun_path) - 1);
+    Fd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+    if (connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0) {
+      Require(ErrnoStatus(errno, "connect()"));
+    }
+    transport_ = std::make_unique<control::Transport>(std::move(fd));
+  }
+  // Returns: milliseconds.
+  double Call(http::verb method, uint64_t n, unsigned expected) {
+    http::request<http::string_body> request(
+        method, absl::StrCat("/v1/devices/wg0/peers/", Path(KeyOf(n))), 11);
+    if (method == http::verb::put) {
+      request.body() = absl::StrCat("{\"allowed_ips\":[\"", ToString(AddressOf(n)), "\"]}");
+    }
+    request.prepare_payload();
+    const absl::Time begin = absl::Now();
+    http::response<http::string_body> response;
+    http::write(*transport_, request);
+    http::read(*transport_, buffer_, response);
+    const double took_ms = absl::ToDoubleMilliseconds(absl::Now() - begin);
+    if (response.result_int() != expected) Require(absl::InternalError(response.body()));
+    return took_ms;
+  }
+
+ private:
+  static std::string Path(const PublicKey& key) {
+    std::string text = ToBase64(key);
+    std::replace(text.begin(), text.end(), '+', '-');
+    std::replace(text.begin(), text.end(), '/', '_');
+    text.pop_back();
+    return text;
+  }
+  std::unique_ptr<control::Transport> transport_;
+  boost::beast::flat_buffer buffer_;
+};
+
+boost::json::object results;
+
+void Report(const std::string& name, double value, const char* unit, double against) {
+  absl::PrintF("%-28s %12.3f %-4s against %12.3f   ratio %.2f\n", name, value, unit, against,
+               value / against);
+  fflush(stdout);
+  results[name] = {
+      {"value", value}, {"unit", unit}, {"against", against}, {"ratio", value / against}};
+}
+
+void CompareWriters(int rounds, absl::Duration duration) {
+  Folder folder;
+  store::Store store = *store::Store::Open({.path = folder.path + "/store"});
+  store::Committer committer(&store);
+  Sqlite sqlite(folder.path + "/sqlite.db");
+  std::atomic<uint64_t> next{0};
+  std::vector<double> group, single, rival;
+  for (int round = 0; round < rounds; ++round) {
+    group.push_back(Rate(
+        kWriters, duration,
+        [&](uint64_t n) {
+          Require(
+              committer.Commit([n](store::Writer& writer) { return writer.PutPeer(PeerOf(n)); }));
+        },
+        &next));
+    single.push_back(Rate(
+        kWriters, duration,
+        [&](uint64_t n) {
+          auto writer = store.Write();
+          Require(writer.status());
+          Require(writer->PutPeer(PeerOf(n)));
+          Require(writer->Commit());
+        },
+        &next));
+    rival.push_back(Rate(
+        kWriters, duration, [&](uint64_t n) { sqlite.Create(n); }, &next));
+  }
+  Report("group_commit", Median(group), "1/s", Median(single));
+  Report("create_vs_sqlite", Median(group), "1/s", Median(rival));
+}
+
+void CompareSizes(uint64_t peers, int rounds) {
+  constexpr int kCalls = 400;
+  Served large(peers), small(1000);
+  std::atomic<uint64_t> next{uint64_t{1} << 40};
+  struct Side {
+    Served* served;
+    std::vector<double> create_p99, delete_p99, create_p50;
+  } sides[] = {{&large, {}, {}, {}}, {&small, {}, {}, {}}};
+  for (int round = 0; round < rounds; ++round) {
+    for (Side& side : sides) {
+      Client client(side.served->folder.path + "/s");
+      std::vector<double> creates, deletes;
+      const uint64_t first = next.fetch_add(kCalls);
+      for (uint64_t n = first; n < first + kCalls; ++n) {
+        creates.push_back(client.Call(http::verb::put, n, 201));
+      }
+      for (uint64_t n = first; n < first + kCalls; ++n) {
+        deletes.push_back(client.Call(http::verb::delete_, n, 204));
+      }
+      side.create_p50.push_back(Quantile(creates, 0.5));
+      side.create_p99.push_back(Quantile(creates, 0.99));
+      side.delete_p99.push_back(Quantile(deletes, 0.99));
+    }
+  }
+  Report("create_p50", Median(sides[0].create_p50), "ms", Median(sides[1].create_p50));
+  Report("create_p99", Median(sides[0].create_p99), "ms", Median(sides[1].create_p99));
+  Report("delete_p99", Median(sides[0].delete_p99), "ms", Median(sides[1].delete_p99));
+  std::atomic<uint64_t> more{uint64_t{1} << 41};
+  std::vector<double> over_socket;
+  for (int round = 0; round < rounds; ++round) {
+    over_socket.push_back(Rate(
+        kWriters, absl::Seconds(1),
+        [&](uint64_t n) {
+          thread_local std::map<std::string, std::unique_ptr<Client>> clients;
+          auto& client = clients[large.folder.path];
+          if (!client) client = std::make_unique<Client>(large.folder.path + "/s");
+          client->Call(http::verb::put, n, 201);
+        },
+        &more));
+  }
+  absl::PrintF("%-28s %12.0f 1/s  by 64 clients, %d stored\n", "create_over_socket",
+               Median(over_socket), peers);
+  results["create_over_socket"] = {{"value", Median(over_socket)}, {"unit", "1/s"}};
+  const auto stats = large.store.ReadStats();
+  absl::PrintF("%-28s %12.1f B\n", "store_bytes_per_peer",
+               static_cast<double>(stats->file_bytes) / static_cast<double>(stats->peers));
+  results["store_bytes_per_peer"] = {
+      {"value", static_cast<double>(stats->file_bytes) / static_cast<double>(stats->peers)},
+      {"unit", "B"}};
+  std::vector<double> open_large, open_small;
+  for (int round = 0; round < 5 * rounds; ++round) {
+    for (const bool is_large : {true, false}) {
+      const Served& served = is_large ? large : small;
+      Folder elsewhere;  // one process may open a store once: open a copy's name
+      const std::string link = elsewhere.path + "/store";
+      std::filesystem::create_directory(link);
+      std::filesystem::create_hard_link(served.folder.path + "/store/data.mdb", link + "/data.mdb");
+      const absl::Time begin = absl::Now();
+      const auto store = store::Store::Open({.path = link, .create = false});
+      Require(store.status());
+      const auto snapshot = store->NewSnapshot();
+      Require(snapshot->FindPeer(KeyOf(served.stored / 2)).status());
+      (is_large ? open_large : open_small)
+          .push_back(absl::ToDoubleMilliseconds(absl::Now() - begin));
+    }
+  }
+  Report("open_and_find", Median(open_large), "ms", Median(open_small));
+}
+
+int Main(int argc, char** argv) {
+  CLI::App app("What creating and deleting a peer durably costs.", "wicket_provision");
+  uint64_t peers = 1'000'000, ndjson = 0;
+  int rounds = 5;
+  double seconds = 1;
+  std::string json;
+  app.add_option("--peers", peers, "stored in the large store")->capture_default_str();
+  app.add_option("--rounds", rounds, "of each comparison")->capture_default_str();
+  app.add_option("--seconds", seconds, "for each side of the writers' rounds")
+      ->capture_default_str();
+  app.add_option("--ndjson", ndjson, "only print so many peers");
+  app.add_option("--json", json, "also write the results here");
+  CLI11_PARSE(app, argc, argv);
+  for (uint64_t n = 0; n < ndjson; ++n) {
+    absl::PrintF("{\"public_key\":\"%s\",\"allowed_ips\":[\"%s\"]}\n", ToBase64(KeyOf(n)),
+                 ToString(AddressOf(n)));
+  }
+  if (ndjson) return 0;
+  CompareWriters(rounds, absl::Seconds(seconds));
+  CompareSizes(peers, rounds);
+  if (!json.empty()) std::ofstream(json) << boost::json::serialize(results) << "\n";
+  return 0;
+}
+
+}  // namespace
+}  // namespace wicket
+
+int main(int argc, char** argv) { return wicket::Main(argc, argv); }
