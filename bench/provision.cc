@@ -272,16 +272,17 @@ void CompareWriters(int rounds, absl::Duration duration) {
     group.push_back(Rate(
         kWriters, duration,
         [&](uint64_t n) {
-          Require(
-              committer.Commit([n](store::Writer& writer) { return writer.PutPeer(PeerOf(n)); }));
+          const auto peer = std::make_shared<store::Peer>(PeerOf(n));
+          Require(committer.Commit([peer](store::Writer& w) { return w.PutPeer(*peer); }));
         },
         &next));
     single.push_back(Rate(
         kWriters, duration,
         [&](uint64_t n) {
+          const store::Peer peer = PeerOf(n);
           auto writer = store.Write();
           Require(writer.status());
-          Require(writer->PutPeer(PeerOf(n)));
+          Require(writer->PutPeer(peer));
           Require(writer->Commit());
         },
         &next));

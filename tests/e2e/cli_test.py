@@ -5,6 +5,7 @@ Run all scenarios, or those named as arguments.
 """
 import json
 import os
+import re
 import socket
 import struct
 import subprocess
@@ -237,6 +238,25 @@ def test_client_configuration_and_qr_code():
         equal(picture.returncode, 0, picture.stderr)
         widths = {len(line) for line in picture.stdout.splitlines()}
         check(len(widths) == 1, f"the QR code is not a rectangle: {widths}")
+
+
+def test_manual_and_completions_know_every_command():
+    def commands(*path):
+        text = wicket(*path, "--help").stdout.partition("Subcommands:")[2]
+        return re.findall(r"^  ([a-z-]+) ", text, re.M)
+    root = Path(__file__).resolve().parents[2]
+    texts = [(root / "docs/man/wicket.1.scd").read_text()]
+    texts += [path.read_text() for path in (root / "tools/completion").iterdir()]
+    equal(len(texts), 4, "a manual and three completions")
+    names = commands()
+    check("peer" in names and len(names) > 8, f"{names}")
+    for name in names + [sub for name in ("peer", "db", "config") for sub in commands(name)]:
+        for text in texts:
+            check(re.search(rf"\b{name}\b", text), f"{name} is not in {text[:60]!r}")
+    bash = subprocess.run(["bash", "-c", f"source {root}/tools/completion/wicket.bash; "
+                           "COMP_WORDS=(wicket peer re); COMP_CWORD=2; _wicket; "
+                           "echo ${COMPREPLY[@]}"], capture_output=True, text=True)
+    equal(bash.stdout.strip(), "reset-replay", bash.stderr)
 
 
 # --- the store as a file ----------------------------------------------------------

@@ -298,6 +298,40 @@ def test_an_exhausted_pool_says_so_and_recovers():
               answers[2].json["allowed_ips"], "the address that came back")
 
 
+def test_a_delete_outlives_a_crash_before_the_device_was_told():
+    """Deleted by another process while the daemon is down: the next start takes it out."""
+    with gateway() as (lab, device, daemon):
+        daemon.start()
+        control = Control(daemon, device)
+        clients = [Client(lab, device.key.public) for _ in range(3)]
+        for client in clients:
+            control.put(client.key)
+            check(client.connect() is not None, "no session")
+        stranger = Key()
+        device.add_peer(stranger.public64, "10.9.9.9/32")
+        daemon.kill()
+        run(BIN / "wicket", "peer", "rm", clients[0].key.public64, "--store", lab.store, "--socket",
+            "/nonexistent")
+        daemon.start()
+        # At once, before the peer was adopted, or just after.
+        equal(Control(daemon, device).delete(clients[1].key).status, 204, "delete")
+        check(wait_for(lambda: set(device.peers()) == {clients[2].key.public64, stranger.public64}, 5),
+              f"left in the device: {device.peers()}")
+
+
+def test_reset_replay_of_an_installed_peer_reaches_the_device_too():
+    with gateway() as (lab, device, daemon):
+        daemon.start()
+        control = Control(daemon, device)
+        client = Client(lab, device.key.public)
+        control.put(client.key)
+        check(client.connect(stamp=tai64n(time.time())) is not None, "no session")
+        again = Client(lab, device.key.public, key=client.key)  # from another port, to the shard
+        equal(again.connect(seconds=1, stamp=tai64n(time.time() - 3600)), None, "an old stamp")
+        control.call("POST", control.peers(client.key, "/reset-replay"))
+        check(again.connect(stamp=tai64n(time.time() - 3500)) is not None, "refused after the reset")
+
+
 def test_lists_filter_and_page():
     with gateway() as (lab, device, daemon):
         daemon.start()
@@ -393,7 +427,7 @@ def test_the_command_line_goes_through_the_daemon():
         check("deleted" in wicket("peer", "rm", key).stdout, "rm")
         equal(device.peers(), {}, "in the device")
         time.sleep(0.7)
-        watching.terminate()
+        watching.kill()  # a signal that scenarios before have not made us ignore
         kinds = [json.loads(line)["event"] for line in watching.stdout]
         watching.wait()
         equal([kind for kind in kinds if kind in ("created", "installed", "deleted")],
@@ -429,6 +463,12 @@ def test_malformed_requests_are_answered():
             answer = raw(daemon, text, half_close=True)
             check(answer.startswith(b"HTTP/1.1 %d" % status), f"{text[:40]}: {answer[:200]}")
             json.loads(answer.split(b"\r\n\r\n", 1)[1])["error"]["message"]
+        head = raw(daemon, b"HEAD /v1/status HTTP/1.1\r\n\r\n", wait=1)
+        check(head.startswith(b"HTTP/1.1 405") and head.endswith(b"\r\n\r\n"), f"{head}")
+        old = raw(daemon, b"GET /v1/status HTTP/1.0\r\n\r\n", wait=1)
+        check(old.startswith(b"HTTP/1.1 400"), f"{old}")
+        odd = raw(daemon, b"GET /v1/devices/%FF/peers HTTP/1.1\r\n\r\n", wait=1)
+        json.loads(odd.split(b"\r\n\r\n", 1)[1].decode("utf-8"))
         # Two at once on one connection are answered in order.
         twice = raw(daemon, b"GET /v1/status HTTP/1.1\r\n\r\nGET /v1/x HTTP/1.1\r\n\r\n", wait=1)
         equal(re.findall(rb"HTTP/1.1 (\d+)", twice), [b"200", b"404"], "pipelined")
@@ -451,8 +491,8 @@ def test_slow_and_many_clients_do_not_stop_others():
         slow[0].settimeout(20 * SLOW)
         answer = slow[0].recv(1000)
         check(answer.startswith(b"HTTP/1.1 408"), f"{answer}")
-        control = Control(daemon, device)
-        check(wait_for(lambda: control.call("GET", "/v1/status").status == 200, 5), "no room again")
+        check(wait_for(lambda: Control(daemon, device).call("GET", "/v1/status").status == 200, 10),
+              "no room again")
         for plain in slow:
             plain.close()
 

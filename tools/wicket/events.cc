@@ -64,7 +64,9 @@ int Events(const ConnectionOptions& where, bool as_json) {
                                 return static_cast<bool>(std::cout);
                               });
   if (!status.ok()) return Fail(status.status());
-  return *status < 400 ? kOk : kFailure;
+  if (*status < 400) return kOk;
+  std::cerr << "wicket: " << line << "\n";
+  return kFailure;
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // wicket, the command line.
 #include <CLI/CLI.hpp>
 #include <functional>
+#include <iostream>
 
 #include "tools/wicket/commands.h"
 
@@ -98,7 +99,13 @@ int Main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? kOk : kUsage;
   }
-  return run();
+  try {
+    return run();
+  } catch (const std::exception& error) {
+    // The only ones that come here are about JSON of a shape nobody promised.
+    std::cerr << "wicket: an answer that is not as documented: " << error.what() << "\n";
+    return kFailure;
+  }
 }
 
 }  // namespace

@@ -74,6 +74,11 @@ absl::Status CheckQuery(const Target& target, std::initializer_list<const char*>
   return absl::OkStatus();
 }
 
+// The store has it, the device does not: to be asked again.
+absl::Status NotInDevice(const absl::Status& status, absl::string_view what) {
+  return absl::UnavailableError(absl::StrCat(what, ": ", status.message()));
+}
+
 std::string WebSafe(absl::string_view bytes) { return absl::WebSafeBase64Escape(bytes); }
 
 }  // namespace
@@ -235,6 +240,14 @@ absl::Status Api::PutInto(store::Writer& writer, const document::PeerRequest& re
   }
   WICKET_RETURN_IF_ERROR(writer.CheckPeer(peer));
   if (pool == nullptr) return writer.PutPeer(peer);
+  // What is taken here and not put must go back: an error must leave nothing behind.
+  std::vector<Prefix> taken;
+  const auto give_back = [&](const absl::Status& status) -> absl::Status {
+    for (const Prefix& address : taken) {
+      WICKET_RETURN_IF_ERROR(writer.Release(peer.device, address));
+    }
+    return status;
+  };
   for (const auto* cidrs : {&pool->ipv4, &pool->ipv6}) {
     if (cidrs->empty()) continue;
     // Whoever has an address of the pool keeps it.
@@ -245,14 +258,18 @@ absl::Status Api::PutInto(store::Writer& writer, const document::PeerRequest& re
       }
     }
     if (!address) {
-      WICKET_ASSIGN_OR_RETURN(address, writer.Allocate(peer.device, *cidrs));
+      const auto allocated = writer.Allocate(peer.device, *cidrs);
+      if (!allocated.ok()) return give_back(allocated.status());
+      taken.push_back(*allocated);
+      address = *allocated;
     }
     if (std::find(peer.config.allowed_ips.begin(), peer.config.allowed_ips.end(), *address) ==
         peer.config.allowed_ips.end()) {
       peer.config.allowed_ips.push_back(*address);
     }
   }
-  return writer.PutPeer(peer);
+  const absl::Status put = writer.PutPeer(peer);
+  return put.ok() ? put : give_back(put);
 }
 
 // An allocation that has skipped its share of used addresses is asked again; what
@@ -296,7 +313,7 @@ void Api::PutPeer(Exchange& exchange) {
   Note(stored.created ? event::Kind::kCreated : event::Kind::kUpdated, stored.peer);
   if (!stored.created) {
     if (const absl::Status synced = host_->Sync(device, *key); !synced.ok()) {
-      return exchange.AnswerError(Annotate(synced, "stored, but the device was not updated"));
+      return exchange.AnswerError(NotInDevice(synced, "stored, but the device was not updated"));
     }
   }
   exchange.Answer(stored.created ? 201 : 200, Report(stored.peer));
@@ -335,7 +352,7 @@ void Api::DeletePeer(Exchange& exchange) {
   if (!deleted.ok() && !absl::IsNotFound(deleted)) return exchange.AnswerError(deleted);
   // Also when it was deleted before: an earlier call may have failed here.
   if (const absl::Status synced = host_->Sync(device, *key); !synced.ok()) {
-    return exchange.AnswerError(Annotate(synced, "deleted, but the device still has it"));
+    return exchange.AnswerError(NotInDevice(synced, "deleted, but the device still has it"));
   }
   if (!deleted.ok()) return exchange.AnswerError(deleted);
   events_->Append(
@@ -496,7 +513,7 @@ void Api::Import(Exchange& exchange) {
       stored.clear();
       for (const Line& line : chunk) {
         results.push_back(PutInto(writer, line.request, line.pool, &stored.emplace_back()));
-        if (writer.spoilt()) return results.back();
+        if (writer.spoilt() || absl::IsUnavailable(results.back())) return results.back();
       }
       return absl::OkStatus();
     });

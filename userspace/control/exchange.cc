@@ -24,6 +24,7 @@ using boost::beast::error_code;
 constexpr char kJson[] = "application/json";
 constexpr char kServer[] = "wicketd/" WICKET_VERSION;
 constexpr char kRetryAfter_s[] = "1";
+constexpr absl::Duration kLinger = absl::Seconds(2);
 constexpr size_t kLingerBytesMax = 64 << 20;
 
 }  // namespace
@@ -78,7 +79,12 @@ bool Exchange::ReadHeader() {
   }
   const auto& request = parser_.get();
   method_ = std::string(request.method_string());
-  keep_alive_ = request.keep_alive();
+  keep_alive_ = request.keep_alive() && request.method() != http::verb::head;
+  if (request.version() != 11) {
+    keep_alive_ = false;
+    AnswerError(400, "bad_request", "HTTP/1.1 is needed");
+    return false;
+  }
   auto target = ParseTarget({request.target().data(), request.target().size()});
   if (!target) {
     AnswerError(400, "bad_request", "the path or query has a broken % escape");
@@ -143,6 +149,9 @@ size_t Exchange::ReadSome(char* data, size_t bytes, error_code* error) {
 
 absl::StatusOr<std::string> Exchange::ReadBody() {
   std::string text;
+  text.reserve(parser_.content_length().value_or(0) > kBodyBytesMax
+                   ? 0
+                   : parser_.content_length().value_or(kBodyBytesMax));
   transport_->ExpireIn(kPatience);
   for (;;) {
     error_code error;
@@ -177,6 +186,7 @@ Exchange::int_type Exchange::underflow() {
 // --- the answer -------------------------------------------------------------
 
 void Exchange::Answer(unsigned status, std::string json) {
+  answered_ = true;
   // What is left of the body would be taken for the next request.
   if (!parser_.is_done()) keep_alive_ = false;
   http::response<http::string_body> response;
@@ -192,7 +202,9 @@ void Exchange::Answer(unsigned status, std::string json) {
   response.prepare_payload();
   error_code error;
   transport_->ExpireIn(kPatience);
+  if (method_ == "HEAD") response.body().clear();  // its length stays
   http::write(*transport_, response, error);
+  explicit_bzero(response.body().data(), response.body().size());
   if (error) keep_alive_ = false;
 }
 
@@ -207,6 +219,7 @@ void Exchange::AnswerError(const absl::Status& status) {
 }
 
 bool Exchange::BeginStream(const char* content_type) {
+  answered_ = true;
   if (!parser_.is_done()) keep_alive_ = false;
   http::response<http::empty_body> response;
   response.set(http::field::server, kServer);
@@ -240,9 +253,9 @@ bool Exchange::EndStream() {
 }
 
 void Exchange::Linger() {
-  if (parser_.is_done() || aborted_) return;
+  if (parser_.is_done() || aborted_ || !answered_) return;
   shutdown(transport_->fd(), SHUT_WR);
-  transport_->ExpireIn(kPatience);
+  transport_->ExpireIn(kLinger);
   error_code error;
   size_t left = kLingerBytesMax;
   while (left > 0) {

@@ -93,6 +93,7 @@ class Exchange : private std::streambuf {
   Target target_;
   bool keep_alive_ = false;
   bool continue_sent_ = false;
+  bool answered_ = false;
   bool aborted_ = false;
   char chunk_[16 << 10];
 };

@@ -13,11 +13,14 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <system_error>
 #include <vector>
 
+#include "absl/cleanup/cleanup.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
+#include "absl/time/clock.h"
 #include "base/address.h"
 #include "base/log.h"
 #include "control/api.h"
@@ -28,6 +31,9 @@ namespace {
 
 constexpr int kBacklog = 128;
 constexpr int kReap_ms = 1000;
+constexpr size_t kRefusedMax = 128;
+constexpr absl::Duration kRefusedFor = absl::Seconds(1);
+constexpr useconds_t kNoDescriptors_us = 100'000;
 constexpr size_t kTokenBytesMin = 16;
 constexpr mode_t kSocketMode = 0660;
 
@@ -164,6 +170,9 @@ void Server::Loop() {
 }
 
 void Server::Reap() {
+  while (!refused_.empty() && absl::Now() - refused_.front().first > kRefusedFor) {
+    refused_.pop_front();
+  }
   std::list<Connection> ended;
   {
     const std::lock_guard lock(mutex_);
@@ -178,11 +187,16 @@ void Server::Reap() {
 
 void Server::Accept(int listener) {
   Fd fd(accept4(listener, nullptr, nullptr, SOCK_CLOEXEC));
-  if (!fd.valid()) return;
+  if (!fd.valid()) {
+    if (errno == EMFILE || errno == ENFILE) usleep(kNoDescriptors_us);
+    return;
+  }
   const bool over_tcp = listener == tcp_.get();
   const Role role = over_tcp ? Role::kNone : UnixRole(fd.get());
   const std::lock_guard lock(mutex_);
-  if (connections_.size() >= kConnectionsMax) {
+  const auto from_network = static_cast<size_t>(std::count_if(
+      connections_.begin(), connections_.end(), [](const Connection& c) { return c.over_tcp; }));
+  if (connections_.size() >= kConnectionsMax || (over_tcp && from_network >= kTcpConnectionsMax)) {
     // A word of why, if it can be said without waiting.
     constexpr absl::string_view kFull =
         "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: "
@@ -190,13 +204,23 @@ void Server::Accept(int listener) {
         "{\"error\":{\"code\":\"unavailable\",\"message\":\"there are too many connections "
         "already\"}}\n";
     send(fd.get(), kFull.data(), kFull.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+    // Closed at once it would be reset under a client that still sends, answer and all.
+    shutdown(fd.get(), SHUT_WR);
+    refused_.emplace_back(absl::Now(), std::move(fd));
+    if (refused_.size() > kRefusedMax) refused_.pop_front();
     return;
   }
   Connection& connection = connections_.emplace_back();
   connection.transport =
       over_tcp && tls_ ? tls_->Wrap(std::move(fd)) : std::make_unique<Transport>(std::move(fd));
-  connection.thread =
-      std::thread([this, &connection, role, over_tcp] { Serve(&connection, role, over_tcp); });
+  connection.over_tcp = over_tcp;
+  try {
+    connection.thread =
+        std::thread([this, &connection, role, over_tcp] { Serve(&connection, role, over_tcp); });
+  } catch (const std::system_error& error) {
+    Log(LogLevel::kError, "control: no thread for a connection: ", error.what());
+    connections_.pop_back();
+  }
 }
 
 void ServeConnection(Transport& transport, Api& api, const std::atomic<bool>& stopping,
@@ -204,9 +228,18 @@ void ServeConnection(Transport& transport, Api& api, const std::atomic<bool>& st
   transport.ExpireIn(Exchange::kPatience);
   if (!transport.Accept().ok()) return;
   boost::beast::flat_buffer buffer(Exchange::kHeaderBytesMax + (64 << 10));
+  // Preshared keys came through it.
+  const absl::Cleanup wipe = [&buffer] {
+    buffer.clear();
+    const auto bytes = buffer.prepare(buffer.capacity());
+    explicit_bzero(bytes.data(), bytes.size());
+  };
   for (bool more = true; more && !stopping;) {
     Exchange exchange(&transport, &buffer, &stopping);
-    if (!exchange.ReadHeader()) break;
+    if (!exchange.ReadHeader()) {
+      exchange.Linger();
+      break;
+    }
     exchange.role = role_of(exchange.header("Authorization"));
     api.Handle(exchange);
     more = exchange.keep_alive();

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <atomic>
+#include <deque>
 #include <functional>
 #include <list>
 #include <memory>
@@ -14,6 +15,7 @@
 #include <thread>
 
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "base/fd.h"
 
 namespace wicket::control {
@@ -30,6 +32,8 @@ struct TcpOptions {
   std::string tls_certificate, tls_key;  // PEM files
   // Holds the token that may write. Empty, on loopback only: all may read, none write.
   std::string token_file;
+
+  friend bool operator==(const TcpOptions&, const TcpOptions&) = default;
 };
 
 struct Options {
@@ -37,6 +41,8 @@ struct Options {
   std::string group;        // of the socket, whose members may connect; empty: the daemon's
   std::string write_group;  // whose members may write; empty: all who may connect
   std::optional<TcpOptions> tcp;
+
+  friend bool operator==(const Options&, const Options&) = default;
 };
 
 // Answers all requests of one connection, until either side ends it.
@@ -48,6 +54,7 @@ void ServeConnection(Transport& transport, Api& api, const std::atomic<bool>& st
 class Server {
  public:
   static constexpr size_t kConnectionsMax = 256;
+  static constexpr size_t kTcpConnectionsMax = 64;  // of them
 
   // Begins to serve. `api` outlives the server.
   // Errors: name the socket, group or file that cannot be used.
@@ -59,6 +66,7 @@ class Server {
   struct Connection {
     std::unique_ptr<Transport> transport;
     std::thread thread;
+    bool over_tcp = false;
     bool ended = false;  // under mutex_
   };
 
@@ -81,6 +89,7 @@ class Server {
   std::atomic<bool> stopping_{false};
   std::mutex mutex_;
   std::list<Connection> connections_;
+  std::deque<std::pair<absl::Time, Fd>> refused_;  // answered, and closed a little later
   std::thread thread_;
 };
 

@@ -31,6 +31,18 @@ std::string Quoted(absl::string_view text) {
                                : absl::StrCat("\"", text.substr(0, kShown), "…\"");
 }
 
+// The first word of a line that may hold a secret, if it looks like a key's name.
+std::string Word(absl::string_view line) {
+  constexpr size_t kNameMax = 24;
+  size_t length = 0;
+  while (length < line.size() && absl::ascii_isalpha(static_cast<unsigned char>(line[length]))) {
+    ++length;
+  }
+  const bool ends = length == line.size() || line[length] == '=' || line[length] == ' ';
+  if (length > 0 && length <= kNameMax && ends) return Quoted(line.substr(0, length));
+  return absl::StrCat(line.size(), " characters (not shown)");
+}
+
 absl::string_view KindName(const json::value& value) {
   switch (value.kind()) {
     case json::kind::null:
@@ -89,6 +101,9 @@ absl::Status ReadTime(absl::string_view field, absl::string_view text, absl::Tim
   std::string error;
   if (!absl::ParseTime(absl::RFC3339_full, text, time, &error)) {
     return Invalid(field, Quoted(text), "RFC 3339, such as 2030-01-01T00:00:00Z");
+  }
+  if (*time < absl::UnixEpoch() || *time == absl::InfiniteFuture()) {
+    return Invalid(field, Quoted(text), "a time from 1970 on");
   }
   *time = absl::FromUnixSeconds(absl::ToUnixSeconds(*time));
   return absl::OkStatus();
@@ -278,13 +293,13 @@ absl::StatusOr<bool> PeerReader::NextSection(store::Peer* peer) {
     }
     if (!seen_section_) {
       return Error(
-          absl::StrCat("found ", Quoted(line),
+          absl::StrCat("found ", Word(line),
                        "; accepted: NDJSON, one peer a line, or a WireGuard configuration"));
     }
     if (!in_section_) continue;  // [Interface] belongs to the device, not to us
     const size_t equals = line.find('=');
     if (equals == absl::string_view::npos)
-      return Error(absl::StrCat(Quoted(line), " is not NAME = VALUE"));
+      return Error(absl::StrCat(Word(line), " is not NAME = VALUE"));
     const absl::string_view name = absl::StripAsciiWhitespace(line.substr(0, equals));
     const absl::string_view value = absl::StripAsciiWhitespace(line.substr(equals + 1));
     absl::Status status;
@@ -305,7 +320,7 @@ absl::StatusOr<bool> PeerReader::NextSection(store::Peer* peer) {
       status = ReadKeepalive(seconds, &peer->config);
     } else if (!absl::EqualsIgnoreCase(name, "Endpoint")) {  // learned, never configured
       status = absl::InvalidArgumentError(
-          absl::StrCat("unknown key ", Quoted(name),
+          absl::StrCat("unknown key ", Word(name),
                        "; accepted: PublicKey, PresharedKey, AllowedIPs, PersistentKeepalive, "
                        "Endpoint (ignored)"));
     }
@@ -333,6 +348,20 @@ namespace {
 
 std::string Rfc3339(absl::Time time) {
   return absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", time, absl::UTCTimeZone());
+}
+
+// JSON is UTF-8; what a caller sent may not be, and is shown without what is not ASCII.
+std::string Printable(absl::string_view text) {
+  json::stream_parser parser;
+  json::error_code error;
+  const std::string quoted = json::serialize(json::string(text.data(), text.size()));
+  parser.write_some(quoted.data(), quoted.size(), error);
+  std::string out(text);
+  if (!error) return out;
+  for (char& c : out) {
+    if (static_cast<unsigned char>(c) >= 0x80) c = '?';
+  }
+  return out;
 }
 
 // All but the preshared key.
@@ -406,8 +435,8 @@ std::string ToErrorJson(absl::string_view code, absl::string_view message, absl:
   json::object object;
   json::object& error = object["error"].emplace_object();
   error["code"] = json::string_view(code.data(), code.size());
-  error["message"] = json::string_view(message.data(), message.size());
-  if (!field.empty()) error["field"] = json::string_view(field.data(), field.size());
+  error["message"] = Printable(message);
+  if (!field.empty()) error["field"] = Printable(field);
   if (line) object["line"] = *line;
   return json::serialize(object);
 }

@@ -43,6 +43,8 @@ struct PoolConfig {
   std::string name;
   std::string device;
   std::vector<Prefix> cidrs;
+
+  friend bool operator==(const PoolConfig&, const PoolConfig&) = default;
 };
 
 struct Config {

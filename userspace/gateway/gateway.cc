@@ -72,8 +72,8 @@ absl::Status Gateway::StartAll() {
   for (const DeviceConfig& device : config_.devices) {
     device_names_.push_back(device.name);
     Watched& watched = devices_.emplace_back();
-    watched.installer =
-        std::make_unique<Installer>(device, &*store_, saver_.get(), steering_.get(), &events_);
+    watched.installer = std::make_unique<Installer>(device, &*store_, committer_.get(),
+                                                    saver_.get(), steering_.get(), &events_);
     WICKET_RETURN_IF_ERROR(watched.installer->Start());
     context.installers.push_back(watched.installer.get());
   }
@@ -294,6 +294,8 @@ std::vector<std::string> Gateway::Reload(const Config& config) {
   const bool same_devices = std::equal(config.devices.begin(), config.devices.end(),
                                        config_.devices.begin(), config_.devices.end(), same_device);
   needs_restart(!same_devices, "device");
+  needs_restart(config.pools != config_.pools, "pool");
+  needs_restart(config.control != config_.control, "control");
 
   SetLogLevel(config.log_level);
   config_.log_level = config.log_level;

@@ -1,6 +1,12 @@
 #include "gateway/installed_peers.h"
 
 namespace wicket::gateway {
+namespace {
+
+// Byte counts alone are saved this seldom: every active peer's change with every dump.
+constexpr absl::Duration kCountsInterval = absl::Seconds(60);
+
+}  // namespace
 
 InstalledPeer* InstalledPeers::Find(const PublicKey& key) {
   const auto it = peers_.find(key);
@@ -78,6 +84,7 @@ void InstalledPeers::Stay(const PublicKey& key) {
   InstalledPeer* peer = Find(key);
   if (peer == nullptr) return;
   peer->leaving = false;
+  peer->queued = false;
   Enter(key, peer);
 }
 
@@ -110,7 +117,7 @@ std::vector<PublicKey> InstalledPeers::BeginLeaving(absl::Duration steady_now, s
 void InstalledPeers::BeginLeavingFrom(Index* index, absl::Duration lifetime,
                                       absl::Duration steady_now, size_t count,
                                       std::vector<PublicKey>* leaving) {
-  while (leaving->size() < count && !index->empty()) {
+  for (size_t step = 0; step < count && !index->empty(); ++step) {
     const auto [indexed, key] = *index->begin();
     if (steady_now - indexed <= lifetime) return;
     InstalledPeer* peer = Find(key);
@@ -127,10 +134,10 @@ void InstalledPeers::BeginLeavingFrom(Index* index, absl::Duration lifetime,
 
 void InstalledPeers::Revoke(const PublicKey& key) {
   InstalledPeer* peer = Find(key);
-  if (peer == nullptr || peer->leaving) return;
+  if (peer == nullptr || peer->queued) return;
   Withdraw(key, peer);
   peer->leaving = true;
-  peer->leaving_since = dump_;
+  peer->queued = true;
   removable_.push_back(key);
 }
 
@@ -139,8 +146,11 @@ std::vector<PublicKey> InstalledPeers::TakeRemovable(size_t count) {
   while (keys.size() < count && !removable_.empty()) {
     const PublicKey key = removable_.back();
     removable_.pop_back();
+    // An entry may be a left-over of a peer that stayed, or was erased and added again.
     const InstalledPeer* peer = Find(key);
-    if (peer != nullptr && peer->leaving) keys.push_back(key);
+    if (peer != nullptr && peer->queued && std::find(keys.begin(), keys.end(), key) == keys.end()) {
+      keys.push_back(key);
+    }
   }
   return keys;
 }
@@ -166,23 +176,25 @@ bool InstalledPeers::Observe(const PublicKey& key, const wgdev::PeerStats& stats
       stats.last_handshake != absl::UnixEpoch() && stats.last_handshake != session.last_handshake;
   const bool moved =
       stats.endpoint.address.family != Family::kNone && stats.endpoint != session.endpoint;
-  if (handshake || moved || received != session.received_bytes || sent != session.sent_bytes) {
-    session.received_bytes = received;
-    session.sent_bytes = sent;
-    if (moved) session.endpoint = stats.endpoint;
-    if (handshake) {
-      session.last_handshake = stats.last_handshake;
-      ++session.handshakes;
-      peer->active = steady_now;
-    }
+  const bool counted = received != session.received_bytes || sent != session.sent_bytes;
+  session.received_bytes = received;
+  session.sent_bytes = sent;
+  if (moved) session.endpoint = stats.endpoint;
+  if (handshake) {
+    session.last_handshake = stats.last_handshake;
+    ++session.handshakes;
+    peer->active = steady_now;
+  }
+  if (handshake || moved || (counted && steady_now - peer->saved > kCountsInterval)) {
+    peer->saved = steady_now;
     MarkDirty(key);
   }
   if (peer->leaving && handshake) {
     returned_.push_back(key);
     Stay(key);
-  } else if (peer->leaving && dump_ > peer->leaving_since) {
+  } else if (peer->leaving && !peer->queued && dump_ > peer->leaving_since) {
+    peer->queued = true;
     removable_.push_back(key);
-    peer->leaving_since = dump_;  // once a dump
   }
   if (stats.last_handshake == absl::UnixEpoch() || peer->confirmed) return false;
   Withdraw(key, peer);

@@ -45,9 +45,12 @@ struct InstalledPeer {
   absl::Duration last_request = -absl::InfiniteDuration();  // the last initiation through us
   bool confirmed = false;                                   // established, not on probation
   bool leaving = false;
-  bool dirty = false;  // session not saved since it changed
+  bool queued = false;  // to be removed: among the removable, or taken from there
+  bool dirty = false;   // session not saved since it changed
   bool pinned = false;
   uint64_t leaving_since = 0;  // the dump that had begun when it began to leave
+  absl::Duration saved = -absl::InfiniteDuration();  // when it was last taken to be saved
+  bool forget_stamp = false;  // the device must forget its newest timestamp, too
   uint64_t seen_in_dump = 0;
   std::optional<absl::Duration> indexed;  // the sign of life that the index has it by
 

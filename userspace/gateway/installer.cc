@@ -25,7 +25,8 @@ constexpr int kIdleWait_ms = 250;
 constexpr int kSaverWait_ms = 10;
 constexpr absl::Duration kDumpInterval = absl::Seconds(1);
 constexpr int kDumpDutyCycle = 20;  // at most a twentieth of the time is spent dumping
-constexpr absl::Duration kVerdictLifetime = absl::Seconds(2);
+constexpr absl::Duration kDumpPauseMax = absl::Seconds(5);
+constexpr absl::Duration kVerdictLifetime = absl::Seconds(10);
 constexpr absl::Duration kSaveInterval = absl::Seconds(1);
 // An installed peer that initiates through us twice within this time and from
 // one place was not answered: XDP lets the first try of a known flow pass.
@@ -45,10 +46,11 @@ reinject::Pacer PacerFor(const wgdev::Device& device) {
 
 }  // namespace
 
-Installer::Installer(DeviceConfig config, const store::Store* store, SessionSaver* saver,
-                     xsk::Steering* steering, event::EventLog* events)
+Installer::Installer(DeviceConfig config, const store::Store* store, store::Committer* committer,
+                     SessionSaver* saver, xsk::Steering* steering, event::EventLog* events)
     : config_(std::move(config)),
       store_(store),
+      committer_(committer),
       saver_(saver),
       steering_(steering),
       events_(events),
@@ -130,6 +132,8 @@ void Installer::LoseDevice() {
   saver_->Submit(installed_.TakeDirty());
   installed_.Clear();
   evictions_.clear();
+  revoked_in_dump_.clear();
+  swept_ = false;
   dump_.reset();
   device_.reset();
 }
@@ -237,6 +241,7 @@ void Installer::Admit(Pending* pending, absl::Time now, absl::Duration steady) {
     return Count(InstallerCount::kFull);
   }
   if (peer == nullptr && installed_.on_probation() + newcomers >= config_.probation_max) {
+    next_dump_ = absl::ZeroDuration();  // perhaps some have confirmed since the last one
     return Count(InstallerCount::kProbationFull);
   }
   const bool unanswered = peer != nullptr && steady - peer->last_request < kUnanswered &&
@@ -245,8 +250,9 @@ void Installer::Admit(Pending* pending, absl::Time now, absl::Duration steady) {
   pending->peer = peer;
   // The device would refuse the stamp of a clock that was set back. A live session
   // is not risked for that; it is over in 180 s.
-  pending->reset =
-      peer != nullptr && request.stamp <= mark.exact && steady - peer->active > kSessionLifetime;
+  pending->reset = peer != nullptr &&
+                   (peer->forget_stamp ||
+                    (request.stamp <= mark.exact && steady - peer->active > kSessionLifetime));
   pending->install = peer == nullptr || unanswered || invert || pending->reset;
   pending->ready = !pending->install;
   pending->stored = std::move(*stored);
@@ -317,6 +323,7 @@ void Installer::NoteInstalled(const Pending& pending, absl::Duration steady) {
   peer->session.mark = pending.session.mark;
   peer->session.installs = pending.session.installs;
   peer->session.endpoint = request.source;
+  peer->forget_stamp = peer->forget_stamp && !pending.reset;
   installed_.Touch(request.public_key, steady);
   installed_.MarkDirty(request.public_key);
 }
@@ -370,7 +377,7 @@ void Installer::Housekeep() {
     saver_->Submit(installed_.TakeDirty());
   }
   if (steady < next_dump_) return;
-  dump_started_ = steady;
+  dump_took_ = absl::ZeroDuration();
   next_dump_ = steady + kDumpInterval;
   auto dump = device_->StartDump();
   if (!dump.ok()) {
@@ -390,7 +397,9 @@ void Installer::LetLeave(absl::Duration steady) {
     steering_->ForgetFlow(installed_.Find(key)->session.endpoint, port_).IgnoreError();
   }
   for (const PublicKey& key : installed_.TakeReturned()) {
-    steering_->NoteFlow(installed_.Find(key)->session.endpoint, port_).IgnoreError();
+    const InstalledPeer* peer = installed_.Find(key);  // gone again, or revoked, since
+    if (peer == nullptr || peer->leaving) continue;
+    steering_->NoteFlow(peer->session.endpoint, port_).IgnoreError();
   }
   // Somebody holds the store. What was seen grows stale; the next dump shows it anew.
   if (!evictions_.empty() && steady > evictions_expire_) {
@@ -408,11 +417,13 @@ void Installer::LetLeave(absl::Duration steady) {
 }
 
 void Installer::StepDump() {
+  const absl::Duration begin = Steady();
   std::vector<wgdev::PeerStats> peers;
   const absl::StatusOr<bool> more = dump_->Next(&peers);
   if (!snapshot_->Renew().ok()) peers.clear();  // and with it, no verdict on any of them
   for (const wgdev::PeerStats& stats : peers) ObserveInDump(stats);
   snapshot_->Release();
+  dump_took_ += Steady() - begin;
   if (more.ok() && *more) return;
   if (!more.ok()) {
     Log(LogLevel::kDebug, config_.name, ": dump: ", more.status().message());
@@ -459,6 +470,9 @@ void Installer::ObserveInDump(const wgdev::PeerStats& stats) {
 void Installer::AdoptUnknown(const wgdev::PeerStats& stats) {
   const bool has_endpoint = stats.endpoint.address.family != Family::kNone;
   const auto stored = snapshot_->FindPeer(stats.public_key);
+  if (snapshot_->IsRevoked(config_.name, stats.public_key)) {
+    return revoked_in_dump_.push_back(stats.public_key);
+  }
   if (!stored.ok() || stored->device != config_.name) {
     // Not ours, so it must go on as if we were not here: its flow passes, and the
     // shards know its key for the day it comes from elsewhere.
@@ -480,6 +494,7 @@ void Installer::AdoptUnknown(const wgdev::PeerStats& stats) {
 }
 
 void Installer::FinishDump(bool complete) {
+  RemoveRevoked(complete);
   if (config_.owned) RemoveForeign();
   // Absence from a dump that missed some means nothing.
   if (!complete) foreign_in_dump_.insert(foreign_->begin(), foreign_->end());
@@ -493,7 +508,7 @@ void Installer::FinishDump(bool complete) {
   }
   foreign_count_ = foreign_->size();
   const absl::Duration steady = Steady();
-  next_dump_ = std::max(next_dump_, steady + kDumpDutyCycle * (steady - dump_started_));
+  next_dump_ = std::max(next_dump_, steady + std::min(kDumpPauseMax, kDumpDutyCycle * dump_took_));
   for (const PublicKey& key : installed_.EndDump(complete)) {
     Count(InstallerCount::kMissing);
     steering_->ForgetFlow(installed_.Find(key)->session.endpoint, port_).IgnoreError();
@@ -501,13 +516,45 @@ void Installer::FinishDump(bool complete) {
   }
 }
 
-// The device is ours alone. Who was there in two dumps and not stored in either goes;
-// a peer just being moved in by somebody has a second to be stored.
+// Peers that were deleted while we could not take them out of the device: before a
+// crash, before they were adopted, by another process. A complete dump that shows none of
+// the others ends the memory of them.
+void Installer::RemoveRevoked(bool complete) {
+  const std::vector<PublicKey> revoked = std::exchange(revoked_in_dump_, {});
+  if (!revoked.empty()) {
+    const std::vector<absl::Status> results = device_->Remove(revoked);
+    for (size_t i = 0; i < revoked.size(); ++i) {
+      if (!results[i].ok()) continue;
+      Note(event::Kind::kEvicted, revoked[i], {}, "no longer stored");
+      ForgetRevoked(revoked[i]);
+    }
+  } else if (complete && !std::exchange(swept_, true)) {
+    committer_->Submit(
+        [device = config_.name, made = made_](store::Writer& writer) {
+          return writer.ForgetRevokedBefore(device, made);
+        },
+        [](const absl::Status&) {});  // they do no harm
+  }
+}
+
+void Installer::ForgetRevoked(const PublicKey& key) {
+  committer_->Submit([device = config_.name,
+                      key](store::Writer& writer) { return writer.ForgetRevoked(device, key); },
+                     [](const absl::Status&) {});  // the next start finds it done
+}
+
+// The device is ours alone. Who was there in two dumps and is not stored goes; a peer
+// just being moved in by somebody has a second to be stored.
 void Installer::RemoveForeign() {
   std::vector<PublicKey> keys;
+  if (!snapshot_->Renew().ok()) return;
   for (const PublicKey& key : foreign_in_dump_) {
-    if (keys.size() < kEvictSlice && foreign_->contains(key)) keys.push_back(key);
+    if (keys.size() < kEvictSlice && foreign_->contains(key) &&
+        absl::IsNotFound(snapshot_->FindPeer(key).status())) {
+      keys.push_back(key);
+    }
   }
+  snapshot_->Release();
   if (keys.empty()) return;
   const std::vector<absl::Status> results = device_->Remove(keys);
   for (size_t i = 0; i < keys.size(); ++i) {
@@ -594,27 +641,41 @@ std::vector<PublicKey> Installer::ListInstalled(const std::optional<PublicKey>& 
 // so what it installed is found here; a later one reads the change.
 absl::Status Installer::Sync(const PublicKey& key) {
   const auto lock = Lock();
-  InstalledPeer* peer = installed_.Find(key);
-  if (peer == nullptr || device_ == nullptr) return absl::OkStatus();
+  if (device_ == nullptr) return absl::OkStatus();  // what was revoked is remembered
   WICKET_RETURN_IF_ERROR(snapshot_->Renew());
   const auto stored = snapshot_->FindPeer(key);
+  const bool revoked = snapshot_->IsRevoked(config_.name, key);
   snapshot_->Release();
   if (!stored.ok() && !absl::IsNotFound(stored.status())) return stored.status();
+  const InstalledPeer* peer = installed_.Find(key);
   if (stored.ok() && stored->device == config_.name && stored->expires > absl::Now()) {
+    if (peer == nullptr) return absl::OkStatus();
     installed_.SetPinned(key, stored->pinned);
     return device_->Install({{{.config = &stored->config}}})[0];
   }
-  const absl::Status removed = device_->Remove({{key}})[0];
-  if (!removed.ok() && !absl::IsNotFound(removed)) return removed;
-  steering_->ForgetFlow(peer->session.endpoint, port_).IgnoreError();
-  Note(event::Kind::kEvicted, key, peer->session.endpoint, "no longer stored");
-  installed_.Erase(key);
+  if (peer == nullptr && !revoked) return absl::OkStatus();
+  // Until the device was seen as a whole, it may hold a peer that is not adopted yet.
+  if (peer != nullptr || !swept_) {
+    const absl::Status removed = device_->Remove({{key}})[0];
+    if (!removed.ok() && !absl::IsNotFound(removed)) return removed;
+  }
+  if (peer != nullptr) {
+    steering_->ForgetFlow(peer->session.endpoint, port_).IgnoreError();
+    Note(event::Kind::kEvicted, key, peer->session.endpoint, "no longer stored");
+    installed_.Erase(key);
+  }
+  if (revoked) ForgetRevoked(key);
   return absl::OkStatus();
 }
 
 void Installer::ForgetMark(const PublicKey& key) {
   const auto lock = Lock();
-  if (InstalledPeer* peer = installed_.Find(key)) peer->session.mark = {};
+  InstalledPeer* peer = installed_.Find(key);
+  if (peer == nullptr) return;
+  peer->session.mark = {};
+  peer->forget_stamp = true;
+  installed_.MarkDirty(key);  // what waits to be saved has the old mark
+  saver_->Submit(installed_.TakeDirty());
 }
 
 void Installer::FillStatus(document::DeviceStatus* status) const {

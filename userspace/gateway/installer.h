@@ -18,6 +18,7 @@
 #include <thread>
 #include <vector>
 
+#include "absl/time/clock.h"
 #include "base/fd.h"
 #include "base/histogram.h"
 #include "document/status_text.h"
@@ -74,8 +75,8 @@ struct NicRoute {
 class Installer {
  public:
   // Opens nothing yet: the device may appear later. `steering` outlives the installer.
-  Installer(DeviceConfig config, const store::Store* store, SessionSaver* saver,
-            xsk::Steering* steering, event::EventLog* events);
+  Installer(DeviceConfig config, const store::Store* store, store::Committer* committer,
+            SessionSaver* saver, xsk::Steering* steering, event::EventLog* events);
   // Hands what is not saved to the saver, and joins the thread.
   ~Installer();
 
@@ -140,6 +141,8 @@ class Installer {
   void FinishDump(bool complete);
   void EvictSlice();
   void RemoveForeign();
+  void RemoveRevoked(bool complete);
+  void ForgetRevoked(const PublicKey& key);
   void AdoptUnknown(const wgdev::PeerStats& stats);
   std::unique_lock<std::mutex> Lock() const;
   ReinjectMode RouteMode(int ifindex) const;
@@ -151,6 +154,7 @@ class Installer {
 
   DeviceConfig config_;
   const store::Store* store_;
+  store::Committer* committer_;
   SessionSaver* saver_;
   xsk::Steering* steering_;
   event::EventLog* events_;
@@ -171,7 +175,10 @@ class Installer {
   InstalledPeers installed_;
   std::vector<Pending> batch_;
   std::unique_ptr<wgdev::Dump> dump_;
-  absl::Duration dump_started_, next_dump_, next_save_;
+  absl::Duration dump_took_, next_dump_, next_save_;
+  const absl::Time made_ = absl::Now();
+  bool swept_ = false;  // a complete dump has shown the device since it came
+  std::vector<PublicKey> revoked_in_dump_;
   std::deque<PublicKey> evictions_;
   uint64_t evictions_ticket_ = 0;  // their sessions are durable when the saver has reached it
   absl::Duration evictions_expire_;

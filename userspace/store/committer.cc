@@ -69,14 +69,20 @@ void Committer::CommitBatch(std::vector<Item>* batch) {
     for (size_t i = 0; i < batch->size(); ++i) (*batch)[i].done(results[i]);
     return;
   }
-  if (batch->size() == 1 || absl::IsDeadlineExceeded(spoilt)) {
+  // With no turn, or no disk, each alone would fare no better.
+  const bool all_ran = results.size() == batch->size();
+  if (batch->size() == 1 || results.empty() || (all_ran && results.back().ok())) {
     for (const Item& item : *batch) item.done(spoilt);
     return;
   }
   // Perhaps one of them is to blame; alone, the others succeed.
+  bool hopeless = false;
   for (const Item& item : *batch) {
-    std::vector<Item> alone{item};
-    spoilt = CommitTogether(alone, &results);
+    if (!hopeless) {
+      std::vector<Item> alone{item};
+      spoilt = CommitTogether(alone, &results);
+      hopeless = !spoilt.ok() && (results.empty() || results[0].ok());
+    }
     item.done(spoilt.ok() ? results[0] : spoilt);
   }
 }

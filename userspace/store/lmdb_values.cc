@@ -13,9 +13,11 @@ absl::Status LmdbStatus(int code, absl::string_view call, absl::string_view path
     case MDB_CORRUPTED:
     case MDB_PAGE_NOTFOUND:
     case MDB_INVALID:
-    case MDB_PANIC:
       return absl::DataLossError(absl::StrCat(
           message, "; the file is damaged: restore a backup or import the peers anew"));
+    case MDB_PANIC:
+      return absl::AbortedError(absl::StrCat(
+          message, "; an earlier write failed half-way: what was acknowledged is safe, restart"));
     case MDB_VERSION_MISMATCH:
       return absl::FailedPreconditionError(message);
     case MDB_READERS_FULL:

@@ -52,6 +52,11 @@ absl::Time ExpiresAt(int64_t unix_s) {
   return unix_s == 0 ? absl::InfiniteFuture() : absl::FromUnixSeconds(unix_s);
 }
 
+// 0 says never, so whatever lies before 1970 has expired in its first second.
+int64_t ExpiresUnixSeconds(absl::Time expires) {
+  return std::max(int64_t{1}, absl::ToUnixSeconds(expires));
+}
+
 void AppendAddress(std::string* out, const Address& address) {
   out->append(reinterpret_cast<const char*>(address.bytes.data()), address.size());
 }
@@ -112,9 +117,7 @@ absl::StatusOr<std::string> EncodePeer(const Peer& peer) {
   Set(&out, 2, peer.config.persistent_keepalive_s);
   Set(&out, 8, absl::ToUnixSeconds(peer.created));
   Set(&out, 16,
-      peer.expires == absl::InfiniteFuture()
-          ? int64_t{0}
-          : std::max(int64_t{1}, absl::ToUnixSeconds(peer.expires)));
+      peer.expires == absl::InfiniteFuture() ? int64_t{0} : ExpiresUnixSeconds(peer.expires));
   Set(&out, 24, static_cast<uint16_t>(peer.config.allowed_ips.size()));
   out[26] = static_cast<char>(peer.device.size());
   out[27] = static_cast<char>(peer.labels.size());
@@ -236,7 +239,14 @@ std::string PrefixKey(absl::string_view device, const Prefix& prefix) {
 
 std::string ExpiryKey(absl::Time expires, const PublicKey& key) {
   std::string out(8, '\0');
-  Set(&out, 0, htobe64(static_cast<uint64_t>(absl::ToUnixSeconds(expires))));
+  Set(&out, 0, htobe64(static_cast<uint64_t>(ExpiresUnixSeconds(expires))));
+  out.append(reinterpret_cast<const char*>(key.bytes.data()), kKeyBytes);
+  return out;
+}
+
+std::string RevokedKey(absl::string_view device, const PublicKey& key) {
+  std::string out(device);
+  out.push_back('\0');
   out.append(reinterpret_cast<const char*>(key.bytes.data()), kKeyBytes);
   return out;
 }

@@ -30,6 +30,9 @@
 //   labels     key: device name, 0, name, 0, value, 0, public key   value: none
 //   meta       key: "format"  value: u32 2
 //
+//   revoked    key: device name, 0, public key        value: u64 Unix ns of the deletion
+//
+// A peer is revoked from its deletion until it is known to be out of its device.
 // An index entry is a hint: it counts only when the peer's record agrees.
 // Address pools; see Writer::Allocate:
 //
@@ -95,6 +98,7 @@ std::optional<Session> DecodeSession(const PublicKey& key, absl::string_view val
 
 std::string PrefixKey(absl::string_view device, const Prefix& prefix);
 std::string ExpiryKey(absl::Time expires, const PublicKey& key);
+std::string RevokedKey(absl::string_view device, const PublicKey& key);
 // Without the public key: what all entries of a label begin with.
 std::string LabelKey(absl::string_view device, absl::string_view name, absl::string_view text);
 

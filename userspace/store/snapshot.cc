@@ -123,6 +123,12 @@ std::optional<PublicKey> Snapshot::FindAddress(absl::string_view device,
   return std::nullopt;
 }
 
+bool Snapshot::IsRevoked(absl::string_view device, const PublicKey& key) const {
+  const std::string entry = RevokedKey(device, key);
+  MDB_val lmdb_key = Val(absl::string_view(entry)), value;
+  return mdb_get(txn_, tables_.revoked, &lmdb_key, &value) == MDB_SUCCESS;
+}
+
 // --- listings ---
 
 bool Selection::Admits(const Peer& peer) const {

@@ -48,6 +48,8 @@ class Snapshot {
   // The key that owns exactly this prefix on this device.
   std::optional<PublicKey> FindPrefix(absl::string_view device, const Prefix& prefix) const;
 
+  // True from a peer's deletion until Writer::ForgetRevoked.
+  bool IsRevoked(absl::string_view device, const PublicKey& key) const;
   // The peer that the device would send a packet for `address` to.
   std::optional<PublicKey> FindAddress(absl::string_view device, const Address& address) const;
 

@@ -64,7 +64,7 @@ absl::StatusOr<Store> Store::Open(const Options& options) {
   MDB_env* raw = nullptr;
   if (int code = mdb_env_create(&raw)) return LmdbStatus(code, "mdb_env_create()", options.path);
   std::unique_ptr<MDB_env, CloseEnv> env(raw);
-  mdb_env_set_maxdbs(raw, 8);
+  mdb_env_set_maxdbs(raw, 16);
   mdb_env_set_maxreaders(raw, kReadersMax);
   const bool exists = stat(data.c_str(), &before) == 0 && before.st_size > 0;
   if (!exists) {
@@ -181,8 +181,23 @@ absl::StatusOr<Snapshot> Store::NewSnapshot() const {
   return Snapshot(txn, tables_);
 }
 
+// Somebody may have put another file in place while we waited: what we wrote to the old
+// one would be gone.
+absl::Status Store::CheckFile() const {
+  const std::string data = options_.path + "/data.mdb";
+  mdb_filehandle_t fd;
+  struct stat ours, there;
+  mdb_env_get_fd(env_.get(), &fd);
+  if (fstat(fd, &ours) == 0 && stat(data.c_str(), &there) == 0 && ours.st_ino == there.st_ino &&
+      ours.st_dev == there.st_dev) {
+    return absl::OkStatus();
+  }
+  return absl::AbortedError(absl::StrCat(data, ": was replaced meanwhile; start again"));
+}
+
 absl::StatusOr<Writer> Store::Write(absl::Duration patience) const {
   WICKET_ASSIGN_OR_RETURN(Fd turn, TakeTurn(patience));
+  WICKET_RETURN_IF_ERROR(CheckFile());
   MDB_txn* txn = nullptr;
   if (int code = mdb_txn_begin(env_.get(), nullptr, 0, &txn)) {
     return LmdbStatus(code, "mdb_txn_begin()", options_.path);

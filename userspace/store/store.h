@@ -69,6 +69,7 @@ class Store {
   Store(Options options, std::unique_ptr<MDB_env, CloseEnv> env)
       : options_(std::move(options)), env_(std::move(env)) {}
 
+  absl::Status CheckFile() const;
   absl::StatusOr<Fd> TakeTurn(absl::Duration patience) const;
   absl::Status OpenTables();
   absl::Status OpenTablesIn(MDB_txn* txn, bool create);

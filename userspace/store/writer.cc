@@ -142,7 +142,9 @@ absl::Status Writer::CheckPeer(const Peer& peer) const {
     if (code == MDB_NOTFOUND) continue;
     if (code != MDB_SUCCESS) return LmdbStatus(code, "mdb_get(prefixes)", path_);
     const auto key = KeyAtEnd(View(owner));
-    if (key && *key != peer.config.public_key) return Taken(prefix, peer.device, *key);
+    if (key && *key != peer.config.public_key && !absl::IsNotFound(FindPeer(*key).status())) {
+      return Taken(prefix, peer.device, *key);
+    }
   }
   return absl::OkStatus();
 }
@@ -167,6 +169,11 @@ absl::Status Writer::PutPeer(const Peer& peer) {
     if (put != MDB_KEYEXIST) return Spoil(put, "mdb_put(prefixes)");
     const auto other = KeyAtEnd(View(owner));
     if (other && *other == key) continue;
+    if (!other || absl::IsNotFound(FindPeer(*other).status())) {
+      // What a damaged peer left behind when it was deleted.
+      WICKET_RETURN_IF_ERROR(Put(tables_.prefixes, prefix_key, View(key)));
+      continue;
+    }
     // Undo what was put for this peer and was not its own before.
     for (size_t j = 0; j < i; ++j) {
       const Prefix& mine = peer.config.allowed_ips[j];
@@ -185,6 +192,7 @@ absl::Status Writer::PutPeer(const Peer& peer) {
     }
     WICKET_RETURN_IF_ERROR(DeleteIndexes(gone));
   }
+  if (code == MDB_NOTFOUND) WICKET_RETURN_IF_ERROR(ForgetRevoked(peer.device, key));
   WICKET_RETURN_IF_ERROR(PutIndexes(peer));
   return Put(tables_.peers, View(key), record);
 }
@@ -226,11 +234,35 @@ absl::Status Writer::DeletePeer(const PublicKey& key) {
   const absl::StatusOr<Peer> before = FindPeer(key);
   if (before.ok()) {
     WICKET_RETURN_IF_ERROR(DeleteIndexes(*before));
+    const int64_t now_ns = absl::GetCurrentTimeNanos();
+    WICKET_RETURN_IF_ERROR(Put(tables_.revoked, RevokedKey(before->device, key),
+                               {reinterpret_cast<const char*>(&now_ns), sizeof(now_ns)}));
   } else if (!absl::IsDataLoss(before.status())) {
     return before.status();
   }
   WICKET_RETURN_IF_ERROR(Delete(tables_.peers, View(key), "mdb_del(peers)"));
   return Delete(tables_.sessions, View(key), "mdb_del(sessions)");
+}
+
+absl::Status Writer::ForgetRevoked(absl::string_view device, const PublicKey& key) {
+  return Delete(tables_.revoked, RevokedKey(device, key), "mdb_del(revoked)");
+}
+
+absl::Status Writer::ForgetRevokedBefore(absl::string_view device, absl::Time before) {
+  const Cursor cursor = OpenCursor(txn_, tables_.revoked);
+  if (!cursor) return Spoil(ENOMEM, "mdb_cursor_open(revoked)");
+  const std::string start = absl::StrCat(std::string(device), absl::string_view("\0", 1));
+  MDB_val key = Val(absl::string_view(start)), value{};
+  int code = mdb_cursor_get(cursor.get(), &key, &value, MDB_SET_RANGE);
+  for (; code == MDB_SUCCESS && View(key).substr(0, start.size()) == start;
+       code = mdb_cursor_get(cursor.get(), &key, &value, MDB_NEXT)) {
+    int64_t deleted_ns = 0;
+    if (value.mv_size == sizeof(deleted_ns)) memcpy(&deleted_ns, value.mv_data, sizeof(deleted_ns));
+    if (absl::FromUnixNanos(deleted_ns) >= before) continue;
+    WICKET_RETURN_IF_ERROR(Spoil(mdb_cursor_del(cursor.get(), 0), "mdb_cursor_del(revoked)"));
+  }
+  return code == MDB_SUCCESS || code == MDB_NOTFOUND ? absl::OkStatus()
+                                                     : Spoil(code, "mdb_cursor_get(revoked)");
 }
 
 absl::StatusOr<std::vector<Peer>> Writer::DeleteExpired(absl::Time now, size_t count) {

@@ -30,8 +30,12 @@ class Writer {
   absl::Status PutPeer(const Peer& peer);
   // The errors that PutPeer would give, without writing.
   absl::Status CheckPeer(const Peer& peer) const;
-  // Errors: NotFound.
+  // Deletes a peer; it is revoked until ForgetRevoked. Errors: NotFound.
   absl::Status DeletePeer(const PublicKey& key);
+  // The peer is out of its device.
+  absl::Status ForgetRevoked(absl::string_view device, const PublicKey& key);
+  // The same of all peers of the device that were deleted before `before`.
+  absl::Status ForgetRevokedBefore(absl::string_view device, absl::Time before);
   // Errors: NotFound; DataLoss when the record is damaged.
   absl::StatusOr<Peer> FindPeer(const PublicKey& key) const;
 
@@ -42,6 +46,10 @@ class Writer {
   // Errors: ResourceExhausted when all are in use; Unavailable when this call has
   //         skipped as many used ones as one call may: commit, and ask again.
   absl::StatusOr<Prefix> Allocate(absl::string_view device, const std::vector<Prefix>& cidrs);
+  // Gives back what Allocate took, for a peer that is not put after all.
+  absl::Status Release(absl::string_view device, const Prefix& address) {
+    return NoteReleased(device, address);
+  }
 
   // Deletes at most `count` peers that expire at or before `now`, and returns them.
   absl::StatusOr<std::vector<Peer>> DeleteExpired(absl::Time now, size_t count);

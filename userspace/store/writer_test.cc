@@ -5,6 +5,7 @@
 #include <set>
 
 #include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
 #include "store/store_fixture.h"
 
 namespace wicket::store {
@@ -30,6 +31,28 @@ TEST_F(WriterTest, AFailedPutWritesNothing) {
   EXPECT_EQ(snapshot.FindPrefix("wg0", P("10.0.0.2")), Key(3));
   EXPECT_EQ(snapshot.FindPrefix("wg0", P("10.0.0.3")), std::nullopt);
   EXPECT_TRUE(absl::IsNotFound(snapshot.FindPeer(Key(2)).status()));
+}
+
+TEST_F(WriterTest, ADeletedPeerIsRevokedUntilItIsOutOfTheDevice) {
+  Store store = *Open();
+  Writer writer = *store.Write();
+  for (uint64_t n = 0; n < 4; ++n) {
+    ASSERT_TRUE(writer.PutPeer(MakePeer(n, {})).ok());
+    if (n < 3) {
+      ASSERT_TRUE(writer.DeletePeer(Key(n)).ok());
+    }
+  }
+  ASSERT_TRUE(writer.ForgetRevoked("wg0", Key(0)).ok());
+  ASSERT_TRUE(writer.PutPeer(MakePeer(1, {})).ok());
+  ASSERT_TRUE(writer.ForgetRevokedBefore("wg0", absl::Now() - absl::Hours(1)).ok());
+  ASSERT_TRUE(writer.ForgetRevokedBefore("wg1", absl::InfiniteFuture()).ok());
+  ASSERT_TRUE(writer.Commit().ok());
+  const Snapshot snapshot = *store.NewSnapshot();
+  for (uint64_t n = 0; n < 4; ++n) EXPECT_EQ(snapshot.IsRevoked("wg0", Key(n)), n == 2) << n;
+  Writer again = *store.Write();
+  ASSERT_TRUE(again.ForgetRevokedBefore("wg0", absl::InfiniteFuture()).ok());
+  ASSERT_TRUE(again.Commit().ok());
+  EXPECT_FALSE(store.NewSnapshot()->IsRevoked("wg0", Key(2)));
 }
 
 TEST_F(WriterTest, AllocatesEachAddressOnceAndTheLongestUnusedAgain) {
