@@ -22,8 +22,8 @@ TEST_F(CommitterTest, ManyCallsShareACommitAndEachGetsItsOwnResult) {
   ASSERT_TRUE(store.Write()->Commit().ok());
   std::atomic<int> commits{0}, ok{0}, refused{0};
   {
-    Committer committer(&store);
     std::latch gathered(1);
+    Committer committer(&store);
     committer.Submit(
         [&](Writer&) {
           gathered.wait();
@@ -49,9 +49,9 @@ TEST_F(CommitterTest, ManyCallsShareACommitAndEachGetsItsOwnResult) {
 
 TEST_F(CommitterTest, AChangeThatSpoilsTheBatchTakesNoOtherWithIt) {
   Store store = *Open(1 << 20);
-  Committer committer(&store);
   std::atomic<int> ok{0}, failed{0};
   std::latch gathered(1), ended(11);
+  Committer committer(&store);
   committer.Submit(
       [&](Writer&) {
         gathered.wait();
