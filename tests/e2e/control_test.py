@@ -23,7 +23,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from client import Client  # noqa: E402
 from control import Control  # noqa: E402
 from gateway_test import SCALE, check, equal, gateway, main  # noqa: E402
-from lab import BIN, ROOT, SLOW, run, wait_for  # noqa: E402
+from lab import BIN, GATEWAY4, PORT, ROOT, SLOW, run, wait_for  # noqa: E402
 from noise import Key, tai64n  # noqa: E402
 
 POOL = '[[pool]]\nname = "clients"\ndevice = "{device}"\n' \
@@ -432,6 +432,35 @@ def test_the_command_line_goes_through_the_daemon():
         watching.wait()
         equal([kind for kind in kinds if kind in ("created", "installed", "deleted")],
               ["created", "installed", "deleted"], "events")
+
+
+def test_a_live_device_moves_over_and_no_client_notices():
+    """What docs/guide.md tells to do."""
+    with gateway() as (lab, device, daemon):
+        psk = Key().private64
+        clients = [lab.client_device(device.key.public64, f"10.1.0.{n}", psk=psk if n == 2 else None)
+                   for n in (1, 2)]
+        for n, client in enumerate(clients, 1):
+            device.add_peer(client.key.public64, f"10.1.0.{n}/32", psk=psk if n == 2 else None)
+            lab.client.ip("route", "replace", "10.0.0.1/32", "dev", client.name, "src", f"10.1.0.{n}")
+            check(lab.ping(source=f"10.1.0.{n}"), "no session before")
+        before = device.peers()
+        lab.gateway.run(BIN / "wicket", "import", "--from-device", device.name, "--store", lab.store)
+        failed = lab.gateway.run(BIN / "wicket", "import", "--from-device", "nosuch", "--store",
+                                 lab.store, check=False)
+        check(failed.returncode == 1 and "nothing was imported" in failed.stderr, failed.stderr)
+        daemon.start()
+        check(wait_for(lambda: daemon.counts()["adopted"] == 2, 5), "not adopted")
+        equal({key: row[1] for key, row in device.peers().items()},
+              {key: row[1] for key, row in before.items()}, "handshakes after the adoption")
+        check(lab.ping(source="10.1.0.2"), "the session did not survive")
+        # And from the store alone, preshared key included.
+        device.remove_peer(clients[1].key.public64)
+        check(wait_for(lambda: daemon.counts()["missing"] == 1, 5), "the removal is not noticed")
+        clients[1].remove_peer(device.key.public64)  # so that it begins anew at once
+        clients[1].add_peer(device.key.public64, "10.0.0.0/8", f"{GATEWAY4}:{PORT}", psk)
+        lab.client.ip("route", "replace", "10.0.0.1/32", "dev", clients[1].name, "src", "10.1.0.2")
+        check(lab.ping(source="10.1.0.2", seconds=3), "not put back from the store")
 
 
 # --- who may, and how much --------------------------------------------------------
