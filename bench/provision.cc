@@ -30,6 +30,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
+#include "bench/keys.h"
 #include "control/api.h"
 #include "control/server.h"
 
@@ -38,16 +39,6 @@ namespace {
 
 namespace http = boost::beast::http;
 constexpr int kWriters = 64;
-
-PublicKey KeyOf(uint64_t n) {
-  PublicKey key;
-  std::mt19937_64 random(n);
-  for (size_t i = 0; i < kKeyBytes; i += 8) {
-    const uint64_t word = random();
-    memcpy(key.bytes.data() + i, &word, 8);
-  }
-  return key;
-}
 
 Prefix AddressOf(uint64_t n) {
   return *ParsePrefix(absl::StrCat("fd00::", absl::Hex(n >> 32), ":", absl::Hex((n >> 16) & 0xffff),
@@ -172,23 +163,6 @@ class Sqlite {
   std::mutex mutex_;
 };
 
-// No device: what is measured is the store behind the socket.
-class NoDevice : public control::Host {
- public:
-  std::string StatusJson() override { return "{}"; }
-  bool HasDevice(absl::string_view) override { return true; }
-  std::string PeerState(absl::string_view, const PublicKey&) override { return "stored"; }
-  std::optional<store::Session> LiveSession(absl::string_view, const PublicKey&) override {
-    return std::nullopt;
-  }
-  std::vector<PublicKey> ListInstalled(absl::string_view, const std::optional<PublicKey>&,
-                                       size_t) override {
-    return {};
-  }
-  absl::Status Sync(absl::string_view, const PublicKey&) override { return absl::OkStatus(); }
-  void ForgetMark(absl::string_view, const PublicKey&) override {}
-};
-
 // A store of so many peers, served on a socket.
 struct Served {
   explicit Served(uint64_t peers)
@@ -204,7 +178,7 @@ struct Served {
   Folder folder;
   store::Store store;
   uint64_t stored;
-  NoDevice host;
+  control::Host host;  // without devices
   event::EventLog events;
   std::optional<store::Committer> committer;
   std::optional<control::Api> api;

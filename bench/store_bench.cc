@@ -5,20 +5,11 @@
 #include <filesystem>
 #include <random>
 
+#include "bench/keys.h"
 #include "store/store.h"
 
 namespace wicket {
 namespace {
-
-PublicKey KeyOf(uint64_t n) {
-  PublicKey key;
-  std::mt19937_64 random(n);
-  for (size_t i = 0; i < kKeyBytes; i += 8) {
-    const uint64_t word = random();
-    memcpy(key.bytes.data() + i, &word, 8);
-  }
-  return key;
-}
 
 class Filled {
  public:

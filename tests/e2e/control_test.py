@@ -317,6 +317,7 @@ def test_a_delete_outlives_a_crash_before_the_device_was_told():
         equal(Control(daemon, device).delete(clients[1].key).status, 204, "delete")
         check(wait_for(lambda: set(device.peers()) == {clients[2].key.public64, stranger.public64}, 5),
               f"left in the device: {device.peers()}")
+        equal(daemon.counts()["evicted_revoked"], 2, "evicted_revoked")
 
 
 def test_reset_replay_of_an_installed_peer_reaches_the_device_too():

@@ -113,7 +113,7 @@ void AddConfCommand(CLI::App* app, std::function<int()>* run) {
   static ConfOptions options;
   CLI::App* command = app->add_subcommand("conf", "print a client's configuration");
   AddConnectionOptions(command, &options.where);
-  command->add_option("key", options.key, "the peer's public key")->required();
+  command->add_option("key", options.key, "the peer's public key")->check(CheckKey)->required();
   command->add_option("--endpoint", options.endpoint, "where clients reach the gateway")
       ->type_name("HOST[:PORT]")
       ->required();

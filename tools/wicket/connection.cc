@@ -27,25 +27,6 @@ using boost::beast::error_code;
 
 constexpr absl::Duration kPatience = absl::Seconds(60);
 
-// What a store without a daemon can say of devices: that nothing is in them.
-class OfflineHost : public control::Host {
- public:
-  std::string StatusJson() override { return "{\"offline\":true}"; }
-  bool HasDevice(absl::string_view device) override {
-    return !device.empty() && device.size() <= store::kDeviceNameBytesMax;
-  }
-  std::string PeerState(absl::string_view, const PublicKey&) override { return "stored"; }
-  std::optional<store::Session> LiveSession(absl::string_view, const PublicKey&) override {
-    return std::nullopt;
-  }
-  std::vector<PublicKey> ListInstalled(absl::string_view, const std::optional<PublicKey>&,
-                                       size_t) override {
-    return {};
-  }
-  absl::Status Sync(absl::string_view, const PublicKey&) override { return absl::OkStatus(); }
-  void ForgetMark(absl::string_view, const PublicKey&) override {}
-};
-
 // The daemon's own request handling on an open store, at the other end of a pair of sockets.
 struct Offline {
   explicit Offline(store::Store opened)
@@ -64,7 +45,7 @@ struct Offline {
   }
 
   store::Store store;
-  OfflineHost host;
+  control::Host host;  // without devices
   event::EventLog events;
   store::Committer committer;
   control::Api api;
@@ -277,6 +258,10 @@ absl::StatusOr<PublicKey> ReadKey(const std::string& text) {
   if (key) return *key;
   return absl::InvalidArgumentError(
       absl::StrCat("\"", text, "\" is not a public key (44 characters of base64)"));
+}
+
+std::string CheckKey(const std::string& text) {
+  return std::string(ReadKey(text).status().message());
 }
 
 absl::StatusOr<Answer> CallForPeer(Connection& connection, const std::string& method,

@@ -68,6 +68,8 @@ absl::StatusOr<std::unique_ptr<Connection>> OpenTelling(const ConnectionOptions&
 // An error answer as a status; ok otherwise.
 absl::Status ErrorOf(const Answer& answer);
 absl::StatusOr<PublicKey> ReadKey(const std::string& text);
+// For CLI11: what is wrong with a key; empty when nothing is.
+std::string CheckKey(const std::string& text);
 // One request about the peer that `key` names, and `rest` of its path.
 // Errors: also those of the answer.
 absl::StatusOr<Answer> CallForPeer(Connection& connection, const std::string& method,

@@ -329,14 +329,14 @@ void AddPeerCommands(CLI::App* app, std::function<int()>* run) {
   const auto with_key = [&](const char* name, const char* help) {
     CLI::App* command = peer->add_subcommand(name, help);
     AddConnectionOptions(command, &where);
-    command->add_option("key", key, "the peer's public key")->required();
+    command->add_option("key", key, "the peer's public key")->check(CheckKey)->required();
     return command;
   };
 
   static AddOptions add;
   CLI::App* command = peer->add_subcommand("add", "create a peer, or replace what is stored of it");
   AddConnectionOptions(command, &where);
-  command->add_option("key", add.key, "the peer's public key")->required();
+  command->add_option("key", add.key, "the peer's public key")->check(CheckKey)->required();
   command->add_option("--allowed-ips", add.allowed_ips, "addresses it may use")
       ->type_name("CIDR")
       ->delimiter(',');
@@ -355,7 +355,7 @@ void AddPeerCommands(CLI::App* app, std::function<int()>* run) {
 
   command = peer->add_subcommand("rm", "delete peers, also from their device");
   AddConnectionOptions(command, &where);
-  command->add_option("key", keys, "public keys")->required();
+  command->add_option("key", keys, "public keys")->check(CheckKey)->required();
   command->callback([run] { *run = [] { return Remove(where, keys); }; });
 
   command = with_key("show", "all that is known of a peer, but secrets");

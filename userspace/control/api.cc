@@ -196,15 +196,11 @@ absl::StatusOr<const Pool*> Api::PoolOf(const document::PeerRequest& request) co
                                               "\" is configured for ", request.peer.device)));
 }
 
-std::string Api::Report(const store::Peer& peer) {
+std::string Api::Report(const store::Peer& peer, const store::Snapshot& snapshot) {
   const PublicKey& key = peer.config.public_key;
-  auto session = host_->LiveSession(peer.device, key);
-  if (!session) {
-    if (const auto snapshot = store_->NewSnapshot(); snapshot.ok()) {
-      session = snapshot->FindSession(key);
-    }
-  }
-  return document::ToReport(peer, session, host_->PeerState(peer.device, key));
+  const auto installed = host_->Find(peer.device, key);
+  if (installed) return document::ToReport(peer, installed->session, installed->state);
+  return document::ToReport(peer, snapshot.FindSession(key), "stored");
 }
 
 void Api::Note(event::Kind kind, const store::Peer& peer) {
@@ -316,7 +312,9 @@ void Api::PutPeer(Exchange& exchange) {
       return exchange.AnswerError(NotInDevice(synced, "stored, but the device was not updated"));
     }
   }
-  exchange.Answer(stored.created ? 201 : 200, Report(stored.peer));
+  const auto snapshot = store_->NewSnapshot();
+  if (!snapshot.ok()) return exchange.AnswerError(snapshot.status());
+  exchange.Answer(stored.created ? 201 : 200, Report(stored.peer, *snapshot));
 }
 
 void Api::GetPeer(Exchange& exchange) {
@@ -329,9 +327,12 @@ void Api::GetPeer(Exchange& exchange) {
   if (peer->device != exchange.target().path[2]) {
     return exchange.AnswerError(absl::NotFoundError("the peer belongs to another device"));
   }
+  if (const auto known = CheckQuery(exchange.target(), {"secrets"}); !known.ok()) {
+    return exchange.AnswerError(known);
+  }
   const auto secrets = FlagOf(exchange.target(), "secrets");
   if (!secrets.ok()) return exchange.AnswerError(secrets.status());
-  if (!*secrets) return exchange.Answer(200, Report(*peer));
+  if (!*secrets) return exchange.Answer(200, Report(*peer, *snapshot));
   if (exchange.role < Role::kWrite) {
     return exchange.AnswerError(absl::PermissionDeniedError("secrets are for those who may write"));
   }
@@ -394,7 +395,7 @@ void Api::GetAddress(Exchange& exchange) {
   if (!owner) return exchange.AnswerError(absl::NotFoundError("no peer has this address"));
   const auto peer = snapshot->FindPeer(*owner);
   if (!peer.ok()) return exchange.AnswerError(peer.status());
-  exchange.Answer(200, Report(*peer));
+  exchange.Answer(200, Report(*peer, *snapshot));
 }
 
 // --- lists ------------------------------------------------------------------
@@ -482,7 +483,7 @@ void Api::ListPeers(Exchange& exchange) {
   if (!listed.ok()) return exchange.AnswerError(listed);
   std::string json = "{\"peers\":[";
   for (size_t i = 0; i < peers.size(); ++i) {
-    absl::StrAppend(&json, i ? "," : "", Report(peers[i]));
+    absl::StrAppend(&json, i ? "," : "", Report(peers[i], *snapshot));
   }
   json += "]";
   if (!page->cursor.empty()) {

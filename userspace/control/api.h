@@ -6,37 +6,47 @@
 #include <vector>
 
 #include "control/exchange.h"
+#include "document/answer_text.h"
 #include "document/peer_text.h"
 #include "event/event_log.h"
 #include "store/committer.h"
 
 namespace wicket::control {
 
-// The rest of the gateway, as the control interface needs it.
+// The rest of the gateway, as the control interface needs it. By itself it is a store
+// without devices: nothing is installed, so nothing there has to agree with it.
 //
 // Thread: any.
 class Host {
  public:
   virtual ~Host() = default;
   // The document that `wicket status` shows, at most a second old.
-  virtual std::string StatusJson() = 0;
-  virtual bool HasDevice(absl::string_view device) = 0;
-  // "stored" when the peer is not in its device, else how far it got there.
-  virtual std::string PeerState(absl::string_view device, const PublicKey& key) = 0;
-  // The counters of an installed peer, newer than the stored ones.
-  virtual std::optional<store::Session> LiveSession(absl::string_view device,
-                                                    const PublicKey& key) = 0;
+  virtual std::string StatusJson() { return "{}"; }
+  virtual bool HasDevice(absl::string_view device) {
+    return !device.empty() && device.size() <= store::kDeviceNameBytesMax;
+  }
+  struct Installed {
+    const char* state;       // "probation", "established" or "leaving"
+    store::Session session;  // its counters are newer than the stored ones
+  };
+  virtual std::optional<Installed> Find(absl::string_view /*device*/, const PublicKey& /*key*/) {
+    return std::nullopt;
+  }
   // Installed peers after `after` in key order, at most `count`.
-  virtual std::vector<PublicKey> ListInstalled(absl::string_view device,
-                                               const std::optional<PublicKey>& after,
-                                               size_t count) = 0;
+  virtual std::vector<PublicKey> ListInstalled(absl::string_view /*device*/,
+                                               const std::optional<PublicKey>& /*after*/,
+                                               size_t /*count*/) {
+    return {};
+  }
   // Makes the device agree with the store about the peer, if it is installed:
   // removed when it is not stored, updated when it is.
   // Requires: what the store says of it is committed. No handshake that began
   //           before then puts it back.
-  virtual absl::Status Sync(absl::string_view device, const PublicKey& key) = 0;
+  virtual absl::Status Sync(absl::string_view /*device*/, const PublicKey& /*key*/) {
+    return absl::OkStatus();
+  }
   // Forgets the replay mark of an installed peer too.
-  virtual void ForgetMark(absl::string_view device, const PublicKey& key) = 0;
+  virtual void ForgetMark(absl::string_view /*device*/, const PublicKey& /*key*/) {}
 };
 
 // A named range that addresses are allocated from.
@@ -82,7 +92,7 @@ class Api {
   absl::StatusOr<const Pool*> PoolOf(const document::PeerRequest& request) const;
   absl::Status PutInto(store::Writer& writer, const document::PeerRequest& request,
                        const Pool* pool, Stored* stored) const;
-  std::string Report(const store::Peer& peer);
+  std::string Report(const store::Peer& peer, const store::Snapshot& snapshot);
   void Note(event::Kind kind, const store::Peer& peer);
   absl::Status CommitRetrying(const store::Committer::Change& change);
 

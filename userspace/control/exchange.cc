@@ -13,7 +13,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "document/peer_text.h"
+#include "document/answer_text.h"
 
 namespace wicket::control {
 namespace {

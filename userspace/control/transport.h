@@ -24,7 +24,6 @@ class Transport {
 
   // From now on, every read and write together may take this long.
   void ExpireIn(absl::Duration duration) { deadline_ = absl::Now() + duration; }
-
   // Makes all that waits on the connection fail.
   void Shutdown();
   int fd() const { return fd_.get(); }

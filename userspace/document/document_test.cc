@@ -79,6 +79,14 @@ TEST(PeerTextTest, ErrorsNameTheLineAndNeverASecret) {
     EXPECT_NE(peers.status().message().find(c.expected), std::string::npos) << peers.status();
     EXPECT_EQ(peers.status().message().find("topsecret"), std::string::npos);
   }
+  // A line that is not what it should be may hold a secret all the same.
+  for (const std::string& text : {std::string("[Peer]\nPresharedKey ") + kSecret,
+                                  std::string("PrivateKey = ") + kSecret, std::string(kSecret)}) {
+    const auto peers = ReadAll(text, Format::kWgConf);
+    ASSERT_FALSE(peers.ok()) << text;
+    EXPECT_EQ(peers.status().message().find(std::string(kSecret).substr(0, 8)), std::string::npos)
+        << peers.status();
+  }
   EXPECT_EQ(ReadAll("[Peer]\nAllowedIPs = 10.0.0.1\n[Peer]\n", Format::kWgConf).status().message(),
             "line 1: [Peer] without a PublicKey");
   EXPECT_FALSE(ReadAll("[Peer]\nWhat = 1\n", Format::kWgConf).ok());

@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
+#include "document/answer_text.h"
 
 namespace wicket::document {
 namespace {
@@ -18,7 +19,6 @@ namespace json = boost::json;
 
 constexpr size_t kLineBytesMax = 1 << 20;
 constexpr int64_t kTtlMax_s = 100LL * 366 * 86400;
-constexpr char kFieldPayload[] = "wicket/field";
 
 absl::Status Invalid(absl::string_view field, absl::string_view found, absl::string_view accepted) {
   return AboutField(field, absl::InvalidArgumentError(
@@ -181,16 +181,6 @@ absl::StatusOr<bool> ReadWish(absl::string_view name, const json::value& value, 
 
 }  // namespace
 
-absl::Status AboutField(absl::string_view field, absl::Status status) {
-  status.SetPayload(kFieldPayload, absl::Cord(field));
-  return status;
-}
-
-std::string FieldOf(const absl::Status& status) {
-  const auto field = status.GetPayload(kFieldPayload);
-  return field ? std::string(*field) : "";
-}
-
 absl::StatusOr<PeerRequest> ParsePeerRequest(absl::string_view text, absl::Time now) {
   json::error_code error;
   json::monotonic_resource resource;  // one arena a line
@@ -298,9 +288,11 @@ absl::StatusOr<bool> PeerReader::NextSection(store::Peer* peer) {
     }
     if (!in_section_) continue;  // [Interface] belongs to the device, not to us
     const size_t equals = line.find('=');
-    if (equals == absl::string_view::npos)
-      return Error(absl::StrCat(Word(line), " is not NAME = VALUE"));
     const absl::string_view name = absl::StripAsciiWhitespace(line.substr(0, equals));
+    // The padding of a key whose "=" is missing ends in one.
+    if (equals == absl::string_view::npos || name.find(' ') != absl::string_view::npos) {
+      return Error(absl::StrCat(Word(line), " is not NAME = VALUE"));
+    }
     const absl::string_view value = absl::StripAsciiWhitespace(line.substr(equals + 1));
     absl::Status status;
     if (absl::EqualsIgnoreCase(name, "PublicKey")) {
@@ -348,20 +340,6 @@ namespace {
 
 std::string Rfc3339(absl::Time time) {
   return absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", time, absl::UTCTimeZone());
-}
-
-// JSON is UTF-8; what a caller sent may not be, and is shown without what is not ASCII.
-std::string Printable(absl::string_view text) {
-  json::stream_parser parser;
-  json::error_code error;
-  const std::string quoted = json::serialize(json::string(text.data(), text.size()));
-  parser.write_some(quoted.data(), quoted.size(), error);
-  std::string out(text);
-  if (!error) return out;
-  for (char& c : out) {
-    if (static_cast<unsigned char>(c) >= 0x80) c = '?';
-  }
-  return out;
 }
 
 // All but the preshared key.
@@ -416,28 +394,6 @@ std::string ToReport(const store::Peer& peer, const std::optional<store::Session
     out["received_bytes"] = session->received_bytes;
     out["sent_bytes"] = session->sent_bytes;
   }
-  return json::serialize(object);
-}
-
-std::string ToJson(const event::Event& event) {
-  json::object object;
-  object["event"] = event::ToString(event.kind);
-  object["at"] = absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", event.at, absl::UTCTimeZone());
-  object["device"] = event.device;
-  if (event.peer) object["public_key"] = ToBase64(*event.peer);
-  if (event.source.address.family != Family::kNone) object["source"] = ToString(event.source);
-  if (*event.reason != '\0') object["reason"] = event.reason;
-  return json::serialize(object);
-}
-
-std::string ToErrorJson(absl::string_view code, absl::string_view message, absl::string_view field,
-                        std::optional<uint64_t> line) {
-  json::object object;
-  json::object& error = object["error"].emplace_object();
-  error["code"] = json::string_view(code.data(), code.size());
-  error["message"] = Printable(message);
-  if (!field.empty()) error["field"] = Printable(field);
-  if (line) object["line"] = *line;
   return json::serialize(object);
 }
 

@@ -12,7 +12,6 @@
 #include <string>
 
 #include "base/status.h"
-#include "event/event_log.h"
 #include "store/record.h"
 
 namespace wicket::document {
@@ -68,10 +67,6 @@ struct PeerRequest {
 // Errors: InvalidArgument, with FieldOf().
 absl::StatusOr<PeerRequest> ParsePeerRequest(absl::string_view text, absl::Time now);
 
-// An error about one field of a request, and that field's name; empty when none is known.
-absl::Status AboutField(absl::string_view field, absl::Status status);
-std::string FieldOf(const absl::Status& status);
-
 absl::StatusOr<store::Peer> ParsePeerJson(absl::string_view line);
 // One line without its end. Secrets: contains the preshared key; this is what an export is for.
 std::string ToJsonLine(const store::Peer& peer);
@@ -79,10 +74,6 @@ std::string ToJsonLine(const store::Peer& peer);
 // "probation", "established" or "leaving".
 std::string ToReport(const store::Peer& peer, const std::optional<store::Session>& session,
                      absl::string_view state);
-std::string ToJson(const event::Event& event);
-// {"error": {"code", "message", "field"}, "line"}; an empty field and no line are left out.
-std::string ToErrorJson(absl::string_view code, absl::string_view message, absl::string_view field,
-                        std::optional<uint64_t> line = std::nullopt);
 // A [Peer] section.
 std::string ToConfSection(const store::Peer& peer);
 

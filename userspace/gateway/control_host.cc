@@ -14,40 +14,35 @@ std::string ControlHost::StatusJson() {
   return status_;
 }
 
-Installer* ControlHost::Find(absl::string_view device) const {
+Installer* ControlHost::InstallerOf(absl::string_view device) const {
   const auto it = installers_.find(std::string(device));
   return it == installers_.end() ? nullptr : it->second;
 }
 
-bool ControlHost::HasDevice(absl::string_view device) { return Find(device) != nullptr; }
+bool ControlHost::HasDevice(absl::string_view device) { return InstallerOf(device) != nullptr; }
 
-std::string ControlHost::PeerState(absl::string_view device, const PublicKey& key) {
-  const Installer* installer = Find(device);
-  return installer == nullptr ? "stored" : installer->PeerState(key);
-}
-
-std::optional<store::Session> ControlHost::LiveSession(absl::string_view device,
-                                                       const PublicKey& key) {
-  const Installer* installer = Find(device);
+std::optional<control::Host::Installed> ControlHost::Find(absl::string_view device,
+                                                          const PublicKey& key) {
+  const Installer* installer = InstallerOf(device);
   if (installer == nullptr) return std::nullopt;
-  return installer->LiveSession(key);
+  return installer->Find(key);
 }
 
 std::vector<PublicKey> ControlHost::ListInstalled(absl::string_view device,
                                                   const std::optional<PublicKey>& after,
                                                   size_t count) {
-  const Installer* installer = Find(device);
+  const Installer* installer = InstallerOf(device);
   if (installer == nullptr) return {};
   return installer->ListInstalled(after, count);
 }
 
 absl::Status ControlHost::Sync(absl::string_view device, const PublicKey& key) {
-  Installer* installer = Find(device);
+  Installer* installer = InstallerOf(device);
   return installer == nullptr ? absl::OkStatus() : installer->Sync(key);
 }
 
 void ControlHost::ForgetMark(absl::string_view device, const PublicKey& key) {
-  if (Installer* installer = Find(device)) installer->ForgetMark(key);
+  if (Installer* installer = InstallerOf(device)) installer->ForgetMark(key);
 }
 
 }  // namespace wicket::gateway

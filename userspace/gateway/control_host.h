@@ -20,9 +20,7 @@ class ControlHost : public control::Host {
 
   std::string StatusJson() override;
   bool HasDevice(absl::string_view device) override;
-  std::string PeerState(absl::string_view device, const PublicKey& key) override;
-  std::optional<store::Session> LiveSession(absl::string_view device,
-                                            const PublicKey& key) override;
+  std::optional<Installed> Find(absl::string_view device, const PublicKey& key) override;
   std::vector<PublicKey> ListInstalled(absl::string_view device,
                                        const std::optional<PublicKey>& after,
                                        size_t count) override;
@@ -30,7 +28,7 @@ class ControlHost : public control::Host {
   void ForgetMark(absl::string_view device, const PublicKey& key) override;
 
  private:
-  Installer* Find(absl::string_view device) const;
+  Installer* InstallerOf(absl::string_view device) const;
 
   const std::map<std::string, Installer*> installers_;
   std::mutex mutex_;

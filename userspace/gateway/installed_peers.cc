@@ -84,6 +84,7 @@ void InstalledPeers::Stay(const PublicKey& key) {
   InstalledPeer* peer = Find(key);
   if (peer == nullptr) return;
   peer->leaving = false;
+  peer->revoked = false;
   peer->queued = false;
   Enter(key, peer);
 }
@@ -137,6 +138,7 @@ void InstalledPeers::Revoke(const PublicKey& key) {
   if (peer == nullptr || peer->queued) return;
   Withdraw(key, peer);
   peer->leaving = true;
+  peer->revoked = true;
   peer->queued = true;
   removable_.push_back(key);
 }
@@ -144,8 +146,8 @@ void InstalledPeers::Revoke(const PublicKey& key) {
 std::vector<PublicKey> InstalledPeers::TakeRemovable(size_t count) {
   std::vector<PublicKey> keys;
   while (keys.size() < count && !removable_.empty()) {
-    const PublicKey key = removable_.back();
-    removable_.pop_back();
+    const PublicKey key = removable_.front();
+    removable_.pop_front();
     // An entry may be a left-over of a peer that stayed, or was erased and added again.
     const InstalledPeer* peer = Find(key);
     if (peer != nullptr && peer->queued && std::find(keys.begin(), keys.end(), key) == keys.end()) {

@@ -21,6 +21,7 @@
 #pragma once
 
 #include <algorithm>
+#include <deque>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -45,6 +46,7 @@ struct InstalledPeer {
   absl::Duration last_request = -absl::InfiniteDuration();  // the last initiation through us
   bool confirmed = false;                                   // established, not on probation
   bool leaving = false;
+  bool revoked = false;
   bool queued = false;  // to be removed: among the removable, or taken from there
   bool dirty = false;   // session not saved since it changed
   bool pinned = false;
@@ -119,7 +121,8 @@ class InstalledPeers {
   absl::flat_hash_map<PublicKey, InstalledPeer> peers_;
   // By a sign of life, not always the last one; those that leave and the pinned are in neither.
   Index probation_, established_;
-  std::vector<PublicKey> removable_, returned_, dirty_;
+  std::deque<PublicKey> removable_;
+  std::vector<PublicKey> returned_, dirty_;
   size_t on_probation_ = 0;
   uint64_t dump_ = 0;
 };

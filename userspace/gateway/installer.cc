@@ -525,6 +525,7 @@ void Installer::RemoveRevoked(bool complete) {
     const std::vector<absl::Status> results = device_->Remove(revoked);
     for (size_t i = 0; i < revoked.size(); ++i) {
       if (!results[i].ok()) continue;
+      Count(InstallerCount::kEvictedRevoked);
       Note(event::Kind::kEvicted, revoked[i], {}, "no longer stored");
       ForgetRevoked(revoked[i]);
     }
@@ -584,14 +585,16 @@ void Installer::EvictSlice() {
       installed_.Stay(slice[i]);
       continue;
     }
-    const bool confirmed = installed_.Find(slice[i])->confirmed;
-    Count(confirmed ? InstallerCount::kEvictedIdle : InstallerCount::kEvictedUnconfirmed);
-    Note(event::Kind::kEvicted, slice[i], {},
-         confirmed ? "its session is dead" : "no session came about");
-    if (LogEnabled(LogLevel::kDebug)) {
-      Log(LogLevel::kDebug, config_.name, ": peer ", Abbreviate(slice[i]), " evicted (",
-          confirmed ? "its session is dead" : "no session came about", ")");
-    }
+    const InstalledPeer& peer = *installed_.Find(slice[i]);
+    const char* reason = peer.revoked     ? "no longer stored"
+                         : peer.confirmed ? "its session is dead"
+                                          : "no session came about";
+    Count(peer.revoked     ? InstallerCount::kEvictedRevoked
+          : peer.confirmed ? InstallerCount::kEvictedIdle
+                           : InstallerCount::kEvictedUnconfirmed);
+    Note(event::Kind::kEvicted, slice[i], {}, reason);
+    Log(LogLevel::kDebug, config_.name, ": peer ", Abbreviate(slice[i]), " evicted (", reason, ")");
+    if (peer.revoked) ForgetRevoked(slice[i]);
     installed_.Erase(slice[i]);
   }
 }
@@ -609,18 +612,14 @@ void Installer::Note(event::Kind kind, const PublicKey& key, const Endpoint& sou
                    .reason = reason});
 }
 
-std::string Installer::PeerState(const PublicKey& key) const {
-  const auto lock = Lock();
-  const InstalledPeer* peer = installed_.Find(key);
-  if (peer == nullptr) return "stored";
-  return peer->leaving ? "leaving" : peer->confirmed ? "established" : "probation";
-}
-
-std::optional<store::Session> Installer::LiveSession(const PublicKey& key) const {
+std::optional<control::Host::Installed> Installer::Find(const PublicKey& key) const {
   const auto lock = Lock();
   const InstalledPeer* peer = installed_.Find(key);
   if (peer == nullptr) return std::nullopt;
-  return peer->session;
+  return control::Host::Installed{peer->leaving     ? "leaving"
+                                  : peer->confirmed ? "established"
+                                                    : "probation",
+                                  peer->session};
 }
 
 std::vector<PublicKey> Installer::ListInstalled(const std::optional<PublicKey>& after,
@@ -651,6 +650,7 @@ absl::Status Installer::Sync(const PublicKey& key) {
   if (stored.ok() && stored->device == config_.name && stored->expires > absl::Now()) {
     if (peer == nullptr) return absl::OkStatus();
     installed_.SetPinned(key, stored->pinned);
+    if (peer->revoked) installed_.Stay(key);  // deleted, and created again before it was out
     return device_->Install({{{.config = &stored->config}}})[0];
   }
   if (peer == nullptr && !revoked) return absl::OkStatus();
@@ -661,6 +661,7 @@ absl::Status Installer::Sync(const PublicKey& key) {
   }
   if (peer != nullptr) {
     steering_->ForgetFlow(peer->session.endpoint, port_).IgnoreError();
+    Count(InstallerCount::kEvictedRevoked);
     Note(event::Kind::kEvicted, key, peer->session.endpoint, "no longer stored");
     installed_.Erase(key);
   }

@@ -21,6 +21,7 @@
 #include "absl/time/clock.h"
 #include "base/fd.h"
 #include "base/histogram.h"
+#include "control/api.h"
 #include "document/status_text.h"
 #include "event/event_log.h"
 #include "gateway/config.h"
@@ -54,6 +55,7 @@ namespace wicket::gateway {
   X(Confirmed, "confirmed", "sessions confirmed by a first data packet")                 \
   X(EvictedIdle, "evicted_idle", "peers removed because their session was dead")         \
   X(EvictedUnconfirmed, "evicted_unconfirmed", "peers removed because none came about")  \
+  X(EvictedRevoked, "evicted_revoked", "peers removed because they are stored no more")  \
   X(Adopted, "adopted", "stored peers found in the device")                              \
   X(Disowned, "disowned", "peers that the store does not know, removed as `owned` asks") \
   X(Missing, "missing", "peers somebody else removed from the device")
@@ -99,9 +101,8 @@ class Installer {
 
   // --- what the control interface asks; from any thread, each waits for the current batch ---
 
-  // "stored" when the peer is not in the device, else "probation", "established", "leaving".
-  std::string PeerState(const PublicKey& key) const;
-  std::optional<store::Session> LiveSession(const PublicKey& key) const;
+  // Returns: nullopt when the peer is not in the device.
+  std::optional<control::Host::Installed> Find(const PublicKey& key) const;
   // Keys after `after`, in their order, at most `count`.
   std::vector<PublicKey> ListInstalled(const std::optional<PublicKey>& after, size_t count) const;
   // Makes the device agree with what is committed of an installed peer.

@@ -1,0 +1,60 @@
+#include "document/answer_text.h"
+
+#include <boost/json.hpp>
+
+namespace wicket::document {
+namespace {
+
+namespace json = boost::json;
+
+constexpr char kFieldPayload[] = "wicket/field";
+
+// JSON is UTF-8; what a caller sent may not be, and is shown without what is not ASCII.
+std::string Printable(absl::string_view text) {
+  json::stream_parser parser;
+  json::error_code error;
+  const std::string quoted = json::serialize(json::string(text.data(), text.size()));
+  parser.write_some(quoted.data(), quoted.size(), error);
+  std::string out(text);
+  if (!error) return out;
+  for (char& c : out) {
+    if (static_cast<unsigned char>(c) >= 0x80) c = '?';
+  }
+  return out;
+}
+
+}  // namespace
+
+absl::Status AboutField(absl::string_view field, absl::Status status) {
+  status.SetPayload(kFieldPayload, absl::Cord(field));
+  return status;
+}
+
+std::string FieldOf(const absl::Status& status) {
+  const auto field = status.GetPayload(kFieldPayload);
+  return field ? std::string(*field) : "";
+}
+
+std::string ToJson(const event::Event& event) {
+  json::object object;
+  object["event"] = event::ToString(event.kind);
+  object["at"] = absl::FormatTime("%Y-%m-%dT%H:%M:%E3SZ", event.at, absl::UTCTimeZone());
+  object["device"] = event.device;
+  if (event.peer) object["public_key"] = ToBase64(*event.peer);
+  if (event.source.address.family != Family::kNone) object["source"] = ToString(event.source);
+  if (*event.reason != '\0') object["reason"] = event.reason;
+  return json::serialize(object);
+}
+
+std::string ToErrorJson(absl::string_view code, absl::string_view message, absl::string_view field,
+                        std::optional<uint64_t> line) {
+  json::object object;
+  json::object& error = object["error"].emplace_object();
+  error["code"] = json::string_view(code.data(), code.size());
+  error["message"] = Printable(message);
+  if (!field.empty()) error["field"] = Printable(field);
+  if (line) object["line"] = *line;
+  return json::serialize(object);
+}
+
+}  // namespace wicket::document
