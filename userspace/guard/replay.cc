@@ -31,7 +31,7 @@ StampMark AdvanceTo(const StampMark& mark, absl::Time last_handshake) {
   if (!IsSet(mark) || last_handshake <= mark.accepted) return mark;
   const absl::Time stamped = FromTai64n(mark.exact);
   if (stamped == absl::InfiniteFuture() || stamped == absl::InfinitePast()) return mark;
-  const Tai64n last = ToTai64n(stamped + (last_handshake - mark.accepted));
+  const Tai64n last = ToTai64n(stamped + (last_handshake - mark.accepted) + kHandshakeMax);
   return {.bounded = std::max(mark.bounded, std::min(last, ToTai64n(last_handshake + kFutureMax))),
           .exact = std::max(mark.exact, last),
           .accepted = last_handshake};

@@ -24,6 +24,7 @@ namespace wicket::guard {
 inline constexpr absl::Duration kFutureMax = absl::Minutes(10);
 inline constexpr absl::Duration kClockSkewMax = absl::Seconds(5);  // of a clock that is right
 inline constexpr absl::Duration kMarkLifetime = absl::Hours(24 * 30);
+inline constexpr absl::Duration kHandshakeMax = absl::Seconds(5);  // [WG 6.1] REKEY_TIMEOUT
 
 // Says whether `stamp` is news to a gateway that remembers `mark` at `now`.
 [[nodiscard]] bool IsFresh(const StampMark& mark, const Tai64n& stamp, absl::Time now);
@@ -39,8 +40,11 @@ bool IsFromTheFuture(const Tai64n& stamp, absl::Time now);
 //
 // Initiations of known flows reach the kernel without passing us; the last one
 // it accepted lies as long after ours as its handshake does, by the client's
-// clock. Both times are the gateway's wall clock; a step of it in between is
-// bounded as everything else is.
+// clock, give or take what the two had spent on their way: kHandshakeMax at most,
+// since a client that waits longer has made another one. So the mark is set that much
+// later. Who comes within that time after a handshake, and is not in the kernel any
+// more, is refused, and tries again kHandshakeMax later. Both times are the gateway's
+// wall clock; a step of it in between is bounded as everything else is.
 StampMark AdvanceTo(const StampMark& mark, absl::Time last_handshake);
 
 }  // namespace wicket::guard

@@ -7,6 +7,11 @@ namespace {
 
 constexpr size_t kBatchMax = 1024;  // bounds what one commit takes
 
+// One that shares nothing with the other.
+absl::Status CopyOf(const absl::Status& status) {
+  return absl::Status(status.code(), status.message());
+}
+
 }  // namespace
 
 Committer::Committer(const Store* store) : store_(store), thread_([this] { Loop(); }) {}
@@ -32,14 +37,14 @@ absl::Status Committer::Commit(Change change) {
   std::mutex mutex;
   std::condition_variable ended;
   std::optional<absl::Status> result;
-  Submit(std::move(change), [&](const absl::Status& status) {
+  Submit(std::move(change), [&](absl::Status status) {
     const std::lock_guard lock(mutex);
-    result = status;
+    result = std::move(status);
     ended.notify_one();
   });
   std::unique_lock lock(mutex);
   ended.wait(lock, [&] { return result.has_value(); });
-  return *result;
+  return *std::move(result);
 }
 
 void Committer::Loop() {
@@ -66,13 +71,13 @@ void Committer::CommitBatch(std::vector<Item>* batch) {
   std::vector<absl::Status> results;
   absl::Status spoilt = CommitTogether(*batch, &results);
   if (spoilt.ok()) {
-    for (size_t i = 0; i < batch->size(); ++i) (*batch)[i].done(results[i]);
+    for (size_t i = 0; i < batch->size(); ++i) (*batch)[i].done(std::move(results[i]));
     return;
   }
   // With no turn, or no disk, each alone would fare no better.
   const bool all_ran = results.size() == batch->size();
   if (batch->size() == 1 || results.empty() || (all_ran && results.back().ok())) {
-    for (const Item& item : *batch) item.done(spoilt);
+    for (const Item& item : *batch) item.done(CopyOf(spoilt));
     return;
   }
   // Perhaps one of them is to blame; alone, the others succeed.
@@ -83,7 +88,7 @@ void Committer::CommitBatch(std::vector<Item>* batch) {
       spoilt = CommitTogether(alone, &results);
       hopeless = !spoilt.ok() && (results.empty() || results[0].ok());
     }
-    item.done(spoilt.ok() ? results[0] : spoilt);
+    item.done(spoilt.ok() ? std::move(results[0]) : CopyOf(spoilt));
   }
 }
 

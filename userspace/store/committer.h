@@ -23,8 +23,9 @@ class Committer {
   // the batch. An error that does not spoil the transaction concerns this change
   // only; it must then have written nothing.
   using Change = std::function<absl::Status(Writer&)>;
-  // Called once, on the writer's thread: ok when the change is durable.
-  using Done = std::function<void(const absl::Status&)>;
+  // Called once, on the writer's thread: ok when the change is durable. The status is
+  // the receiver's own, to be taken to another thread.
+  using Done = std::function<void(absl::Status)>;
 
   // How long a batch waits for another process's turn before its changes fail.
   static constexpr absl::Duration kPatience = absl::Seconds(5);
