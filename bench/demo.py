@@ -245,7 +245,7 @@ def demonstrate(options, lab):
     file = lab.dir / "peers.ndjson"
     write_peers(file, max(options.peers, len(named)), named)
     started = time.perf_counter()
-    imported = subprocess.run([BIN / "wicket", "import", "--store", lab.store, "--device",
+    imported = subprocess.run([BIN / "wicket", "import", "--offline", "--store", lab.store, "--device",
                                gateway.name, "--json", file], stdout=subprocess.PIPE, text=True)
     if imported.returncode != 0:
         raise RuntimeError("wicket import failed")

@@ -29,14 +29,14 @@ def wicket(*arguments, text=None):
 
 def store_of(directory, *peers):
     path = Path(directory) / "store"
-    result = wicket("import", "--store", path, "--device", "wg0", "-",
+    result = wicket("import", "--offline", "--store", path, "--device", "wg0", "-",
                     text="".join(json.dumps(peer) + "\n" for peer in peers))
     equal(result.returncode, 0, result.stderr)
     return path
 
 
 def exported(store, *arguments):
-    result = wicket("export", "--store", store, *arguments)
+    result = wicket("export", "--offline", "--store", store, *arguments)
     equal(result.returncode, 0, result.stderr)
     return result.stdout
 
@@ -67,14 +67,14 @@ def test_import_and_export_round_trip():
         lines = [json.loads(line) for line in exported(store).splitlines()]
         check(peer in lines, lines)
         again = Path(directory) / "again"
-        equal(wicket("import", "--store", again, "-", text=exported(store)).returncode, 0, "import")
+        equal(wicket("import", "--offline", "--store", again, "-", text=exported(store)).returncode, 0, "import")
         equal(exported(again), exported(store), "a second export")
         conf = exported(store, "--format", "conf", "--device", "wg3")
-        result = wicket("import", "--store", Path(directory) / "conf", "--device", "wg3", "-", text=conf)
+        result = wicket("import", "--offline", "--store", Path(directory) / "conf", "--device", "wg3", "-", text=conf)
         check("imported 1 peers" in result.stdout, result.stdout + result.stderr)
         output = Path(directory) / "out"
         output.touch(0o644)
-        equal(wicket("export", "--store", store, "-o", output).returncode, 0, "export to a file")
+        equal(wicket("export", "--offline", "--store", store, "-o", output).returncode, 0, "export to a file")
         equal(output.stat().st_mode & 0o777, 0o600, "mode of a file with preshared keys")
 
 
@@ -88,14 +88,14 @@ def test_a_bad_line_is_named_and_nothing_is_written():
                               ('{"public_key":"short"}', 'line 3: public_key: found "short"'),
                               (taken, "line 3: 10.0.0.1/32 on wg0 belongs to peer")):
             text = "\n".join(good[:2] + [bad] + good[2:]) + "\n"
-            result = wicket("import", "--store", store, "--device", "wg0", "-", text=text)
+            result = wicket("import", "--offline", "--store", store, "--device", "wg0", "-", text=text)
             equal(result.returncode, 1, "exit status")
             check(expected in result.stderr and "nothing was imported" in result.stderr, result.stderr)
             equal(exported(store), before, "the store")
-        equal(wicket("import", "--store", store, "/nonexistent").returncode, 2, "no such file")
-        equal(wicket("import", "--store", store, directory).returncode, 2, "a folder")
-        check("--device" in wicket("import", "--store", store, "-", text=good[0]).stderr, "no device")
-        equal(wicket("export", "--store", Path(directory) / "none").returncode, 1, "no store")
+        equal(wicket("import", "--offline", "--store", store, "/nonexistent").returncode, 2, "no such file")
+        equal(wicket("import", "--offline", "--store", store, directory).returncode, 2, "a folder")
+        check("--device" in wicket("import", "--offline", "--store", store, "-", text=good[0]).stderr, "no device")
+        equal(wicket("export", "--offline", "--store", Path(directory) / "none").returncode, 1, "no store")
         equal(wicket("nonsense").returncode, 2, "unknown command")
         equal(wicket().returncode, 2, "no command")
 

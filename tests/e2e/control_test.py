@@ -435,6 +435,55 @@ def test_the_command_line_goes_through_the_daemon():
               ["created", "installed", "deleted"], "events")
 
 
+def test_import_and_export_go_through_the_daemon():
+    with gateway() as (lab, device, daemon):
+        other = lab.wireguard(lab.gateway, port=PORT + 1)
+        daemon = lab.daemon(device, other)
+        daemon.start()
+        at = ("--socket", daemon.control, "--store", "/nonexistent")
+        peers = [{"public_key": b64encode(os.urandom(32)).decode(),
+                  "allowed_ips": [f"10.{n >> 8}.{n & 255}.1"],
+                  "device": (device, other)[n % 2].name,
+                  "preshared_key": b64encode(os.urandom(32)).decode()}
+                 for n in range(9000)]
+        peers[5000]["allowed_ips"] = peers[0]["allowed_ips"]  # taken
+        lines = [json.dumps(peer) for peer in peers]
+        lines[7000] = "{"
+        result = run(BIN / "wicket", "import", *at, "-", input="\n".join(lines), check=False)
+        equal(result.returncode, 1, result.stderr)
+        for text in ("only 8998 peers were imported", "2 lines were refused", "line 5001: ", "line 7001: "):
+            check(text in result.stderr, result.stderr)
+        exported = run(BIN / "wicket", "export", *at).stdout.splitlines()
+        del peers[7000], peers[5000]
+        equal({(row["public_key"], row["device"], row["preshared_key"])
+               for row in map(json.loads, exported)},
+              {(row["public_key"], row["device"], row["preshared_key"]) for row in peers}, "exported")
+        conf = run(BIN / "wicket", "export", *at, "--device", other.name, "--format", "conf").stdout
+        equal(conf.count("[Peer]"), 4500, "sections")
+        again = run(BIN / "wicket", "import", *at, "--json", "-", input="\n".join(exported))
+        equal({**json.loads(again.stdout), "seconds": 0},
+              {"imported": 8998, "refused": 0, "seconds": 0}, "what was exported is taken back")
+
+
+def test_status_waits_until_everything_is_there():
+    with gateway() as (lab, device, daemon):
+        def status(*arguments):
+            return run(BIN / "wicket", "status", "--status-file", daemon.status_file, *arguments,
+                       check=False)
+        equal(status("--wait", "0").returncode, 1, "before the start")
+        waiting = subprocess.Popen([BIN / "wicket", "status", "--status-file", daemon.status_file,
+                                    "--wait"], stdout=subprocess.PIPE, text=True)
+        time.sleep(0.3)
+        equal(waiting.poll(), None, "it did not wait")
+        daemon.start()
+        check("listening port" in waiting.communicate(timeout=10 * SLOW)[0], "no device")
+        equal(waiting.returncode, 0, "exit status")
+        lab.gateway.ip("link", "del", "in")
+        check(wait_for(lambda: status().stdout.count("away"), 5), "the NIC's absence is unnoticed")
+        away = status("--wait", "1")
+        check(away.returncode == 1 and "NIC in is away" in away.stderr, away.stderr)
+
+
 def test_a_live_device_moves_over_and_no_client_notices():
     """What docs/guide.md tells to do."""
     with gateway() as (lab, device, daemon):
@@ -446,9 +495,9 @@ def test_a_live_device_moves_over_and_no_client_notices():
             lab.client.ip("route", "replace", "10.0.0.1/32", "dev", client.name, "src", f"10.1.0.{n}")
             check(lab.ping(source=f"10.1.0.{n}"), "no session before")
         before = device.peers()
-        lab.gateway.run(BIN / "wicket", "import", "--from-device", device.name, "--store", lab.store)
-        failed = lab.gateway.run(BIN / "wicket", "import", "--from-device", "nosuch", "--store",
-                                 lab.store, check=False)
+        moved = ("import", "--offline", "--store", lab.store, "--from-device")
+        lab.gateway.run(BIN / "wicket", *moved, device.name)
+        failed = lab.gateway.run(BIN / "wicket", *moved, "nosuch", check=False)
         check(failed.returncode == 1 and "nothing was imported" in failed.stderr, failed.stderr)
         daemon.start()
         check(wait_for(lambda: daemon.counts()["adopted"] == 2, 5), "not adopted")

@@ -609,7 +609,7 @@ def test_a_long_import_stops_no_install():
         store(lab, device, *clients)
         daemon.start()
         check(clients[0].connect() is not None, "no session")
-        pending = subprocess.Popen([BIN / "wicket", "import", "--store", lab.store, "--device",
+        pending = subprocess.Popen([BIN / "wicket", "import", "--offline", "--store", lab.store, "--device",
                                     device.name, "-"], stdin=subprocess.PIPE,
                                    stdout=subprocess.DEVNULL, text=True)
         late = Client(lab, device.key.public)
@@ -628,7 +628,7 @@ def test_stopping_does_not_wait_for_another_writer_for_ever():
         client = Client(lab, device.key.public)
         store(lab, device, client)
         daemon.start()
-        pending = subprocess.Popen([BIN / "wicket", "import", "--store", lab.store, "--device",
+        pending = subprocess.Popen([BIN / "wicket", "import", "--offline", "--store", lab.store, "--device",
                                     device.name, "-"], stdin=subprocess.PIPE,
                                    stdout=subprocess.DEVNULL, text=True)
         pending.stdin.write(json.dumps(Client(lab, device.key.public).stored) + "\n")

@@ -396,7 +396,7 @@ class Lab:
     def import_peers(self, lines, device, check=True):
         """Stores peers given as dictionaries."""
         text = "".join(json.dumps(line) + "\n" for line in lines)
-        return run(BIN / "wicket", "import", "--store", self.store, "--device", device, "-",
+        return run(BIN / "wicket", "import", "--offline", "--store", self.store, "--device", device, "-",
                    input=text, check=check)
 
     def ping(self, target="10.0.0.1", count=1, seconds=2, source=None):

@@ -4,9 +4,7 @@
 #include <functional>
 #include <string>
 
-namespace CLI {
-class App;
-}
+#include "tools/wicket/connection.h"
 
 namespace wicket::tools {
 
@@ -15,20 +13,19 @@ inline constexpr int kFailure = 1;
 inline constexpr int kUsage = 2;
 
 struct ImportOptions {
-  std::string store = "/var/lib/wicket";
-  std::string device;
+  ConnectionOptions connection;  // its device: of peers that do not name one
   std::string format = "auto";
   std::string file;         // "-": standard input
   std::string from_device;  // in place of a file
   bool json = false;
 };
-// Writes all peers of a file into the store, or none.
+// Through a running daemon: stores what can be stored and reports the other lines.
+// Into the store itself: all peers of the file, or none.
 int Import(const ImportOptions& options);
 
 struct ExportOptions {
-  std::string store = "/var/lib/wicket";
+  ConnectionOptions connection;  // its device: empty, all
   std::string format = "ndjson";
-  std::string device;  // empty: all
   std::string file = "-";
 };
 int Export(const ExportOptions& options);
@@ -37,6 +34,7 @@ struct StatusOptions {
   std::string status_file = "/run/wicket/status.json";
   std::string pin_dir = "/sys/fs/bpf/wicket";  // used when there is no status file
   bool json = false;
+  int wait_s = -1;  // for the daemon and all its devices and NICs to be there; -1: do not
 };
 int Status(const StatusOptions& options);
 

@@ -62,7 +62,10 @@ absl::StatusOr<Fd> ConnectTo(const std::string& path) {
   path.copy(address.sun_path, path.size());
   Fd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
   if (connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0) {
-    return ErrnoStatus(errno, absl::StrCat("connect(", path, ")"));
+    const int error = errno;
+    const std::string call = absl::StrCat("connect(", path, "): ", strerror(error));
+    if (error == ECONNREFUSED) return absl::NotFoundError(call);  // its owner has gone
+    return ErrnoStatus(error, absl::StrCat("connect(", path, ")"));
   }
   return fd;
 }
@@ -82,30 +85,39 @@ Connection::~Connection() = default;
 bool Connection::online() const { return state_->offline == nullptr; }
 const std::string& Connection::where() const { return state_->where; }
 
-absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(const ConnectionOptions& options) {
+absl::StatusOr<std::unique_ptr<Connection>> Connection::OpenOnline(
+    const ConnectionOptions& options) {
+  WICKET_ASSIGN_OR_RETURN(Fd fd, ConnectTo(options.socket));
   auto state = std::make_unique<State>();
   state->options = options;
-  absl::StatusOr<Fd> fd = absl::UnavailableError("not tried");
-  if (!options.offline) fd = ConnectTo(options.socket);
-  if (fd.ok()) {
-    state->where = absl::StrCat("wicketd at ", options.socket);
-    state->transport = std::make_unique<control::Transport>(std::move(*fd));
-    return std::unique_ptr<Connection>(new Connection(std::move(state)));
+  state->where = absl::StrCat("wicketd at ", options.socket);
+  state->transport = std::make_unique<control::Transport>(std::move(fd));
+  return std::unique_ptr<Connection>(new Connection(std::move(state)));
+}
+
+absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(const ConnectionOptions& options) {
+  absl::Status unreachable = absl::UnavailableError("not tried");
+  if (!options.offline) {
+    auto online = OpenOnline(options);
+    if (online.ok()) return online;
+    unreachable = online.status();
   }
   auto opened = store::Store::Open({.path = options.store, .create = options.offline});
   if (!opened.ok()) {
-    return absl::UnavailableError(absl::StrCat("no wicketd answers (", fd.status().message(),
+    return absl::UnavailableError(absl::StrCat("no wicketd answers (", unreachable.message(),
                                                "), and no store: ", opened.status().message()));
   }
   // A daemon that only cannot be reached must not find peers changed behind its back.
   const absl::Status alone = opened->LockForDaemon();
   if (!alone.ok() && !options.offline) {
-    return absl::UnavailableError(absl::StrCat(fd.status().message(), ", but ", alone.message()));
+    return absl::UnavailableError(absl::StrCat(unreachable.message(), ", but ", alone.message()));
   }
   int ends[2];
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {
     return ErrnoStatus(errno, "socketpair()");
   }
+  auto state = std::make_unique<State>();
+  state->options = options;
   state->where = absl::StrCat("the store ", options.store, ", offline");
   state->offline = std::make_unique<Offline>(std::move(*opened));
   state->offline->Serve(Fd(ends[0]));
@@ -134,6 +146,17 @@ absl::StatusOr<std::string> Connection::Device(const PublicKey* key) {
     if (!device.empty() && key == nullptr) return device;
     return absl::InvalidArgumentError("which device? wicketd does not run: name one with --device");
   }
+  WICKET_ASSIGN_OR_RETURN(const std::vector<std::string> devices, Devices());
+  if (devices.size() == 1) return devices[0];
+  for (const std::string& device : devices) {
+    if (key == nullptr) break;
+    WICKET_ASSIGN_OR_RETURN(const Answer found, Call("GET", PathOf(device, "/peers/", key)));
+    if (found.status == 200) return device;
+  }
+  return absl::InvalidArgumentError("which device? There are several: name one with --device");
+}
+
+absl::StatusOr<std::vector<std::string>> Connection::Devices() {
   WICKET_ASSIGN_OR_RETURN(const Answer answer, Call("GET", "/v1/status"));
   boost::json::error_code error;
   const auto status = boost::json::parse(answer.text, error);
@@ -143,13 +166,7 @@ absl::StatusOr<std::string> Connection::Device(const PublicKey* key) {
       devices.emplace_back(device.at("name").as_string());
     }
   }
-  if (devices.size() == 1) return devices[0];
-  for (const std::string& device : devices) {
-    if (key == nullptr) break;
-    WICKET_ASSIGN_OR_RETURN(const Answer found, Call("GET", PathOf(device, "/peers/", key)));
-    if (found.status == 200) return device;
-  }
-  return absl::InvalidArgumentError("which device? There are several: name one with --device");
+  return devices;
 }
 
 absl::StatusOr<Answer> Connection::Call(const std::string& method, const std::string& target,
@@ -284,6 +301,11 @@ void AddConnectionOptions(CLI::App* command, ConnectionOptions* options) {
       ->capture_default_str();
   command->add_option("--device", options->device, "the device, where there are several")
       ->type_name("NAME");
+}
+
+void AddOfflineOption(CLI::App* command, ConnectionOptions* options) {
+  command->add_flag("--offline", options->offline,
+                    "work on the store itself, also while a wicketd runs");
 }
 
 }  // namespace wicket::tools

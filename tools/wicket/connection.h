@@ -5,6 +5,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/strings/string_view.h"
 #include "base/key.h"
@@ -33,6 +34,8 @@ class Connection {
  public:
   // Errors: neither a daemon answers nor a store can be opened; says both.
   static absl::StatusOr<std::unique_ptr<Connection>> Open(const ConnectionOptions& options);
+  // A daemon only. Errors: NotFound when none listens.
+  static absl::StatusOr<std::unique_ptr<Connection>> OpenOnline(const ConnectionOptions& options);
   ~Connection();
 
   // "wicketd" or "offline", for the user to be told.
@@ -42,6 +45,9 @@ class Connection {
   // The device that is meant: the configured one, or the only one.
   // Errors: InvalidArgument asks for --device.
   absl::StatusOr<std::string> Device(const PublicKey* key = nullptr);
+
+  // The devices a running daemon serves.
+  absl::StatusOr<std::vector<std::string>> Devices();
 
   // One request. Errors: only those of the connection; an error answer is an Answer.
   absl::StatusOr<Answer> Call(const std::string& method, const std::string& target,
@@ -78,5 +84,7 @@ absl::StatusOr<Answer> CallForPeer(Connection& connection, const std::string& me
 // Prints an error. Returns: the exit status that goes with it.
 int Fail(const absl::Status& status);
 void AddConnectionOptions(CLI::App* command, ConnectionOptions* options);
+// For commands that can work beside a running daemon.
+void AddOfflineOption(CLI::App* command, ConnectionOptions* options);
 
 }  // namespace wicket::tools

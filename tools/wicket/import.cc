@@ -5,15 +5,19 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <boost/json.hpp>
 #include <fstream>
 #include <functional>
 #include <iostream>
+#include <map>
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
-#include "base/fd.h"
 #include "document/peer_text.h"
 #include "store/store.h"
 #include "tools/wicket/commands.h"
@@ -21,9 +25,9 @@
 namespace wicket::tools {
 namespace {
 
-constexpr size_t kChunk = 1 << 16;  // peers sorted and written together
+constexpr size_t kChunk = 1 << 18;  // peers sorted and written together: about 100 MB
 constexpr size_t kProblemsShown = 20;
-constexpr size_t kExportChunk = 1024;
+constexpr size_t kLinesPerRequest = 4096;  // of a running daemon
 
 // A line on a terminal that says how far we are; nothing elsewhere.
 class Progress {
@@ -63,92 +67,180 @@ struct Numbered {
   store::Peer peer;
 };
 
-absl::Status WriteChunk(store::Writer* writer, std::vector<Numbered>* chunk) {
-  // In key order neighbouring records share pages: faster, and a smaller file.
-  std::stable_sort(chunk->begin(), chunk->end(), [](const Numbered& a, const Numbered& b) {
-    return a.peer.config.public_key < b.peer.config.public_key;
-  });
-  for (const Numbered& item : *chunk) {
-    const absl::Status put = writer->PutPeer(item.peer);
-    if (absl::IsAlreadyExists(put) || absl::IsInvalidArgument(put)) {
-      return Annotate(put, absl::StrCat("line ", item.line));
+// Of all that is refused, the first ones in words.
+class Problems {
+ public:
+  void Add(absl::string_view problem) {
+    if (++count_ <= kProblemsShown) {
+      absl::StrAppend(&text_, text_.empty() ? "" : "\n", problem);
     }
-    WICKET_RETURN_IF_ERROR(put);
   }
-  chunk->clear();
-  return absl::OkStatus();
-}
+  uint64_t count() const { return count_; }
+  std::string text() const {
+    if (count_ <= kProblemsShown) return text_;
+    return absl::StrCat(text_, "\n… and ", count_ - kProblemsShown, " more");
+  }
 
-// Returns: how many peers were written.
-absl::StatusOr<uint64_t> ImportStream(std::istream* input, const ImportOptions& options,
-                                      uint64_t bytes_total, const std::function<bool()>& complete) {
+ private:
+  std::string text_;
+  uint64_t count_ = 0;
+};
+
+// Where the peers go.
+class Sink {
+ public:
+  virtual ~Sink() = default;
+  virtual absl::Status Add(uint64_t line, store::Peer peer) = 0;
+  virtual absl::Status Finish() = 0;
+  // A line that cannot be read.
+  void Refuse(const std::string& problem) { problems.Add(problem); }
+
+  uint64_t imported = 0;
+  Problems problems;
+};
+
+// The store itself: all peers in one transaction, or none.
+class StoreSink : public Sink {
+ public:
+  static absl::StatusOr<std::unique_ptr<Sink>> Open(const std::string& path) {
+    WICKET_ASSIGN_OR_RETURN(store::Store store, store::Store::Open({.path = path}));
+    WICKET_ASSIGN_OR_RETURN(store::Writer writer, store.Write());
+    return std::unique_ptr<Sink>(new StoreSink(std::move(store), std::move(writer)));
+  }
+
+  absl::Status Add(uint64_t line, store::Peer peer) override {
+    // Nothing will be written, but whoever mends the file wants to see all that is wrong.
+    if (problems.count() > 0) return absl::OkStatus();
+    chunk_.push_back({line, std::move(peer)});
+    return chunk_.size() < kChunk ? absl::OkStatus() : WriteChunk();
+  }
+  absl::Status Finish() override {
+    if (problems.count() > 0) return absl::InvalidArgumentError(problems.text());
+    WICKET_RETURN_IF_ERROR(WriteChunk());
+    WICKET_RETURN_IF_ERROR(writer_.Commit());
+    imported = written_;
+    return absl::OkStatus();
+  }
+
+ private:
+  StoreSink(store::Store store, store::Writer writer)
+      : store_(std::move(store)), writer_(std::move(writer)) {}
+
+  absl::Status WriteChunk() {
+    // In key order neighbouring records share pages: faster, and a smaller file.
+    std::stable_sort(chunk_.begin(), chunk_.end(), [](const Numbered& a, const Numbered& b) {
+      return a.peer.config.public_key < b.peer.config.public_key;
+    });
+    for (const Numbered& item : chunk_) {
+      const absl::Status put = writer_.PutPeer(item.peer);
+      if (absl::IsAlreadyExists(put) || absl::IsInvalidArgument(put)) {
+        return Annotate(put, absl::StrCat("line ", item.line));
+      }
+      WICKET_RETURN_IF_ERROR(put);
+    }
+    written_ += chunk_.size();
+    chunk_.clear();
+    return absl::OkStatus();
+  }
+
+  store::Store store_;
+  store::Writer writer_;
+  std::vector<Numbered> chunk_;
+  uint64_t written_ = 0;
+};
+
+// A running daemon: it shares its transactions with the calls of others, so an import of any
+// length holds nobody up. Refused lines are reported, the others are stored.
+class DaemonSink : public Sink {
+ public:
+  explicit DaemonSink(std::unique_ptr<Connection> connection)
+      : connection_(std::move(connection)) {}
+
+  absl::Status Add(uint64_t line, store::Peer peer) override {
+    Request& request = requests_[peer.device];
+    absl::StrAppend(&request.body, document::ToJsonLine(peer), "\n");
+    request.lines.push_back(line);
+    return request.lines.size() < kLinesPerRequest ? absl::OkStatus() : Send(peer.device, &request);
+  }
+  absl::Status Finish() override {
+    for (auto& [device, request] : requests_) {
+      if (!request.lines.empty()) WICKET_RETURN_IF_ERROR(Send(device, &request));
+    }
+    if (problems.count() == 0) return absl::OkStatus();
+    return absl::InvalidArgumentError(
+        absl::StrCat(problems.count(), " lines were refused\n", problems.text()));
+  }
+
+ private:
+  struct Request {
+    std::string body;
+    std::vector<uint64_t> lines;  // of the file
+  };
+
+  absl::Status Send(const std::string& device, Request* request) {
+    const auto answer = connection_->Call("POST", PathOf(device, "/import"), request->body);
+    explicit_bzero(request->body.data(), request->body.size());
+    const std::vector<uint64_t> lines = std::exchange(request->lines, {});
+    request->body.clear();
+    WICKET_RETURN_IF_ERROR(answer.status());
+    WICKET_RETURN_IF_ERROR(ErrorOf(*answer));
+    for (const absl::string_view line : absl::StrSplit(answer->text, '\n', absl::SkipEmpty())) {
+      const boost::json::object report =
+          boost::json::parse(std::string(line)).get_object();  // Main() reports other shapes
+      if (const auto* count = report.if_contains("imported")) {
+        imported += count->to_number<uint64_t>();
+        continue;
+      }
+      problems.Add(
+          absl::StrCat("line ", lines.at(report.at("line").to_number<uint64_t>() - 1), ": ",
+                       std::string(report.at("error").at("message").as_string())));
+    }
+    return absl::OkStatus();
+  }
+
+  std::unique_ptr<Connection> connection_;
+  std::map<std::string, Request> requests_;
+};
+
+// Errors: nothing, or not everything, was imported; `sink` has the number.
+absl::Status ImportStream(std::istream* input, const ImportOptions& options, uint64_t bytes_total,
+                          const std::function<bool()>& complete, Sink* sink) {
   document::Format format = document::Format::kNdjson;
   if (options.format == "auto") format = document::DetectFormat(input);
   if (options.format == "conf") format = document::Format::kWgConf;
-  WICKET_ASSIGN_OR_RETURN(store::Store store, store::Store::Open({.path = options.store}));
-  WICKET_ASSIGN_OR_RETURN(store::Writer writer, store.Write());
-  document::PeerReader reader(input, format, options.device);
+  document::PeerReader reader(input, format, options.connection.device);
   Progress progress(bytes_total);
   const absl::Time now = absl::FromUnixSeconds(absl::ToUnixSeconds(absl::Now()));
-  std::vector<Numbered> chunk;
-  std::string problems;
-  size_t problem_count = 0;
-  uint64_t peers = 0;
-  for (;;) {
-    Numbered item{0, {}};
-    const absl::StatusOr<bool> more = reader.Next(&item.peer);
+  for (uint64_t peers = 0;;) {
+    store::Peer peer;
+    const absl::StatusOr<bool> more = reader.Next(&peer);
     if (!more.ok()) {
-      // Nothing will be written, but whoever mends the file wants to see them all.
-      if (++problem_count <= kProblemsShown) {
-        absl::StrAppend(&problems, problems.empty() ? "" : "\n", more.status().message());
-      }
+      sink->Refuse(std::string(more.status().message()));
       if (format == document::Format::kWgConf) break;  // the reader is out of step
       continue;
     }
     if (!*more) break;
-    if (problem_count > 0) continue;
-    item.line = reader.line();
-    if (item.peer.created == absl::UnixEpoch()) item.peer.created = now;
-    chunk.push_back(std::move(item));
-    ++peers;
-    progress.Show(peers, reader.bytes());
-    if (chunk.size() == kChunk) WICKET_RETURN_IF_ERROR(WriteChunk(&writer, &chunk));
+    if (peer.created == absl::UnixEpoch()) peer.created = now;
+    WICKET_RETURN_IF_ERROR(sink->Add(reader.line(), std::move(peer)));
+    progress.Show(++peers, reader.bytes());
   }
   if (!complete()) return absl::UnavailableError("wg showconf failed");
   if (input->bad()) return absl::DataLossError("reading the file failed half-way");
-  if (problem_count > kProblemsShown) {
-    absl::StrAppend(&problems, "\n… and ", problem_count - kProblemsShown, " more");
-  }
-  if (problem_count > 0) return absl::InvalidArgumentError(problems);
-  WICKET_RETURN_IF_ERROR(WriteChunk(&writer, &chunk));
-  WICKET_RETURN_IF_ERROR(writer.Commit());
-  return peers;
+  return sink->Finish();
 }
 
-absl::Status ExportStream(std::ostream* output, const ExportOptions& options) {
-  WICKET_ASSIGN_OR_RETURN(store::Store store,
-                          store::Store::Open({.path = options.store, .create = false}));
-  WICKET_ASSIGN_OR_RETURN(store::Snapshot snapshot, store.NewSnapshot());
-  std::optional<PublicKey> cursor;
-  for (size_t visited = kExportChunk; visited == kExportChunk;) {
-    // A view per chunk: a long one would keep the writer from reusing pages.
-    WICKET_RETURN_IF_ERROR(snapshot.Renew());
-    std::string text;
-    WICKET_ASSIGN_OR_RETURN(visited, snapshot.Walk(&cursor, kExportChunk, [&](store::Peer peer) {
-      if (!options.device.empty() && peer.device != options.device) return;
-      text += options.format == "conf" ? document::ToConfSection(peer) : document::ToJsonLine(peer);
-      text += "\n";
-    }));
-    snapshot.Release();  // whoever reads our output may be slow
-    *output << text;
+absl::StatusOr<std::unique_ptr<Sink>> OpenSink(const ImportOptions& options, std::string* where) {
+  if (!options.connection.offline) {
+    auto connection = Connection::OpenOnline(options.connection);
+    if (connection.ok()) {
+      *where = (*connection)->where();
+      return std::make_unique<DaemonSink>(std::move(*connection));
+    }
+    if (!absl::IsNotFound(connection.status())) return connection.status();
   }
-  output->flush();
-  return *output ? absl::OkStatus() : absl::DataLossError("writing failed");
+  *where = options.connection.store;
+  return StoreSink::Open(options.connection.store);
 }
-
-}  // namespace
-
-namespace {
 
 // `complete` is asked at the end of the input, before anything is written.
 int ImportFile(const ImportOptions& options, const std::function<bool()>& complete) {
@@ -165,20 +257,28 @@ int ImportFile(const ImportOptions& options, const std::function<bool()>& comple
     bytes_total = static_cast<uint64_t>(info.st_size);
   }
   const absl::Time started = absl::Now();
-  const auto peers = ImportStream(from_stdin ? &std::cin : &file, options, bytes_total, complete);
-  if (!peers.ok()) {
-    std::cerr << "wicket: " << (options.from_device.empty() ? options.file : options.from_device)
-              << ": nothing was imported\n"
-              << peers.status().message() << "\n";
-    return kFailure;
-  }
+  std::string where;
+  const auto sink = OpenSink(options, &where);
+  if (!sink.ok()) return Fail(sink.status());
+  const absl::Status status =
+      ImportStream(from_stdin ? &std::cin : &file, options, bytes_total, complete, sink->get());
   const double seconds = absl::ToDoubleSeconds(absl::Now() - started);
-  if (options.json) {
-    absl::PrintF("{\"imported\": %d, \"seconds\": %.3f}\n", *peers, seconds);
-  } else {
-    absl::PrintF("imported %d peers into %s in %.1f s\n", *peers, options.store, seconds);
+  const uint64_t imported = (*sink)->imported, refused = (*sink)->problems.count();
+  if (!status.ok()) {
+    std::cerr << "wicket: " << (options.from_device.empty() ? options.file : options.from_device)
+              << ": "
+              << (imported == 0 ? "nothing was imported"
+                                : absl::StrCat("only ", imported, " peers were imported"))
+              << "\n"
+              << status.message() << "\n";
   }
-  return kOk;
+  if (options.json) {
+    absl::PrintF("{\"imported\": %d, \"refused\": %d, \"seconds\": %.3f}\n", imported, refused,
+                 seconds);
+  } else if (status.ok()) {
+    absl::PrintF("imported %d peers into %s in %.1f s\n", imported, where, seconds);
+  }
+  return status.ok() ? kOk : kFailure;
 }
 
 // The peers of a device, as wg itself writes them down; it knows every backend.
@@ -200,7 +300,7 @@ int ImportDevice(ImportOptions options) {
     return kFailure;
   }
   close(ends[1]);
-  if (options.device.empty()) options.device = options.from_device;
+  if (options.connection.device.empty()) options.connection.device = options.from_device;
   options.file = absl::StrCat("/dev/fd/", ends[0]);
   options.format = "conf";
   // The whole list or nothing: wg must have ended well before anything is written.
@@ -220,23 +320,6 @@ int Import(const ImportOptions& options) {
   }
   if (!options.from_device.empty()) return ImportDevice(options);
   return ImportFile(options, [] { return true; });
-}
-
-int Export(const ExportOptions& options) {
-  std::ofstream file;
-  if (options.file != "-") {
-    const Fd made(open(options.file.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600));
-    file.open(options.file);
-    // Preshared keys go into it, also when the file was there before.
-    if (!made.valid() || fchmod(made.get(), 0600) != 0 || !file) {
-      std::cerr << "wicket: " << options.file << ": cannot be written\n";
-      return kFailure;
-    }
-  }
-  const absl::Status status = ExportStream(options.file == "-" ? &std::cout : &file, options);
-  if (status.ok()) return kOk;
-  std::cerr << "wicket: export: " << status.message() << "\n";
-  return kFailure;
 }
 
 }  // namespace wicket::tools

@@ -17,19 +17,15 @@ int Main(int argc, char** argv) {
 
   ImportOptions import_options;
   CLI::App* import_command = app.add_subcommand(
-      "import", "store the peers of a file: all of them, or none when a line is bad");
+      "import", "store the peers of a file, through wicketd or, when none runs, all or none");
   import_command->add_option("file", import_options.file,
                              "NDJSON or wg.conf; - reads standard input");
   import_command
       ->add_option("--from-device", import_options.from_device,
                    "the peers of a running WireGuard device, with their preshared keys")
       ->type_name("NAME");
-  import_command->add_option("--store", import_options.store, "folder of the store")
-      ->type_name("DIR")
-      ->capture_default_str();
-  import_command
-      ->add_option("--device", import_options.device, "device of the peers that do not name one")
-      ->type_name("NAME");
+  AddConnectionOptions(import_command, &import_options.connection);
+  AddOfflineOption(import_command, &import_options.connection);
   import_command->add_option("--format", import_options.format, "format of the file")
       ->check(CLI::IsMember({"auto", "ndjson", "conf"}))
       ->capture_default_str();
@@ -39,11 +35,8 @@ int Main(int argc, char** argv) {
   ExportOptions export_options;
   CLI::App* export_command =
       app.add_subcommand("export", "write the stored peers, preshared keys included");
-  export_command->add_option("--store", export_options.store, "folder of the store")
-      ->type_name("DIR")
-      ->capture_default_str();
-  export_command->add_option("--device", export_options.device, "only this device's peers")
-      ->type_name("NAME");
+  AddConnectionOptions(export_command, &export_options.connection);
+  AddOfflineOption(export_command, &export_options.connection);
   export_command->add_option("--format", export_options.format, "format to write")
       ->check(CLI::IsMember({"ndjson", "conf"}))
       ->capture_default_str();
@@ -63,6 +56,13 @@ int Main(int argc, char** argv) {
       ->type_name("DIR")
       ->capture_default_str();
   status_command->add_flag("--json", status_options.json, "print JSON");
+  status_command
+      ->add_option("--wait", status_options.wait_s,
+                   "wait until wicketd runs and has its devices and NICs, so many seconds at most")
+      ->type_name("SECONDS")
+      ->expected(0, 1)
+      ->default_str("30")
+      ->check(CLI::Range(0, 86400));
   status_command->callback([&] { run = [&] { return Status(status_options); }; });
 
   ExplainOptions explain_options;

@@ -16,6 +16,7 @@ namespace wicket::tools {
 namespace {
 
 constexpr absl::Duration kSilent = absl::Seconds(5);
+constexpr absl::Duration kWaitPoll = absl::Milliseconds(20);
 
 void PrintCounts(const std::map<std::string, uint64_t>& counts,
                  const std::vector<std::pair<std::string, std::string>>& names) {
@@ -87,46 +88,81 @@ void Print(const document::Status& status) {
   PrintCounts(status.steering, SteeringNames());
 }
 
+// The daemon's state as it last wrote it down.
+struct Report {
+  document::Status status;
+  std::string problem;  // empty: the daemon runs
+  bool found = false;   // false: `status` is empty
+};
+
+absl::StatusOr<Report> ReadReport(const std::string& path) {
+  std::ifstream file(path);
+  std::stringstream text;
+  text << file.rdbuf();
+  Report report;
+  if (!file) {
+    report.problem = "wicketd does not run (no status file)";
+    return report;
+  }
+  WICKET_ASSIGN_OR_RETURN(report.status, document::ParseStatus(text.str()));
+  report.found = true;
+  if (kill(report.status.pid, 0) != 0 && errno == ESRCH) {
+    report.problem = "wicketd is dead; this is what it last wrote";
+  } else if (absl::Now() - report.status.written > kSilent) {
+    report.problem = "wicketd hangs: its status file is old";
+  }
+  return report;
+}
+
+// What a running daemon still waits for; empty: nothing.
+std::string Lacks(const document::Status& status) {
+  for (const auto& nic : status.nics) {
+    if (nic.xdp_mode == "away") return absl::StrCat("NIC ", nic.name, " is away");
+  }
+  for (const auto& device : status.devices) {
+    if (device.backend == "away") return absl::StrCat("device ", device.name, " is away");
+  }
+  return "";
+}
+
+absl::StatusOr<Report> WaitForReport(const StatusOptions& options) {
+  const absl::Time deadline = absl::Now() + absl::Seconds(options.wait_s);
+  for (;;) {
+    absl::StatusOr<Report> report = ReadReport(options.status_file);
+    if (report.ok() && report->problem.empty()) report->problem = Lacks(report->status);
+    const bool ready = report.ok() && report->problem.empty();
+    if (ready || absl::Now() >= deadline) return report;
+    absl::SleepFor(kWaitPoll);
+  }
+}
+
 }  // namespace
 
 int Status(const StatusOptions& options) {
-  std::ifstream file(options.status_file);
-  std::stringstream text;
-  text << file.rdbuf();
-  document::Status status;
-  const char* problem = nullptr;
-  if (!file) {
-    problem = "wicketd does not run (no status file)";
-    status.pin_dir = options.pin_dir;
-  } else {
-    auto parsed = document::ParseStatus(text.str());
-    if (!parsed.ok()) {
-      std::cerr << "wicket: " << options.status_file << ": " << parsed.status().message() << "\n";
-      return kFailure;
-    }
-    status = std::move(*parsed);
-    if (kill(status.pid, 0) != 0 && errno == ESRCH) {
-      problem = "wicketd is dead; this is what it last wrote";
-    } else if (absl::Now() - status.written > kSilent) {
-      problem = "wicketd hangs: its status file is old";
-    }
+  absl::StatusOr<Report> report =
+      options.wait_s < 0 ? ReadReport(options.status_file) : WaitForReport(options);
+  if (!report.ok()) {
+    std::cerr << "wicket: " << options.status_file << ": " << report.status().message() << "\n";
+    return kFailure;
   }
+  document::Status& status = report->status;
+  if (!report->found) status.pin_dir = options.pin_dir;
   // The program's own counters go on without the daemon.
   const auto steering = xsk::Steering::OpenReadOnly(status.pin_dir);
   if (steering.ok()) status.steering = xsk::NamedCounters((*steering)->ReadCounters());
-  if (problem != nullptr) {
-    std::cerr << "wicket: " << options.status_file << ": " << problem
+  if (!report->problem.empty()) {
+    std::cerr << "wicket: " << options.status_file << ": " << report->problem
               << (steering.ok() ? "" : "; nothing is pinned either") << "\n";
   }
   if (options.json) {
     std::cout << document::ToJson(status) << "\n";
-  } else if (file) {
+  } else if (report->found) {
     Print(status);
   } else if (steering.ok()) {
     absl::PrintF("packets, by the XDP program:\n");
     PrintCounts(status.steering, SteeringNames());
   }
-  return problem == nullptr ? kOk : kFailure;
+  return report->problem.empty() ? kOk : kFailure;
 }
 
 }  // namespace wicket::tools
