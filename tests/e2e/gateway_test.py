@@ -580,6 +580,31 @@ def test_adopts_known_peers_and_leaves_strangers_alone():
         check(lab.ping(), "the adopted session was lost")
 
 
+def test_what_changed_in_the_store_while_nobody_looked_reaches_the_device():
+    with gateway() as (lab, device, daemon):
+        clients = [lab.client_device(device.key.public64, f"10.1.0.{n}") for n in (1, 2)]
+        for n, client in enumerate(clients, 1):
+            device.add_peer(client.key.public64, f"10.1.0.{n}/32", keepalive=25)
+            lab.client.ip("route", "replace", "10.0.0.1/32", "dev", client.name, "src", f"10.1.0.{n}")
+            check(lab.ping(source=f"10.1.0.{n}", seconds=3), "no session before the daemon")
+        psk, before = Key().private64, device.peers()
+        lab.import_peers([{"public_key": clients[0].key.public64, "allowed_ips": ["10.1.0.1"],
+                           "persistent_keepalive": 25},
+                          {"public_key": clients[1].key.public64, "preshared_key": psk,
+                           "allowed_ips": ["10.1.0.2", "fd00::2"], "persistent_keepalive": 21}],
+                         device.name)
+        daemon.start()
+        check(wait_for(lambda: daemon.counts()["corrected"] == 1, 5), "not corrected")
+        lines = [line.split("\t") for line in device.ns.run("wg", "show", device.name, "dump")
+                 .stdout.splitlines()[1:]]
+        rows = {row[0]: (row[1], set(row[3].split(",")), row[7]) for row in lines}
+        equal(rows, {clients[0].key.public64: ("(none)", {"10.1.0.1/32"}, "25"),
+                     clients[1].key.public64: (psk, {"10.1.0.2/32", "fd00::2/128"}, "21")}, "settings")
+        check(lab.ping(source="10.1.0.2"), "the session was lost")
+        equal({key: row[1] for key, row in device.peers().items()},
+              {key: row[1] for key, row in before.items()}, "handshakes")
+
+
 def test_an_installed_peer_that_expires_is_removed():
     with gateway() as (lab, device, daemon):
         client = Client(lab, device.key.public)

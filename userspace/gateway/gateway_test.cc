@@ -227,7 +227,7 @@ TEST_F(InstalledPeersTest, TheIndexAgreesWithAScan) {
       }
     }
     std::set<PublicKey> expected;
-    for (const PublicKey& key : peers_.Keys()) {
+    for (const PublicKey& key : peers_.List({}, SIZE_MAX)) {
       const InstalledPeer& peer = *peers_.Find(key);
       const auto lifetime = peer.confirmed ? absl::Seconds(300) : kProbation;
       if (!peer.pinned && !peer.leaving && absl::Seconds(now_s) - peer.sign_of_life() > lifetime) {
@@ -237,7 +237,7 @@ TEST_F(InstalledPeersTest, TheIndexAgreesWithAScan) {
     const Keys leaving = Leaving(now_s, false, 1000);
     ASSERT_EQ(std::set<PublicKey>(leaving.begin(), leaving.end()), expected) << now_s;
     size_t on_probation = 0;
-    for (const PublicKey& key : peers_.Keys()) on_probation += !peers_.Find(key)->confirmed;
+    for (const PublicKey& key : peers_.List({}, SIZE_MAX)) on_probation += !peers_.Find(key)->confirmed;
     ASSERT_EQ(peers_.on_probation(), on_probation);
   }
 }

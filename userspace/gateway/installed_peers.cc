@@ -18,10 +18,11 @@ const InstalledPeer* InstalledPeers::Find(const PublicKey& key) const {
   return it == peers_.end() ? nullptr : &it->second;
 }
 
-std::vector<PublicKey> InstalledPeers::Keys() const {
+std::vector<PublicKey> InstalledPeers::List(const std::optional<PublicKey>& after,
+                                            size_t count) const {
   std::vector<PublicKey> keys;
-  keys.reserve(peers_.size());
-  for (const auto& [key, peer] : peers_) keys.push_back(key);
+  auto it = after ? peers_.upper_bound(*after) : peers_.begin();
+  for (; it != peers_.end() && keys.size() < count; ++it) keys.push_back(it->first);
   return keys;
 }
 

@@ -26,8 +26,8 @@
 #include <utility>
 #include <vector>
 
+#include "absl/container/btree_map.h"
 #include "absl/container/btree_set.h"
-#include "absl/container/flat_hash_map.h"
 #include "absl/time/time.h"
 #include "base/key.h"
 #include "store/record.h"
@@ -68,7 +68,8 @@ class InstalledPeers {
 
   InstalledPeer* Find(const PublicKey& key);
   const InstalledPeer* Find(const PublicKey& key) const;
-  std::vector<PublicKey> Keys() const;  // in no order
+  // Keys after `after`, in their order, at most `count`.
+  std::vector<PublicKey> List(const std::optional<PublicKey>& after, size_t count) const;
   // Adds a peer just put into the device, or found there.
   InstalledPeer* Add(const store::Peer& stored, const store::Session& session,
                      absl::Duration steady_now);
@@ -118,7 +119,7 @@ class InstalledPeers {
                         size_t count, std::vector<PublicKey>* leaving);
 
   absl::Duration evict_after_;
-  absl::flat_hash_map<PublicKey, InstalledPeer> peers_;
+  absl::btree_map<PublicKey, InstalledPeer> peers_;
   // By a sign of life, not always the last one; those that leave and the pinned are in neither.
   Index probation_, established_;
   std::deque<PublicKey> removable_;

@@ -18,7 +18,7 @@ namespace wicket::gateway {
 namespace {
 
 constexpr size_t kBatchMax = 64;
-constexpr size_t kEvictSlice = 16;
+constexpr size_t kSlice = 16;  // peers changed in the device between two looks at the queues
 constexpr size_t kLeaveSlice = 256;  // begin to leave, or wait for their sessions to be saved
 constexpr uint32_t kBatchesPerHousekeeping = 16;
 constexpr int kIdleWait_ms = 250;
@@ -133,6 +133,7 @@ void Installer::LoseDevice() {
   installed_.Clear();
   evictions_.clear();
   revoked_in_dump_.clear();
+  outdated_.clear();
   swept_ = false;
   dump_.reset();
   device_.reset();
@@ -155,7 +156,8 @@ void Installer::Loop() {
       unconfirmed_count_ = installed_.on_probation();
       const bool may_evict = !evictions_.empty() && saver_->SavedUpTo() >= evictions_ticket_;
       if (!evictions_.empty()) wait_ms = kSaverWait_ms;
-      busy = device_ != nullptr && (gathered > 0 || dump_ != nullptr || may_evict);
+      busy = device_ != nullptr &&
+             (gathered > 0 || dump_ != nullptr || may_evict || !outdated_.empty());
     }
     while (lock_waiters_ > 0 && !stop_) sched_yield();
     if (busy) continue;
@@ -372,6 +374,7 @@ void Installer::Housekeep() {
   LetLeave(steady);
   if (!evictions_.empty() && saver_->SavedUpTo() >= evictions_ticket_) return EvictSlice();
   if (dump_ != nullptr) return StepDump();
+  if (!outdated_.empty()) return CorrectSlice();
   if (steady >= next_save_) {
     next_save_ = steady + kSaveInterval;
     saver_->Submit(installed_.TakeDirty());
@@ -489,6 +492,7 @@ void Installer::AdoptUnknown(const wgdev::PeerStats& stats) {
     peer->sent_base -= std::min(peer->sent_base, stats.sent_bytes);
     installed_.Observe(stats.public_key, stats, Steady());
     Count(InstallerCount::kAdopted);
+    if (stats.digest != wgdev::DigestOf(stored->config)) outdated_.push_back(stats.public_key);
     if (has_endpoint) steering_->NoteFlow(stats.endpoint, port_).IgnoreError();
   }
 }
@@ -550,7 +554,7 @@ void Installer::RemoveForeign() {
   std::vector<PublicKey> keys;
   if (!snapshot_->Renew().ok()) return;
   for (const PublicKey& key : foreign_in_dump_) {
-    if (keys.size() < kEvictSlice && foreign_->contains(key) &&
+    if (keys.size() < kSlice && foreign_->contains(key) &&
         absl::IsNotFound(snapshot_->FindPeer(key).status())) {
       keys.push_back(key);
     }
@@ -566,9 +570,28 @@ void Installer::RemoveForeign() {
   }
 }
 
+// The store changed while nobody saw to the device.
+void Installer::CorrectSlice() {
+  std::vector<store::Peer> peers;
+  std::vector<wgdev::PeerInstall> installs;
+  if (!snapshot_->Renew().ok()) return;
+  for (size_t i = 0; i < kSlice && !outdated_.empty(); ++i) {
+    const PublicKey key = outdated_.front();
+    outdated_.pop_front();
+    absl::StatusOr<store::Peer> peer = snapshot_->FindPeer(key);
+    const bool ours = peer.ok() && peer->device == config_.name && installed_.Find(key) != nullptr;
+    if (ours) peers.push_back(std::move(*peer));
+  }
+  snapshot_->Release();
+  for (const store::Peer& peer : peers) installs.push_back({.config = &peer.config});
+  for (const absl::Status& status : device_->Install(installs)) {
+    Count(status.ok() ? InstallerCount::kCorrected : InstallerCount::kInstallErrors);
+  }
+}
+
 void Installer::EvictSlice() {
   std::vector<PublicKey> slice;
-  while (!evictions_.empty() && slice.size() < kEvictSlice) {
+  while (!evictions_.empty() && slice.size() < kSlice) {
     const PublicKey key = evictions_.front();
     evictions_.pop_front();
     // It may have come back through us since the dump.
@@ -624,16 +647,8 @@ std::optional<control::Host::Installed> Installer::Find(const PublicKey& key) co
 
 std::vector<PublicKey> Installer::ListInstalled(const std::optional<PublicKey>& after,
                                                 size_t count) const {
-  std::vector<PublicKey> keys;
-  {
-    const auto lock = Lock();
-    keys = installed_.Keys();
-  }
-  if (after) std::erase_if(keys, [&](const PublicKey& key) { return key <= *after; });
-  const auto end = keys.begin() + static_cast<ptrdiff_t>(std::min(count, keys.size()));
-  std::partial_sort(keys.begin(), end, keys.end());
-  keys.erase(end, keys.end());
-  return keys;
+  const auto lock = Lock();
+  return installed_.List(after, count);
 }
 
 // The lock is the order: a batch that read the store before the change has ended,

@@ -57,6 +57,7 @@ namespace wicket::gateway {
   X(EvictedUnconfirmed, "evicted_unconfirmed", "peers removed because none came about")  \
   X(EvictedRevoked, "evicted_revoked", "peers removed because they are stored no more")  \
   X(Adopted, "adopted", "stored peers found in the device")                              \
+  X(Corrected, "corrected", "adopted peers whose settings were not those stored")        \
   X(Disowned, "disowned", "peers that the store does not know, removed as `owned` asks") \
   X(Missing, "missing", "peers somebody else removed from the device")
 
@@ -142,6 +143,7 @@ class Installer {
   void FinishDump(bool complete);
   void EvictSlice();
   void RemoveForeign();
+  void CorrectSlice();
   void RemoveRevoked(bool complete);
   void ForgetRevoked(const PublicKey& key);
   void AdoptUnknown(const wgdev::PeerStats& stats);
@@ -180,6 +182,7 @@ class Installer {
   const absl::Time made_ = absl::Now();
   bool swept_ = false;  // a complete dump has shown the device since it came
   std::vector<PublicKey> revoked_in_dump_;
+  std::deque<PublicKey> outdated_;  // adopted, with other settings than those stored
   std::deque<PublicKey> evictions_;
   uint64_t evictions_ticket_ = 0;  // their sessions are durable when the saver has reached it
   absl::Duration evictions_expire_;

@@ -5,11 +5,33 @@
 
 #include <algorithm>
 
+#include "absl/hash/hash.h"
 #include "absl/strings/str_cat.h"
 #include "wgdev/netlink.h"
 #include "wgdev/uapi.h"
 
 namespace wicket::wgdev {
+
+// --- ConfigDigest -----------------------------------------------------------
+
+void ConfigDigest::AddPresharedKey(const uint8_t* key) {
+  sum_ += absl::HashOf('p', absl::string_view(reinterpret_cast<const char*>(key), kKeyBytes));
+}
+void ConfigDigest::AddKeepalive(uint16_t seconds) { sum_ += absl::HashOf('k', seconds); }
+void ConfigDigest::AddAllowedIp(const Prefix& prefix) {
+  sum_ += absl::HashOf('a', prefix.address.family, prefix.address.bytes, prefix.length);
+}
+
+ConfigDigest DigestOf(const PeerConfig& config) {
+  const Secret<kKeyBytes> none;
+  ConfigDigest digest;
+  digest.AddPresharedKey(config.preshared_key ? config.preshared_key->data() : none.data());
+  digest.AddKeepalive(config.persistent_keepalive_s);
+  for (const Prefix& prefix : config.allowed_ips) digest.AddAllowedIp(prefix);
+  return digest;
+}
+
+// --- devices ----------------------------------------------------------------
 
 int InterfaceIndex(const std::string& name) {
   return static_cast<int>(if_nametoindex(name.c_str()));

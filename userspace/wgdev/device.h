@@ -33,8 +33,24 @@ struct PeerInstall {
   bool initiate = false;
 };
 
+// A number for a peer's configuration: equal ones have the same, and others hardly ever.
+// Parts may come in any order. Not stable across processes.
+class ConfigDigest {
+ public:
+  void AddPresharedKey(const uint8_t* key);  // kKeyBytes; zeros: none
+  void AddKeepalive(uint16_t seconds);
+  void AddAllowedIp(const Prefix& prefix);
+  bool operator==(const ConfigDigest&) const = default;
+
+ private:
+  uint64_t sum_ = 0;
+};
+ConfigDigest DigestOf(const PeerConfig& config);
+
 struct PeerStats {
   PublicKey public_key;
+  // Of a peer with more allowed ips than one message holds: of the first ones only.
+  ConfigDigest digest;
   Endpoint endpoint;
   absl::Time last_handshake = absl::UnixEpoch();  // UnixEpoch: no session was ever confirmed
   uint64_t received_bytes = 0;

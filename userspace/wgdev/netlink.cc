@@ -119,6 +119,20 @@ bool ReadAttribute(const nlattr* attribute, T* out) {
   return true;
 }
 
+void ReadAllowedIp(const nlattr* nest, ConfigDigest* digest) {
+  Prefix prefix;
+  ForEachAttribute(nest, [&](const nlattr* attribute) {
+    const size_t bytes = mnl_attr_get_payload_len(attribute);
+    if (mnl_attr_get_type(attribute) == WGALLOWEDIP_A_CIDR_MASK) {
+      ReadAttribute(attribute, &prefix.length);
+    } else if (mnl_attr_get_type(attribute) == WGALLOWEDIP_A_IPADDR && (bytes == 4 || bytes == 16)) {
+      prefix.address.family = bytes == 4 ? Family::kIpv4 : Family::kIpv6;
+      memcpy(prefix.address.bytes.data(), mnl_attr_get_payload(attribute), bytes);
+    }
+  });
+  digest->AddAllowedIp(prefix);
+}
+
 // Returns: false for the rest of a peer whose allowed ips did not fit into one message.
 bool ReadPeer(const nlattr* nest, PeerStats* peer) {
   bool first_part = false;
@@ -145,6 +159,20 @@ bool ReadPeer(const nlattr* nest, PeerStats* peer) {
         break;
       case WGPEER_A_TX_BYTES:
         ReadAttribute(attribute, &peer->sent_bytes);
+        break;
+      case WGPEER_A_PRESHARED_KEY:
+        if (mnl_attr_get_payload_len(attribute) == kKeyBytes) {
+          peer->digest.AddPresharedKey(
+              static_cast<const uint8_t*>(mnl_attr_get_payload(attribute)));
+        }
+        break;
+      case WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL: {
+        uint16_t seconds = 0;
+        if (ReadAttribute(attribute, &seconds)) peer->digest.AddKeepalive(seconds);
+        break;
+      }
+      case WGPEER_A_ALLOWEDIPS:
+        ForEachAttribute(attribute, [&](const nlattr* ip) { ReadAllowedIp(ip, &peer->digest); });
         break;
       default:
         break;

@@ -293,6 +293,16 @@ absl::Status UapiAnswer::ConsumeLine(absl::string_view line, std::vector<PeerSta
     peer_ = {};
     in_peer_ = true;
     ok = ReadHexKey(value, peer_.public_key.bytes.data());
+  } else if (name == "preshared_key") {
+    Secret<kKeyBytes> key;
+    ok = ReadHexKey(value, key.data());
+    peer_.digest.AddPresharedKey(key.data());
+  } else if (name == "persistent_keepalive_interval") {
+    uint32_t seconds = 0;
+    ok = absl::SimpleAtoi(value, &seconds) && seconds <= 65535;
+    peer_.digest.AddKeepalive(static_cast<uint16_t>(seconds));
+  } else if (name == "allowed_ip") {
+    if (const auto prefix = ParsePrefix(value)) peer_.digest.AddAllowedIp(*prefix);
   } else if (name == "endpoint") {
     if (const auto endpoint = ParseEndpoint(value)) peer_.endpoint = *endpoint;
   } else if (name == "last_handshake_time_sec") {
