@@ -683,6 +683,67 @@ def test_a_full_map_says_which_setting_to_raise():
         check(len(control.list(limit=1000)) >= 512, "what was acknowledged before is gone")
 
 
+def test_a_full_map_still_takes_deletions_and_recovers():
+    with gateway() as (lab, device, daemon):
+        daemon.text = daemon.text.replace(f'path = "{lab.store}"',
+                                          f'path = "{lab.store}"\nbytes_max = 4194304')
+        daemon.start()
+        control = Control(daemon, device)
+        client = Client(lab, device.key.public)
+        equal(control.put(client.key, allowed_ips=["10.200.0.1"]).status, 201, "the first")
+        stored, full, batch = [client.key.public64], None, 500
+        while batch:
+            keys = [b64encode(os.urandom(32)).decode() for _ in range(batch)]
+            body = "".join(json.dumps({"public_key": key, "labels": {"a": "b" * 100}}) + "\n"
+                           for key in keys)
+            full = control.call("POST", f"/v1/devices/{device.name}/import", body)
+            if full.status == 200 and full.lines[-1]["refused"] == 0:
+                stored += keys
+            else:
+                batch //= 2  # to the last free page
+        listed = {peer["public_key"] for peer in control.list(limit=1000)}
+        equal(set(stored) - listed, set(), "acknowledged and lost")
+        refused = control.put(Key())
+        equal((refused.status, refused.error["code"]), (507, "full"), refused.text)
+        check(client.connect() is not None, "an install needs room")
+        equal(control.put(client.key, allowed_ips=["10.200.0.2"]).status, 200, "an update")
+        for key in sorted(listed)[:1500]:  # as many as it takes, one by one
+            equal(control.delete(key).status, 204, "a deletion in a full file")
+        equal(control.put(Key()).status, 201, "after there is room again")
+
+
+def test_a_disk_with_errors_loses_nothing_and_recovers():
+    with gateway() as (lab, device, daemon):
+        switch = lab.dir / "fail"
+        daemon.wrapper = ["env", f"LD_PRELOAD={BIN / 'fail_writes.so'}", f"WICKET_FAIL_WRITES={switch}"]
+        daemon.start()
+        client, stored = Client(lab, device.key.public), []
+        for kind in "data", "sync", "meta":
+            control = Control(daemon, device)
+            for _ in range(5):
+                stored.append(Key().public64)
+                equal(control.put(stored[-1]).status, 201, "on a sound disk")
+            equal(control.put(client.key).status, 201 if kind == "data" else 200, "the client")
+            switch.write_text(kind)
+            failed = control.put(Key())
+            check(failed.status in (500, 503) and failed.error["message"], failed.text)
+            if kind != "meta":
+                check(client.connect() is not None, "an install needs the disk")
+            switch.unlink()
+
+            def works():
+                try:
+                    return Control(daemon, device).put(Key()).status == 201
+                except OSError:  # the socket is away for a moment
+                    return False
+            check(wait_for(works, 10), f"{kind}: no recovery")
+            listed = {peer["public_key"] for peer in Control(daemon, device).list(limit=1000)}
+            equal(set(stored) - listed, set(), f"{kind}: acknowledged and lost")
+        check("ready again" in daemon.log_text, daemon.log_text)
+        check(client.connect() is not None, "no session afterwards")
+        equal(daemon.stop(), 0, "exit status")
+
+
 def test_another_writer_makes_calls_wait_and_then_say_so():
     with gateway() as (lab, device, daemon):
         daemon.start()

@@ -123,7 +123,11 @@ Gateway::~Gateway() {
   }
 }
 
-void Gateway::Tick() {
+absl::Status Gateway::Tick() {
+  // A failed write of its root leaves the open file unusable, and the disk as it was before.
+  if (const absl::Status usable = store_->NewSnapshot().status(); absl::IsAborted(usable)) {
+    return usable;
+  }
   WatchDevices();
   WatchNics(/*at_start=*/false).IgnoreError();
   table_->Collect();
@@ -137,6 +141,7 @@ void Gateway::Tick() {
     next_status_ = absl::Now() + kStatusInterval;
     WriteStatusFile();
   }
+  return absl::OkStatus();
 }
 
 // --- devices ----------------------------------------------------------------

@@ -30,7 +30,8 @@ class Gateway {
 
   // To be called about twice a second: follows NICs and devices that come, go
   // or change, and writes the status file.
-  void Tick();
+  // Errors: the store cannot be used any more; only a new start helps.
+  absl::Status Tick();
 
   // Takes what can change while running: log_level, reinject, evict_after,
   // installed_max. Returns: what differs and needs a restart; empty when nothing does.

@@ -12,11 +12,15 @@ constexpr size_t kBatchMax = 1000;
 
 absl::Status PutSessions(store::Writer& writer,
                          const absl::flat_hash_map<PublicKey, store::Session>& sessions) {
+  absl::Status full;  // no room for somebody's first session; the others have theirs
   for (const auto& [key, session] : sessions) {
     WICKET_ASSIGN_OR_RETURN(const bool stored, writer.HasPeer(key));
-    if (stored) WICKET_RETURN_IF_ERROR(writer.PutSession(key, session));
+    if (!stored) continue;
+    const absl::Status put = writer.PutSession(key, session);
+    if (!put.ok() && (writer.spoilt() || !absl::IsResourceExhausted(put))) return put;
+    full.Update(put);
   }
-  return absl::OkStatus();
+  return full;
 }
 
 }  // namespace

@@ -19,6 +19,7 @@ namespace wicket::gateway {
 namespace {
 
 constexpr int kTick_ms = 500;
+constexpr absl::Duration kStartInterval = absl::Seconds(1);  // of a gateway that had to stop
 constexpr int kFailure = 1;
 constexpr int kUsage = 2;
 
@@ -68,12 +69,13 @@ void HardenProcess() {
   }
 }
 
+// `gateway` may be away.
 void ReloadFrom(const std::string& path, Gateway* gateway) {
   sd_notify(0, "RELOADING=1");
   const auto config = LoadConfig(path);
   if (!config.ok()) {
     Log(LogLevel::kError, "reload: the old configuration stays: ", config.status().message());
-  } else {
+  } else if (gateway != nullptr) {
     const auto restart = gateway->Reload(*config);
     Log(LogLevel::kInfo, "reloaded ", path,
         restart.empty() ? "" : absl::StrCat("; needs a restart: ", absl::StrJoin(restart, ", ")));
@@ -103,21 +105,31 @@ int Run(const std::string& path) {
   }
   sd_notify(0, "READY=1");
   Log(LogLevel::kInfo, "ready");
-  for (;;) {
+  for (absl::Time next_start = absl::InfinitePast();;) {
     pollfd fd{signal_fd.get(), POLLIN, 0};
     poll(&fd, 1, kTick_ms);
     signalfd_siginfo info;
     while (read(signal_fd.get(), &info, sizeof(info)) == sizeof(info)) {
       if (info.ssi_signo == SIGHUP) {
-        ReloadFrom(path, gateway->get());
+        ReloadFrom(path, gateway.ok() ? gateway->get() : nullptr);
         continue;
       }
       sd_notify(0, "STOPPING=1");
       Log(LogLevel::kInfo, "stopping: installed peers and the XDP program stay");
-      gateway->reset();
+      gateway = absl::CancelledError();
       return 0;
     }
-    (*gateway)->Tick();
+    if (gateway.ok()) {
+      const absl::Status usable = (*gateway)->Tick();
+      if (usable.ok()) continue;
+      Log(LogLevel::kError, usable.message(), "; opening it anew, installed peers stay");
+      gateway = usable;
+    } else if (absl::Now() >= next_start) {
+      next_start = absl::Now() + kStartInterval;
+      gateway = Gateway::Start(*config);
+      Log(gateway.ok() ? LogLevel::kInfo : LogLevel::kError,
+          gateway.ok() ? "ready again" : std::string(gateway.status().message()));
+    }
   }
 }
 

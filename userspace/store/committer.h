@@ -21,7 +21,7 @@ class Committer {
  public:
   // Runs on the writer's thread, and once more, alone, when another change spoils
   // the batch. An error that does not spoil the transaction concerns this change
-  // only; it must then have written nothing.
+  // only; what it had written then stays.
   using Change = std::function<absl::Status(Writer&)>;
   // Called once, on the writer's thread: ok when the change is durable. The status is
   // the receiver's own, to be taken to another thread.

@@ -14,6 +14,11 @@ namespace wicket::store {
 namespace {
 
 constexpr uint64_t kDiskReserveBytes = 1 << 20;
+// A deletion writes new pages before it frees old ones, so new peers must leave some:
+// what a change of every table may copy, several times over.
+constexpr uint64_t kReservePages = 256;
+constexpr uint64_t kReserveShare = 8;  // of the file, where that is less
+constexpr unsigned kFreeTable = 0;     // LMDB's own: lists of free pages by transaction
 constexpr absl::uint128 kFirstOffset = 2;     // 0 is the network's, 1 by custom the device's
 constexpr int kAllocationStepsMax = 1 << 14;  // used addresses skipped in one call, about 10 ms
 
@@ -66,6 +71,7 @@ Writer::Writer(Writer&& other) noexcept
       path_(std::move(other.path_)),
       bytes_max_(other.bytes_max_),
       spoilt_(other.spoilt_),
+      room_(std::move(other.room_)),
       allocators_(std::move(other.allocators_)) {}
 
 Writer::~Writer() {
@@ -75,11 +81,7 @@ Writer::~Writer() {
 absl::Status Writer::Spoil(int code, absl::string_view call) {
   if (code == MDB_SUCCESS) return absl::OkStatus();
   spoilt_ = true;
-  if (code == MDB_MAP_FULL) {
-    return absl::ResourceExhaustedError(absl::StrCat(call, ": the store ", path_,
-                                                     " has reached its limit of ", bytes_max_,
-                                                     " bytes (raise store.bytes_max)"));
-  }
+  if (code == MDB_MAP_FULL) return MapFull(call);
   // LMDB calls a short write an I/O error; the commonest reason is this one.
   struct statvfs disk;
   if ((code == EIO || code == ENOSPC) && statvfs(path_.c_str(), &disk) == 0 &&
@@ -88,6 +90,39 @@ absl::Status Writer::Spoil(int code, absl::string_view call) {
                                                      " is full; nothing stored before is lost"));
   }
   return LmdbStatus(code, call, path_);
+}
+
+absl::Status Writer::MapFull(absl::string_view call) const {
+  return absl::ResourceExhaustedError(
+      absl::StrCat(call, ": the store ", path_, " has reached its limit of ", bytes_max_,
+                   " bytes (delete peers, or raise store.bytes_max and restart)"));
+}
+
+// The free pages are counted only near the end of the file.
+absl::Status Writer::CheckRoom() {
+  if (room_) return *room_;
+  MDB_env* env = mdb_txn_env(txn_);
+  MDB_envinfo info;
+  MDB_stat stat;
+  mdb_env_info(env, &info);
+  mdb_env_stat(env, &stat);
+  const uint64_t pages = info.me_mapsize / stat.ms_psize;
+  const uint64_t reserve = std::min(kReservePages, pages / kReserveShare);
+  uint64_t left = pages - std::min<uint64_t>(pages, info.me_last_pgno + 1);
+  MDB_txn* reader = nullptr;  // only readers may look into that table
+  if (left < reserve && mdb_txn_begin(env, nullptr, MDB_RDONLY, &reader) == MDB_SUCCESS) {
+    const Cursor cursor = OpenCursor(reader, kFreeTable);
+    MDB_val key{}, value{};
+    while (cursor && left < reserve &&
+           mdb_cursor_get(cursor.get(), &key, &value, MDB_NEXT) == MDB_SUCCESS) {
+      size_t count = 0;
+      if (value.mv_size >= sizeof(count)) memcpy(&count, value.mv_data, sizeof(count));
+      left += count;
+    }
+    mdb_txn_abort(reader);
+  }
+  room_ = left < reserve ? MapFull("a new record") : absl::OkStatus();
+  return *room_;
 }
 
 absl::Status Writer::Put(unsigned table, absl::string_view key, absl::string_view value) {
@@ -156,6 +191,7 @@ absl::Status Writer::PutPeer(const Peer& peer) {
   const int code = mdb_get(txn_, tables_.peers, &lmdb_key, &old);
   if (code != MDB_SUCCESS && code != MDB_NOTFOUND) return Spoil(code, "mdb_get(peers)");
   if (code == MDB_SUCCESS && View(old) == absl::string_view(record)) return absl::OkStatus();
+  if (code == MDB_NOTFOUND) WICKET_RETURN_IF_ERROR(CheckRoom());
   // A damaged record is replaced; the prefixes it held are found to be this key's.
   std::optional<Peer> before;
   if (code == MDB_SUCCESS) before = DecodePeer(key, View(old));
@@ -293,6 +329,10 @@ absl::StatusOr<std::vector<Peer>> Writer::DeleteExpired(absl::Time now, size_t c
 // --- sessions ---------------------------------------------------------------
 
 absl::Status Writer::PutSession(const PublicKey& key, const Session& session) {
+  MDB_val lmdb_key = Val(key), before;
+  if (mdb_get(txn_, tables_.sessions, &lmdb_key, &before) == MDB_NOTFOUND) {
+    WICKET_RETURN_IF_ERROR(CheckRoom());
+  }
   return Put(tables_.sessions, View(key), EncodeSession(key, session));
 }
 
@@ -413,6 +453,7 @@ bool Writer::IsFree(absl::string_view device, const Prefix& cidr, const Address&
 
 absl::StatusOr<Prefix> Writer::Allocate(absl::string_view device,
                                         const std::vector<Prefix>& cidrs) {
+  WICKET_RETURN_IF_ERROR(CheckRoom());
   for (const Prefix& cidr : cidrs) {
     WICKET_ASSIGN_OR_RETURN(Allocator * allocator, AllocatorOf(device, cidr));
     WICKET_ASSIGN_OR_RETURN(const auto released, TakeReleased(device, *allocator));

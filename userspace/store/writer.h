@@ -26,7 +26,8 @@ class Writer {
 
   // Creates or replaces a peer and its entries in the indexes.
   // Errors: AlreadyExists when a prefix is another peer's; InvalidArgument when
-  //         the format cannot hold it; nothing is then written.
+  //         the format cannot hold it; ResourceExhausted when it is new and the file has
+  //         no more room than deletions need; nothing is then written.
   absl::Status PutPeer(const Peer& peer);
   // The errors that PutPeer would give, without writing.
   absl::Status CheckPeer(const Peer& peer) const;
@@ -54,6 +55,7 @@ class Writer {
   // Deletes at most `count` peers that expire at or before `now`, and returns them.
   absl::StatusOr<std::vector<Peer>> DeleteExpired(absl::Time now, size_t count);
 
+  // Errors: ResourceExhausted as above, for a peer's first session.
   absl::Status PutSession(const PublicKey& key, const Session& session);
   absl::Status DeleteSession(const PublicKey& key);
   std::optional<Session> FindSession(const PublicKey& key) const;
@@ -84,6 +86,8 @@ class Writer {
   absl::Status Put(unsigned table, absl::string_view key, absl::string_view value);
   absl::Status Delete(unsigned table, absl::string_view key, absl::string_view call);
   absl::Status Spoil(int code, absl::string_view call);
+  absl::Status CheckRoom();
+  absl::Status MapFull(absl::string_view call) const;
   absl::Status PutIndexes(const Peer& peer);
   absl::Status DeleteIndexes(const Peer& peer);
   absl::Status LoadAllocators();
@@ -100,6 +104,7 @@ class Writer {
   std::string path_;
   uint64_t bytes_max_ = 0;
   bool spoilt_ = false;
+  std::optional<absl::Status> room_;                      // judged when first needed
   std::optional<std::vector<Allocator>> allocators_;  // read when first needed
 };
 

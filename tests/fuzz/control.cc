@@ -1,0 +1,120 @@
+// Requests to the control interface, whole connections of them, to a real server on a real
+// store. Every answer must be well-formed HTTP, every error JSON with a code and a sentence.
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/http.hpp>
+#include <boost/json.hpp>
+#include <filesystem>
+
+#include "absl/strings/str_cat.h"
+#include "control/api.h"
+#include "control/server.h"
+#include "control/transport.h"
+
+namespace {
+
+using namespace wicket;
+namespace http = boost::beast::http;
+
+struct Served {
+  Served()
+      : store(*store::Store::Open({.path = Folder(), .bytes_max = 64 << 20})),
+        committer(&store),
+        api(&host, &store, &committer, &events,
+            {{"pool", {.device = "wg0", .ipv4 = {*ParsePrefix("10.0.0.0/28")}, .ipv6 = {}}}}) {}
+  static std::string Folder() {
+    const std::string path = absl::StrCat("/dev/shm/wicket-fuzz-", getpid());
+    std::filesystem::create_directory(path);
+    atexit([] { std::filesystem::remove_all(absl::StrCat("/dev/shm/wicket-fuzz-", getpid())); });
+    return path;
+  }
+  store::Store store;
+  control::Host host;
+  event::EventLog events;
+  store::Committer committer;
+  control::Api api;
+};
+
+// What a client might send around a body that nobody foresaw.
+constexpr const char* kRequests[] = {
+    "GET /v1/status HTTP/1.1\r\n",
+    "GET /v1/events HTTP/1.1\r\n",
+    "GET /v1/devices/wg0/peers?limit=2&label=a%3Db HTTP/1.1\r\n",
+    "PUT /v1/devices/wg0/peers/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA HTTP/1.1\r\n",
+    "GET /v1/devices/wg0/peers/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA HTTP/1.1\r\n",
+    "DELETE /v1/devices/wg0/peers/AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA HTTP/1.1\r\n",
+    "GET /v1/devices/wg0/addresses/10.0.0.2 HTTP/1.1\r\n",
+    "POST /v1/devices/wg0/import HTTP/1.1\r\n",
+    "GET /v1/devices/wg0/export HTTP/1.1\r\n",
+};
+
+std::string RequestsOf(const uint8_t* data, size_t size) {
+  std::string text;
+  if (size < 2 || data[0] % 2 == 0) {
+    text.assign(reinterpret_cast<const char*>(data), size);
+    return text;
+  }
+  const std::string body(reinterpret_cast<const char*>(data + 2), size - 2);
+  text = kRequests[data[1] % std::size(kRequests)];
+  if (data[0] & 2) return text + body;  // headers of its own
+  return absl::StrCat(text, "Content-Length: ", body.size(), "\r\n\r\n", body);
+}
+
+std::string Exchange(const std::string& request) {
+  static Served* served = new Served;
+  static const std::atomic<bool> stopping{false};
+  int ends[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) __builtin_trap();
+  const Fd client(ends[1]);
+  const int bytes = 4 << 20;  // whole conversations, without a thread
+  setsockopt(ends[0], SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof(bytes));
+  setsockopt(ends[1], SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof(bytes));
+  if (write(client.get(), request.data(), request.size()) != ssize_t(request.size())) return "";
+  shutdown(client.get(), SHUT_WR);
+  {
+    control::Transport transport{Fd(ends[0])};
+    control::ServeConnection(transport, served->api, stopping,
+                             [](const std::string&) { return control::Role::kWrite; });
+  }
+  std::string answer;
+  char piece[64 << 10];
+  for (ssize_t n; (n = read(client.get(), piece, sizeof(piece))) > 0;) {
+    answer.append(piece, static_cast<size_t>(n));
+  }
+  return answer;
+}
+
+void Check(const std::string& request, std::string answers) {
+  if (answers.empty() && request.find("\r\n\r\n") != request.npos) __builtin_trap();
+  while (!answers.empty()) {
+    http::response_parser<http::string_body> parser;
+    parser.body_limit(boost::none);
+    parser.eager(true);
+    // The answer to a HEAD has no body; we take none, so it ends there.
+    if (request.find("HEAD") != request.npos) return;
+    boost::beast::error_code error;
+    const size_t used = parser.put(boost::asio::buffer(answers), error);
+    // A stream that was cut off has no end.
+    if (error == http::error::need_more && parser.is_header_done() && parser.chunked()) return;
+    if (error) __builtin_trap();
+    answers.erase(0, used);
+    const auto& answer = parser.get();
+    if (answer.result_int() == 100) continue;
+    if (answer.result_int() < 400) continue;
+    const auto value = boost::json::parse(answer.body(), error);
+    if (error || value.at("error").at("code").as_string().empty() ||
+        value.at("error").at("message").as_string().empty()) {
+      __builtin_trap();
+    }
+  }
+}
+
+}  // namespace
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  const std::string request = RequestsOf(data, size);
+  Check(request, Exchange(request));
+  return 0;
+}
