@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 import traceback
+from base64 import b64encode
 from contextlib import contextmanager
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -665,6 +666,35 @@ def test_stopping_does_not_wait_for_another_writer_for_ever():
               daemon.log_text)
         pending.stdin.close()
         equal(pending.wait(10 * SLOW), 0, "the import")
+
+
+def test_ten_thousand_leave_while_others_come():
+    with gateway(device_extra="installed_max = 20000\nprobation_max = 15000", log_level="info") \
+            as (lab, device, daemon):
+        crowd = [b64encode(os.urandom(32)).decode() for _ in range(10_000)]
+        clients = [Client(lab, device.key.public) for _ in range(int(300 * SCALE))]
+        lab.import_peers([{"public_key": key} for key in crowd]
+                         + [client.stored for client in clients], device.name)
+        device.add_peers(crowd)
+        daemon.start()
+        check(wait_for(lambda: daemon.counts()["adopted"] == len(crowd), 30), "not adopted")
+        connected, waits, counts, left = 0, [], [], len(crowd)
+        while left > 0 and connected < len(clients):
+            counts.append(daemon.status()["devices"][0]["counts"]["evicted_unconfirmed"])
+            left = len(crowd) - counts[-1]
+            if left == len(crowd):
+                time.sleep(0.02)
+                continue
+            begin = time.monotonic()
+            check(clients[connected].connect(seconds=2) is not None, "an install was held up")
+            waits.append(time.monotonic() - begin)
+            connected += 1
+        check(0 < counts[-2] and connected >= 20, f"{connected} came while {len(crowd)} left")
+        check(wait_for(lambda: daemon.counts()["evicted_unconfirmed"] >= len(crowd), 60),
+              "not all have left")
+        waits.sort()
+        print(f"{connected} came meanwhile, the slowest in {waits[-1] * 1e3:.0f} ms, "
+              f"half within {waits[len(waits) // 2] * 1e3:.0f} ms")
 
 
 # --- room in the device --------------------------------------------------------

@@ -30,6 +30,8 @@ CORE = [
     "test_a_peer_removed_by_somebody_else_comes_back",
     "test_installed_peers_rekey_without_the_daemon",
     "test_restarts_under_load",
+    "test_ten_thousand_leave_while_others_come",
+    "test_what_changed_in_the_store_while_nobody_looked_reaches_the_device",
     "test_nic_removed_and_back",
     "test_device_removed_and_back",
 ]

@@ -172,6 +172,11 @@ class WireGuard:
             arguments += ["persistent-keepalive", str(keepalive)]
         self.set(*arguments, "allowed-ips", allowed_ips, input=(psk or "") + "\n")
 
+    def add_peers(self, keys):
+        """Many at once, with nothing but their keys."""
+        self.ns.run("wg", "addconf", self.name, "/dev/stdin",
+                    input="".join(f"[Peer]\nPublicKey = {key}\n" for key in keys))
+
     def remove_peer(self, public64):
         self.set("peer", public64, "remove")
 

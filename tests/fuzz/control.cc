@@ -87,7 +87,7 @@ std::string Exchange(const std::string& request) {
 }
 
 void Check(const std::string& request, std::string answers) {
-  if (answers.empty() && request.find("\r\n\r\n") != request.npos) __builtin_trap();
+  if (answers.empty() && !request.empty()) __builtin_trap();
   while (!answers.empty()) {
     http::response_parser<http::string_body> parser;
     parser.body_limit(boost::none);

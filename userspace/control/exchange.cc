@@ -103,8 +103,9 @@ void Exchange::AnswerBadHeader(const error_code& error) {
   if (error == boost::beast::error::timeout) {
     return AnswerError(408, "timeout", "the request did not arrive in time");
   }
-  const bool hung_up = error == http::error::end_of_stream || error == http::error::partial_message;
-  if (!hung_up && error.category() == http::make_error_code(http::error::bad_method).category()) {
+  // Who has sent all he wants to may still listen.
+  if (error != http::error::end_of_stream &&
+      error.category() == http::make_error_code(http::error::bad_method).category()) {
     AnswerError(400, "bad_request", absl::StrCat("not HTTP/1.1: ", error.message()));
   }
 }
