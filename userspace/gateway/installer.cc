@@ -24,7 +24,7 @@ constexpr uint32_t kBatchesPerHousekeeping = 16;
 constexpr int kIdleWait_ms = 250;
 constexpr int kSaverWait_ms = 10;
 constexpr absl::Duration kDumpInterval = absl::Seconds(1);
-constexpr int kDumpDutyCycle = 20;  // at most a twentieth of the time is spent dumping
+constexpr int kDumpDutyCycle = 100;  // at most a hundredth of the time is spent dumping
 constexpr absl::Duration kDumpPauseMax = absl::Seconds(5);
 constexpr absl::Duration kVerdictLifetime = absl::Seconds(10);
 constexpr absl::Duration kSaveInterval = absl::Seconds(1);
@@ -380,9 +380,9 @@ void Installer::Housekeep() {
     saver_->Submit(installed_.TakeDirty());
   }
   if (steady < next_dump_) return;
-  dump_took_ = absl::ZeroDuration();
   next_dump_ = steady + kDumpInterval;
   auto dump = device_->StartDump();
+  dump_took_ = Steady() - steady;
   if (!dump.ok()) {
     device_lost_ = absl::IsNotFound(dump.status());
     if (device_lost_) LoseDevice();

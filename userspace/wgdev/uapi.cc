@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <deque>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/escaping.h"
@@ -82,24 +83,27 @@ absl::Status SendAll(int fd, absl::string_view bytes) {
   return absl::OkStatus();
 }
 
+// Returns: bytes, at least one.
+absl::StatusOr<size_t> Receive(int fd, char* buffer, size_t bytes) {
+  ssize_t received;
+  do {
+    received = recv(fd, buffer, bytes, 0);
+  } while (received < 0 && errno == EINTR);
+  if (received > 0) return static_cast<size_t>(received);
+  if (received == 0) return ErrnoStatus(ENODEV, "recv(uapi)", "the answer ended early");
+  return ErrnoStatus(errno == ECONNRESET ? ENODEV : errno, "recv(uapi)",
+                     errno == EAGAIN ? "no answer in 10 s" : "");
+}
+
 // Reads an answer, until `enough` says so. Returns: true when it was read to its end.
 absl::StatusOr<bool> ReadAnswer(int fd, UapiAnswer* answer, std::vector<PeerStats>* peers,
                                 const std::function<bool()>& enough) {
   char buffer[32 * 1024];
   const absl::Cleanup wipe = [&] { explicit_bzero(buffer, sizeof(buffer)); };
   while (!enough()) {
-    ssize_t received;
-    do {
-      received = recv(fd, buffer, sizeof(buffer), 0);
-    } while (received < 0 && errno == EINTR);
-    if (received < 0) {
-      return ErrnoStatus(errno == ECONNRESET ? ENODEV : errno, "recv(uapi)",
-                         errno == EAGAIN ? "no answer in 10 s" : "");
-    }
-    if (received == 0) return ErrnoStatus(ENODEV, "recv(uapi)", "the answer ended early");
-    WICKET_ASSIGN_OR_RETURN(
-        const bool done,
-        answer->Consume(absl::string_view(buffer, static_cast<size_t>(received)), peers));
+    WICKET_ASSIGN_OR_RETURN(const size_t received, Receive(fd, buffer, sizeof(buffer)));
+    WICKET_ASSIGN_OR_RETURN(const bool done,
+                            answer->Consume(absl::string_view(buffer, received), peers));
     if (done) return true;
   }
   return false;
@@ -107,22 +111,55 @@ absl::StatusOr<bool> ReadAnswer(int fd, UapiAnswer* answer, std::vector<PeerStat
 
 // Read to its end before anything else is asked: wireguard-go holds its lock for
 // as long as it writes the answer, so a request of ours in between would wait for
-// ourselves.
+// ourselves. What it says is looked at piece by piece, between installs.
 class UapiDump : public Dump {
  public:
+  static absl::StatusOr<std::unique_ptr<Dump>> Read(const Fd& fd) {
+    auto dump = std::make_unique<UapiDump>();
+    size_t filled = kPieceBytes;  // of the last piece
+    for (std::string end; end != "\n\n";) {  // only the end of an answer is an empty line
+      if (filled == kPieceBytes) {
+        dump->pieces_.emplace_back(kPieceBytes, '\0');
+        filled = 0;
+      }
+      std::string& piece = dump->pieces_.back();
+      WICKET_ASSIGN_OR_RETURN(const size_t received,
+                              Receive(fd.get(), &piece[filled], kPieceBytes - filled));
+      const size_t tail = std::min<size_t>(received, 2);
+      end = end.substr(end.size() - std::min(end.size(), 2 - tail)) +
+            piece.substr(filled + received - tail, tail);
+      filled += received;
+    }
+    dump->pieces_.back().resize(filled);
+    return std::unique_ptr<Dump>(std::move(dump));
+  }
+  ~UapiDump() override {
+    for (std::string& piece : pieces_) Wipe(&piece);
+  }
+
   absl::StatusOr<bool> Next(std::vector<PeerStats>* peers) override {
-    peers->insert(peers->end(), all.begin(), all.end());
-    all.clear();
+    if (pieces_.empty()) return false;
+    const absl::StatusOr<bool> done = answer_.Consume(pieces_.front(), peers);
+    Wipe(&pieces_.front());
+    pieces_.pop_front();
+    WICKET_RETURN_IF_ERROR(done.status());
+    if (!*done && pieces_.empty()) return absl::InvalidArgumentError("uapi: an answer after its end");
+    if (!*done) return true;
+    public_key_ = crypto::DerivePublicKey(answer_.info.private_key);
+    answer_.info.private_key = {};
     return false;
   }
   // The other side writes its answer under its own locks.
   bool interrupted() const override { return false; }
-  PublicKey public_key() const override { return own_key; }
-  uint16_t listen_port() const override { return port; }
+  PublicKey public_key() const override { return public_key_; }
+  uint16_t listen_port() const override { return answer_.info.listen_port; }
 
-  PublicKey own_key;
-  uint16_t port = 0;
-  std::vector<PeerStats> all;
+ private:
+  static constexpr size_t kPieceBytes = 32 * 1024;  // about a hundred peers
+
+  std::deque<std::string> pieces_;  // not parsed yet; there are secrets in them
+  UapiAnswer answer_;
+  PublicKey public_key_;
 };
 
 class UapiDevice : public Device {
@@ -144,12 +181,9 @@ class UapiDevice : public Device {
   }
 
   absl::StatusOr<std::unique_ptr<Dump>> StartDump() override {
-    auto dump = std::make_unique<UapiDump>();
-    UapiAnswer answer;  // holds the private key, and goes at once
-    WICKET_RETURN_IF_ERROR(Get(&answer, &dump->all, [] { return false; }));
-    dump->own_key = crypto::DerivePublicKey(answer.info.private_key);
-    dump->port = answer.info.listen_port;
-    return std::unique_ptr<Dump>(std::move(dump));
+    WICKET_ASSIGN_OR_RETURN(const Fd fd, Connect(name_));
+    WICKET_RETURN_IF_ERROR(SendAll(fd.get(), "get=1\n\n"));
+    return UapiDump::Read(fd);
   }
 
   std::vector<absl::Status> Install(std::span<const PeerInstall> peers) override {

@@ -1,0 +1,161 @@
+#!/usr/bin/python3
+"""How a gateway's age and size bear on it: its start, and installs while peers leave.
+
+    bench/lifecycle.py [--peers N] [--rounds R] [--json FILE] [start] [evictions]
+
+start       from the daemon's exec to a client's session, N peers stored against 1 000
+evictions   time from a client's first packet to its answer while 10 000 peers leave the
+            device, against the same device shortly before they do
+
+Each round takes both sides in turn; medians over rounds. Needs root.
+"""
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from base64 import b64encode
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "e2e"))
+from client import Client  # noqa: E402
+from lab import BIN, Lab, wait_for  # noqa: E402
+
+CROWD = 10_000
+CLIENTS = 100
+
+
+def progress(text):
+    if sys.stderr.isatty():
+        print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+
+
+def quantile(values, q):
+    values = sorted(values)
+    return values[min(len(values) - 1, int(q * len(values)))]
+
+
+def connect_ms(client):
+    begin = time.perf_counter()
+    if client.connect(seconds=5) is None:
+        raise RuntimeError("no session")
+    return (time.perf_counter() - begin) * 1e3
+
+
+def fill(lab, count):
+    """Imports so many peers that nobody has the keys of."""
+    file = lab.dir / "peers.ndjson"
+    with open(file, "w") as out:
+        subprocess.run([BIN / "wicket_provision", "--ndjson", str(count)], stdout=out, check=True)
+    subprocess.run([BIN / "wicket", "import", "--offline", "--store", lab.store, "--device", "none",
+                    file], check=True, stdout=subprocess.DEVNULL)
+    file.unlink()
+
+
+def start_ms(lab, device, client):
+    """Returns: (until it serves, until a client has its session), both from exec."""
+    daemon = lab.daemon(device, log_level="info")
+    begin = time.perf_counter()
+    daemon.start()
+    ready = (time.perf_counter() - begin) * 1e3
+    connect_ms(client)
+    session = (time.perf_counter() - begin) * 1e3
+    daemon.stop()
+    device.remove_peer(client.key.public64)
+    return ready, session
+
+
+def measure_start(options):
+    with Lab() as large, Lab(prefix="wks") as small:
+        sides = []
+        for lab, count in ((large, options.peers), (small, 1000)):
+            progress(f"storing {count} peers")
+            device = lab.gateway_device()
+            fill(lab, count)
+            sides.append((lab, device, [], []))
+        for number in range(options.rounds):
+            for lab, device, ready, session in sides:
+                progress(f"start {number + 1} of {options.rounds}")
+                client = Client(lab, device.key.public)
+                lab.import_peers([client.stored], device.name)
+                times = start_ms(lab, device, client)
+                ready.append(times[0])
+                session.append(times[1])
+    medians = [(statistics.median(ready), statistics.median(session))
+               for lab, device, ready, session in sides]
+    return {"start_1e7" if options.peers == 10_000_000 else f"start_{options.peers}":
+            result(medians[0][0], "ms", medians[1][0], options.rounds),
+            "start_to_session": result(medians[0][1], "ms", medians[1][1], options.rounds)}
+
+
+def evictions_round():
+    """Returns the times of connections before, and while, a crowd leaves."""
+    with Lab() as lab:
+        device = lab.gateway_device()
+        daemon = lab.daemon(device, device_extra="installed_max = 20000\nprobation_max = 15000",
+                            log_level="info")
+        crowd = [b64encode(os.urandom(32)).decode() for _ in range(CROWD)]
+        clients = [Client(lab, device.key.public) for _ in range(2 * CLIENTS)]
+        lab.import_peers([{"public_key": key} for key in crowd]
+                         + [client.stored for client in clients], device.name)
+        device.add_peers(crowd)
+        daemon.start()
+
+        def count(name):
+            return daemon.status()["devices"][0]["counts"][name]
+        wait_for(lambda: count("adopted") == CROWD, 20, every=0.2)
+        before = [connect_ms(client) for client in clients[:CLIENTS]]
+        if count("evicted_unconfirmed") > 0:
+            raise RuntimeError("too slow: peers left before they should")
+        wait_for(lambda: count("evicted_unconfirmed") > 0, 30, every=0.02)
+        during = []
+        for client in clients[CLIENTS:]:
+            during.append(connect_ms(client))
+            if count("evicted_unconfirmed") >= CROWD:
+                break
+        return before, during
+
+
+def measure_evictions(options):
+    before, during = [], []
+    for number in range(options.rounds):
+        progress(f"evictions {number + 1} of {options.rounds}")
+        sides = evictions_round()
+        before.append(sides[0])
+        during.append(sides[1])
+    found = {}
+    for name, q in (("install_p50_with_evictions", 0.5), ("install_p99_with_evictions", 0.99)):
+        found[name] = result(statistics.median(quantile(times, q) for times in during), "ms",
+                             statistics.median(quantile(times, q) for times in before),
+                             sum(map(len, during)))
+    return found
+
+
+def result(value, unit, against, n):
+    return {"value": round(value, 3), "unit": unit, "against": round(against, 3),
+            "ratio": round(value / against, 3), "n": n}
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("measures", nargs="*", choices=["start", "evictions", []])
+    parser.add_argument("--peers", type=int, default=1_000_000)
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    found = {}
+    for name, measure in (("start", measure_start), ("evictions", measure_evictions)):
+        if not options.measures or name in options.measures:
+            found.update(measure(options))
+            progress("")
+    for name, row in found.items():
+        print(f"{name:28} {row['value']:10.2f} {row['unit']:3} against {row['against']:10.2f}   "
+              f"ratio {row['ratio']:.2f}   (n = {row['n']})")
+    if options.json:
+        options.json.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
