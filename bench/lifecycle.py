@@ -21,6 +21,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "e2e"))
 from client import Client  # noqa: E402
+from control import Watch  # noqa: E402
 from lab import BIN, Lab, wait_for  # noqa: E402
 
 CROWD = 10_000
@@ -68,26 +69,27 @@ def start_ms(lab, device, client):
 
 
 def measure_start(options):
-    with Lab() as large, Lab(prefix="wks") as small:
+    with Lab() as lab:
+        device = lab.gateway_device()
         sides = []
-        for lab, count in ((large, options.peers), (small, 1000)):
+        for count in (options.peers, 1000):
             progress(f"storing {count} peers")
-            device = lab.gateway_device()
+            lab.store = lab.dir / f"store{count}"
             fill(lab, count)
-            sides.append((lab, device, [], []))
+            sides.append((lab.store, [], []))
         for number in range(options.rounds):
-            for lab, device, ready, session in sides:
+            for lab.store, ready, session in sides:
                 progress(f"start {number + 1} of {options.rounds}")
                 client = Client(lab, device.key.public)
                 lab.import_peers([client.stored], device.name)
                 times = start_ms(lab, device, client)
                 ready.append(times[0])
                 session.append(times[1])
-    medians = [(statistics.median(ready), statistics.median(session))
-               for lab, device, ready, session in sides]
-    return {"start_1e7" if options.peers == 10_000_000 else f"start_{options.peers}":
-            result(medians[0][0], "ms", medians[1][0], options.rounds),
-            "start_to_session": result(medians[0][1], "ms", medians[1][1], options.rounds)}
+    (ready, session), (ready_small, session_small) = (
+        (statistics.median(ready), statistics.median(session)) for _, ready, session in sides)
+    name = "start_1e7" if options.peers == 10_000_000 else f"start_{options.peers}"
+    return {name: result(ready, "ms", ready_small, options.rounds),
+            "start_to_session": result(session, "ms", session_small, options.rounds)}
 
 
 def evictions_round():
@@ -103,19 +105,29 @@ def evictions_round():
         device.add_peers(crowd)
         daemon.start()
 
+        watch = Watch(daemon, BIN / "wicket")
+
         def count(name):
             return daemon.status()["devices"][0]["counts"][name]
-        wait_for(lambda: count("adopted") == CROWD, 20, every=0.2)
-        before = [connect_ms(client) for client in clients[:CLIENTS]]
-        if count("evicted_unconfirmed") > 0:
-            raise RuntimeError("too slow: peers left before they should")
-        wait_for(lambda: count("evicted_unconfirmed") > 0, 30, every=0.02)
-        during = []
-        for client in clients[CLIENTS:]:
-            during.append(connect_ms(client))
-            if count("evicted_unconfirmed") >= CROWD:
-                break
-        return before, during
+        try:
+            wait_for(lambda: count("adopted") == CROWD, 20, every=0.2)
+            before = [connect_ms(client) for client in clients[:CLIENTS]]
+            if watch.times("evicted"):
+                raise RuntimeError("too slow: peers left before they should")
+            wait_for(lambda: watch.times("evicted"), 30, every=0.01)
+            spans = []
+            for client in clients[CLIENTS:]:
+                begin = time.time()
+                took = connect_ms(client)
+                spans.append((begin, took))
+            wait_for(lambda: count("evicted_unconfirmed") >= CROWD, 30, every=0.2)
+            last = max(watch.times("evicted"))
+            during = [took for begin, took in spans if begin + took / 1e3 <= last]
+            if len(during) < CLIENTS // 2:
+                raise RuntimeError("too fast: the crowd left before enough clients came")
+            return before, during
+        finally:
+            watch.close()
 
 
 def measure_evictions(options):

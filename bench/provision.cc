@@ -5,7 +5,8 @@
 //
 // Each comparison takes its sides in turn, round by round, and gives medians over rounds:
 //   1  64 writers by group commit | 64 writers with a transaction each | SQLite (WAL,
-//      synchronous=FULL, a transaction each; the published design's cache)
+//      synchronous=FULL, a transaction each; the published design's cache), all of them with
+//      no peers stored, and again with 500 000
 //   2  a create, and a delete, over the control socket: N peers stored | 1 000 stored
 //   3  opening the store and looking up a peer: N stored | 1 000 stored
 #include <sqlite3.h>
@@ -133,20 +134,28 @@ class Sqlite {
     sqlite3_finalize(prefixes_);
     sqlite3_close(db_);
   }
+  void Fill(uint64_t peers) {
+    Run("BEGIN IMMEDIATE");
+    for (uint64_t n = 0; n < peers; ++n) Put(PeerOf(n));
+    Run("COMMIT");
+  }
   void Create(uint64_t n) {
     const store::Peer peer = PeerOf(n);
-    const std::string record = *store::EncodePeer(peer);
-    const std::string prefix = store::PrefixKey("wg0", peer.config.allowed_ips[0]);
     const std::lock_guard lock(mutex_);  // kinder than SQLITE_BUSY
     Run("BEGIN IMMEDIATE");
-    Put(peers_, {reinterpret_cast<const char*>(peer.config.public_key.bytes.data()), kKeyBytes},
-        record);
-    Put(prefixes_, prefix,
-        {reinterpret_cast<const char*>(peer.config.public_key.bytes.data()), kKeyBytes});
+    Put(peer);
     Run("COMMIT");
   }
 
  private:
+  void Put(const store::Peer& peer) {
+    const std::string record = *store::EncodePeer(peer);
+    const std::string prefix = store::PrefixKey("wg0", peer.config.allowed_ips[0]);
+    Put(peers_, {reinterpret_cast<const char*>(peer.config.public_key.bytes.data()), kKeyBytes},
+        record);
+    Put(prefixes_, prefix,
+        {reinterpret_cast<const char*>(peer.config.public_key.bytes.data()), kKeyBytes});
+  }
   void Run(const char* sql) {
     if (sqlite3_exec(db_, sql, nullptr, nullptr, nullptr) != SQLITE_OK) {
       Require(absl::InternalError(sqlite3_errmsg(db_)));
@@ -235,14 +244,20 @@ void Report(const std::string& name, double value, const char* unit, double agai
       {"value", value}, {"unit", unit}, {"against", against}, {"ratio", value / against}};
 }
 
-void CompareWriters(int rounds, absl::Duration duration) {
-  Folder folder;
-  store::Store store = *store::Store::Open({.path = folder.path + "/store"});
-  store::Committer committer(&store);
-  Sqlite sqlite(folder.path + "/sqlite.db");
-  std::atomic<uint64_t> next{0};
+// Each round on new files, both with so many peers.
+void CompareWriters(uint64_t stored, const std::string& suffix, int rounds,
+                    absl::Duration duration) {
   std::vector<double> group, single, rival;
   for (int round = 0; round < rounds; ++round) {
+    Folder folder;
+    store::Store store = *store::Store::Open({.path = folder.path + "/store"});
+    store::Committer committer(&store);
+    Sqlite sqlite(folder.path + "/sqlite.db");
+    Fill(store, stored);
+    sqlite.Fill(stored);
+    std::atomic<uint64_t> next{stored};
+    rival.push_back(Rate(
+        kWriters, duration, [&](uint64_t n) { sqlite.Create(n); }, &next));
     group.push_back(Rate(
         kWriters, duration,
         [&](uint64_t n) {
@@ -260,11 +275,9 @@ void CompareWriters(int rounds, absl::Duration duration) {
           Require(writer->Commit());
         },
         &next));
-    rival.push_back(Rate(
-        kWriters, duration, [&](uint64_t n) { sqlite.Create(n); }, &next));
   }
-  Report("group_commit", Median(group), "1/s", Median(single));
-  Report("create_vs_sqlite", Median(group), "1/s", Median(rival));
+  Report("group_commit" + suffix, Median(group), "1/s", Median(single));
+  Report("create_vs_sqlite" + suffix, Median(group), "1/s", Median(rival));
 }
 
 void CompareSizes(uint64_t peers, int rounds) {
@@ -354,7 +367,8 @@ int Main(int argc, char** argv) {
                  ToString(AddressOf(n)));
   }
   if (ndjson) return 0;
-  CompareWriters(rounds, absl::Seconds(seconds));
+  CompareWriters(0, "", rounds, absl::Seconds(seconds));
+  CompareWriters(500'000, "_500k", rounds, absl::Seconds(seconds));
   CompareSizes(peers, rounds);
   if (!json.empty()) std::ofstream(json) << boost::json::serialize(results) << "\n";
   return 0;

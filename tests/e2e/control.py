@@ -2,6 +2,9 @@
 import http.client
 import json
 import socket
+import subprocess
+import threading
+from datetime import datetime
 from urllib.parse import quote
 
 
@@ -81,3 +84,28 @@ class Control:
 
     def close(self):
         self.connection.close()
+
+
+class Watch:
+    """Everything that happens from now on, as `wicket events` tells it."""
+
+    def __init__(self, daemon, binary):
+        self.process = subprocess.Popen([binary, "events", "-f", "--json", "--socket", daemon.control],
+                                        stdout=subprocess.PIPE, text=True)
+        self.events = []
+        self.thread = threading.Thread(target=self._read)
+        self.thread.start()
+
+    def _read(self):
+        for line in self.process.stdout:
+            self.events.append(json.loads(line))
+
+    def times(self, kind):
+        """In seconds since 1970."""
+        return [datetime.fromisoformat(event["at"].replace("Z", "+00:00")).timestamp()
+                for event in list(self.events) if event["event"] == kind]
+
+    def close(self):
+        self.process.kill()
+        self.thread.join()
+        self.process.wait()

@@ -50,16 +50,14 @@ constexpr const char* kRequests[] = {
     "GET /v1/devices/wg0/export HTTP/1.1\r\n",
 };
 
+// The first byte says how much of the request is ours, the second which one.
 std::string RequestsOf(const uint8_t* data, size_t size) {
-  std::string text;
-  if (size < 2 || data[0] % 2 == 0) {
-    text.assign(reinterpret_cast<const char*>(data), size);
-    return text;
-  }
-  const std::string body(reinterpret_cast<const char*>(data + 2), size - 2);
-  text = kRequests[data[1] % std::size(kRequests)];
-  if (data[0] & 2) return text + body;  // headers of its own
-  return absl::StrCat(text, "Content-Length: ", body.size(), "\r\n\r\n", body);
+  if (size < 2) return "";
+  const std::string rest(reinterpret_cast<const char*>(data + 2), size - 2);
+  const std::string request = kRequests[data[1] % std::size(kRequests)];
+  if (data[0] % 3 == 0) return rest;
+  if (data[0] % 3 == 1) return request + rest;  // headers of its own
+  return absl::StrCat(request, "Content-Length: ", rest.size(), "\r\n\r\n", rest);
 }
 
 std::string Exchange(const std::string& request) {

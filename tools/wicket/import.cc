@@ -183,10 +183,17 @@ class DaemonSink : public Sink {
     const std::vector<uint64_t> lines = std::exchange(request->lines, {});
     request->body.clear();
     WICKET_RETURN_IF_ERROR(answer.status());
-    WICKET_RETURN_IF_ERROR(ErrorOf(*answer));
+    const absl::Status error = ErrorOf(*answer);
+    if (absl::IsNotFound(error)) {  // a device that the daemon does not serve
+      for (const uint64_t line : lines) {
+        problems.Add(absl::StrCat("line ", line, ": ", error.message()));
+      }
+      return absl::OkStatus();
+    }
+    WICKET_RETURN_IF_ERROR(error);
     for (const absl::string_view line : absl::StrSplit(answer->text, '\n', absl::SkipEmpty())) {
-      const boost::json::object report =
-          boost::json::parse(std::string(line)).get_object();  // Main() reports other shapes
+      const auto value = boost::json::parse(std::string(line));
+      const boost::json::object& report = value.as_object();  // Main() reports other shapes
       if (const auto* count = report.if_contains("imported")) {
         imported += count->to_number<uint64_t>();
         continue;
@@ -229,11 +236,13 @@ absl::Status ImportStream(std::istream* input, const ImportOptions& options, uin
   return sink->Finish();
 }
 
-absl::StatusOr<std::unique_ptr<Sink>> OpenSink(const ImportOptions& options, std::string* where) {
+absl::StatusOr<std::unique_ptr<Sink>> OpenSink(const ImportOptions& options, std::string* where,
+                                               bool* online) {
   if (!options.connection.offline) {
     auto connection = Connection::OpenOnline(options.connection);
     if (connection.ok()) {
       *where = (*connection)->where();
+      *online = true;
       return std::make_unique<DaemonSink>(std::move(*connection));
     }
     if (!absl::IsNotFound(connection.status())) return connection.status();
@@ -242,7 +251,7 @@ absl::StatusOr<std::unique_ptr<Sink>> OpenSink(const ImportOptions& options, std
   return StoreSink::Open(options.connection.store);
 }
 
-// `complete` is asked at the end of the input, before anything is written.
+// `complete` is asked at the end of the input; false fails the import.
 int ImportFile(const ImportOptions& options, const std::function<bool()>& complete) {
   std::ifstream file;
   uint64_t bytes_total = 0;
@@ -258,7 +267,8 @@ int ImportFile(const ImportOptions& options, const std::function<bool()>& comple
   }
   const absl::Time started = absl::Now();
   std::string where;
-  const auto sink = OpenSink(options, &where);
+  bool online = false;
+  const auto sink = OpenSink(options, &where, &online);
   if (!sink.ok()) return Fail(sink.status());
   const absl::Status status =
       ImportStream(from_stdin ? &std::cin : &file, options, bytes_total, complete, sink->get());
@@ -267,8 +277,9 @@ int ImportFile(const ImportOptions& options, const std::function<bool()>& comple
   if (!status.ok()) {
     std::cerr << "wicket: " << (options.from_device.empty() ? options.file : options.from_device)
               << ": "
-              << (imported == 0 ? "nothing was imported"
-                                : absl::StrCat("only ", imported, " peers were imported"))
+              << (!online      ? "nothing was imported"
+                  : refused > 0 ? absl::StrCat("only ", imported, " peers were imported")
+                                : absl::StrCat("stopped after at least ", imported, " peers"))
               << "\n"
               << status.message() << "\n";
   }
@@ -303,7 +314,7 @@ int ImportDevice(ImportOptions options) {
   if (options.connection.device.empty()) options.connection.device = options.from_device;
   options.file = absl::StrCat("/dev/fd/", ends[0]);
   options.format = "conf";
-  // The whole list or nothing: wg must have ended well before anything is written.
+  // Into a store: the whole list or nothing. wg must have ended well before the commit.
   const auto ended_well = [child] {
     int status = 0;
     return waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0;

@@ -1,5 +1,6 @@
 #include "gateway/expiry_collector.h"
 
+#include <algorithm>
 #include <memory>
 #include <utility>
 
@@ -9,7 +10,7 @@
 namespace wicket::gateway {
 namespace {
 
-constexpr size_t kSlice = 256;  // deleted in one transaction, which others share
+constexpr size_t kSliceMax = 256;  // deleted in one transaction, which others share
 
 }  // namespace
 
@@ -48,7 +49,7 @@ bool ExpiryCollector::AnyDue() const {
   bool any = false;
   std::string cursor;
   const absl::Status listed =
-      snapshot->List({.expired_by = absl::Now()}, kSlice, &cursor, [&](const store::Peer&) {
+      snapshot->List({.expired_by = absl::Now()}, kSliceMax, &cursor, [&](const store::Peer&) {
         any = true;
         return false;
       });
@@ -58,20 +59,23 @@ bool ExpiryCollector::AnyDue() const {
 void ExpiryCollector::DeleteSlice() {
   auto peers = std::make_shared<std::vector<store::Peer>>();
   committer_->Submit(
-      [peers](store::Writer& writer) -> absl::Status {
-        WICKET_ASSIGN_OR_RETURN(*peers, writer.DeleteExpired(absl::Now(), kSlice));
+      [peers, slice = slice_](store::Writer& writer) -> absl::Status {
+        WICKET_ASSIGN_OR_RETURN(*peers, writer.DeleteExpired(absl::Now(), slice));
         return absl::OkStatus();
       },
       [this, peers](const absl::Status& status) { Collected(status, std::move(*peers)); });
 }
 
-// On the committer's thread. A full slice is followed by another at once.
+// On the committer's thread. A full slice is followed by another at once. In a full file
+// there may be room for a small one, which makes room for larger ones.
 void ExpiryCollector::Collected(const absl::Status& status, std::vector<store::Peer> peers) {
   if (!status.ok()) Log(LogLevel::kError, "deleting expired peers: ", status.message());
   bool more;
   {
     const std::lock_guard lock(mutex_);
-    more = status.ok() && peers.size() == kSlice && !stopping_;
+    more = status.ok() ? peers.size() == slice_ : absl::IsResourceExhausted(status) && slice_ > 1;
+    more = more && !stopping_;
+    slice_ = status.ok() ? std::min(2 * slice_, kSliceMax) : std::max<size_t>(slice_ / 2, 1);
     if (status.ok()) {
       for (store::Peer& peer : peers) deleted_.push_back(std::move(peer));
     }

@@ -36,6 +36,7 @@ class ExpiryCollector {
   std::mutex mutex_;
   std::condition_variable idle_;
   std::vector<store::Peer> deleted_;
+  size_t slice_ = 1;  // of one transaction; of one thread at a time, whoever has it under way
   bool under_way_ = false;
   bool stopping_ = false;
 };

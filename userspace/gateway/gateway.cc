@@ -35,13 +35,13 @@ absl::Status WriteFile(const std::string& path, const std::string& text) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Gateway>> Gateway::Start(Config config) {
+absl::StatusOr<std::unique_ptr<Gateway>> Gateway::Start(Config config, Sessions unsaved) {
   std::unique_ptr<Gateway> gateway(new Gateway(std::move(config)));
-  WICKET_RETURN_IF_ERROR(gateway->StartAll());
+  WICKET_RETURN_IF_ERROR(gateway->StartAll(std::move(unsaved)));
   return gateway;
 }
 
-absl::Status Gateway::StartAll() {
+absl::Status Gateway::StartAll(Sessions unsaved) {
   started_ = absl::Now();
   std::error_code error;
   const auto folder = std::filesystem::path(config_.status_file).parent_path();
@@ -55,6 +55,7 @@ absl::Status Gateway::StartAll() {
   WICKET_RETURN_IF_ERROR(store_->LockForDaemon());
   committer_ = std::make_unique<store::Committer>(&*store_);
   saver_ = std::make_unique<SessionSaver>(committer_.get());
+  if (!unsaved.empty()) saver_->Submit(std::move(unsaved));
   WICKET_ASSIGN_OR_RETURN(steering_, xsk::Steering::Open(config_.pin_dir));
   WICKET_ASSIGN_OR_RETURN(prober_, reinject::Injector::Open());
   table_ = std::make_unique<shard::Published<shard::DeviceTable>>(
@@ -110,11 +111,20 @@ absl::Status Gateway::StartControl() {
   return absl::OkStatus();
 }
 
-Gateway::~Gateway() {
+void Gateway::StopServing() {
   server_.reset();
   collector_.reset();
   nics_.clear();
   devices_.clear();
+}
+
+Sessions Gateway::Close() {
+  StopServing();
+  return saver_ ? saver_->TakeUnsaved() : Sessions{};
+}
+
+Gateway::~Gateway() {
+  StopServing();
   if (!running_) return;
   unlink(config_.status_file.c_str());
   // Another program may listen there after us.

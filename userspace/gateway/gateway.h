@@ -23,7 +23,8 @@ class Gateway {
   // Opens the store, takes over or attaches the program, and serves.
   // A NIC or a device that does not exist is waited for; whatever else fails is
   // returned, and nothing is left running.
-  static absl::StatusOr<std::unique_ptr<Gateway>> Start(Config config);
+  // `unsaved`: what a gateway before it could not save.
+  static absl::StatusOr<std::unique_ptr<Gateway>> Start(Config config, Sessions unsaved = {});
   // Drains: stops steering, finishes what was proven, saves sessions. Peers stay
   // in the devices and the program on the NICs.
   ~Gateway();
@@ -32,6 +33,10 @@ class Gateway {
   // or change, and writes the status file.
   // Errors: the store cannot be used any more; only a new start helps.
   absl::Status Tick();
+
+  // Stops serving, and returns the sessions that the store has not taken. Nothing but the
+  // destructor may follow.
+  Sessions Close();
 
   // Takes what can change while running: log_level, reinject, evict_after,
   // installed_max. Returns: what differs and needs a restart; empty when nothing does.
@@ -53,8 +58,9 @@ class Gateway {
   };
 
   explicit Gateway(Config config) : config_(std::move(config)) {}
-  absl::Status StartAll();
+  absl::Status StartAll(Sessions unsaved);
   absl::Status StartControl();
+  void StopServing();
   void WatchDevices();
   absl::Status OpenDevice(size_t index);
   absl::StatusOr<std::unique_ptr<wgdev::Device>> ReadDevice(size_t index);

@@ -22,9 +22,11 @@ constexpr size_t kSlice = 16;  // peers changed in the device between two looks 
 constexpr size_t kLeaveSlice = 256;  // begin to leave, or wait for their sessions to be saved
 constexpr uint32_t kBatchesPerHousekeeping = 16;
 constexpr int kIdleWait_ms = 250;
-constexpr int kSaverWait_ms = 10;
+constexpr int kSliceWait_ms = 10;
 constexpr absl::Duration kDumpInterval = absl::Seconds(1);
-constexpr int kDumpDutyCycle = 100;  // at most a hundredth of the time is spent dumping
+// A dump of a small device takes at most a hundredth of the time; that of a large one, which
+// nobody may have to wait longer for, what it takes.
+constexpr int kDumpDutyCycle = 100;
 constexpr absl::Duration kDumpPauseMax = absl::Seconds(5);
 constexpr absl::Duration kVerdictLifetime = absl::Seconds(10);
 constexpr absl::Duration kSaveInterval = absl::Seconds(1);
@@ -155,9 +157,8 @@ void Installer::Loop() {
       installed_count_ = installed_.size();
       unconfirmed_count_ = installed_.on_probation();
       const bool may_evict = !evictions_.empty() && saver_->SavedUpTo() >= evictions_ticket_;
-      if (!evictions_.empty()) wait_ms = kSaverWait_ms;
-      busy = device_ != nullptr &&
-             (gathered > 0 || dump_ != nullptr || may_evict || !outdated_.empty());
+      if (!evictions_.empty() || !outdated_.empty()) wait_ms = kSliceWait_ms;
+      busy = device_ != nullptr && (gathered > 0 || dump_ != nullptr || may_evict);
     }
     while (lock_waiters_ > 0 && !stop_) sched_yield();
     if (busy) continue;
@@ -283,7 +284,7 @@ void Installer::InstallBatch(absl::Duration steady) {
     owners.push_back(&pending);
     if (pending.reset) resets.push_back(pending.request.public_key);
   }
-  if (!resets.empty()) device_->Remove(resets);
+  if (!resets.empty()) Remove(resets);
   const std::vector<absl::Status> results = device_->Install(installs);
   for (size_t i = 0; i < results.size(); ++i) {
     Pending* pending = owners[i];
@@ -305,7 +306,7 @@ void Installer::InstallBatch(absl::Duration steady) {
     if (!absl::IsUnavailable(results[i])) failed.push_back(pending->request.public_key);
   }
   // Half a peer would answer handshakes and drop data.
-  if (!failed.empty()) device_->Remove(failed);
+  if (!failed.empty()) Remove(failed);
   for (const PublicKey& key : failed) installed_.Erase(key);
   for (Pending& pending : batch_) {
     if (!pending.ready) continue;
@@ -390,6 +391,7 @@ void Installer::Housekeep() {
   }
   dump_ = std::move(*dump);
   foreign_in_dump_.clear();
+  removed_in_dump_.clear();
   installed_.BeginDump();
 }
 
@@ -442,7 +444,14 @@ void Installer::StepDump() {
   FinishDump(complete);
 }
 
+// What a dump says of them is from before.
+std::vector<absl::Status> Installer::Remove(std::span<const PublicKey> keys) {
+  if (dump_ != nullptr) removed_in_dump_.insert(keys.begin(), keys.end());
+  return device_->Remove(keys);
+}
+
 void Installer::ObserveInDump(const wgdev::PeerStats& stats) {
+  if (removed_in_dump_.contains(stats.public_key)) return;
   InstalledPeer* peer = installed_.Find(stats.public_key);
   if (peer == nullptr) return AdoptUnknown(stats);
   const Endpoint before = peer->session.endpoint;
@@ -526,7 +535,7 @@ void Installer::FinishDump(bool complete) {
 void Installer::RemoveRevoked(bool complete) {
   const std::vector<PublicKey> revoked = std::exchange(revoked_in_dump_, {});
   if (!revoked.empty()) {
-    const std::vector<absl::Status> results = device_->Remove(revoked);
+    const std::vector<absl::Status> results = Remove(revoked);
     for (size_t i = 0; i < revoked.size(); ++i) {
       if (!results[i].ok()) continue;
       Count(InstallerCount::kEvictedRevoked);
@@ -561,7 +570,7 @@ void Installer::RemoveForeign() {
   }
   snapshot_->Release();
   if (keys.empty()) return;
-  const std::vector<absl::Status> results = device_->Remove(keys);
+  const std::vector<absl::Status> results = Remove(keys);
   for (size_t i = 0; i < keys.size(); ++i) {
     if (!results[i].ok()) continue;
     Count(InstallerCount::kDisowned);
@@ -584,8 +593,14 @@ void Installer::CorrectSlice() {
   }
   snapshot_->Release();
   for (const store::Peer& peer : peers) installs.push_back({.config = &peer.config});
-  for (const absl::Status& status : device_->Install(installs)) {
-    Count(status.ok() ? InstallerCount::kCorrected : InstallerCount::kInstallErrors);
+  const std::vector<absl::Status> results = device_->Install(installs);
+  for (size_t i = 0; i < results.size(); ++i) {
+    Count(results[i].ok() ? InstallerCount::kCorrected : InstallerCount::kInstallErrors);
+    if (absl::IsUnavailable(results[i])) outdated_.push_back(peers[i].config.public_key);
+    if (absl::IsNotFound(results[i])) {
+      device_lost_ = true;
+      return LoseDevice();
+    }
   }
 }
 
@@ -595,12 +610,16 @@ void Installer::EvictSlice() {
     const PublicKey key = evictions_.front();
     evictions_.pop_front();
     // It may have come back through us since the dump.
-    if (const InstalledPeer* peer = installed_.Find(key); peer != nullptr && peer->leaving) {
+    const InstalledPeer* peer = installed_.Find(key);
+    if (peer == nullptr || !peer->leaving) continue;
+    if (!peer->revoked && saver_->Waits(key)) {
+      installed_.Stay(key);  // the device alone knows its newest timestamp
+    } else {
       slice.push_back(key);
     }
   }
   if (slice.empty()) return;
-  const std::vector<absl::Status> results = device_->Remove(slice);
+  const std::vector<absl::Status> results = Remove(slice);
   for (size_t i = 0; i < slice.size(); ++i) {
     if (!results[i].ok()) {
       Log(LogLevel::kWarning, config_.name, ": peer ", Abbreviate(slice[i]),
@@ -671,7 +690,7 @@ absl::Status Installer::Sync(const PublicKey& key) {
   if (peer == nullptr && !revoked) return absl::OkStatus();
   // Until the device was seen as a whole, it may hold a peer that is not adopted yet.
   if (peer != nullptr || !swept_) {
-    const absl::Status removed = device_->Remove({{key}})[0];
+    const absl::Status removed = Remove({{key}})[0];
     if (!removed.ok() && !absl::IsNotFound(removed)) return removed;
   }
   if (peer != nullptr) {

@@ -14,10 +14,12 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include "absl/container/flat_hash_set.h"
 #include "absl/time/clock.h"
 #include "base/fd.h"
 #include "base/histogram.h"
@@ -142,6 +144,7 @@ class Installer {
   void ObserveInDump(const wgdev::PeerStats& stats);
   void FinishDump(bool complete);
   void EvictSlice();
+  std::vector<absl::Status> Remove(std::span<const PublicKey> keys);
   void RemoveForeign();
   void CorrectSlice();
   void RemoveRevoked(bool complete);
@@ -178,6 +181,7 @@ class Installer {
   InstalledPeers installed_;
   std::vector<Pending> batch_;
   std::unique_ptr<wgdev::Dump> dump_;
+  absl::flat_hash_set<PublicKey> removed_in_dump_;  // since it began
   absl::Duration dump_took_, next_dump_, next_save_;
   const absl::Time made_ = absl::Now();
   bool swept_ = false;  // a complete dump has shown the device since it came

@@ -10,17 +10,19 @@ namespace {
 // Of a thousand peers at most: calls that want to be durable share the transaction.
 constexpr size_t kBatchMax = 1000;
 
+// `no_room`: those whose first session the file has no room for.
 absl::Status PutSessions(store::Writer& writer,
-                         const absl::flat_hash_map<PublicKey, store::Session>& sessions) {
-  absl::Status full;  // no room for somebody's first session; the others have theirs
+                         const absl::flat_hash_map<PublicKey, store::Session>& sessions,
+                         std::vector<PublicKey>* no_room) {
+  no_room->clear();
   for (const auto& [key, session] : sessions) {
     WICKET_ASSIGN_OR_RETURN(const bool stored, writer.HasPeer(key));
     if (!stored) continue;
     const absl::Status put = writer.PutSession(key, session);
     if (!put.ok() && (writer.spoilt() || !absl::IsResourceExhausted(put))) return put;
-    full.Update(put);
+    if (!put.ok()) no_room->push_back(key);
   }
-  return full;
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -43,6 +45,19 @@ uint64_t SessionSaver::Submit(Sessions sessions) {
   return tickets_;
 }
 
+bool SessionSaver::Waits(const PublicKey& key) const {
+  const std::lock_guard lock(mutex_);
+  return waiting_.contains(key);
+}
+
+Sessions SessionSaver::TakeUnsaved() {
+  std::unique_lock lock(mutex_);
+  idle_.wait(lock, [this] { return !writing_; });
+  Sessions sessions(waiting_.begin(), waiting_.end());
+  waiting_.clear();
+  return sessions;
+}
+
 uint64_t SessionSaver::SavedUpTo() const {
   const std::lock_guard lock(mutex_);
   return saved_;
@@ -59,18 +74,29 @@ void SessionSaver::WriteSome(std::unique_lock<std::mutex>* lock) {
   }
   writing_ = true;
   lock->unlock();
+  auto no_room = std::make_shared<std::vector<PublicKey>>();
   committer_->Submit(
-      [batch](store::Writer& writer) { return PutSessions(writer, *batch); },
-      [this, batch, ticket](const absl::Status& status) { Written(*batch, ticket, status); });
+      [batch, no_room](store::Writer& writer) {
+        return PutSessions(writer, *batch, no_room.get());
+      },
+      [this, batch, no_room, ticket](const absl::Status& status) {
+        Written(*batch, *no_room, ticket, status);
+      });
   lock->lock();
 }
 
-void SessionSaver::Written(const Batch& batch, uint64_t ticket, const absl::Status& status) {
+void SessionSaver::Written(const Batch& batch, const std::vector<PublicKey>& no_room,
+                           uint64_t ticket, const absl::Status& status) {
   std::unique_lock lock(mutex_);
   writing_ = false;
   if (status.ok()) {
     saved_ = ticket;
     if (!waiting_.empty()) WriteSome(&lock);
+    if (!no_room.empty()) {
+      Log(LogLevel::kError, "the store has no room for the first sessions of ", no_room.size(),
+          " peers; they stay in the device until it has");
+    }
+    for (const PublicKey& key : no_room) waiting_.try_emplace(key, batch.at(key));
   } else {
     Log(LogLevel::kError, "saving ", batch.size(), " sessions: ", status.message(),
         "; tried again with the next ones");

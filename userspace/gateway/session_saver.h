@@ -30,11 +30,17 @@ class SessionSaver {
   // Returns: a ticket; all of it is durable once SavedUpTo() has reached it.
   uint64_t Submit(Sessions sessions);
   uint64_t SavedUpTo() const;
+  // True for a peer whose session could not be saved yet, although the ticket is reached:
+  // the store has no room for it.
+  bool Waits(const PublicKey& key) const;
+  // What is not saved, for a saver on the store opened anew. Forgets it.
+  Sessions TakeUnsaved();
 
  private:
   using Batch = absl::flat_hash_map<PublicKey, store::Session>;
   void WriteSome(std::unique_lock<std::mutex>* lock);
-  void Written(const Batch& batch, uint64_t ticket, const absl::Status& status);
+  void Written(const Batch& batch, const std::vector<PublicKey>& no_room, uint64_t ticket,
+               const absl::Status& status);
 
   store::Committer* committer_;
   mutable std::mutex mutex_;

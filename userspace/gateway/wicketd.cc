@@ -19,7 +19,9 @@ namespace wicket::gateway {
 namespace {
 
 constexpr int kTick_ms = 500;
-constexpr absl::Duration kStartInterval = absl::Seconds(1);  // of a gateway that had to stop
+// Between starts of a gateway that had to stop.
+constexpr absl::Duration kPauseMin = absl::Seconds(1), kPauseMax = absl::Seconds(30);
+constexpr absl::Duration kStable = absl::Minutes(1);
 constexpr int kFailure = 1;
 constexpr int kUsage = 2;
 
@@ -69,19 +71,62 @@ void HardenProcess() {
   }
 }
 
-// `gateway` may be away.
-void ReloadFrom(const std::string& path, Gateway* gateway) {
+// `gateway` may be away. `*config` is what it starts with next.
+void ReloadFrom(const std::string& path, Gateway* gateway, Config* config) {
   sd_notify(0, "RELOADING=1");
-  const auto config = LoadConfig(path);
-  if (!config.ok()) {
-    Log(LogLevel::kError, "reload: the old configuration stays: ", config.status().message());
-  } else if (gateway != nullptr) {
-    const auto restart = gateway->Reload(*config);
+  auto read = LoadConfig(path);
+  if (!read.ok()) {
+    Log(LogLevel::kError, "reload: the old configuration stays: ", read.status().message());
+  } else {
+    *config = *std::move(read);
+    const auto restart = gateway ? gateway->Reload(*config) : std::vector<std::string>{};
     Log(LogLevel::kInfo, "reloaded ", path,
         restart.empty() ? "" : absl::StrCat("; needs a restart: ", absl::StrJoin(restart, ", ")));
   }
   sd_notify(0, "READY=1");
 }
+
+// A gateway that is started again when its store cannot be used any more.
+class Serving {
+ public:
+  explicit Serving(Config config) : config_(std::move(config)) {}
+
+  absl::Status Start() {
+    WICKET_ASSIGN_OR_RETURN(gateway_, Gateway::Start(config_, unsaved_));
+    unsaved_.clear();
+    started_ = absl::Now();
+    return absl::OkStatus();
+  }
+  void Reload(const std::string& path) { ReloadFrom(path, gateway_.get(), &config_); }
+  void Tick() {
+    if (gateway_ == nullptr) return StartAgain();
+    const absl::Status usable = gateway_->Tick();
+    if (usable.ok()) return;
+    Log(LogLevel::kError, usable.message(), "; opening it anew, installed peers stay");
+    unsaved_ = gateway_->Close();
+    gateway_.reset();
+    // A disk that goes on failing is not asked more and more often.
+    pause_ = absl::Now() - started_ > kStable ? absl::ZeroDuration()
+                                              : std::clamp(2 * pause_, kPauseMin, kPauseMax);
+    next_start_ = absl::Now() + pause_;
+  }
+
+ private:
+  void StartAgain() {
+    if (absl::Now() < next_start_) return;
+    const absl::Status started = Start();
+    if (started.ok()) return Log(LogLevel::kInfo, "ready again");
+    Log(LogLevel::kError, started.message());
+    pause_ = std::clamp(2 * pause_, kPauseMin, kPauseMax);
+    next_start_ = absl::Now() + pause_;
+  }
+
+  Config config_;
+  Sessions unsaved_;
+  std::unique_ptr<Gateway> gateway_;
+  absl::Time started_, next_start_;
+  absl::Duration pause_;
+};
 
 int Run(const std::string& path) {
   const auto config = LoadConfig(path);
@@ -98,38 +143,27 @@ int Run(const std::string& path) {
   const Fd signal_fd(signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
   signal(SIGPIPE, SIG_IGN);
 
-  auto gateway = Gateway::Start(*config);
-  if (!gateway.ok()) {
-    Log(LogLevel::kError, gateway.status().message());
+  Serving serving(*config);
+  if (const absl::Status started = serving.Start(); !started.ok()) {
+    Log(LogLevel::kError, started.message());
     return kFailure;
   }
   sd_notify(0, "READY=1");
   Log(LogLevel::kInfo, "ready");
-  for (absl::Time next_start = absl::InfinitePast();;) {
+  for (;;) {
     pollfd fd{signal_fd.get(), POLLIN, 0};
     poll(&fd, 1, kTick_ms);
     signalfd_siginfo info;
     while (read(signal_fd.get(), &info, sizeof(info)) == sizeof(info)) {
       if (info.ssi_signo == SIGHUP) {
-        ReloadFrom(path, gateway.ok() ? gateway->get() : nullptr);
+        serving.Reload(path);
         continue;
       }
       sd_notify(0, "STOPPING=1");
       Log(LogLevel::kInfo, "stopping: installed peers and the XDP program stay");
-      gateway = absl::CancelledError();
       return 0;
     }
-    if (gateway.ok()) {
-      const absl::Status usable = (*gateway)->Tick();
-      if (usable.ok()) continue;
-      Log(LogLevel::kError, usable.message(), "; opening it anew, installed peers stay");
-      gateway = usable;
-    } else if (absl::Now() >= next_start) {
-      next_start = absl::Now() + kStartInterval;
-      gateway = Gateway::Start(*config);
-      Log(gateway.ok() ? LogLevel::kInfo : LogLevel::kError,
-          gateway.ok() ? "ready again" : std::string(gateway.status().message()));
-    }
+    serving.Tick();
   }
 }
 

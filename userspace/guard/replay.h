@@ -43,7 +43,9 @@ bool IsFromTheFuture(const Tai64n& stamp, absl::Time now);
 // clock, give or take what the two had spent on their way: kHandshakeMax at most,
 // since a client that waits longer has made another one. So the mark is set that much
 // later. Who comes within that time after a handshake, and is not in the kernel any
-// more, is refused, and tries again kHandshakeMax later. Both times are the gateway's
+// more, is refused, and tries again kHandshakeMax later. (Somebody on the path who held
+// the first back for longer, and everything its sender made since, could still replay
+// what the kernel accepted within that excess.) Both times are the gateway's
 // wall clock; a step of it in between is bounded as everything else is.
 StampMark AdvanceTo(const StampMark& mark, absl::Time last_handshake);
 

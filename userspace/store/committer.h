@@ -51,6 +51,7 @@ class Committer {
   std::mutex mutex_;
   std::condition_variable submitted_;
   std::vector<Item> waiting_;
+  size_t wanted_ = 1;  // wakes the writer
   bool stop_ = false;
   std::thread thread_;
 };

@@ -39,6 +39,9 @@
 //   allocators key: as of prefixes, for a pool's CIDR   value: u128 big-endian, the next offset
 //   released   key: as of prefixes, for a pool's CIDR; u64 big-endian, Unix ns; 4|16 bytes
 //              value: u8 length of the prefix that came back
+//   released_at  key: as of prefixes, for a pool's CIDR; 4|16 bytes; u8 length
+//              value: the time in the key of `released`: each waits there once (but for
+//              those of a file from before this table)
 #pragma once
 
 #include <optional>

@@ -20,6 +20,7 @@ constexpr uint64_t kReservePages = 256;
 constexpr uint64_t kReserveShare = 8;  // of the file, where that is less
 constexpr unsigned kFreeTable = 0;     // LMDB's own: lists of free pages by transaction
 constexpr absl::uint128 kFirstOffset = 2;     // 0 is the network's, 1 by custom the device's
+constexpr size_t kTimeBytes = 8;              // big-endian Unix ns
 constexpr int kAllocationStepsMax = 1 << 14;  // used addresses skipped in one call, about 10 ms
 
 absl::uint128 ToNumber(const Address& address) {
@@ -191,7 +192,7 @@ absl::Status Writer::PutPeer(const Peer& peer) {
   const int code = mdb_get(txn_, tables_.peers, &lmdb_key, &old);
   if (code != MDB_SUCCESS && code != MDB_NOTFOUND) return Spoil(code, "mdb_get(peers)");
   if (code == MDB_SUCCESS && View(old) == absl::string_view(record)) return absl::OkStatus();
-  if (code == MDB_NOTFOUND) WICKET_RETURN_IF_ERROR(CheckRoom());
+  if (code == MDB_NOTFOUND || record.size() > old.mv_size) WICKET_RETURN_IF_ERROR(CheckRoom());
   // A damaged record is replaced; the prefixes it held are found to be this key's.
   std::optional<Peer> before;
   if (code == MDB_SUCCESS) before = DecodePeer(key, View(old));
@@ -389,16 +390,26 @@ absl::Status Writer::NoteReleased(absl::string_view device, const Prefix& prefix
     const Prefix& part = inside ? prefix : allocator.cidr;
     if (ToNumber(part.address) - ToNumber(allocator.cidr.address) >= allocator.next) continue;
     const uint64_t now_ns = htobe64(static_cast<uint64_t>(absl::GetCurrentTimeNanos()));
-    WICKET_RETURN_IF_ERROR(PutReleased(
-        absl::StrCat(allocator.key, std::string(reinterpret_cast<const char*>(&now_ns), 8)), part));
+    WICKET_RETURN_IF_ERROR(
+        PutReleased(allocator.key, {reinterpret_cast<const char*>(&now_ns), kTimeBytes}, part));
   }
   return absl::OkStatus();
 }
 
-// `run`: an allocator's key and a time.
-absl::Status Writer::PutReleased(const std::string& run, const Prefix& part) {
-  const char length = static_cast<char>(part.length);
-  return Put(tables_.released, absl::StrCat(run, std::string(Bytes(part.address))), {&length, 1});
+// What waits already goes to the end of the queue.
+absl::Status Writer::PutReleased(const std::string& allocator, const std::string& time,
+                                 const Prefix& part) {
+  const std::string address(Bytes(part.address));
+  const std::string length(1, static_cast<char>(part.length));
+  const std::string where = allocator + address + length;
+  MDB_val key = Val(absl::string_view(where)), before;
+  if (mdb_get(txn_, tables_.released_at, &key, &before) == MDB_SUCCESS) {
+    if (View(before) > absl::string_view(time)) return absl::OkStatus();  // of a range halved
+    WICKET_RETURN_IF_ERROR(Delete(
+        tables_.released, absl::StrCat(allocator, std::string(View(before)), address), "mdb_del()"));
+  }
+  WICKET_RETURN_IF_ERROR(Put(tables_.released_at, where, time));
+  return Put(tables_.released, allocator + time + address, length);
 }
 
 // The address that has been back for longest. A range is halved until one is left.
@@ -418,19 +429,21 @@ absl::StatusOr<std::optional<Address>> Writer::TakeReleased(absl::string_view de
       entry = std::string(View(key));
       if (value.mv_size == 1) length = static_cast<uint8_t>(View(value)[0]);
     }
-    const size_t run_bytes = allocator.key.size() + 8;
-    if (entry.size() != run_bytes + base.size() ||
+    if (entry.size() != allocator.key.size() + kTimeBytes + base.size() ||
         entry.compare(0, allocator.key.size(), allocator.key) != 0) {
       return std::nullopt;
     }
-    WICKET_RETURN_IF_ERROR(Delete(tables_.released, entry, "mdb_del(released)"));
     const Address address = AddressAtEnd(base.family, entry);
-    const std::string run = entry.substr(0, run_bytes);
+    const std::string time = entry.substr(allocator.key.size(), kTimeBytes);
+    const std::string where = absl::StrCat(allocator.key, std::string(Bytes(address)),
+                                           std::string(1, static_cast<char>(length)));
+    WICKET_RETURN_IF_ERROR(Delete(tables_.released, entry, "mdb_del(released)"));
+    WICKET_RETURN_IF_ERROR(Delete(tables_.released_at, where, "mdb_del(released_at)"));
     while (length < base.bits()) {
       ++length;
       const absl::uint128 half = absl::uint128{1} << (base.bits() - length);
       WICKET_RETURN_IF_ERROR(
-          PutReleased(run, {ToAddress(base.family, ToNumber(address) + half), length}));
+          PutReleased(allocator.key, time, {ToAddress(base.family, ToNumber(address) + half), length}));
     }
     const absl::uint128 offset = ToNumber(address) - ToNumber(base);
     if (offset >= kFirstOffset && offset < std::min(allocator.next, EndOffset(allocator.cidr)) &&

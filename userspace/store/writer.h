@@ -26,8 +26,8 @@ class Writer {
 
   // Creates or replaces a peer and its entries in the indexes.
   // Errors: AlreadyExists when a prefix is another peer's; InvalidArgument when
-  //         the format cannot hold it; ResourceExhausted when it is new and the file has
-  //         no more room than deletions need; nothing is then written.
+  //         the format cannot hold it; ResourceExhausted when it is new, or grows, and
+  //         the file has no more room than deletions need; nothing is then written.
   absl::Status PutPeer(const Peer& peer);
   // The errors that PutPeer would give, without writing.
   absl::Status CheckPeer(const Peer& peer) const;
@@ -93,7 +93,8 @@ class Writer {
   absl::Status LoadAllocators();
   absl::StatusOr<Allocator*> AllocatorOf(absl::string_view device, const Prefix& cidr);
   absl::Status NoteReleased(absl::string_view device, const Prefix& prefix);
-  absl::Status PutReleased(const std::string& run, const Prefix& part);
+  absl::Status PutReleased(const std::string& allocator, const std::string& time,
+                           const Prefix& part);
   absl::StatusOr<std::optional<Address>> TakeReleased(absl::string_view device,
                                                       const Allocator& allocator);
   bool IsFree(absl::string_view device, const Prefix& cidr, const Address& address) const;

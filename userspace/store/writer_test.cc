@@ -55,6 +55,30 @@ TEST_F(WriterTest, ADeletedPeerIsRevokedUntilItIsOutOfTheDevice) {
   EXPECT_FALSE(store.NewSnapshot()->IsRevoked("wg0", Key(2)));
 }
 
+TEST_F(WriterTest, WhatComesBackAgainAndAgainWaitsOnce) {
+  Store store = *Open();
+  const std::vector<Prefix> pool{P("10.0.0.0/29")};
+  const auto cycle = [&](int times) {
+    for (int i = 0; i < times; ++i) {
+      Writer writer = *store.Write();
+      EXPECT_TRUE(writer.PutPeer(MakePeer(1, {"10.0.0.2"})).ok());
+      EXPECT_TRUE(writer.DeletePeer(Key(1)).ok());
+      EXPECT_TRUE(writer.Commit().ok());
+    }
+    return store.ReadStats()->file_bytes;
+  };
+  Writer writer = *store.Write();
+  EXPECT_EQ(*writer.Allocate("wg0", pool), P("10.0.0.2/32"));
+  ASSERT_TRUE(writer.PutPeer(MakePeer(1, {"10.0.0.2"})).ok());
+  ASSERT_TRUE(writer.Commit().ok());
+  const uint64_t before = cycle(50);
+  EXPECT_EQ(cycle(2000), before);
+  // Longer unused than the one that came back a moment ago.
+  Writer again = *store.Write();
+  EXPECT_EQ(*again.Allocate("wg0", pool), P("10.0.0.2/32"));
+  EXPECT_EQ(*again.Allocate("wg0", pool), P("10.0.0.3/32")) << "an address given out twice";
+}
+
 TEST_F(WriterTest, AllocatesEachAddressOnceAndTheLongestUnusedAgain) {
   Store store = *Open();
   Writer writer = *store.Write();

@@ -1,0 +1,133 @@
+#include "tools/blast/packets.h"
+
+#include <string.h>
+
+#include <bit>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+
+namespace wicket::blast {
+namespace {
+
+constexpr const char* kTexts[] = {
+#define WICKET_BLAST_TEXT(name, text, help) text,
+    WICKET_BLAST_KINDS(WICKET_BLAST_TEXT)
+#undef WICKET_BLAST_TEXT
+};
+
+// A client beyond every fleet.
+constexpr uint64_t kStrangers = uint64_t{1} << 63;
+
+noise::PendingHandshake Clone(const noise::PendingHandshake& handshake) {
+  return {handshake.message, handshake.ephemeral_private.Clone(), handshake.state.Clone()};
+}
+
+}  // namespace
+
+const char* ToString(Kind kind) { return kTexts[static_cast<size_t>(kind)]; }
+
+absl::StatusOr<Mix> Mix::Parse(absl::string_view text) {
+  Mix mix;
+  for (const absl::string_view part : absl::StrSplit(text, ',')) {
+    const std::pair<absl::string_view, absl::string_view> pair =
+        absl::StrSplit(part, absl::MaxSplits('=', 1));
+    size_t kind = 0;
+    while (kind < kKinds && pair.first != kTexts[kind]) ++kind;
+    uint32_t weight = 1;
+    const bool weighted = part.find('=') == part.npos ||
+                          (absl::SimpleAtoi(pair.second, &weight) && weight <= 1'000'000);
+    if (kind == kKinds || !weighted) {
+      return absl::InvalidArgumentError(absl::StrCat("mix: found \"", part, "\"; accepted: KIND or ",
+                                                     "KIND=WEIGHT, with one of ",
+                                                     absl::StrJoin(kTexts, " ")));
+    }
+    mix.weights_[kind] += weight;
+    mix.total_ += weight;
+  }
+  if (mix.total_ == 0) return absl::InvalidArgumentError("mix: every weight is 0");
+  return mix;
+}
+
+Kind Mix::Pick(uint32_t random) const {
+  uint64_t at = total_ * random >> 32;
+  size_t kind = 0;
+  while (at >= weights_[kind]) at -= weights_[kind++];
+  return static_cast<Kind>(kind);
+}
+
+PacketMaker::PacketMaker(const Fleet* fleet, const PublicKey& target, uint64_t seed)
+    : fleet_(fleet), target_(target), random_{seed | 1, 0x9e3779b97f4a7c15} {}
+
+// xoroshiro128+; for loads, not for keys.
+uint64_t PacketMaker::Random() {
+  const uint64_t a = random_[0], result = a + random_[1], b = random_[1] ^ a;
+  random_[0] = std::rotl(a, 24) ^ b ^ (b << 16);
+  random_[1] = std::rotl(b, 37);
+  return result;
+}
+
+Packet PacketMaker::Make(Kind kind, uint64_t client, uint32_t sender_index, absl::Time stamp) {
+  Packet packet{kind, client, {}};
+  wire::Initiation& message = packet.handshake.message;
+  switch (kind) {
+    case Kind::kBadMac1:
+    case Kind::kJunk: {
+      uint8_t* bytes = reinterpret_cast<uint8_t*>(&message);
+      for (size_t i = 0; i < sizeof(message); i += 4) {
+        const auto word = static_cast<uint32_t>(Random());
+        memcpy(bytes + i, &word, sizeof(word));
+      }
+      if (kind == Kind::kBadMac1) {
+        message.type = {1, 0, 0, 0};
+        memcpy(message.sender_index.data(), &sender_index, sizeof(sender_index));
+        message.mac2 = {};
+      }
+      return packet;
+    }
+    case Kind::kForged:
+      packet.handshake = Forge(client, sender_index);
+      return packet;
+    case Kind::kRepeat:
+      if (repeated_) {
+        packet.handshake = Clone(*repeated_);
+        return packet;
+      }
+      break;
+    case Kind::kUnknown:
+      client = kStrangers + ++strangers_;
+      break;
+    case Kind::kOld:
+      stamp -= absl::Hours(24);
+      break;
+    default:
+      break;
+  }
+  auto made = noise::CreateInitiation(fleet_->PrivateKey(client), target_,
+                                      crypto::GeneratePrivateKey(), sender_index, ToTai64n(stamp));
+  if (made) packet.handshake = std::move(*made);
+  if (kind == Kind::kRepeat) repeated_ = Clone(packet.handshake);
+  return packet;
+}
+
+// As far as somebody comes who knows both public keys and no private one.
+noise::PendingHandshake PacketMaker::Forge(uint64_t client, uint32_t sender_index) {
+  noise::PendingHandshake forged{{}, crypto::GeneratePrivateKey(), noise::InitialState(target_)};
+  wire::Initiation& message = forged.message;
+  Secret<kKeyBytes> shared;
+  message.type = {1, 0, 0, 0};
+  memcpy(message.sender_index.data(), &sender_index, sizeof(sender_index));
+  message.ephemeral = crypto::DerivePublicKey(forged.ephemeral_private).bytes;
+  forged.state.MixHash(message.ephemeral);
+  forged.state.MixChainingKey(message.ephemeral);
+  if (crypto::X25519(forged.ephemeral_private, target_.bytes.data(), &shared)) {
+    const auto key = forged.state.MixKey({shared.data(), shared.size()});
+    forged.state.EncryptAndHash(key, fleet_->Public(client).bytes, message.encrypted_static.data());
+  }
+  crypto::FillRandom(message.encrypted_timestamp.data(), message.encrypted_timestamp.size());
+  message.mac1 = crypto::MacOf(noise::Mac1Key(target_), wire::BytesBefore(message, message.mac1));
+  return forged;
+}
+
+}  // namespace wicket::blast

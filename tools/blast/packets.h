@@ -1,0 +1,76 @@
+// What a load is made of.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "noise/initiator.h"
+#include "tools/blast/fleet.h"
+
+namespace wicket::blast {
+
+// X(name, text, what it is)
+#define WICKET_BLAST_KINDS(X)                                                              \
+  X(New, "new", "a handshake of a client that has not come before in this run")            \
+  X(Rekey, "rekey", "a handshake of a client that has a session")                          \
+  X(Unknown, "unknown", "a handshake of a key that is nobody's peer")                      \
+  X(Forged, "forged", "a peer's public key, without its private one: the timestamp fails") \
+  X(BadMac1, "bad-mac1", "an initiation with a wrong mac1")                                \
+  X(Junk, "junk", "random bytes, as long as an initiation")                                \
+  X(Repeat, "repeat", "one and the same valid initiation, byte for byte")                  \
+  X(Old, "old", "a peer's valid initiation with a timestamp a day old")                    \
+  X(Data, "data", "a keepalive of a session")
+
+enum class Kind : uint8_t {
+#define WICKET_BLAST_ENUM(name, text, help) k##name,
+  WICKET_BLAST_KINDS(WICKET_BLAST_ENUM)
+#undef WICKET_BLAST_ENUM
+      kMax
+};
+inline constexpr size_t kKinds = static_cast<size_t>(Kind::kMax);
+const char* ToString(Kind kind);
+
+// How often each kind comes: "new=9,junk=1".
+class Mix {
+ public:
+  // Errors: InvalidArgument names the part that cannot be read.
+  static absl::StatusOr<Mix> Parse(absl::string_view text);
+  // `random`: uniform in 0..2^32-1.
+  Kind Pick(uint32_t random) const;
+  bool Has(Kind kind) const { return weights_[static_cast<size_t>(kind)] > 0; }
+
+ private:
+  std::array<uint32_t, kKinds> weights_{};
+  uint64_t total_ = 0;
+};
+
+// A packet ready to be sent, and what is needed to check the answer to it.
+struct Packet {
+  Kind kind = Kind::kMax;
+  uint64_t client = 0;
+  noise::PendingHandshake handshake;
+};
+
+// Makes handshakes with one endpoint. Thread: one.
+class PacketMaker {
+ public:
+  PacketMaker(const Fleet* fleet, const PublicKey& target, uint64_t seed);
+
+  // An initiation of the kind, all but kData. `stamp` is when the client says it is.
+  // Cost: about 120 us for those that need a handshake, 1 us for the others.
+  Packet Make(Kind kind, uint64_t client, uint32_t sender_index, absl::Time stamp);
+  uint64_t Random();
+
+ private:
+  noise::PendingHandshake Forge(uint64_t client, uint32_t sender_index);
+
+  const Fleet* fleet_;
+  PublicKey target_;
+  uint64_t random_[2];
+  uint64_t strangers_ = 0;
+  std::optional<noise::PendingHandshake> repeated_;
+};
+
+}  // namespace wicket::blast
