@@ -45,8 +45,9 @@ class Client:
 
     def receive(self, seconds):
         """Returns the next datagram, or None after that time."""
-        ready, _, _ = select.select([self.socket], [], [], seconds * SLOW)
-        return self.socket.recv(2048) if ready else None
+        poll = select.poll()  # select() knows no descriptor over 1023
+        poll.register(self.socket, select.POLLIN)
+        return self.socket.recv(2048) if poll.poll(seconds * SLOW * 1000) else None
 
     def finish(self, response):
         """Verifies the response and confirms the session with a keepalive."""
