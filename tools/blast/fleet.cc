@@ -20,10 +20,10 @@ Secret<kKeyBytes> Fleet::PrivateKey(uint64_t index) const {
   return key;
 }
 
-Address Fleet::InnerAddress(uint64_t index) {
+Address Fleet::InnerAddress(uint64_t index) const {
   Address address{Family::kIpv6, {}};
   address.bytes[0] = 0xfd;
-  address.bytes[1] = 0x77;
+  for (size_t i = 1; i < 8; ++i) address.bytes[i] = seed_[i];
   for (size_t i = 0; i < 8; ++i) {
     address.bytes[15 - i] = static_cast<uint8_t>((index + 1) >> 8 * i);
   }

@@ -6,6 +6,7 @@
 
 #include "base/address.h"
 #include "base/secret.h"
+#include "crypto/blake2s.h"
 #include "crypto/curve25519.h"
 
 namespace wicket::blast {
@@ -19,8 +20,8 @@ class Fleet {
   // Of client `index`; beyond size(): of somebody who is nobody's peer.
   Secret<kKeyBytes> PrivateKey(uint64_t index) const;
   PublicKey Public(uint64_t index) const { return crypto::DerivePublicKey(PrivateKey(index)); }
-  // The address of client `index` inside the tunnel, in fd77::/64.
-  static Address InnerAddress(uint64_t index);
+  // The address of client `index` inside the tunnel, in a /64 of this seed's own.
+  Address InnerAddress(uint64_t index) const;
 
   // What an endpoint must be told of all clients, in the formats of docs/peers.md.
   void WriteNdjson(std::ostream& out) const;

@@ -24,6 +24,13 @@ void Histogram::Record(uint64_t ns) {
   counts_[BucketOf(ns)].fetch_add(1, std::memory_order_relaxed);
 }
 
+void Histogram::Add(const Histogram& other) {
+  for (uint32_t i = 0; i < kBuckets; ++i) {
+    counts_[i].fetch_add(other.counts_[i].load(std::memory_order_relaxed),
+                         std::memory_order_relaxed);
+  }
+}
+
 uint64_t Histogram::Count() const {
   uint64_t total = 0;
   for (const auto& count : counts_) total += count.load(std::memory_order_relaxed);

@@ -15,6 +15,8 @@ namespace wicket {
 class Histogram {
  public:
   void Record(uint64_t nanoseconds);
+  // Records all that `other` has.
+  void Add(const Histogram& other);
   // The value below which `quantile` (0..1) of the samples lie, as the middle
   // of its bucket. Returns: 0 when empty.
   uint64_t Quantile(double quantile) const;

@@ -1,0 +1,94 @@
+// A load on one endpoint: what is sent when, and what comes back.
+//
+//   schedule --intended time--> packet --> socket --> endpoint
+//                                             |
+//   latency from the intended time <-- verified answer
+//
+// The schedule does not wait for the endpoint (open loop): when it falls behind, every
+// answer that is late because of it counts as late, so nothing hides in a queue of ours.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/fd.h"
+#include "base/histogram.h"
+#include "base/status.h"
+#include "tools/blast/packets.h"
+
+namespace wicket::blast {
+
+struct LoadOptions {
+  Endpoint target;
+  PublicKey target_key;
+  std::vector<Address> from;  // source addresses; empty: the system's choice
+  uint64_t sources = 0;       // sockets, each a port of its own; 0: one a client, 16 384 at most
+  uint64_t attack_sources = 64;  // sockets of those who are no clients
+  Mix mix;
+  double rate = 100;                 // packets a second, of all threads
+  std::optional<double> ramp_to;     // grows to this linearly
+  std::optional<uint64_t> in_flight; // closed loop: so many at once, in place of a rate
+  absl::Duration duration = absl::Seconds(10);
+  uint64_t count_max = 10'000'000;  // packets
+  absl::Duration timeout = absl::Seconds(5);
+  uint64_t prepared = 0;  // packets made before the first is sent
+  bool confirm = true;    // complete each handshake with a keepalive
+  int threads = 1;
+  uint64_t seed = 1;
+};
+
+// What happened so far. Thread: written by one, read by any.
+struct Counts {
+  std::atomic<uint64_t> sent[kKinds] = {};
+  std::atomic<uint64_t> answered[kKinds] = {};
+  std::atomic<uint64_t> lost{0};         // no answer within the timeout, of kinds that want one
+  std::atomic<uint64_t> unverified{0};   // answers that do not verify
+  std::atomic<uint64_t> unexpected{0};   // what is no answer to anything we remember
+  std::atomic<uint64_t> cookies{0};      // cookie replies: the endpoint says it is under load
+  std::atomic<uint64_t> send_errors{0};
+  std::atomic<uint64_t> exhausted{0};    // a client was wanted and there was none
+  std::atomic<uint64_t> sending_ns{0};   // from the first packet to the last, once that is known
+  Histogram latency;                     // intended time to verified answer
+  Histogram lateness;                    // intended time to sent
+
+  uint64_t Sent() const;
+  uint64_t Answered() const;
+};
+
+// Kinds whose sender has proven its key, so that the endpoint answers.
+constexpr bool WantsAnswer(Kind kind) {
+  return kind == Kind::kNew || kind == Kind::kRekey;
+}
+
+class Worker;
+
+// Thread: one makes, watches and ends it.
+class Load {
+ public:
+  // Opens the sockets and makes what is to be prepared.
+  // Errors: those of the sockets, with their addresses.
+  static absl::StatusOr<std::unique_ptr<Load>> Make(const LoadOptions& options, const Fleet* fleet);
+  ~Load();
+
+  void Start();
+  // Ends the sending; answers are waited for as long as the timeout says.
+  void Stop() { stop_ = true; }
+  bool done() const { return running_ == 0; }
+  void Join();
+
+  const std::vector<const Counts*>& counts() const { return counts_; }
+
+ private:
+  Load() = default;
+  std::vector<std::unique_ptr<Worker>> workers_;
+  std::vector<const Counts*> counts_;
+  std::vector<std::thread> threads_;
+  std::atomic<bool> stop_{false};
+  std::atomic<int> running_{0};
+};
+
+}  // namespace wicket::blast

@@ -1,0 +1,145 @@
+#include "tools/blast/report.h"
+
+#include <boost/json.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+
+namespace wicket::blast {
+namespace {
+
+constexpr double kRateTolerance = 0.98;
+constexpr uint64_t kLate_ns = 5'000'000;
+constexpr double kQuantiles[] = {0.5, 0.9, 0.99, 0.999, 1.0};
+
+double Milliseconds(uint64_t ns) { return static_cast<double>(ns) / 1e6; }
+
+double WantedRate(const LoadOptions& options) {
+  return options.ramp_to ? (options.rate + *options.ramp_to) / 2 : options.rate;
+}
+
+}  // namespace
+
+void Summarize(const std::vector<const Counts*>& counts, Summary* summary) {
+  uint64_t sending_ns = 0;
+  for (const Counts* part : counts) {
+    for (size_t kind = 0; kind < kKinds; ++kind) {
+      summary->sent[kind] += part->sent[kind];
+      summary->answered[kind] += part->answered[kind];
+      if (!WantsAnswer(static_cast<Kind>(kind))) continue;
+      summary->wanted += part->sent[kind];
+      summary->answered_total += part->answered[kind];
+    }
+    summary->sent_total += part->Sent();
+    summary->lost += part->lost;
+    summary->unverified += part->unverified;
+    summary->unexpected += part->unexpected;
+    summary->cookies += part->cookies;
+    summary->send_errors += part->send_errors;
+    summary->exhausted += part->exhausted;
+    sending_ns = std::max(sending_ns, part->sending_ns.load());
+    summary->latency.Add(part->latency);
+    summary->lateness.Add(part->lateness);
+  }
+  summary->seconds = static_cast<double>(sending_ns) / 1e9;
+}
+
+std::string GeneratorWasTheLimit(const Summary& summary, const LoadOptions& options) {
+  if (options.in_flight) return "";
+  if (summary.lateness.Quantile(0.99) > kLate_ns) {
+    return absl::StrFormat("packets left up to %.1f ms late (p99): send fewer, prepare them "
+                           "(--prepare), or use more threads",
+                           Milliseconds(summary.lateness.Quantile(0.99)));
+  }
+  if (summary.sent_total > 100 && summary.Rate() < kRateTolerance * WantedRate(options) &&
+      summary.exhausted == 0) {
+    return absl::StrFormat("%.0f packets a second left, not %.0f", summary.Rate(),
+                           WantedRate(options));
+  }
+  return "";
+}
+
+void PrintTable(const Summary& summary, const LoadOptions& options, std::ostream& out) {
+  out << absl::StrFormat("%-10s %12s %12s %9s\n", "", "sent", "answered", "");
+  for (size_t kind = 0; kind < kKinds; ++kind) {
+    if (summary.sent[kind] == 0) continue;
+    const bool wanted = WantsAnswer(static_cast<Kind>(kind));
+    const double share =
+        100 * static_cast<double>(summary.answered[kind]) / static_cast<double>(summary.sent[kind]);
+    out << absl::StrFormat("%-10s %12d %12d %s\n", ToString(static_cast<Kind>(kind)),
+                           summary.sent[kind], summary.answered[kind],
+                           wanted                      ? absl::StrFormat("%8.2f %%", share)
+                           : summary.answered[kind] > 0 ? "  should be 0"
+                                                        : "");
+  }
+  out << absl::StrFormat("\n%.0f packets a second for %.1f s", summary.Rate(), summary.seconds);
+  if (summary.lost) out << absl::StrFormat(", %d without an answer", summary.lost);
+  out << "\n";
+  if (summary.latency.Count() > 0) {
+    out << "from the intended time to the verified answer, ms:";
+    for (const double q : kQuantiles) {
+      out << absl::StrFormat("  %s %.3f", q == 1.0 ? "max" : absl::StrFormat("p%g", q * 100),
+                             Milliseconds(summary.latency.Quantile(q)));
+    }
+    out << "\n";
+  }
+  const std::pair<uint64_t, const char*> notes[] = {
+      {summary.unverified, "answers did not verify: is this the right public key?"},
+      {summary.unexpected, "packets came that answer nothing"},
+      {summary.cookies, "cookie replies: the target says it is under load"},
+      {summary.send_errors, "packets could not be sent: does anybody listen there?"},
+      {summary.exhausted, "times no client was left that had not come before (--clients)"}};
+  for (const auto& [count, text] : notes) {
+    if (count > 0) out << absl::StrFormat("%d %s\n", count, text);
+  }
+  if (const std::string why = GeneratorWasTheLimit(summary, options); !why.empty()) {
+    out << "THE GENERATOR WAS THE LIMIT, not the target: " << why << "\n";
+  }
+}
+
+std::string ToJson(const Summary& summary, const LoadOptions& options) {
+  boost::json::object json, kinds, latency, lateness;
+  for (size_t kind = 0; kind < kKinds; ++kind) {
+    if (summary.sent[kind] == 0) continue;
+    kinds[ToString(static_cast<Kind>(kind))] = {{"sent", summary.sent[kind]},
+                                                {"answered", summary.answered[kind]}};
+  }
+  for (const double q : kQuantiles) {
+    const std::string name = q == 1.0 ? "max" : absl::StrCat("p", q * 100);
+    latency[name] = Milliseconds(summary.latency.Quantile(q));
+    lateness[name] = Milliseconds(summary.lateness.Quantile(q));
+  }
+  latency["count"] = summary.latency.Count();
+  json["target"] = ToString(options.target);
+  json["seconds"] = summary.seconds;
+  json["rate"] = summary.Rate();
+  json["sent"] = summary.sent_total;
+  json["answered"] = summary.answered_total;
+  json["lost"] = summary.lost;
+  json["loss"] = summary.Loss();
+  json["unverified"] = summary.unverified;
+  json["unexpected"] = summary.unexpected;
+  json["cookies"] = summary.cookies;
+  json["send_errors"] = summary.send_errors;
+  json["exhausted"] = summary.exhausted;
+  json["kinds"] = kinds;
+  json["latency_ms"] = latency;
+  json["lateness_ms"] = lateness;
+  json["generator_limit"] = GeneratorWasTheLimit(summary, options);
+  return boost::json::serialize(json);
+}
+
+void WriteHdr(const Histogram& histogram, std::ostream& out) {
+  out << "       Value     Percentile TotalCount 1/(1-Percentile)\n\n";
+  const auto total = static_cast<double>(histogram.Count());
+  // Five points for each halving of what is left, as HdrHistogram does.
+  for (double left = 1; total > 0 && left * total >= 0.5; left *= 0.870550563) {
+    out << absl::StrFormat("%12.3f %14.12f %10.0f %14.2f\n",
+                           Milliseconds(histogram.Quantile(1 - left)), 1 - left, (1 - left) * total,
+                           1 / left);
+  }
+  out << absl::StrFormat("%12.3f %14.12f %10.0f\n", Milliseconds(histogram.Quantile(1)), 1.0, total);
+  out << absl::StrFormat("#[Total count = %.0f]\n", total);
+}
+
+}  // namespace wicket::blast

@@ -1,0 +1,34 @@
+// What a load found out, as a table, as JSON, and as a percentile file.
+#pragma once
+
+#include <ostream>
+#include <string>
+
+#include "tools/blast/load.h"
+
+namespace wicket::blast {
+
+// The counts of all threads together.
+struct Summary {
+  uint64_t sent[kKinds] = {}, answered[kKinds] = {};
+  uint64_t sent_total = 0, answered_total = 0, wanted = 0;  // wanted: sent and due an answer
+  uint64_t lost = 0, unverified = 0, unexpected = 0, cookies = 0, send_errors = 0, exhausted = 0;
+  double seconds = 0;  // of sending
+  Histogram latency, lateness;
+
+  double Rate() const { return seconds > 0 ? static_cast<double>(sent_total) / seconds : 0; }
+  double Loss() const {
+    return wanted ? 1 - static_cast<double>(answered_total) / static_cast<double>(wanted) : 0;
+  }
+};
+void Summarize(const std::vector<const Counts*>& counts, Summary* summary);
+
+// Why the figures say more of the generator than of the target; empty: they do not.
+std::string GeneratorWasTheLimit(const Summary& summary, const LoadOptions& options);
+
+void PrintTable(const Summary& summary, const LoadOptions& options, std::ostream& out);
+std::string ToJson(const Summary& summary, const LoadOptions& options);
+// HdrHistogram's percentile format, in milliseconds.
+void WriteHdr(const Histogram& histogram, std::ostream& out);
+
+}  // namespace wicket::blast
