@@ -12,7 +12,7 @@ import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from gateway_test import check, equal, gateway, main  # noqa: E402
-from lab import BIN, GATEWAY4, GATEWAY6, PORT, SLOW, run, wait_for  # noqa: E402
+from lab import BIN, GATEWAY4, GATEWAY6, PORT, ROOT, SLOW, run, wait_for  # noqa: E402
 
 BLAST = BIN / "wicket-blast"
 
@@ -131,6 +131,22 @@ def test_scenario_files_ctrl_c_and_percentiles():
         median = min(rows, key=lambda row: abs(float(row[1]) - 0.5))
         check(abs(float(median[0]) - report["latency_ms"]["p50"]) < 0.3 * report["latency_ms"]["p50"],
               f"{median} and {report['latency_ms']}")
+
+
+def test_every_shipped_scenario_runs_and_is_documented():
+    with gateway(device_extra="probation_max = 5000", log_level="info") as (lab, device, daemon):
+        files = sorted((ROOT / "bench/scenarios").glob("*.toml"))
+        listed = (ROOT / "docs/load.md").read_text()
+        for file in files:
+            check(f"`{file.name}`" in listed, f"{file.name} is not documented")
+            import_fleet(lab, device, 2000, file.stem)
+        daemon.start()
+        for file in files:
+            report = blast(lab, device, "--scenario", file, "--seed", file.stem, "--duration", "1",
+                           "--prepare", "0" if file.stem in ("steady", "morning") else "20000")
+            new = report["kinds"]["new"]
+            check(new["answered"] >= 0.9 * new["sent"], f"{file.name}: {report}")
+            equal(report["unverified"], 0, file.name)
 
 
 def test_foreign_targets_and_wrong_usage_are_refused():
