@@ -8,10 +8,13 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from gateway_test import check, equal, gateway, main  # noqa: E402
+from noise import Key  # noqa: E402
 from lab import BIN, GATEWAY4, GATEWAY6, PORT, ROOT, SLOW, run, wait_for  # noqa: E402
 
 BLAST = BIN / "wicket-blast"
@@ -147,6 +150,37 @@ def test_every_shipped_scenario_runs_and_is_documented():
             new = report["kinds"]["new"]
             check(new["answered"] >= 0.9 * new["sent"], f"{file.name}: {report}")
             equal(report["unverified"], 0, file.name)
+
+
+def test_captured_packets_decode_and_decrypt():
+    key = Key()
+    with tempfile.TemporaryDirectory() as directory:
+        keys, capture = Path(directory) / "keys", Path(directory) / "load.pcap"
+        keys.write_text(f"LOCAL_STATIC_PRIVATE_KEY = {key.private64}\n")
+        for target in "203.0.113.1:51820", "[2001:db8::1]:51820":
+            made = run(BLAST, "--target", target, "--public-key", key.public64, "--clients", "50",
+                       "--rate", "100", "--duration", "1", "--mix", "new=1,unknown=1,bad-mac1=1",
+                       "--pcap", capture, "--seed", target)
+            check(made.stdout.startswith("100 packets"), made.stdout)
+            fields = "frame.time_relative", "wg.timestamp.value", "wg.static", "udp.checksum.status", \
+                "wg.receiver_pubkey", "ip.checksum.status"
+            rows = [row.split("\t") for row in run(
+                "tshark", "-r", capture, "-o", f"wg.keylog_file:{keys}", "-o", "udp.check_checksum:TRUE",
+                "-o", "ip.check_checksum:TRUE", "-d", "udp.port==51820,wg", "-T", "fields",
+                *(part for field in fields for part in ("-e", field))).stdout.splitlines()]
+            fleet = [json.loads(line)["public_key"] for line in
+                     run(BLAST, "--export", "ndjson", "--clients", "50", "--seed", target)
+                     .stdout.splitlines()]
+            equal({row[3] for row in rows}, {"1"}, "UDP checksums")
+            check({row[5] for row in rows} <= {"1", ""}, "IP checksums")
+            opened = [row for row in rows if row[2]]
+            stored = [row for row in opened if row[2] in fleet]
+            check(len(rows) == 100 and len(stored) > 20, f"{len(stored)} of {len(rows)}")
+            check(all(row[1] for row in opened), "timestamps that do not decrypt")
+            equal([row[2] for row in stored], fleet[:len(stored)], "clients in their order")
+            check(len(rows) - len(opened) > 0.1 * len(rows), "bad mac1s decrypted too")
+            for number, row in enumerate(rows):
+                check(abs(float(row[0]) - number / 100) < 1e-6, f"packet {number} at {row[0]} s")
 
 
 def test_foreign_targets_and_wrong_usage_are_refused():

@@ -240,6 +240,30 @@ def test_client_configuration_and_qr_code():
         check(len(widths) == 1, f"the QR code is not a rectangle: {widths}")
 
 
+def test_what_would_do_harm_unseen_is_refused():
+    with tempfile.TemporaryDirectory() as directory:
+        key, other = Key(), Key()
+        store = store_of(directory, {"public_key": key.public64, "allowed_ips": ["10.0.0.1"]})
+        moved = wicket("import", "--offline", "--store", store, "--device", "wg9", "-",
+                       text=json.dumps({"public_key": key.public64}) + "\n")
+        equal(moved.returncode, 1, "a peer was moved to another device")
+        check("is stored for device wg0" in moved.stderr, moved.stderr)
+        at = ("--store", store, "--socket", "/nonexistent")
+        equal(wicket("peer", "add", other.public64, *at, "--device", "wg0", "--ttl", "0").returncode,
+              2, "ttl 0")
+        label = wicket("peer", "add", other.public64, *at, "--device", "wg0", "--label", "x")
+        check(label.returncode == 2 and "NAME=VALUE" in label.stderr, label.stderr)
+        why = wicket("peer", "why", key.public64, *at, "--device", "wg9").stdout
+        check("stored for device wg0" in why, why)
+        conf = ("conf", key.public64, *at, "--device-public-key", other.public64, "--endpoint")
+        equal(wicket(*conf, "gw").returncode, 2, "no port")
+        check("Endpoint = [2001:db8::1]:7" in wicket(*conf, "[2001:db8::1]:7").stdout, "IPv6")
+        wrong = Path(directory) / "wrong"
+        wrong.write_text(other.private64 + "\n")
+        conf = wicket(*conf, "gw:1", "--private-key-file", wrong)
+        check(conf.returncode == 2 and "another peer's" in conf.stderr, conf.stderr)
+
+
 def test_manual_and_completions_know_every_command():
     def commands(*path):
         text = wicket(*path, "--help").stdout.partition("Subcommands:")[2]

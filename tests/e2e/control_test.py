@@ -346,6 +346,9 @@ def test_lists_filter_and_page():
         equal(len(control.list(prefix="10.3.1.0/24")), 100, "by prefix")
         equal(len(control.list(prefix="10.3.1.0/24", label="team=t1")),
               sum(n // 100 == 1 and n % 3 == 1 for n in range(300)), "by both")
+        equal(len(control.list(installed="false")), 300, "not installed")
+        equal(len(control.list(installed="true")), 0, "installed")
+        equal(len(control.list(expired="false", limit=50)), 300, "not expired")
         equal(control.list(cursor="!!").error["field"], "cursor", "a broken cursor")
         export = control.call("GET", f"/v1/devices/{device.name}/export?label=team%3Dt2")
         equal(len(export.lines), 100, "exported")

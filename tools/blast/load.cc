@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "crypto/aead.h"
+#include "tools/blast/capture.h"
 
 namespace wicket::blast {
 namespace {
@@ -121,6 +122,32 @@ class Worker {
       Forget(NowNanos());
     }
     counts.lost += awaited_;
+  }
+
+  // Returns: packets.
+  uint64_t Capture(blast::Capture* capture) {
+    constexpr uint16_t kPortMin = 1024;
+    const Address unset = *ParseAddress(options_.target.address.family == Family::kIpv4
+                                            ? "198.18.0.1"
+                                            : "2001:db8:ffff::1");
+    const absl::Time begin = absl::Now();
+    uint64_t number = 0;
+    for (; number < options_.count_max; ++number) {
+      const absl::Duration offset = absl::Seconds(OffsetOf(number));
+      if (offset >= options_.duration) break;
+      const auto planned = Plan();
+      if (!planned || planned->kind == Kind::kMax) break;
+      const Packet packet =
+          maker_.Make(planned->kind, planned->client, NextIndex(), begin + offset);
+      const Address& from =
+          options_.from.empty() ? unset : options_.from[number % options_.from.size()];
+      const bool client = WantsAnswer(packet.kind) || packet.kind == Kind::kRepeat;
+      const uint64_t source = client ? packet.client : maker_.Random();
+      capture->Write(begin + offset,
+                     {from, static_cast<uint16_t>(kPortMin + source % (65536 - kPortMin)), 0},
+                     options_.target, packet.handshake.message);
+    }
+    return number;
   }
 
   Counts counts;
@@ -373,6 +400,16 @@ class Worker {
   uint64_t started_ns_ = 0;
   uint32_t index_ = 0;
 };
+
+absl::StatusOr<uint64_t> WriteCapture(const LoadOptions& options, const Fleet* fleet,
+                                      const std::string& file) {
+  WICKET_ASSIGN_OR_RETURN(Capture capture, Capture::Create(file));
+  LoadOptions one = options;
+  one.threads = 1;
+  const uint64_t packets = std::make_unique<Worker>(one, fleet, 0)->Capture(&capture);
+  WICKET_RETURN_IF_ERROR(capture.Close());
+  return packets;
+}
 
 absl::StatusOr<std::unique_ptr<Load>> Load::Make(const LoadOptions& options, const Fleet* fleet) {
   rlimit files;

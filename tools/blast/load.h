@@ -64,6 +64,11 @@ constexpr bool WantsAnswer(Kind kind) {
   return kind == Kind::kNew || kind == Kind::kRekey;
 }
 
+// Writes what a load would send into a capture file, and sends nothing. Kinds that need a
+// session come as first handshakes. Returns: packets.
+absl::StatusOr<uint64_t> WriteCapture(const LoadOptions& options, const Fleet* fleet,
+                                      const std::string& file);
+
 class Worker;
 
 // Thread: one makes, watches and ends it.

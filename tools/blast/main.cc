@@ -22,7 +22,7 @@ volatile sig_atomic_t interrupted = 0;
 
 struct Options {
   LoadOptions load;
-  std::string target, target_key, mix = "new", seed = "wicket", ramp, json, hdr, export_as;
+  std::string target, target_key, mix = "new", seed = "wicket", ramp, json, hdr, export_as, pcap;
   std::vector<std::string> from;
   uint64_t clients = 1000, in_flight = 0;
   double duration_s = 10, timeout_s = 5;
@@ -65,7 +65,7 @@ absl::Status Read(Options* options) {
   load.duration = absl::Seconds(options->duration_s);
   load.timeout = absl::Seconds(options->timeout_s);
   load.confirm = !options->no_confirm;
-  if (!options->own_target && !StaysHere(load.target.address)) {
+  if (!options->own_target && options->pcap.empty() && !StaysHere(load.target.address)) {
     return absl::InvalidArgumentError(
         absl::StrCat(ToString(load.target), " is neither this machine's nor next to it on a virtual "
                      "link: say --i-own-this-target if you may load it"));
@@ -175,6 +175,8 @@ int Main(int argc, char** argv) {
   app.add_flag("--no-confirm", options.no_confirm, "leave sessions unconfirmed");
   app.add_option("--json", options.json, "write the figures here; - is standard output");
   app.add_option("--hdr", options.hdr, "write the latencies' percentiles here (HdrHistogram)");
+  app.add_option("--pcap", options.pcap,
+                 "write what would be sent into this capture file, and send nothing");
   app.add_flag("--i-own-this-target", options.own_target, "load a target that is not local");
   std::string kinds = "Kinds of packets:\n";
 #define WICKET_BLAST_HELP(name, text, help) \
@@ -197,7 +199,15 @@ int Main(int argc, char** argv) {
     std::cerr << "wicket-blast: " << read.message() << "\n";
     return kUsage;
   }
-  return Run(options);
+  if (options.pcap.empty()) return Run(options);
+  const Fleet fleet(options.seed, options.clients);
+  const auto packets = WriteCapture(options.load, &fleet, options.pcap);
+  if (!packets.ok()) {
+    std::cerr << "wicket-blast: " << packets.status().message() << "\n";
+    return kFailure;
+  }
+  absl::PrintF("%d packets written to %s\n", *packets, options.pcap);
+  return kOk;
 }
 
 }  // namespace

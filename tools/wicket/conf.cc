@@ -9,6 +9,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "base/address.h"
+#include "crypto/curve25519.h"
 #include "tools/wicket/commands.h"
 #include "tools/wicket/connection.h"
 
@@ -48,9 +50,16 @@ absl::StatusOr<std::string> ClientConf(Connection& connection, const ConfOptions
   std::string private_key = "# the private key that belongs to " + options.key;
   if (!options.private_key_file.empty()) {
     std::ifstream file(options.private_key_file);
-    if (!std::getline(file, private_key) || !ParseSecretKey(private_key)) {
+    const bool read = static_cast<bool>(std::getline(file, private_key));
+    const auto parsed = ParseSecretKey(private_key);
+    if (!read || !parsed) {
       return absl::InvalidArgumentError(
           absl::StrCat(options.private_key_file, ": holds no private key"));
+    }
+    const PublicKey derived = crypto::DerivePublicKey(*parsed);
+    if (ToBase64(derived) != std::string(peer.at("public_key").as_string())) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(options.private_key_file, ": is another peer's private key"));
     }
   }
   std::vector<std::string> addresses;
@@ -58,7 +67,16 @@ absl::StatusOr<std::string> ClientConf(Connection& connection, const ConfOptions
     addresses.emplace_back(address.as_string());
   }
   std::string endpoint = options.endpoint;
-  if (endpoint.find(':') == endpoint.npos && port != 0) absl::StrAppend(&endpoint, ":", port);
+  if (const auto address = ParseAddress(endpoint); address && address->family == Family::kIpv6) {
+    endpoint = absl::StrCat("[", endpoint, "]");
+  }
+  if (endpoint.ends_with("]") || endpoint.find(':') == endpoint.npos) {
+    if (port == 0) {
+      return absl::InvalidArgumentError(
+          "--endpoint: the device's port is not known here: accepted: HOST:PORT");
+    }
+    absl::StrAppend(&endpoint, ":", port);
+  }
   std::string conf = absl::StrCat("[Interface]\nPrivateKey = ", private_key, "\n");
   if (!addresses.empty())
     absl::StrAppend(&conf, "Address = ", absl::StrJoin(addresses, ", "), "\n");
@@ -121,8 +139,10 @@ void AddConfCommand(CLI::App* app, std::function<int()>* run) {
       ->add_option("--private-key-file", options.private_key_file,
                    "the client's private key; without it the line is left to be filled in")
       ->type_name("FILE");
-  command->add_option("--device-public-key", options.device_public_key,
-                      "of the gateway's device, for when no wicketd runs");
+  command
+      ->add_option("--device-public-key", options.device_public_key,
+                   "of the gateway's device, for when no wicketd runs")
+      ->check(CheckKey);
   command->add_option("--allowed-ips", options.allowed_ips, "what the client sends to the gateway")
       ->capture_default_str();
   command->add_option("--dns", options.dns, "name servers of the client");

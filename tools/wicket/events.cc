@@ -38,6 +38,18 @@ int Events(const ConnectionOptions& where, bool as_json) {
   if (!(*connection)->online()) {
     return Fail(absl::UnavailableError("wicketd does not run: nothing happens"));
   }
+  if (!where.device.empty()) {
+    const auto devices = (*connection)->Devices();
+    if (!devices.ok()) return Fail(devices.status());
+    if (std::find(devices->begin(), devices->end(), where.device) == devices->end()) {
+      return Fail(absl::InvalidArgumentError(
+          absl::StrCat("no device \"", where.device, "\" is configured")));
+    }
+  }
+  const auto wanted = [&](const json::value& event) {
+    const auto* device = event.is_object() ? event.as_object().if_contains("device") : nullptr;
+    return where.device.empty() || device == nullptr || device->as_string() == where.device.c_str();
+  };
   std::string line;
   const auto status = (*connection)
                           ->Stream(
@@ -53,7 +65,9 @@ int Events(const ConnectionOptions& where, bool as_json) {
                                   if (absl::ConsumePrefix(&data, "data: ")) {
                                     const auto event = json::parse(
                                         json::string_view(data.data(), data.size()), error);
-                                    if (as_json) {
+                                    if (!error && !wanted(event)) {
+                                      // another device's
+                                    } else if (as_json) {
                                       std::cout << std::string(data) << std::endl;
                                     } else if (!error && event.is_object()) {
                                       PrintEvent(event.get_object());

@@ -236,23 +236,30 @@ absl::Status ImportStream(std::istream* input, const ImportOptions& options, uin
   return sink->Finish();
 }
 
-absl::StatusOr<std::unique_ptr<Sink>> OpenSink(const ImportOptions& options, std::string* where,
+// A daemon's only device is meant by peers that name none.
+absl::StatusOr<std::unique_ptr<Sink>> OpenSink(ImportOptions* options, std::string* where,
                                                bool* online) {
-  if (!options.connection.offline) {
-    auto connection = Connection::OpenOnline(options.connection);
+  if (!options->connection.offline) {
+    auto connection = Connection::OpenOnline(options->connection);
     if (connection.ok()) {
       *where = (*connection)->where();
       *online = true;
+      WICKET_ASSIGN_OR_RETURN(const std::vector<std::string> devices, (*connection)->Devices());
+      std::string& device = options->connection.device;
+      if (!device.empty() && std::find(devices.begin(), devices.end(), device) == devices.end()) {
+        return absl::InvalidArgumentError(absl::StrCat("no device \"", device, "\" is configured"));
+      }
+      if (device.empty() && devices.size() == 1) device = devices[0];
       return std::make_unique<DaemonSink>(std::move(*connection));
     }
     if (!absl::IsNotFound(connection.status())) return connection.status();
   }
-  *where = options.connection.store;
-  return StoreSink::Open(options.connection.store);
+  *where = options->connection.store;
+  return StoreSink::Open(options->connection.store);
 }
 
 // `complete` is asked at the end of the input; false fails the import.
-int ImportFile(const ImportOptions& options, const std::function<bool()>& complete) {
+int ImportFile(ImportOptions options, const std::function<bool()>& complete) {
   std::ifstream file;
   uint64_t bytes_total = 0;
   const bool from_stdin = options.file == "-";
@@ -268,7 +275,7 @@ int ImportFile(const ImportOptions& options, const std::function<bool()>& comple
   const absl::Time started = absl::Now();
   std::string where;
   bool online = false;
-  const auto sink = OpenSink(options, &where, &online);
+  const auto sink = OpenSink(&options, &where, &online);
   if (!sink.ok()) return Fail(sink.status());
   const absl::Status status =
       ImportStream(from_stdin ? &std::cin : &file, options, bytes_total, complete, sink->get());

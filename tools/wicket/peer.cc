@@ -138,6 +138,10 @@ absl::StatusOr<std::string> BodyOf(const AddOptions& options) {
     for (const std::string& label : options.labels) {
       const std::pair<std::string, std::string> pair =
           absl::StrSplit(label, absl::MaxSplits('=', 1));
+      if (label.find('=') == label.npos) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("--label: found \"", label, "\"; accepted: NAME=VALUE"));
+      }
       labels[pair.first] = pair.second;
     }
   }
@@ -242,10 +246,13 @@ int Why(const ConnectionOptions& where, const std::string& key, bool as_json) {
   if (!connection.ok()) return Fail(connection.status());
   const auto answer = CallForPeer(**connection, "GET", key);
   if (absl::IsNotFound(answer.status())) {
+    // Not stored, or not where it was looked for.
+    const std::string reason = absl::StrCat(answer.status().message(),
+                                            ": its initiations are refused here in silence");
     if (as_json) {
-      std::cout << "{\"stored\":false,\"reasons\":[\"it is not stored\"]}\n";
+      std::cout << json::serialize(json::object{{"stored", false}, {"reasons", {reason}}}) << "\n";
     } else {
-      std::cout << key << ": it is not stored: its initiations are refused in silence\n";
+      std::cout << key << ": " << reason << "\n";
     }
     return kFailure;
   }
@@ -346,7 +353,9 @@ void AddPeerCommands(CLI::App* app, std::function<int()>* run) {
       ->type_name("FILE");
   command->add_option("--persistent-keepalive", add.keepalive, "seconds")
       ->check(CLI::Range(0, 65535));
-  command->add_option("--ttl", add.ttl_s, "delete it after so many seconds");
+  command->add_option("--ttl", add.ttl_s, "delete it after so many seconds")
+      ->type_name("SECONDS")
+      ->check(CLI::PositiveNumber);
   command->add_option("--expires-at", add.expires_at, "delete it then (RFC 3339)");
   command->add_option("--label", add.labels, "NAME=VALUE, any number of times");
   command->add_flag("--pinned", add.pinned, "once in the device, it stays");

@@ -55,10 +55,11 @@ class Spool {
   std::unique_ptr<FILE, int (*)(FILE*)> file_;
 };
 
-absl::StatusOr<bool> FlagOf(const Target& target, const std::string& name) {
+// Returns: nullopt when it is not asked for.
+absl::StatusOr<std::optional<bool>> FlagOf(const Target& target, const std::string& name) {
   const auto it = target.query.find(name);
-  if (it == target.query.end() || it->second == "false") return false;
-  if (it->second == "true") return true;
+  if (it == target.query.end()) return std::nullopt;
+  if (it->second == "true" || it->second == "false") return it->second == "true";
   return document::AboutField(
       name, absl::InvalidArgumentError(
                 absl::StrCat(name, ": found \"", it->second, "\"; accepted: true or false")));
@@ -227,9 +228,6 @@ absl::Status Api::PutInto(store::Writer& writer, const document::PeerRequest& re
 
   const absl::StatusOr<store::Peer> before = writer.FindPeer(peer.config.public_key);
   stored->created = absl::IsNotFound(before.status());
-  if (before.ok() && before->device != peer.device) {
-    return absl::AlreadyExistsError(absl::StrCat("the peer is stored for device ", before->device));
-  }
   if (peer.created == absl::UnixEpoch()) {
     peer.created =
         before.ok() ? before->created : absl::FromUnixSeconds(absl::ToUnixSeconds(absl::Now()));
@@ -325,14 +323,15 @@ void Api::GetPeer(Exchange& exchange) {
   const auto peer = snapshot->FindPeer(*key);
   if (!peer.ok()) return exchange.AnswerError(peer.status());
   if (peer->device != exchange.target().path[2]) {
-    return exchange.AnswerError(absl::NotFoundError("the peer belongs to another device"));
+    return exchange.AnswerError(
+        absl::NotFoundError(absl::StrCat("the peer is stored for device ", peer->device)));
   }
   if (const auto known = CheckQuery(exchange.target(), {"secrets"}); !known.ok()) {
     return exchange.AnswerError(known);
   }
   const auto secrets = FlagOf(exchange.target(), "secrets");
   if (!secrets.ok()) return exchange.AnswerError(secrets.status());
-  if (!*secrets) return exchange.Answer(200, Report(*peer, *snapshot));
+  if (!secrets->value_or(false)) return exchange.Answer(200, Report(*peer, *snapshot));
   if (exchange.role < Role::kWrite) {
     return exchange.AnswerError(absl::PermissionDeniedError("secrets are for those who may write"));
   }
@@ -346,7 +345,7 @@ void Api::DeletePeer(Exchange& exchange) {
   const absl::Status deleted = committer_->Commit([&](store::Writer& writer) -> absl::Status {
     const auto peer = writer.FindPeer(*key);
     if (peer.ok() && peer->device != device) {
-      return absl::NotFoundError("the peer belongs to another device");
+      return absl::NotFoundError(absl::StrCat("the peer is stored for device ", peer->device));
     }
     return writer.DeletePeer(*key);
   });
@@ -367,7 +366,9 @@ void Api::ResetReplay(Exchange& exchange) {
   const std::string& device = exchange.target().path[2];
   const auto reset = [&](store::Writer& writer) -> absl::Status {
     WICKET_ASSIGN_OR_RETURN(const store::Peer peer, writer.FindPeer(*key));
-    if (peer.device != device) return absl::NotFoundError("the peer belongs to another device");
+    if (peer.device != device) {
+      return absl::NotFoundError(absl::StrCat("the peer is stored for device ", peer.device));
+    }
     auto session = writer.FindSession(*key);
     if (!session) return absl::OkStatus();
     session->mark = {};
@@ -404,7 +405,7 @@ namespace {
 
 struct Page {
   store::Selection selection;
-  bool installed = false;
+  std::optional<bool> installed, expired;
   size_t limit = kPageDefault;
   std::string cursor;
 };
@@ -442,8 +443,8 @@ absl::StatusOr<Page> ParsePage(const Target& target) {
     }
   }
   WICKET_ASSIGN_OR_RETURN(page.installed, FlagOf(target, "installed"));
-  WICKET_ASSIGN_OR_RETURN(const bool expired, FlagOf(target, "expired"));
-  if (expired) page.selection.expired_by = absl::Now();
+  WICKET_ASSIGN_OR_RETURN(page.expired, FlagOf(target, "expired"));
+  if (page.expired == true) page.selection.expired_by = absl::Now();
   return page;
 }
 
@@ -456,7 +457,12 @@ void Api::ListPeers(Exchange& exchange) {
   if (!snapshot.ok()) return exchange.AnswerError(snapshot.status());
   std::vector<store::Peer> peers;
   absl::Status listed;
-  if (page->installed) {
+  const absl::Time now = absl::Now();
+  const auto admits = [&](const store::Peer& peer) {
+    if (page->expired == false && peer.expires <= now) return false;
+    return page->installed != false || !host_->Find(peer.device, peer.config.public_key);
+  };
+  if (page->installed == true) {
     std::optional<PublicKey> after;
     if (page->cursor.size() == kKeyBytes) {
       memcpy(after.emplace().bytes.data(), page->cursor.data(), kKeyBytes);
@@ -465,7 +471,9 @@ void Api::ListPeers(Exchange& exchange) {
         host_->ListInstalled(page->selection.device, after, std::min(page->limit, kPageMax));
     for (const PublicKey& key : keys) {
       auto peer = snapshot->FindPeer(key);
-      if (peer.ok() && page->selection.Admits(*peer)) peers.push_back(std::move(*peer));
+      if (peer.ok() && page->selection.Admits(*peer) && admits(*peer)) {
+        peers.push_back(std::move(*peer));
+      }
     }
     page->cursor.clear();
     if (keys.size() == page->limit) {
@@ -473,7 +481,7 @@ void Api::ListPeers(Exchange& exchange) {
     }
   } else {
     listed = snapshot->List(page->selection, kEntriesMax, &page->cursor, [&](store::Peer peer) {
-      peers.push_back(std::move(peer));
+      if (admits(peer)) peers.push_back(std::move(peer));
       return peers.size() < page->limit;
     });
   }
@@ -594,6 +602,7 @@ void Api::Export(Exchange& exchange) {
     absl::Status status = snapshot->Renew();
     if (status.ok()) {
       status = snapshot->List(page->selection, kEntriesMax, &cursor, [&](store::Peer peer) {
+        if (page->expired == false && peer.expires <= absl::Now()) return true;
         absl::StrAppend(&text, document::ToJsonLine(peer), "\n");
         return --left > 0;
       });

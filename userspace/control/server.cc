@@ -46,6 +46,25 @@ absl::StatusOr<gid_t> GroupId(const std::string& name) {
   return entry.gr_gid;
 }
 
+absl::StatusOr<std::string> ReadToken(const std::string& path) {
+  struct stat info;
+  std::ifstream file(path);
+  std::string token;
+  std::getline(file, token);
+  token = std::string(absl::StripAsciiWhitespace(token));
+  if (!file || stat(path.c_str(), &info) != 0 || token.size() < kTokenBytesMin) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("control.tcp.token_file ", path,
+                     ": cannot be read, or its first line has less than ", kTokenBytesMin,
+                     " characters"));
+  }
+  if (info.st_mode & 077) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("control.tcp.token_file ", path, ": others can read it (chmod 600)"));
+  }
+  return token;
+}
+
 bool IsMember(int fd, gid_t primary, gid_t wanted) {
   if (primary == wanted) return true;
   std::vector<gid_t> groups(256);
@@ -59,6 +78,18 @@ bool IsMember(int fd, gid_t primary, gid_t wanted) {
 
 Server::Server(Options options, Api* api)
     : options_(std::move(options)), api_(api), wake_(eventfd(0, EFD_CLOEXEC)) {}
+
+absl::Status CheckOptions(const Options& options) {
+  for (const std::string& name : {options.group, options.write_group}) {
+    if (!name.empty()) WICKET_RETURN_IF_ERROR(GroupId(name).status());
+  }
+  if (!options.tcp) return absl::OkStatus();
+  if (!options.tcp->token_file.empty()) {
+    WICKET_RETURN_IF_ERROR(ReadToken(options.tcp->token_file).status());
+  }
+  if (options.tcp->tls_certificate.empty()) return absl::OkStatus();
+  return TlsContext::Load(options.tcp->tls_certificate, options.tcp->tls_key).status();
+}
 
 absl::StatusOr<std::unique_ptr<Server>> Server::Start(const Options& options, Api* api) {
   std::unique_ptr<Server> server(new Server(options, api));
@@ -125,20 +156,7 @@ absl::Status Server::ListenTcp() {
   const auto address = ParseAddress(tcp.address);
   if (!address) return absl::InvalidArgumentError(absl::StrCat("control.tcp: ", name));
   if (!tcp.token_file.empty()) {
-    struct stat info;
-    std::ifstream file(tcp.token_file);
-    std::getline(file, token_);
-    token_ = std::string(absl::StripAsciiWhitespace(token_));
-    if (!file || stat(tcp.token_file.c_str(), &info) != 0 || token_.size() < kTokenBytesMin) {
-      return absl::InvalidArgumentError(absl::StrCat("control.tcp.token_file ", tcp.token_file,
-                                                     ": cannot be read, or its first line has less "
-                                                     "than ",
-                                                     kTokenBytesMin, " characters"));
-    }
-    if (info.st_mode & 077) {
-      return absl::InvalidArgumentError(absl::StrCat("control.tcp.token_file ", tcp.token_file,
-                                                     ": others can read it (chmod 600)"));
-    }
+    WICKET_ASSIGN_OR_RETURN(token_, ReadToken(tcp.token_file));
   }
   if (!tcp.tls_certificate.empty()) {
     WICKET_ASSIGN_OR_RETURN(TlsContext tls, TlsContext::Load(tcp.tls_certificate, tcp.tls_key));

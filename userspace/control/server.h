@@ -45,6 +45,9 @@ struct Options {
   friend bool operator==(const Options&, const Options&) = default;
 };
 
+// What can be known to be wrong before anything is opened: groups, the token's file, TLS.
+absl::Status CheckOptions(const Options& options);
+
 // Answers all requests of one connection, until either side ends it.
 // `role_of` is asked with each request's Authorization header.
 void ServeConnection(Transport& transport, Api& api, const std::atomic<bool>& stopping,

@@ -156,7 +156,8 @@ absl::Status ReadField(absl::string_view name, const json::value& value, store::
                     absl::InvalidArgumentError(absl::StrCat(
                         "unknown field ", Quoted(name),
                         "; accepted: public_key, allowed_ips, preshared_key, persistent_keepalive, "
-                        "expires_at, created_at, pinned, labels, device")));
+                        "expires_at, created_at, pinned, labels, device; through wicketd also "
+                        "allocate and ttl")));
 }
 
 // The whole of a request that is not a peer's own: `ttl` and `allocate`.

@@ -248,6 +248,10 @@ void ReadPool(const toml::table& table, const std::string& file,
     pool.cidrs.push_back(*cidr);
     return "";
   });
+  const toml::array* cidrs = table["cidrs"].as_array();
+  if (cidrs == nullptr || cidrs->empty()) {
+    section.Problem(section.line(), "cidrs", "nothing", "a list of CIDRs");
+  }
   config->pools.push_back(pool);
 }
 

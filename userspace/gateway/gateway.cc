@@ -50,6 +50,7 @@ absl::Status Gateway::StartAll(Sessions unsaved) {
     return absl::InternalError(
         absl::StrCat("status_file ", config_.status_file, ": ", error.message()));
   }
+  WICKET_RETURN_IF_ERROR(control::CheckOptions(config_.control));  // before any NIC is touched
   WICKET_RETURN_IF_ERROR(crypto::Initialize());
   WICKET_ASSIGN_OR_RETURN(store_, store::Store::Open(config_.store));
   WICKET_RETURN_IF_ERROR(store_->LockForDaemon());

@@ -31,6 +31,10 @@ int Check(const std::string& path) {
     std::cerr << config.status().message() << "\n";
     return kFailure;
   }
+  if (const absl::Status usable = control::CheckOptions(config->control); !usable.ok()) {
+    std::cerr << path << ": " << usable.message() << "\n";
+    return kFailure;
+  }
   std::cout << path << ": ok (" << config->nics.size() << " NICs, " << config->devices.size()
             << " devices)\n";
   return 0;

@@ -97,6 +97,7 @@ class PipelineTest : public ::testing::Test {
     peer.device = device;
     peer.expires = expires;
     auto writer = store_->Write();
+    writer->DeletePeer(client_).IgnoreError();  // of another device, perhaps
     ASSERT_TRUE(writer->PutPeer(peer).ok());
     ASSERT_TRUE(writer->Commit().ok());
   }

@@ -167,10 +167,21 @@ absl::Status Taken(const Prefix& prefix, absl::string_view device, const PublicK
       absl::StrCat(ToString(prefix), " on ", device, " belongs to peer ", Abbreviate(owner)));
 }
 
+// It would leave the device it is in, and with it its session.
+absl::Status Elsewhere(const Peer& stored) {
+  return absl::AlreadyExistsError(absl::StrCat("peer ", Abbreviate(stored.config.public_key),
+                                               " is stored for device ", stored.device,
+                                               "; delete it there first"));
+}
+
 }  // namespace
 
 absl::Status Writer::CheckPeer(const Peer& peer) const {
   WICKET_RETURN_IF_ERROR(EncodePeer(peer).status());
+  if (const auto before = FindPeer(peer.config.public_key);
+      before.ok() && before->device != peer.device) {
+    return Elsewhere(*before);
+  }
   for (const Prefix& prefix : peer.config.allowed_ips) {
     const std::string prefix_key = PrefixKey(peer.device, prefix);
     MDB_val lmdb_key = Val(absl::string_view(prefix_key)), owner;
@@ -196,6 +207,7 @@ absl::Status Writer::PutPeer(const Peer& peer) {
   // A damaged record is replaced; the prefixes it held are found to be this key's.
   std::optional<Peer> before;
   if (code == MDB_SUCCESS) before = DecodePeer(key, View(old));
+  if (before && before->device != peer.device) return Elsewhere(*before);
 
   for (size_t i = 0; i < peer.config.allowed_ips.size(); ++i) {
     const Prefix& prefix = peer.config.allowed_ips[i];
@@ -214,8 +226,7 @@ absl::Status Writer::PutPeer(const Peer& peer) {
     // Undo what was put for this peer and was not its own before.
     for (size_t j = 0; j < i; ++j) {
       const Prefix& mine = peer.config.allowed_ips[j];
-      if (before && before->device == peer.device && Has(before->config.allowed_ips, mine))
-        continue;
+      if (before && Has(before->config.allowed_ips, mine)) continue;
       WICKET_RETURN_IF_ERROR(
           Delete(tables_.prefixes, PrefixKey(peer.device, mine), "mdb_del(prefixes)"));
     }
@@ -223,10 +234,8 @@ absl::Status Writer::PutPeer(const Peer& peer) {
   }
   if (before) {
     Peer gone = std::move(*before);
-    if (gone.device == peer.device) {
-      std::erase_if(gone.config.allowed_ips,
-                    [&](const Prefix& prefix) { return Has(peer.config.allowed_ips, prefix); });
-    }
+    std::erase_if(gone.config.allowed_ips,
+                  [&](const Prefix& prefix) { return Has(peer.config.allowed_ips, prefix); });
     WICKET_RETURN_IF_ERROR(DeleteIndexes(gone));
   }
   if (code == MDB_NOTFOUND) WICKET_RETURN_IF_ERROR(ForgetRevoked(peer.device, key));

@@ -25,8 +25,8 @@ class Writer {
   ~Writer();
 
   // Creates or replaces a peer and its entries in the indexes.
-  // Errors: AlreadyExists when a prefix is another peer's; InvalidArgument when
-  //         the format cannot hold it; ResourceExhausted when it is new, or grows, and
+  // Errors: AlreadyExists when a prefix is another peer's, or the peer another device's;
+  //         InvalidArgument when the format cannot hold it; ResourceExhausted when it is new, or grows, and
   //         the file has no more room than deletions need; nothing is then written.
   absl::Status PutPeer(const Peer& peer);
   // The errors that PutPeer would give, without writing.

@@ -247,8 +247,10 @@ TEST_F(WriterTest, AgreesWithAModel) {
             const auto owner = next.prefixes.find({peer.device, p});
             return owner != next.prefixes.end() && owner->second != key;
           });
-          ASSERT_EQ(writer.PutPeer(peer).ok(), !taken);
-          if (!taken) put(&next, std::move(peer));
+          const auto before = next.peers.find(key);
+          const bool moves = before != next.peers.end() && before->second.device != peer.device;
+          ASSERT_EQ(writer.PutPeer(peer).ok(), !taken && !moves);
+          if (!taken && !moves) put(&next, std::move(peer));
           break;
         }
         case 2: {
@@ -292,8 +294,14 @@ TEST_F(WriterTest, AgreesWithAModel) {
           Peer peer = MakePeer(0, {});
           peer.config.public_key = key;
           peer.config.allowed_ips = {*address};
-          ASSERT_TRUE(writer.PutPeer(peer).ok());
-          put(&next, std::move(peer));
+          const auto before = next.peers.find(key);
+          const bool moves = before != next.peers.end() && before->second.device != "wg0";
+          ASSERT_EQ(writer.PutPeer(peer).ok(), !moves);
+          if (moves) {
+            ASSERT_TRUE(writer.Release("wg0", *address).ok());
+          } else {
+            put(&next, std::move(peer));
+          }
           break;
         }
       }
