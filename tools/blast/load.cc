@@ -78,7 +78,8 @@ class Worker {
         remembered_(kRemembered) {}
 
   absl::Status Open() {
-    const uint64_t wanted = options_.sources ? options_.sources : std::max<uint64_t>(fleet_->size(), 1);
+    const uint64_t wanted =
+        options_.sources ? options_.sources : std::max<uint64_t>(fleet_->size(), 1);
     const uint64_t count = std::max<uint64_t>(std::min(wanted, kSourcesMax) / step_, 1);
     epoll_ = Fd(epoll_create1(EPOLL_CLOEXEC));
     WICKET_RETURN_IF_ERROR(OpenSources(count, &sources_));
@@ -115,8 +116,7 @@ class Worker {
       Forget(now);
     }
     counts.sending_ns = NowNanos() - started_ns_;
-    const uint64_t patience =
-        static_cast<uint64_t>(absl::ToInt64Nanoseconds(options_.timeout));
+    const uint64_t patience = static_cast<uint64_t>(absl::ToInt64Nanoseconds(options_.timeout));
     for (const uint64_t last = NowNanos(); awaited_ > 0 && NowNanos() < last + patience;) {
       Receive(10'000'000);
       Forget(NowNanos());
@@ -127,9 +127,8 @@ class Worker {
   // Returns: packets.
   uint64_t Capture(blast::Capture* capture) {
     constexpr uint16_t kPortMin = 1024;
-    const Address unset = *ParseAddress(options_.target.address.family == Family::kIpv4
-                                            ? "198.18.0.1"
-                                            : "2001:db8:ffff::1");
+    const Address unset = *ParseAddress(
+        options_.target.address.family == Family::kIpv4 ? "198.18.0.1" : "2001:db8:ffff::1");
     const absl::Time begin = absl::Now();
     uint64_t number = 0;
     for (; number < options_.count_max; ++number) {
@@ -191,7 +190,8 @@ class Worker {
     return started_ns_ + static_cast<uint64_t>(OffsetOf(number) * 1e9);
   }
   uint64_t DueInClosedLoop(uint64_t now) const {
-    return awaited_ < std::max<uint64_t>(*options_.in_flight / step_, 1) ? now : now + 1'000'000'000;
+    return awaited_ < std::max<uint64_t>(*options_.in_flight / step_, 1) ? now
+                                                                         : now + 1'000'000'000;
   }
 
   uint32_t NextIndex() { return ++index_; }
@@ -347,8 +347,8 @@ class Worker {
       ++counts.unexpected;
       return;
     }
-    const auto keys = noise::OpenResponse(fleet_->PrivateKey(packet.client), {}, packet.handshake,
-                                          response);
+    const auto keys =
+        noise::OpenResponse(fleet_->PrivateKey(packet.client), {}, packet.handshake, response);
     if (!keys) {
       ++counts.unverified;
       return;

@@ -25,13 +25,13 @@ namespace wicket::blast {
 struct LoadOptions {
   Endpoint target;
   PublicKey target_key;
-  std::vector<Address> from;  // source addresses; empty: the system's choice
-  uint64_t sources = 0;       // sockets, each a port of its own; 0: one a client, 16 384 at most
+  std::vector<Address> from;     // source addresses; empty: the system's choice
+  uint64_t sources = 0;          // sockets, each a port of its own; 0: one a client, 16 384 at most
   uint64_t attack_sources = 64;  // sockets of those who are no clients
   Mix mix;
-  double rate = 100;                 // packets a second, of all threads
-  std::optional<double> ramp_to;     // grows to this linearly
-  std::optional<uint64_t> in_flight; // closed loop: so many at once, in place of a rate
+  double rate = 100;                  // packets a second, of all threads
+  std::optional<double> ramp_to;      // grows to this linearly
+  std::optional<uint64_t> in_flight;  // closed loop: so many at once, in place of a rate
   absl::Duration duration = absl::Seconds(10);
   uint64_t count_max = 10'000'000;  // packets
   absl::Duration timeout = absl::Seconds(5);
@@ -45,24 +45,22 @@ struct LoadOptions {
 struct Counts {
   std::atomic<uint64_t> sent[kKinds] = {};
   std::atomic<uint64_t> answered[kKinds] = {};
-  std::atomic<uint64_t> lost{0};         // no answer within the timeout, of kinds that want one
-  std::atomic<uint64_t> unverified{0};   // answers that do not verify
-  std::atomic<uint64_t> unexpected{0};   // what is no answer to anything we remember
-  std::atomic<uint64_t> cookies{0};      // cookie replies: the endpoint says it is under load
+  std::atomic<uint64_t> lost{0};        // no answer within the timeout, of kinds that want one
+  std::atomic<uint64_t> unverified{0};  // answers that do not verify
+  std::atomic<uint64_t> unexpected{0};  // what is no answer to anything we remember
+  std::atomic<uint64_t> cookies{0};     // cookie replies: the endpoint says it is under load
   std::atomic<uint64_t> send_errors{0};
-  std::atomic<uint64_t> exhausted{0};    // a client was wanted and there was none
-  std::atomic<uint64_t> sending_ns{0};   // from the first packet to the last, once that is known
-  Histogram latency;                     // intended time to verified answer
-  Histogram lateness;                    // intended time to sent
+  std::atomic<uint64_t> exhausted{0};   // a client was wanted and there was none
+  std::atomic<uint64_t> sending_ns{0};  // from the first packet to the last, once that is known
+  Histogram latency;                    // intended time to verified answer
+  Histogram lateness;                   // intended time to sent
 
   uint64_t Sent() const;
   uint64_t Answered() const;
 };
 
 // Kinds whose sender has proven its key, so that the endpoint answers.
-constexpr bool WantsAnswer(Kind kind) {
-  return kind == Kind::kNew || kind == Kind::kRekey;
-}
+constexpr bool WantsAnswer(Kind kind) { return kind == Kind::kNew || kind == Kind::kRekey; }
 
 // Writes what a load would send into a capture file, and sends nothing. Kinds that need a
 // session come as first handshakes. Returns: packets.

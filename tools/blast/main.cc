@@ -34,8 +34,9 @@ absl::Status Read(Options* options) {
   LoadOptions& load = options->load;
   const auto target = ParseEndpoint(options->target);
   if (!target) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "--target: found \"", options->target, "\"; accepted: 192.0.2.1:51820 or [2001:db8::1]:51820"));
+    return absl::InvalidArgumentError(
+        absl::StrCat("--target: found \"", options->target,
+                     "\"; accepted: 192.0.2.1:51820 or [2001:db8::1]:51820"));
   }
   load.target = *target;
   const auto key = ParsePublicKey(options->target_key);
@@ -67,7 +68,8 @@ absl::Status Read(Options* options) {
   load.confirm = !options->no_confirm;
   if (!options->own_target && options->pcap.empty() && !StaysHere(load.target.address)) {
     return absl::InvalidArgumentError(
-        absl::StrCat(ToString(load.target), " is neither this machine's nor next to it on a virtual "
+        absl::StrCat(ToString(load.target),
+                     " is neither this machine's nor next to it on a virtual "
                      "link: say --i-own-this-target if you may load it"));
   }
   return absl::OkStatus();
@@ -122,7 +124,8 @@ int Run(const Options& options) {
     std::cout << ToJson(*summary, options.load) << "\n";
   } else {
     PrintTable(*summary, options.load, std::cout);
-    if (!options.json.empty()) std::ofstream(options.json) << ToJson(*summary, options.load) << "\n";
+    if (!options.json.empty())
+      std::ofstream(options.json) << ToJson(*summary, options.load) << "\n";
   }
   if (!options.hdr.empty()) {
     std::ofstream hdr(options.hdr);
@@ -171,7 +174,8 @@ int Main(int argc, char** argv) {
   app.add_option("--threads", options.load.threads, "sending threads")
       ->check(CLI::Range(1, 256))
       ->capture_default_str();
-  app.add_option("--random-seed", options.load.seed, "of the order of a mix")->capture_default_str();
+  app.add_option("--random-seed", options.load.seed, "of the order of a mix")
+      ->capture_default_str();
   app.add_flag("--no-confirm", options.no_confirm, "leave sessions unconfirmed");
   app.add_option("--json", options.json, "write the figures here; - is standard output");
   app.add_option("--hdr", options.hdr, "write the latencies' percentiles here (HdrHistogram)");

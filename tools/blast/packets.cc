@@ -40,9 +40,9 @@ absl::StatusOr<Mix> Mix::Parse(absl::string_view text) {
     const bool weighted = part.find('=') == part.npos ||
                           (absl::SimpleAtoi(pair.second, &weight) && weight <= 1'000'000);
     if (kind == kKinds || !weighted) {
-      return absl::InvalidArgumentError(absl::StrCat("mix: found \"", part, "\"; accepted: KIND or ",
-                                                     "KIND=WEIGHT, with one of ",
-                                                     absl::StrJoin(kTexts, " ")));
+      return absl::InvalidArgumentError(
+          absl::StrCat("mix: found \"", part, "\"; accepted: KIND or ", "KIND=WEIGHT, with one of ",
+                       absl::StrJoin(kTexts, " ")));
     }
     mix.weights_[kind] += weight;
     mix.total_ += weight;

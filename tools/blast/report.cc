@@ -47,9 +47,10 @@ void Summarize(const std::vector<const Counts*>& counts, Summary* summary) {
 std::string GeneratorWasTheLimit(const Summary& summary, const LoadOptions& options) {
   if (options.in_flight) return "";
   if (summary.lateness.Quantile(0.99) > kLate_ns) {
-    return absl::StrFormat("packets left up to %.1f ms late (p99): send fewer, prepare them "
-                           "(--prepare), or use more threads",
-                           Milliseconds(summary.lateness.Quantile(0.99)));
+    return absl::StrFormat(
+        "packets left up to %.1f ms late (p99): send fewer, prepare them "
+        "(--prepare), or use more threads",
+        Milliseconds(summary.lateness.Quantile(0.99)));
   }
   if (summary.sent_total > 100 && summary.Rate() < kRateTolerance * WantedRate(options) &&
       summary.exhausted == 0) {
@@ -68,7 +69,7 @@ void PrintTable(const Summary& summary, const LoadOptions& options, std::ostream
         100 * static_cast<double>(summary.answered[kind]) / static_cast<double>(summary.sent[kind]);
     out << absl::StrFormat("%-10s %12d %12d %s\n", ToString(static_cast<Kind>(kind)),
                            summary.sent[kind], summary.answered[kind],
-                           wanted                      ? absl::StrFormat("%8.2f %%", share)
+                           wanted                       ? absl::StrFormat("%8.2f %%", share)
                            : summary.answered[kind] > 0 ? "  should be 0"
                                                         : "");
   }
@@ -138,7 +139,8 @@ void WriteHdr(const Histogram& histogram, std::ostream& out) {
                            Milliseconds(histogram.Quantile(1 - left)), 1 - left, (1 - left) * total,
                            1 / left);
   }
-  out << absl::StrFormat("%12.3f %14.12f %10.0f\n", Milliseconds(histogram.Quantile(1)), 1.0, total);
+  out << absl::StrFormat("%12.3f %14.12f %10.0f\n", Milliseconds(histogram.Quantile(1)), 1.0,
+                         total);
   out << absl::StrFormat("#[Total count = %.0f]\n", total);
 }
 

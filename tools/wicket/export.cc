@@ -31,10 +31,11 @@ absl::Status ExportStore(const ExportOptions& options, std::ostream* output) {
     // A view per chunk: a long one would keep the writer from reusing pages.
     WICKET_RETURN_IF_ERROR(snapshot.Renew());
     std::string text;
-    WICKET_ASSIGN_OR_RETURN(
-        visited, snapshot.Walk(&cursor, kExportChunk, [&](const store::Peer& peer) {
-          if (device.empty() || peer.device == device) text += ToText(peer, options);
-        }));
+    WICKET_ASSIGN_OR_RETURN(visited,
+                            snapshot.Walk(&cursor, kExportChunk, [&](const store::Peer& peer) {
+                              if (device.empty() || peer.device == device)
+                                text += ToText(peer, options);
+                            }));
     snapshot.Release();  // whoever reads our output may be slow
     *output << text;
   }

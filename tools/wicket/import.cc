@@ -198,9 +198,8 @@ class DaemonSink : public Sink {
         imported += count->to_number<uint64_t>();
         continue;
       }
-      problems.Add(
-          absl::StrCat("line ", lines.at(report.at("line").to_number<uint64_t>() - 1), ": ",
-                       std::string(report.at("error").at("message").as_string())));
+      problems.Add(absl::StrCat("line ", lines.at(report.at("line").to_number<uint64_t>() - 1),
+                                ": ", std::string(report.at("error").at("message").as_string())));
     }
     return absl::OkStatus();
   }
@@ -284,7 +283,7 @@ int ImportFile(ImportOptions options, const std::function<bool()>& complete) {
   if (!status.ok()) {
     std::cerr << "wicket: " << (options.from_device.empty() ? options.file : options.from_device)
               << ": "
-              << (!online      ? "nothing was imported"
+              << (!online       ? "nothing was imported"
                   : refused > 0 ? absl::StrCat("only ", imported, " peers were imported")
                                 : absl::StrCat("stopped after at least ", imported, " peers"))
               << "\n"

@@ -247,8 +247,8 @@ int Why(const ConnectionOptions& where, const std::string& key, bool as_json) {
   const auto answer = CallForPeer(**connection, "GET", key);
   if (absl::IsNotFound(answer.status())) {
     // Not stored, or not where it was looked for.
-    const std::string reason = absl::StrCat(answer.status().message(),
-                                            ": its initiations are refused here in silence");
+    const std::string reason =
+        absl::StrCat(answer.status().message(), ": its initiations are refused here in silence");
     if (as_json) {
       std::cout << json::serialize(json::object{{"stored", false}, {"reasons", {reason}}}) << "\n";
     } else {

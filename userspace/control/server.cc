@@ -53,10 +53,9 @@ absl::StatusOr<std::string> ReadToken(const std::string& path) {
   std::getline(file, token);
   token = std::string(absl::StripAsciiWhitespace(token));
   if (!file || stat(path.c_str(), &info) != 0 || token.size() < kTokenBytesMin) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("control.tcp.token_file ", path,
-                     ": cannot be read, or its first line has less than ", kTokenBytesMin,
-                     " characters"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "control.tcp.token_file ", path, ": cannot be read, or its first line has less than ",
+        kTokenBytesMin, " characters"));
   }
   if (info.st_mode & 077) {
     return absl::InvalidArgumentError(

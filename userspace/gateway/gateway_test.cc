@@ -237,7 +237,8 @@ TEST_F(InstalledPeersTest, TheIndexAgreesWithAScan) {
     const Keys leaving = Leaving(now_s, false, 1000);
     ASSERT_EQ(std::set<PublicKey>(leaving.begin(), leaving.end()), expected) << now_s;
     size_t on_probation = 0;
-    for (const PublicKey& key : peers_.List({}, SIZE_MAX)) on_probation += !peers_.Find(key)->confirmed;
+    for (const PublicKey& key : peers_.List({}, SIZE_MAX))
+      on_probation += !peers_.Find(key)->confirmed;
     ASSERT_EQ(peers_.on_probation(), on_probation);
   }
 }

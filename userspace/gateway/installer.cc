@@ -18,7 +18,7 @@ namespace wicket::gateway {
 namespace {
 
 constexpr size_t kBatchMax = 64;
-constexpr size_t kSlice = 16;  // peers changed in the device between two looks at the queues
+constexpr size_t kSlice = 16;        // peers changed in the device between two looks at the queues
 constexpr size_t kLeaveSlice = 256;  // begin to leave, or wait for their sessions to be saved
 constexpr uint32_t kBatchesPerHousekeeping = 16;
 constexpr int kIdleWait_ms = 250;

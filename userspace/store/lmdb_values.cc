@@ -17,8 +17,9 @@ absl::Status LmdbStatus(int code, absl::string_view call, absl::string_view path
           message, "; the file is damaged: restore a backup or import the peers anew"));
     case MDB_PANIC:
       return absl::AbortedError(absl::StrCat(
-          message, "; an earlier write failed half-way: what was acknowledged is safe, and the store "
-                   "has to be opened anew"));
+          message,
+          "; an earlier write failed half-way: what was acknowledged is safe, and the store "
+          "has to be opened anew"));
     case MDB_VERSION_MISMATCH:
       return absl::FailedPreconditionError(message);
     case MDB_READERS_FULL:

@@ -5,8 +5,8 @@ namespace wicket::store {
 
 #define WICKET_STORE_TABLES(X) \
   X(peers)                     \
-  X(prefixes) X(sessions) X(meta) X(expiries) X(labels) X(allocators) X(released) X(released_at) \
-  X(revoked)
+  X(prefixes)                  \
+  X(sessions) X(meta) X(expiries) X(labels) X(allocators) X(released) X(released_at) X(revoked)
 
 // LMDB's handles, good for the life of the Store.
 struct Tables {

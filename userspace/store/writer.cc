@@ -17,8 +17,8 @@ constexpr uint64_t kDiskReserveBytes = 1 << 20;
 // A deletion writes new pages before it frees old ones, so new peers must leave some:
 // what a change of every table may copy, several times over.
 constexpr uint64_t kReservePages = 256;
-constexpr uint64_t kReserveShare = 8;  // of the file, where that is less
-constexpr unsigned kFreeTable = 0;     // LMDB's own: lists of free pages by transaction
+constexpr uint64_t kReserveShare = 8;         // of the file, where that is less
+constexpr unsigned kFreeTable = 0;            // LMDB's own: lists of free pages by transaction
 constexpr absl::uint128 kFirstOffset = 2;     // 0 is the network's, 1 by custom the device's
 constexpr size_t kTimeBytes = 8;              // big-endian Unix ns
 constexpr int kAllocationStepsMax = 1 << 14;  // used addresses skipped in one call, about 10 ms
@@ -414,8 +414,9 @@ absl::Status Writer::PutReleased(const std::string& allocator, const std::string
   MDB_val key = Val(absl::string_view(where)), before;
   if (mdb_get(txn_, tables_.released_at, &key, &before) == MDB_SUCCESS) {
     if (View(before) > absl::string_view(time)) return absl::OkStatus();  // of a range halved
-    WICKET_RETURN_IF_ERROR(Delete(
-        tables_.released, absl::StrCat(allocator, std::string(View(before)), address), "mdb_del()"));
+    WICKET_RETURN_IF_ERROR(Delete(tables_.released,
+                                  absl::StrCat(allocator, std::string(View(before)), address),
+                                  "mdb_del()"));
   }
   WICKET_RETURN_IF_ERROR(Put(tables_.released_at, where, time));
   return Put(tables_.released, allocator + time + address, length);
@@ -451,8 +452,8 @@ absl::StatusOr<std::optional<Address>> Writer::TakeReleased(absl::string_view de
     while (length < base.bits()) {
       ++length;
       const absl::uint128 half = absl::uint128{1} << (base.bits() - length);
-      WICKET_RETURN_IF_ERROR(
-          PutReleased(allocator.key, time, {ToAddress(base.family, ToNumber(address) + half), length}));
+      WICKET_RETURN_IF_ERROR(PutReleased(
+          allocator.key, time, {ToAddress(base.family, ToNumber(address) + half), length}));
     }
     const absl::uint128 offset = ToNumber(address) - ToNumber(base);
     if (offset >= kFirstOffset && offset < std::min(allocator.next, EndOffset(allocator.cidr)) &&

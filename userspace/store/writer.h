@@ -26,8 +26,8 @@ class Writer {
 
   // Creates or replaces a peer and its entries in the indexes.
   // Errors: AlreadyExists when a prefix is another peer's, or the peer another device's;
-  //         InvalidArgument when the format cannot hold it; ResourceExhausted when it is new, or grows, and
-  //         the file has no more room than deletions need; nothing is then written.
+  //         InvalidArgument when the format cannot hold it; ResourceExhausted when it is new, or
+  //         grows, and the file has no more room than deletions need; nothing is then written.
   absl::Status PutPeer(const Peer& peer);
   // The errors that PutPeer would give, without writing.
   absl::Status CheckPeer(const Peer& peer) const;
@@ -105,7 +105,7 @@ class Writer {
   std::string path_;
   uint64_t bytes_max_ = 0;
   bool spoilt_ = false;
-  std::optional<absl::Status> room_;                      // judged when first needed
+  std::optional<absl::Status> room_;                  // judged when first needed
   std::optional<std::vector<Allocator>> allocators_;  // read when first needed
 };
 

@@ -125,7 +125,8 @@ void ReadAllowedIp(const nlattr* nest, ConfigDigest* digest) {
     const size_t bytes = mnl_attr_get_payload_len(attribute);
     if (mnl_attr_get_type(attribute) == WGALLOWEDIP_A_CIDR_MASK) {
       ReadAttribute(attribute, &prefix.length);
-    } else if (mnl_attr_get_type(attribute) == WGALLOWEDIP_A_IPADDR && (bytes == 4 || bytes == 16)) {
+    } else if (mnl_attr_get_type(attribute) == WGALLOWEDIP_A_IPADDR &&
+               (bytes == 4 || bytes == 16)) {
       prefix.address.family = bytes == 4 ? Family::kIpv4 : Family::kIpv6;
       memcpy(prefix.address.bytes.data(), mnl_attr_get_payload(attribute), bytes);
     }

@@ -116,7 +116,7 @@ class UapiDump : public Dump {
  public:
   static absl::StatusOr<std::unique_ptr<Dump>> Read(const Fd& fd) {
     auto dump = std::make_unique<UapiDump>();
-    size_t filled = kPieceBytes;  // of the last piece
+    size_t filled = kPieceBytes;             // of the last piece
     for (std::string end; end != "\n\n";) {  // only the end of an answer is an empty line
       if (filled == kPieceBytes) {
         dump->pieces_.emplace_back(kPieceBytes, '\0');
@@ -143,7 +143,8 @@ class UapiDump : public Dump {
     Wipe(&pieces_.front());
     pieces_.pop_front();
     WICKET_RETURN_IF_ERROR(done.status());
-    if (!*done && pieces_.empty()) return absl::InvalidArgumentError("uapi: an answer after its end");
+    if (!*done && pieces_.empty())
+      return absl::InvalidArgumentError("uapi: an answer after its end");
     if (!*done) return true;
     public_key_ = crypto::DerivePublicKey(answer_.info.private_key);
     answer_.info.private_key = {};
