@@ -1,5 +1,9 @@
 #include "store/writer.h"
 
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <map>
 #include <set>
@@ -53,6 +57,42 @@ TEST_F(WriterTest, ADeletedPeerIsRevokedUntilItIsOutOfTheDevice) {
   ASSERT_TRUE(again.ForgetRevokedBefore("wg0", absl::InfiniteFuture()).ok());
   ASSERT_TRUE(again.Commit().ok());
   EXPECT_FALSE(store.NewSnapshot()->IsRevoked("wg0", Key(2)));
+}
+
+TEST_F(WriterTest, TheViewOfAReaderThatDiedHoldsNothingForEver) {
+  int ready[2];
+  ASSERT_EQ(pipe(ready), 0);
+  const pid_t child = fork();
+  if (child == 0) {
+    const Store store = *Open();
+    const Snapshot snapshot = *store.NewSnapshot();
+    [[maybe_unused]] const ssize_t n = write(ready[1], "x", 1);
+    pause();
+    _exit(0);
+  }
+  char byte;
+  ASSERT_EQ(read(ready[0], &byte, 1), 1);
+  Store store = *Open();
+  int round = 0;
+  const auto churn = [&] {
+    for (int i = 0; i < 200; ++i) {
+      Writer writer = *store.Write();
+      Peer peer = MakePeer(i % 20, {});
+      peer.labels = {{"round", absl::StrCat(++round)}};
+      EXPECT_TRUE(writer.PutPeer(peer).ok());
+      EXPECT_TRUE(writer.Commit().ok());
+    }
+    return store.ReadStats()->file_bytes;
+  };
+  const uint64_t first = churn();
+  EXPECT_GT(churn(), first) << "nobody's view was held, so this shows nothing";
+  kill(child, SIGKILL);
+  ASSERT_EQ(waitpid(child, nullptr, 0), child);
+  store.CheckReaders();
+  const uint64_t after = churn();
+  EXPECT_EQ(churn(), after);
+  close(ready[0]);
+  close(ready[1]);
 }
 
 TEST_F(WriterTest, WhatComesBackAgainAndAgainWaitsOnce) {
