@@ -198,6 +198,9 @@ def test_foreign_targets_and_wrong_usage_are_refused():
         check("--public-key" in refused("--target", f"{GATEWAY4}:1", "--public-key", "x"), "key")
         text = refused("--target", f"{GATEWAY4}:1", "--public-key", key, "--mix", "new,evil")
         check("evil" in text and "bad-mac1" in text, text)
+        lost = lab.client.run(*command(device, "--count", "1", "--json", "/nonexistent/x"), check=False)
+        check(lost.returncode == 1 and "/nonexistent/x: cannot be written" in lost.stderr, lost.stderr)
+        equal(lost.stdout, "", "a run whose figures would be lost")
         # Nobody's key: no answer, and an exit status that says so.
         daemon.start()
         wrong = lab.client.run(BLAST, "--target", f"{GATEWAY4}:{PORT}", "--public-key", key, "--clients",

@@ -693,8 +693,14 @@ def test_a_full_map_still_takes_deletions_and_recovers():
         daemon.start()
         control = Control(daemon, device)
         client = Client(lab, device.key.public)
+        early, late = Client(lab, device.key.public), Client(lab, device.key.public)
+        for who in early, late:
+            control.put(who.key)
         equal(control.put(client.key, allowed_ips=["10.200.0.1"]).status, 201, "the first")
-        expiring = "".join(json.dumps({"public_key": b64encode(os.urandom(32)).decode(), "ttl": 6}) + "\n"
+        early.send_initiation()  # and no more: it leaves after 15 s
+        check(early.receive(2), "no answer")
+        time.sleep(2 * SLOW)  # sessions are saved once a second
+        expiring = "".join(json.dumps({"public_key": b64encode(os.urandom(32)).decode(), "ttl": 30}) + "\n"
                            for _ in range(2000))
         control.call("POST", f"/v1/devices/{device.name}/import", expiring)
         stored, full, batch = [client.key.public64], None, 500
@@ -713,7 +719,15 @@ def test_a_full_map_still_takes_deletions_and_recovers():
         equal((refused.status, refused.error["code"]), (507, "full"), refused.text)
         check(client.connect() is not None, "an install needs room")
         check(control.put(client.key, allowed_ips=["10.200.0.2"]).status == 200, "an update")
-        check(wait_for(lambda: control.list(expired="true") == [], 20), "expired peers stay")
+        late.send_initiation()
+        check(late.receive(2), "an install needs room")
+        check(wait_for(lambda: early.key.public64 not in device.peers(), 25, every=0.5),
+              "nobody leaves while the file is full")
+        wait_for(lambda: "no room for the first sessions" in daemon.log_text, 5)
+        check(late.key.public64 in device.peers(), "it left, and its timestamp is nowhere")
+        check(wait_for(lambda: len(control.list(limit=1000)) < len(stored) + 1000, 30, every=1),
+              "expired peers stay")
+        listed &= {peer["public_key"] for peer in control.list(limit=1000)}
         for key in sorted(listed)[:1500]:  # as many as it takes, one by one
             equal(control.delete(key).status, 204, "a deletion in a full file")
         equal(control.put(Key()).status, 201, "after there is room again")

@@ -76,7 +76,7 @@ absl::StatusOr<Capture> Capture::Create(const std::string& file) {
   if (!capture.pcap_) return absl::ResourceExhaustedError("pcap_open_dead()");
   capture.dumper_.reset(pcap_dump_open(capture.pcap_.get(), file.c_str()));
   if (capture.dumper_) return capture;
-  return absl::UnavailableError(absl::StrCat(file, ": ", pcap_geterr(capture.pcap_.get())));
+  return absl::UnavailableError(pcap_geterr(capture.pcap_.get()));
 }
 
 void Capture::Write(absl::Time at, const Endpoint& from, const Endpoint& to,

@@ -96,6 +96,15 @@ int Run(const Options& options) {
   if (terminal && options.load.prepared > 0) {
     absl::FPrintF(stderr, "\r\033[Kpreparing %d packets", options.load.prepared);
   }
+  // Opened first: a run is not to end without its figures.
+  std::ofstream json, hdr;
+  if (!options.json.empty() && options.json != "-") json.open(options.json);
+  if (!options.hdr.empty()) hdr.open(options.hdr);
+  for (const auto& [file, name] : {std::pair{&json, options.json}, std::pair{&hdr, options.hdr}}) {
+    if (*file) continue;
+    std::cerr << "wicket-blast: " << name << ": cannot be written\n";
+    return kFailure;
+  }
   auto load = Load::Make(options.load, &fleet);
   if (!load.ok()) {
     std::cerr << "wicket-blast: " << load.status().message() << "\n";
@@ -124,13 +133,9 @@ int Run(const Options& options) {
     std::cout << ToJson(*summary, options.load) << "\n";
   } else {
     PrintTable(*summary, options.load, std::cout);
-    if (!options.json.empty())
-      std::ofstream(options.json) << ToJson(*summary, options.load) << "\n";
+    if (json.is_open()) json << ToJson(*summary, options.load) << "\n";
   }
-  if (!options.hdr.empty()) {
-    std::ofstream hdr(options.hdr);
-    WriteHdr(summary->latency, hdr);
-  }
+  if (hdr.is_open()) WriteHdr(summary->latency, hdr);
   std::cout.flush();
   return summary->wanted > 0 && summary->answered_total == 0 ? kFailure : kOk;
 }

@@ -47,7 +47,7 @@ uint64_t SessionSaver::Submit(Sessions sessions) {
 
 bool SessionSaver::Waits(const PublicKey& key) const {
   const std::lock_guard lock(mutex_);
-  return waiting_.contains(key);
+  return no_room_.contains(key);
 }
 
 Sessions SessionSaver::TakeUnsaved() {
@@ -90,13 +90,19 @@ void SessionSaver::Written(const Batch& batch, const std::vector<PublicKey>& no_
   std::unique_lock lock(mutex_);
   writing_ = false;
   if (status.ok()) {
+    // Who finds the ticket reached finds these, too.
     saved_ = ticket;
-    if (!waiting_.empty()) WriteSome(&lock);
+    if (!no_room_.empty()) {
+      for (const auto& [key, session] : batch) no_room_.erase(key);
+    }
+    no_room_.insert(no_room.begin(), no_room.end());
     if (!no_room.empty()) {
       Log(LogLevel::kError, "the store has no room for the first sessions of ", no_room.size(),
           " peers; they stay in the device until it has");
     }
+    const bool more = !waiting_.empty();  // these alone wait for the next submission
     for (const PublicKey& key : no_room) waiting_.try_emplace(key, batch.at(key));
+    if (more) WriteSome(&lock);
   } else {
     Log(LogLevel::kError, "saving ", batch.size(), " sessions: ", status.message(),
         "; tried again with the next ones");

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "store/committer.h"
 
 namespace wicket::gateway {
@@ -46,6 +47,7 @@ class SessionSaver {
   mutable std::mutex mutex_;
   std::condition_variable idle_;
   Batch waiting_;
+  absl::flat_hash_set<PublicKey> no_room_;  // tried, and to be tried again
   uint64_t tickets_ = 0;
   uint64_t saved_ = 0;
   bool writing_ = false;  // at most one batch is with the committer
