@@ -11,10 +11,8 @@ constexpr char kFieldPayload[] = "wicket/field";
 
 // JSON is UTF-8; what a caller sent may not be, and is shown without what is not ASCII.
 std::string Printable(absl::string_view text) {
-  json::stream_parser parser;
   json::error_code error;
-  const std::string quoted = json::serialize(json::string(text.data(), text.size()));
-  parser.write_some(quoted.data(), quoted.size(), error);
+  json::parse(json::serialize(json::string(text.data(), text.size())), error);
   std::string out(text);
   if (!error) return out;
   for (char& c : out) {

@@ -1,7 +1,9 @@
 #include <gtest/gtest.h>
 
+#include <boost/json.hpp>
 #include <sstream>
 
+#include "document/answer_text.h"
 #include "document/peer_text.h"
 #include "document/status_text.h"
 
@@ -101,6 +103,14 @@ TEST(PeerTextTest, TheFormatIsDetected) {
   EXPECT_EQ(DetectFormat(&conf), Format::kWgConf);
   EXPECT_EQ(DetectFormat(&comment), Format::kWgConf);
   EXPECT_EQ(DetectFormat(&empty), Format::kNdjson);
+}
+
+TEST(AnswerTextTest, WhatWasSentIsShownThoughItMayEndWithinACharacter) {
+  for (const char* sent : {"plain", "d\xc3\xb6ner", "d\xc3", "\xed", "\xff\xfe", "\xe2\x82"}) {
+    boost::json::error_code error;
+    boost::json::parse(ToErrorJson("bad_request", sent, sent), error);
+    EXPECT_FALSE(error) << testing::PrintToString(sent);
+  }
 }
 
 TEST(StatusTextTest, RoundTrips) {
