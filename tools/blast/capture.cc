@@ -1,75 +1,18 @@
 #include "tools/blast/capture.h"
 
-#include <arpa/inet.h>
 #include <pcap/pcap.h>
-#include <string.h>
-
-#include <utility>
-#include <vector>
 
 #include "absl/strings/str_cat.h"
 
 namespace wicket::blast {
-namespace {
 
-constexpr uint8_t kUdp = 17, kHopLimit = 64;
-constexpr size_t kUdpHeaderBytes = 8;
-
-void Append(std::vector<uint8_t>* out, std::initializer_list<uint32_t> values, size_t bytes) {
-  for (const uint32_t value : values) {
-    for (size_t i = bytes; i-- > 0;) out->push_back(static_cast<uint8_t>(value >> 8 * i));
-  }
+void CaptureWriter::CloseCapture::operator()(pcap_t* pcap) const { pcap_close(pcap); }
+void CaptureWriter::CloseDumper::operator()(pcap_dumper_t* dumper) const {
+  pcap_dump_close(dumper);
 }
 
-void Append(std::vector<uint8_t>* out, const Address& address) {
-  out->insert(out->end(), address.bytes.begin(), address.bytes.begin() + address.size());
-}
-
-// The ones' complement sum of [RFC 1071], not yet inverted.
-uint32_t Sum(const uint8_t* bytes, size_t size, uint32_t sum) {
-  for (size_t i = 0; i < size; ++i) sum += i % 2 ? bytes[i] : uint32_t{bytes[i]} << 8;
-  while (sum >> 16) sum = (sum & 0xffff) + (sum >> 16);
-  return sum;
-}
-
-void SetChecksum(uint8_t* at, uint32_t sum) {
-  const uint32_t checksum = ~sum & 0xffff;
-  at[0] = static_cast<uint8_t>(checksum >> 8);
-  at[1] = static_cast<uint8_t>(checksum);
-}
-
-std::vector<uint8_t> FrameOf(const Endpoint& from, const Endpoint& to,
-                             const wire::Initiation& message) {
-  std::vector<uint8_t> frame{2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2};  // made-up stations
-  const bool ipv4 = to.address.family == Family::kIpv4;
-  const auto udp_bytes = static_cast<uint32_t>(kUdpHeaderBytes + sizeof(message));
-  Append(&frame, {ipv4 ? 0x0800u : 0x86ddu}, 2);
-  const size_t ip = frame.size();
-  if (ipv4) {
-    Append(&frame, {0x4500, 20 + udp_bytes, 0, 0x4000, kHopLimit << 8 | kUdp, 0}, 2);
-  } else {
-    Append(&frame, {0x6000, 0, udp_bytes, kUdp << 8 | kHopLimit}, 2);
-  }
-  Append(&frame, from.address);
-  Append(&frame, to.address);
-  if (ipv4) SetChecksum(&frame[ip + 10], Sum(&frame[ip], 20, 0));
-  const size_t udp = frame.size(), addresses = 2 * to.address.size();
-  Append(&frame, {from.port, to.port, udp_bytes, 0}, 2);
-  const auto* bytes = reinterpret_cast<const uint8_t*>(&message);
-  frame.insert(frame.end(), bytes, bytes + sizeof(message));
-  const uint32_t pseudo = Sum(&frame[udp - addresses], addresses, kUdp + udp_bytes);
-  SetChecksum(&frame[udp + 6], Sum(&frame[udp], udp_bytes, pseudo));
-  if (frame[udp + 6] == 0 && frame[udp + 7] == 0) frame[udp + 6] = frame[udp + 7] = 0xff;
-  return frame;
-}
-
-}  // namespace
-
-void Capture::CloseCapture::operator()(pcap_t* pcap) const { pcap_close(pcap); }
-void Capture::CloseDumper::operator()(pcap_dumper_t* dumper) const { pcap_dump_close(dumper); }
-
-absl::StatusOr<Capture> Capture::Create(const std::string& file) {
-  Capture capture;
+absl::StatusOr<CaptureWriter> CaptureWriter::Create(const std::string& file) {
+  CaptureWriter capture;
   capture.file_ = file;
   capture.pcap_.reset(
       pcap_open_dead_with_tstamp_precision(DLT_EN10MB, 65535, PCAP_TSTAMP_PRECISION_NANO));
@@ -79,9 +22,7 @@ absl::StatusOr<Capture> Capture::Create(const std::string& file) {
   return absl::UnavailableError(pcap_geterr(capture.pcap_.get()));
 }
 
-void Capture::Write(absl::Time at, const Endpoint& from, const Endpoint& to,
-                    const wire::Initiation& message) {
-  const std::vector<uint8_t> frame = FrameOf(from, to, message);
+void CaptureWriter::Write(absl::Time at, std::span<const uint8_t> frame) {
   const timespec time = absl::ToTimespec(at);
   pcap_pkthdr header{};
   header.ts = {time.tv_sec, time.tv_nsec};
@@ -89,10 +30,42 @@ void Capture::Write(absl::Time at, const Endpoint& from, const Endpoint& to,
   pcap_dump(reinterpret_cast<u_char*>(dumper_.get()), &header, frame.data());
 }
 
-absl::Status Capture::Close() {
+absl::Status CaptureWriter::Close() {
   const bool written = pcap_dump_flush(dumper_.get()) == 0;
   dumper_.reset();
   return written ? absl::OkStatus() : absl::DataLossError(absl::StrCat(file_, ": not written"));
+}
+
+absl::StatusOr<std::vector<CapturedDatagram>> ReadCapture(const std::string& file) {
+  char error[PCAP_ERRBUF_SIZE] = "";
+  const std::unique_ptr<pcap_t, void (*)(pcap_t*)> pcap(
+      pcap_open_offline_with_tstamp_precision(file.c_str(), PCAP_TSTAMP_PRECISION_NANO, error),
+      pcap_close);
+  if (!pcap) return absl::InvalidArgumentError(absl::StrCat(file, ": ", error));
+  if (pcap_datalink(pcap.get()) != DLT_EN10MB) {
+    return absl::InvalidArgumentError(absl::StrCat(file, ": not a capture of Ethernet frames"));
+  }
+  std::vector<CapturedDatagram> datagrams;
+  absl::Time first;
+  pcap_pkthdr* header;
+  const u_char* bytes;
+  uint64_t number = 0;
+  int got;
+  while ((got = pcap_next_ex(pcap.get(), &header, &bytes)) == 1) {
+    const auto datagram = ReadFrame({bytes, header->caplen});
+    const absl::Time at = absl::TimeFromTimespec({header->ts.tv_sec, header->ts.tv_usec});
+    if (number++ == 0) first = at;
+    if (!datagram) continue;
+    datagrams.push_back({std::max(at - first, absl::ZeroDuration()),
+                         datagram->from,
+                         {datagram->payload.begin(), datagram->payload.end()}});
+  }
+  if (got == PCAP_ERROR) {
+    return absl::DataLossError(
+        absl::StrCat(file, ": packet ", number + 1, ": ", pcap_geterr(pcap.get())));
+  }
+  if (datagrams.empty()) return absl::NotFoundError(absl::StrCat(file, ": no UDP packets"));
+  return datagrams;
 }
 
 }  // namespace wicket::blast

@@ -1,12 +1,13 @@
-// A load as a capture file, for tcpreplay, TRex and pktgen.
+// Loads as capture files: written for tcpreplay, TRex and pktgen, and read to be replayed.
 #pragma once
 
 #include <memory>
 #include <string>
+#include <vector>
 
-#include "base/address.h"
+#include "absl/time/time.h"
 #include "base/status.h"
-#include "wire/messages.h"
+#include "tools/blast/frame.h"
 
 typedef struct pcap pcap_t;
 typedef struct pcap_dumper pcap_dumper_t;
@@ -14,13 +15,12 @@ typedef struct pcap_dumper pcap_dumper_t;
 namespace wicket::blast {
 
 // Ethernet frames with nanosecond times. Thread: one.
-class Capture {
+class CaptureWriter {
  public:
   // Errors: names the file.
-  static absl::StatusOr<Capture> Create(const std::string& file);
+  static absl::StatusOr<CaptureWriter> Create(const std::string& file);
 
-  void Write(absl::Time at, const Endpoint& from, const Endpoint& to,
-             const wire::Initiation& message);
+  void Write(absl::Time at, std::span<const uint8_t> frame);
   // Errors: the disk's.
   absl::Status Close();
 
@@ -35,5 +35,16 @@ class Capture {
   std::unique_ptr<pcap_t, CloseCapture> pcap_;
   std::unique_ptr<pcap_dumper_t, CloseDumper> dumper_;
 };
+
+// A datagram out of a capture.
+struct CapturedDatagram {
+  absl::Duration offset;  // from the first
+  Endpoint from;
+  std::vector<uint8_t> payload;
+};
+
+// The UDP datagrams in a capture of Ethernet frames, in their order, whomever they were to.
+// Errors: names the file, and the packet it is damaged at; NotFound when it holds none.
+absl::StatusOr<std::vector<CapturedDatagram>> ReadCapture(const std::string& file);
 
 }  // namespace wicket::blast

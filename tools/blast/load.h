@@ -1,7 +1,7 @@
 // A load on one endpoint: what is sent when, and what comes back.
 //
-//   schedule --intended time--> packet --> socket --> endpoint
-//                                             |
+//   schedule --intended time--> packet --> port --> endpoint
+//                                           |
 //   latency from the intended time <-- verified answer
 //
 // The schedule does not wait for the endpoint (open loop): when it falls behind, every
@@ -15,19 +15,20 @@
 #include <thread>
 #include <vector>
 
-#include "base/fd.h"
 #include "base/histogram.h"
 #include "base/status.h"
+#include "tools/blast/capture.h"
 #include "tools/blast/packets.h"
+#include "tools/blast/port.h"
 
 namespace wicket::blast {
 
 struct LoadOptions {
-  Endpoint target;
+  PortOptions port;
   PublicKey target_key;
-  std::vector<Address> from;     // source addresses; empty: the system's choice
-  uint64_t sources = 0;          // sockets, each a port of its own; 0: one a client, 16 384 at most
-  uint64_t attack_sources = 64;  // sockets of those who are no clients
+  uint64_t client_sources = 0;   // 0: one a client, 16 384 at most
+  uint64_t attack_sources = 64;  // of those who are no clients
+  uint64_t first_client = 0;     // those before him have come already
   Mix mix;
   double rate = 100;                  // packets a second, of all threads
   std::optional<double> ramp_to;      // grows to this linearly
@@ -35,32 +36,46 @@ struct LoadOptions {
   absl::Duration duration = absl::Seconds(10);
   uint64_t count_max = 10'000'000;  // packets
   absl::Duration timeout = absl::Seconds(5);
-  uint64_t prepared = 0;  // packets made before the first is sent
-  bool confirm = true;    // complete each handshake with a keepalive
+  uint64_t retries = 0;  // handshakes more, with a cookie where one was asked for
+  absl::Duration retry_after = absl::Seconds(5);  // and up to a fifteenth more [WG 6.4]
+  uint64_t prepared = 0;                          // packets made before the first is sent
+  bool confirm = true;                            // complete each handshake with a packet
+  std::optional<Address> ping;                    // by an echo request to this one, in the tunnel
+  const std::vector<CapturedDatagram>* replay = nullptr;  // in place of the mix
+  bool at_captured_times = true;                          // in place of the rate
   int threads = 1;
+  std::vector<int> cpus;  // thread i is pinned to cpus[i % size]
   uint64_t seed = 1;
 };
 
 // What happened so far. Thread: written by one, read by any.
 struct Counts {
-  std::atomic<uint64_t> sent[kKinds] = {};
+  std::atomic<uint64_t> sent[kKinds] = {};  // first attempts
   std::atomic<uint64_t> answered[kKinds] = {};
+  std::atomic<uint64_t> replayed{0};    // out of a capture
+  std::atomic<uint64_t> retried{0};     // handshakes sent again
   std::atomic<uint64_t> lost{0};        // no answer within the timeout, of kinds that want one
   std::atomic<uint64_t> unverified{0};  // answers that do not verify
   std::atomic<uint64_t> unexpected{0};  // what is no answer to anything we remember
+  std::atomic<uint64_t> responses{0};   // to packets out of a capture: nobody can verify them
   std::atomic<uint64_t> cookies{0};     // cookie replies: the endpoint says it is under load
+  std::atomic<uint64_t> pinged{0}, ponged{0};
   std::atomic<uint64_t> send_errors{0};
   std::atomic<uint64_t> exhausted{0};   // a client was wanted and there was none
   std::atomic<uint64_t> sending_ns{0};  // from the first packet to the last, once that is known
+  std::atomic<uint64_t> clients{0};     // that have come
   Histogram latency;                    // intended time to verified answer
+  Histogram usable;                     // intended time to the first data from the tunnel
   Histogram lateness;                   // intended time to sent
 
-  uint64_t Sent() const;
+  uint64_t Sent() const;  // all packets but those inside tunnels
   uint64_t Answered() const;
 };
 
 // Kinds whose sender has proven its key, so that the endpoint answers.
-constexpr bool WantsAnswer(Kind kind) { return kind == Kind::kNew || kind == Kind::kRekey; }
+constexpr bool WantsAnswer(Kind kind) {
+  return kind == Kind::kNew || kind == Kind::kRekey || kind == Kind::kCookie;
+}
 
 // Writes what a load would send into a capture file, and sends nothing. Kinds that need a
 // session come as first handshakes. Returns: packets.
@@ -68,12 +83,13 @@ absl::StatusOr<uint64_t> WriteCapture(const LoadOptions& options, const Fleet* f
                                       const std::string& file);
 
 class Worker;
+class Mailboxes;
 
 // Thread: one makes, watches and ends it.
 class Load {
  public:
-  // Opens the sockets and makes what is to be prepared.
-  // Errors: those of the sockets, with their addresses.
+  // Opens the ports and makes what is to be prepared.
+  // Errors: those of the ports; InvalidArgument when there are more sources than addresses.
   static absl::StatusOr<std::unique_ptr<Load>> Make(const LoadOptions& options, const Fleet* fleet);
   ~Load();
 
@@ -87,10 +103,13 @@ class Load {
 
  private:
   Load() = default;
+  std::unique_ptr<XdpInterface> interface_;
+  std::unique_ptr<Mailboxes> mailboxes_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<const Counts*> counts_;
   std::vector<std::thread> threads_;
   std::atomic<bool> stop_{false};
+  std::vector<int> cpus_;
   std::atomic<int> running_{0};
 };
 

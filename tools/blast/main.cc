@@ -9,8 +9,9 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
-#include "tools/blast/locality.h"
+#include "tools/blast/find_max.h"
 #include "tools/blast/report.h"
+#include "tools/blast/route.h"
 
 namespace wicket::blast {
 namespace {
@@ -18,16 +19,35 @@ namespace {
 constexpr int kOk = 0, kFailure = 1, kUsage = 2;
 constexpr absl::Duration kProgressInterval = absl::Milliseconds(500);
 
-volatile sig_atomic_t interrupted = 0;
+std::atomic<bool> interrupted{false};
+static_assert(std::atomic<bool>::is_always_lock_free);  // set by a signal
 
 struct Options {
   LoadOptions load;
   std::string target, target_key, mix = "new", seed = "wicket", ramp, json, hdr, export_as, pcap;
+  std::string ports, ping, replay;
   std::vector<std::string> from;
   uint64_t clients = 1000, in_flight = 0;
-  double duration_s = 10, timeout_s = 5;
-  bool own_target = false, no_confirm = false;
+  double duration_s = 10, timeout_s = 5, retry_after_s = 5;
+  std::optional<double> rate;
+  bool own_target = false, no_confirm = false, find_max = false;
+  Bounds bounds;
+  std::vector<CapturedDatagram> captured;
 };
+
+// "A-B" or "A", both 1..65535.
+std::optional<std::pair<uint16_t, uint16_t>> ParsePorts(const std::string& text) {
+  unsigned from = 0, to = 0;
+  int used = 0;
+  if (sscanf(text.c_str(), "%u-%u%n", &from, &to, &used) != 2) {
+    if (sscanf(text.c_str(), "%u%n", &from, &used) != 1) return std::nullopt;
+    to = from;
+  }
+  if (static_cast<size_t>(used) != text.size() || from < 1 || from > to || to > 65535) {
+    return std::nullopt;
+  }
+  return std::pair{static_cast<uint16_t>(from), static_cast<uint16_t>(to)};
+}
 
 // Fills in what the text options say. Errors: InvalidArgument names the option.
 absl::Status Read(Options* options) {
@@ -38,7 +58,7 @@ absl::Status Read(Options* options) {
         absl::StrCat("--target: found \"", options->target,
                      "\"; accepted: 192.0.2.1:51820 or [2001:db8::1]:51820"));
   }
-  load.target = *target;
+  load.port.target = *target;
   const auto key = ParsePublicKey(options->target_key);
   if (!key) {
     return absl::InvalidArgumentError(
@@ -46,13 +66,37 @@ absl::Status Read(Options* options) {
   }
   load.target_key = *key;
   for (const std::string& text : options->from) {
-    const auto address = ParseAddress(text);
-    if (!address || address->family != load.target.address.family) {
+    const auto prefix = ParsePrefix(text);
+    if (!prefix || prefix->address.family != load.port.target.address.family) {
       return absl::InvalidArgumentError(absl::StrCat(
-          "--from: found \"", text, "\"; accepted: own addresses of the target's family"));
+          "--from: found \"", text, "\"; accepted: addresses or prefixes of the target's family"));
     }
-    load.from.push_back(*address);
+    load.port.sources.from.push_back(*prefix);
   }
+  if (!options->ports.empty()) {
+    load.port.sources.ports = ParsePorts(options->ports);
+    if (!load.port.sources.ports) {
+      return absl::InvalidArgumentError(absl::StrCat("--ports: found \"", options->ports,
+                                                     "\"; accepted: FIRST-LAST, of 1 to 65535"));
+    }
+  }
+  if (load.port.vlan && load.port.via == Via::kUdp && options->pcap.empty()) {
+    return absl::InvalidArgumentError(
+        "--vlan: only with --via xdp or --pcap; for UDP make a VLAN interface");
+  }
+  if (!options->ping.empty()) {
+    load.ping = ParseAddress(options->ping);
+    if (!load.ping || load.ping->family != Family::kIpv6) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          "--ping: found \"", options->ping, "\"; accepted: an IPv6 address inside the tunnel"));
+    }
+  }
+  if (!options->replay.empty()) {
+    WICKET_ASSIGN_OR_RETURN(options->captured, ReadCapture(options->replay));
+    load.replay = &options->captured;
+    load.at_captured_times = !options->rate && !options->in_flight;
+  }
+  if (options->rate) load.rate = *options->rate;
   WICKET_ASSIGN_OR_RETURN(load.mix, Mix::Parse(options->mix));
   if (!options->ramp.empty()) {
     double from = 0, to = 0;
@@ -65,10 +109,11 @@ absl::Status Read(Options* options) {
   if (options->in_flight > 0) load.in_flight = options->in_flight;
   load.duration = absl::Seconds(options->duration_s);
   load.timeout = absl::Seconds(options->timeout_s);
+  load.retry_after = absl::Seconds(options->retry_after_s);
   load.confirm = !options->no_confirm;
-  if (!options->own_target && options->pcap.empty() && !StaysHere(load.target.address)) {
+  if (!options->own_target && options->pcap.empty() && !StaysHere(load.port.target.address)) {
     return absl::InvalidArgumentError(
-        absl::StrCat(ToString(load.target),
+        absl::StrCat(ToString(load.port.target),
                      " is neither this machine's nor next to it on a virtual "
                      "link: say --i-own-this-target if you may load it"));
   }
@@ -90,6 +135,36 @@ void ShowProgress(const Load& load, absl::Time started, uint64_t* before, absl::
   *then = now;
 }
 
+int RunFindMax(const Options& options, const Fleet& fleet, std::ofstream* json) {
+  const bool table = options.json != "-";
+  if (table) std::cout << "     rate      loss    p50 ms    p99 ms\n";
+  const auto found =
+      FindMax(options.load, options.bounds, &fleet, interrupted, [&](const Trial& trial) {
+        if (!table) return;
+        std::cout << absl::StrFormat("%9.0f %8.2f%% %9.3f %9.3f  %s\n", trial.rate,
+                                     100 * trial.loss, trial.p50_ms, trial.p99_ms, trial.failed)
+                  << std::flush;
+      });
+  if (!found.ok()) {
+    std::cerr << "wicket-blast: " << found.status().message() << "\n";
+    return kFailure;
+  }
+  if (table) {
+    std::cout << absl::StrFormat(
+        "\n%.0f a second, with a loss of %g %% and a p99 of %g ms at most\n", found->rate,
+        100 * options.bounds.loss_max, options.bounds.p99_max_ms);
+    if (found->rate == 0) std::cout << "not even the first rate was borne; begin lower (--rate)\n";
+    if (found->generator) {
+      std::cout << "THE GENERATOR WAS THE LIMIT, not the target: " << found->limit << "\n";
+    }
+    if (json->is_open()) *json << ToJson(*found, options.bounds) << "\n";
+  } else {
+    std::cout << ToJson(*found, options.bounds) << "\n";
+  }
+  std::cout.flush();
+  return found->rate > 0 ? kOk : kFailure;
+}
+
 int Run(const Options& options) {
   const Fleet fleet(options.seed, options.clients);
   const bool terminal = isatty(STDERR_FILENO);
@@ -105,15 +180,16 @@ int Run(const Options& options) {
     std::cerr << "wicket-blast: " << name << ": cannot be written\n";
     return kFailure;
   }
+  struct sigaction action {};
+  action.sa_handler = [](int) { interrupted = true; };
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+  if (options.find_max) return RunFindMax(options, fleet, &json);
   auto load = Load::Make(options.load, &fleet);
   if (!load.ok()) {
     std::cerr << "wicket-blast: " << load.status().message() << "\n";
     return kFailure;
   }
-  struct sigaction action {};
-  action.sa_handler = [](int) { interrupted = 1; };
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
   const absl::Time started = absl::Now();
   absl::Time shown = started;
   uint64_t sent = 0;
@@ -156,9 +232,7 @@ int Main(int argc, char** argv) {
                  "print what the endpoint must be told of the clients, and no more")
       ->check(CLI::IsMember({"ndjson", "conf"}));
   app.add_option("--mix", options.mix, "what is sent: KIND[=WEIGHT],...")->capture_default_str();
-  app.add_option("--rate", options.load.rate, "packets a second")
-      ->check(CLI::Range(0.001, 1e9))
-      ->capture_default_str();
+  app.add_option("--rate", options.rate, "packets a second (100)")->check(CLI::Range(0.001, 1e9));
   app.add_option("--ramp", options.ramp, "a rate that grows from FROM to TO")->type_name("FROM:TO");
   app.add_option("--in-flight", options.in_flight,
                  "closed loop: keep so many handshakes under way, at no fixed rate");
@@ -170,12 +244,35 @@ int Main(int argc, char** argv) {
       ->check(CLI::Range(0.001, 600.0))
       ->capture_default_str();
   app.add_option("--prepare", options.load.prepared, "make so many packets beforehand, send those");
-  app.add_option("--from", options.from, "own source addresses")->delimiter(',');
-  app.add_option("--sources", options.load.sources,
-                 "sockets, each with a port of its own (default: one a client, up to 16384)");
-  app.add_option("--attack-sources", options.load.attack_sources,
-                 "sockets that all packets come from which are no client's")
+  app.add_option("--retries", options.load.retries,
+                 "handshakes more of a client who got no answer, with the cookie he got")
       ->capture_default_str();
+  app.add_option("--retry-after", options.retry_after_s, "seconds, and up to a fifteenth more")
+      ->check(CLI::Range(0.001, 600.0))
+      ->capture_default_str();
+  app.add_option("--ping", options.ping,
+                 "complete handshakes with a ping to this address in the tunnel");
+  app.add_option("--via", options.load.port.via, "sockets, or frames through AF_XDP")
+      ->transform(CLI::CheckedTransformer(
+          std::map<std::string, Via>{{"udp", Via::kUdp}, {"xdp", Via::kXdp}}))
+      ->default_str("udp");
+  app.add_option("--interface", options.load.port.interface, "AF_XDP: which (the route's)");
+  app.add_option("--xdp-copy", options.load.port.copy, "AF_XDP: how frames reach the driver")
+      ->transform(CLI::CheckedTransformer(std::map<std::string, XdpCopy>{
+          {"auto", XdpCopy::kAuto}, {"copy", XdpCopy::kCopy}, {"zero-copy", XdpCopy::kZeroCopy}}))
+      ->default_str("auto");
+  app.add_option("--vlan", options.load.port.vlan, "AF_XDP, captures: 802.1Q")
+      ->check(CLI::Range(1, 4094));
+  app.add_option("--from", options.from,
+                 "source addresses or prefixes; AF_XDP also takes what is not ours")
+      ->delimiter(',');
+  app.add_option("--ports", options.ports, "source ports")->type_name("FIRST-LAST");
+  app.add_option("--sources", options.load.client_sources,
+                 "addresses and ports that clients share (default: one a client, up to 16384)");
+  app.add_option("--attack-sources", options.load.attack_sources,
+                 "others that all packets come from which are no client's")
+      ->capture_default_str();
+  app.add_option("--cpus", options.load.cpus, "threads are pinned to these")->delimiter(',');
   app.add_option("--threads", options.load.threads, "sending threads")
       ->check(CLI::Range(1, 256))
       ->capture_default_str();
@@ -184,6 +281,16 @@ int Main(int argc, char** argv) {
   app.add_flag("--no-confirm", options.no_confirm, "leave sessions unconfirmed");
   app.add_option("--json", options.json, "write the figures here; - is standard output");
   app.add_option("--hdr", options.hdr, "write the latencies' percentiles here (HdrHistogram)");
+  app.add_flag("--find-max", options.find_max,
+               "find the highest rate with no more loss and latency than:");
+  app.add_option("--max-loss", options.bounds.loss_max, "a share of the handshakes")
+      ->check(CLI::Range(0.0, 1.0))
+      ->capture_default_str();
+  app.add_option("--max-p99", options.bounds.p99_max_ms, "milliseconds")
+      ->check(CLI::Range(0.001, 600000.0))
+      ->capture_default_str();
+  app.add_option("--replay", options.replay,
+                 "send the UDP packets of this capture file, at their times or at --rate");
   app.add_option("--pcap", options.pcap,
                  "write what would be sent into this capture file, and send nothing");
   app.add_flag("--i-own-this-target", options.own_target, "load a target that is not local");

@@ -14,6 +14,7 @@ namespace wicket::blast {
 // X(name, text, what it is)
 #define WICKET_BLAST_KINDS(X)                                                              \
   X(New, "new", "a handshake of a client that has not come before in this run")            \
+  X(Cookie, "cookie", "the same, and answers a cookie reply at once")                      \
   X(Rekey, "rekey", "a handshake of a client that has a session")                          \
   X(Unknown, "unknown", "a handshake of a key that is nobody's peer")                      \
   X(Forged, "forged", "a peer's public key, without its private one: the timestamp fails") \

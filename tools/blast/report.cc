@@ -14,8 +14,30 @@ constexpr double kQuantiles[] = {0.5, 0.9, 0.99, 0.999, 1.0};
 
 double Milliseconds(uint64_t ns) { return static_cast<double>(ns) / 1e6; }
 
+// Returns: 0 when there is none.
 double WantedRate(const LoadOptions& options) {
+  if (options.replay && options.at_captured_times) return 0;
   return options.ramp_to ? (options.rate + *options.ramp_to) / 2 : options.rate;
+}
+
+void PrintQuantiles(const char* title, const Histogram& histogram, std::ostream& out) {
+  if (histogram.Count() == 0) return;
+  out << title;
+  for (const double q : kQuantiles) {
+    out << absl::StrFormat("  %s %.3f", q == 1.0 ? "max" : absl::StrFormat("p%g", q * 100),
+                           Milliseconds(histogram.Quantile(q)));
+  }
+  out << "\n";
+}
+
+boost::json::object QuantilesOf(const Histogram& histogram) {
+  boost::json::object json;
+  for (const double q : kQuantiles) {
+    const std::string name = q == 1.0 ? "max" : absl::StrCat("p", q * 100);
+    json[name] = Milliseconds(histogram.Quantile(q));
+  }
+  json["count"] = histogram.Count();
+  return json;
 }
 
 }  // namespace
@@ -37,8 +59,15 @@ void Summarize(const std::vector<const Counts*>& counts, Summary* summary) {
     summary->cookies += part->cookies;
     summary->send_errors += part->send_errors;
     summary->exhausted += part->exhausted;
+    summary->retried += part->retried;
+    summary->replayed += part->replayed;
+    summary->responses += part->responses;
+    summary->pinged += part->pinged;
+    summary->ponged += part->ponged;
+    summary->clients += part->clients;
     sending_ns = std::max(sending_ns, part->sending_ns.load());
     summary->latency.Add(part->latency);
+    summary->usable.Add(part->usable);
     summary->lateness.Add(part->lateness);
   }
   summary->seconds = static_cast<double>(sending_ns) / 1e9;
@@ -73,21 +102,22 @@ void PrintTable(const Summary& summary, const LoadOptions& options, std::ostream
                            : summary.answered[kind] > 0 ? "  should be 0"
                                                         : "");
   }
-  out << absl::StrFormat("\n%.0f packets a second for %.1f s", summary.Rate(), summary.seconds);
-  if (summary.lost) out << absl::StrFormat(", %d without an answer", summary.lost);
-  out << "\n";
-  if (summary.latency.Count() > 0) {
-    out << "from the intended time to the verified answer, ms:";
-    for (const double q : kQuantiles) {
-      out << absl::StrFormat("  %s %.3f", q == 1.0 ? "max" : absl::StrFormat("p%g", q * 100),
-                             Milliseconds(summary.latency.Quantile(q)));
-    }
-    out << "\n";
+  if (summary.replayed > 0) {
+    out << absl::StrFormat("%-10s %12d %12d\n", "replayed", summary.replayed, summary.responses);
   }
+  out << absl::StrFormat("\n%.0f packets a second for %.1f s", summary.Rate(), summary.seconds);
+  if (summary.retried) out << absl::StrFormat(", %d of them handshakes again", summary.retried);
+  if (summary.lost) out << absl::StrFormat(", %d without an answer", summary.lost);
+  if (summary.pinged > summary.ponged) {
+    out << absl::StrFormat(", %d pings without an answer", summary.pinged - summary.ponged);
+  }
+  out << "\n";
+  PrintQuantiles("from the intended time to the verified answer, ms:", summary.latency, out);
+  PrintQuantiles("to the first data out of the tunnel, ms:          ", summary.usable, out);
   const std::pair<uint64_t, const char*> notes[] = {
       {summary.unverified, "answers did not verify: is this the right public key?"},
       {summary.unexpected, "packets came that answer nothing"},
-      {summary.cookies, "cookie replies: the target says it is under load"},
+      {summary.cookies, "cookie replies that verify: the target says it is under load"},
       {summary.send_errors, "packets could not be sent: does anybody listen there?"},
       {summary.exhausted, "times no client was left that had not come before (--clients)"}};
   for (const auto& [count, text] : notes) {
@@ -99,19 +129,13 @@ void PrintTable(const Summary& summary, const LoadOptions& options, std::ostream
 }
 
 std::string ToJson(const Summary& summary, const LoadOptions& options) {
-  boost::json::object json, kinds, latency, lateness;
+  boost::json::object json, kinds;
   for (size_t kind = 0; kind < kKinds; ++kind) {
     if (summary.sent[kind] == 0) continue;
     kinds[ToString(static_cast<Kind>(kind))] = {{"sent", summary.sent[kind]},
                                                 {"answered", summary.answered[kind]}};
   }
-  for (const double q : kQuantiles) {
-    const std::string name = q == 1.0 ? "max" : absl::StrCat("p", q * 100);
-    latency[name] = Milliseconds(summary.latency.Quantile(q));
-    lateness[name] = Milliseconds(summary.lateness.Quantile(q));
-  }
-  latency["count"] = summary.latency.Count();
-  json["target"] = ToString(options.target);
+  json["target"] = ToString(options.port.target);
   json["seconds"] = summary.seconds;
   json["rate"] = summary.Rate();
   json["sent"] = summary.sent_total;
@@ -121,11 +145,20 @@ std::string ToJson(const Summary& summary, const LoadOptions& options) {
   json["unverified"] = summary.unverified;
   json["unexpected"] = summary.unexpected;
   json["cookies"] = summary.cookies;
+  json["retried"] = summary.retried;
   json["send_errors"] = summary.send_errors;
   json["exhausted"] = summary.exhausted;
   json["kinds"] = kinds;
-  json["latency_ms"] = latency;
-  json["lateness_ms"] = lateness;
+  json["latency_ms"] = QuantilesOf(summary.latency);
+  json["lateness_ms"] = QuantilesOf(summary.lateness);
+  if (summary.pinged > 0) {
+    json["pings"] = {{"sent", summary.pinged}, {"answered", summary.ponged}};
+    json["usable_ms"] = QuantilesOf(summary.usable);
+  }
+  if (summary.replayed > 0) {
+    json["replayed"] = summary.replayed;
+    json["responses"] = summary.responses;
+  }
   json["generator_limit"] = GeneratorWasTheLimit(summary, options);
   return boost::json::serialize(json);
 }

@@ -106,7 +106,7 @@ std::string TypeName(std::span<const uint8_t> message) {
     case 2:
       return message.size() == sizeof(wire::Response) ? "response" : "invalid";
     case 3:
-      return message.size() == wire::kCookieReplyBytes ? "cookie_reply" : "invalid";
+      return message.size() == sizeof(wire::CookieReply) ? "cookie_reply" : "invalid";
     case 4:
       return message.size() >= wire::kDataBytesMin ? "data" : "invalid";
     default:

@@ -31,4 +31,18 @@ bool Open(const uint8_t key[32], uint64_t counter, Bytes sealed, Bytes associate
                                                    associated.size(), nonce.bytes, key) == 0;
 }
 
+void SealX(const uint8_t key[32], const uint8_t nonce[24], Bytes plaintext, Bytes associated,
+           uint8_t* out) {
+  crypto_aead_xchacha20poly1305_ietf_encrypt(out, nullptr, plaintext.data(), plaintext.size(),
+                                             associated.data(), associated.size(), nullptr, nonce,
+                                             key);
+}
+
+bool OpenX(const uint8_t key[32], const uint8_t nonce[24], Bytes sealed, Bytes associated,
+           uint8_t* out) {
+  return crypto_aead_xchacha20poly1305_ietf_decrypt(out, nullptr, nullptr, sealed.data(),
+                                                    sealed.size(), associated.data(),
+                                                    associated.size(), nonce, key) == 0;
+}
+
 }  // namespace wicket::crypto

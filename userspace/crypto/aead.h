@@ -20,4 +20,11 @@ void Seal(const uint8_t key[32], uint64_t counter, Bytes plaintext, Bytes associ
 [[nodiscard]] bool Open(const uint8_t key[32], uint64_t counter, Bytes sealed, Bytes associated,
                         uint8_t* out);
 
+// XChaCha20-Poly1305, for cookies: as above with a random nonce of 24 bytes.
+// Source: draft-irtf-cfrg-xchacha
+void SealX(const uint8_t key[32], const uint8_t nonce[24], Bytes plaintext, Bytes associated,
+           uint8_t* out);
+[[nodiscard]] bool OpenX(const uint8_t key[32], const uint8_t nonce[24], Bytes sealed,
+                         Bytes associated, uint8_t* out);
+
 }  // namespace wicket::crypto

@@ -10,6 +10,7 @@ crypto::Bytes AsBytes(const char* text, size_t size) {
 constexpr char kProtocol[] = "Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s";
 constexpr char kPrologue[] = "WireGuard v1 zx2c4 Jason@zx2c4.com";
 constexpr char kMac1Label[] = "mac1----";
+constexpr char kCookieLabel[] = "cookie--";
 
 }  // namespace
 
@@ -22,6 +23,10 @@ SymmetricState InitialState(const PublicKey& responder) {
 
 crypto::Hash Mac1Key(const PublicKey& receiver) {
   return crypto::HashOf({AsBytes(kMac1Label, sizeof(kMac1Label) - 1), receiver.bytes});
+}
+
+crypto::Hash CookieKey(const PublicKey& responder) {
+  return crypto::HashOf({AsBytes(kCookieLabel, sizeof(kCookieLabel) - 1), responder.bytes});
 }
 
 }  // namespace wicket::noise

@@ -12,6 +12,8 @@ SymmetricState InitialState(const PublicKey& responder);
 
 // HASH("mac1----" || public key): the key of mac1 for messages to its owner. [WG 5.4.4]
 crypto::Hash Mac1Key(const PublicKey& receiver);
+// The key that cookie replies of `responder` are sealed with. Source: [WG 5.4.7]
+crypto::Hash CookieKey(const PublicKey& responder);
 
 // The responder's long-lived state.
 //

@@ -38,7 +38,14 @@ struct Response {
 };
 static_assert(sizeof(Response) == 92 && alignof(Response) == 1);
 
-inline constexpr size_t kCookieReplyBytes = 64;
+struct CookieReply {
+  std::array<uint8_t, 4> type;            // 3, 0, 0, 0
+  std::array<uint8_t, 4> receiver_index;  // the initiation's sender_index
+  std::array<uint8_t, 24> nonce;
+  std::array<uint8_t, 16 + 16> encrypted_cookie;
+};
+static_assert(sizeof(CookieReply) == 64 && alignof(CookieReply) == 1);
+
 inline constexpr size_t kDataBytesMin = 32;
 
 // The bytes of `message` before `field`: what mac1 and mac2 are made over.

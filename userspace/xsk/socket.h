@@ -1,14 +1,17 @@
-// One RX queue of one NIC, read through AF_XDP.
+// One queue of one NIC, read and written through AF_XDP.
 //
-//            NIC queue q
-//               | XDP: redirect
-//   fill ring --+--> RX ring
-//      ^                |
-//      | Release        | Peek
-//      +---- shard <----+
+//            NIC queue q <------------------+
+//               | XDP: redirect             |
+//   fill ring --+--> RX ring             TX ring
+//      ^                |                ^     |
+//      | Release        | Peek     Reply |     | completion ring
+//      +------------- owner -------------+     |
+//      +---------------------------------------+
 //
-// One socket owns one UMEM and is used by one thread. Every frame is in the fill
-// ring, in the RX ring, or in the shard's hands between Peek and Release.
+// One socket owns one UMEM and is used by one thread. Every frame is in one of the
+// rings, or in its owner's hands between Peek and Release. Frames of the RX ring may be
+// sent in place of being given back (Reply); frames to be sent unasked are a set of
+// their own (Reserve), which exists when the options ask for it.
 #pragma once
 
 #include <cstdint>
@@ -22,6 +25,7 @@
 namespace wicket::xsk {
 
 inline constexpr size_t kBatchMax = 64;
+inline constexpr uint32_t kFrameBytes = 2048;
 
 struct RxFrame {
   uint8_t* data = nullptr;
@@ -39,7 +43,8 @@ struct SocketStats {
 struct SocketOptions {
   std::string nic;
   uint32_t queue = 0;
-  bool force_copy = false;  // generic XDP, or zero copy known to be broken
+  bool force_copy = false;   // generic XDP, or zero copy known to be broken
+  uint32_t send_frames = 0;  // to be sent unasked
 };
 
 // Thread: one; open it anywhere and hand it over.
@@ -57,17 +62,29 @@ class Socket {
 
   // Takes received frames, at most kBatchMax.
   std::span<RxFrame> Peek();
-  // Gives all frames of the last Peek back to the kernel, and wakes it if it sleeps.
+  // Sends `bytes` of a frame of the last Peek, from its data, when Release comes.
+  // Returns: false when the TX ring is full, and the frame is only given back.
+  bool Reply(const RxFrame& frame, uint32_t bytes);
+  // Gives all frames of the last Peek back to the kernel, or sends them, and wakes it.
   void Release();
+
+  // A frame to be sent unasked, kFrameBytes long. Returns: nullptr when all are on their way.
+  uint8_t* Reserve();
+  // Sends `bytes` of the frame that Reserve gave last, when Flush comes.
+  void Submit(uint32_t bytes);
+  // Hands what was submitted to the kernel, and takes back what it has sent.
+  void Flush();
 
   SocketStats ReadStats() const;
 
  private:
   struct Rings;
-  Socket();
+  explicit Socket(uint32_t send_frames);
+  void Complete();
 
   std::unique_ptr<Rings> rings_;
   RxFrame batch_[kBatchMax];
+  uint64_t replied_ = 0;  // bit i: batch_[i] is on its way
   size_t batch_size_ = 0;
   bool zero_copy_ = false;
 };

@@ -1,0 +1,131 @@
+#include "tools/blast/find_max.h"
+
+#include <boost/json.hpp>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/time/clock.h"
+
+namespace wicket::blast {
+namespace {
+
+constexpr double kPrecision = 0.05, kRateMax = 1e8;
+constexpr int kConfirmations = 2;
+constexpr absl::Duration kPause = absl::Milliseconds(20);
+constexpr absl::Duration kRest = absl::Milliseconds(500);  // between trials: queues run empty
+
+double Milliseconds(uint64_t ns) { return static_cast<double>(ns) / 1e6; }
+
+class Search {
+ public:
+  Search(LoadOptions options, const Bounds& bounds, const Fleet* fleet,
+         const std::atomic<bool>& stop, const std::function<void(const Trial&)>& told)
+      : options_(std::move(options)), bounds_(bounds), fleet_(fleet), stop_(stop), told_(told) {}
+
+  absl::StatusOr<FoundMax> Run() {
+    double borne = 0, failed = 0;
+    for (double rate = options_.rate; failed == 0 && rate < kRateMax && !stop_; rate *= 2) {
+      WICKET_ASSIGN_OR_RETURN(const bool bears, Bears(rate));
+      (bears ? borne : failed) = rate;
+    }
+    while (borne > 0 && failed > borne * (1 + kPrecision) && !stop_) {
+      const double middle = (borne + failed) / 2;
+      WICKET_ASSIGN_OR_RETURN(const bool bears, Bears(middle));
+      (bears ? borne : failed) = middle;
+    }
+    for (int confirmed = 0; borne > 0 && confirmed < kConfirmations && !stop_;) {
+      WICKET_ASSIGN_OR_RETURN(const bool bears, Bears(borne));
+      if (bears) {
+        ++confirmed;
+        continue;
+      }
+      borne *= 1 - kPrecision;
+      confirmed = 0;
+      if (borne < options_.rate) borne = 0;
+    }
+    found_.rate = borne;
+    return std::move(found_);
+  }
+
+ private:
+  absl::StatusOr<bool> Bears(double rate) {
+    LoadOptions options = options_;
+    options.rate = rate;
+    options.count_max = UINT64_MAX;
+    if (options.prepared > 0) {
+      options.prepared = static_cast<uint64_t>(rate * absl::ToDoubleSeconds(options.duration)) + 1;
+    }
+    WICKET_ASSIGN_OR_RETURN(auto load, Load::Make(options, fleet_));
+    load->Start();
+    while (!load->done()) {
+      absl::SleepFor(kPause);
+      if (stop_) load->Stop();
+    }
+    load->Join();
+    auto summary = std::make_unique<Summary>();
+    Summarize(load->counts(), summary.get());
+    const bool newcomers = options.mix.Has(Kind::kNew) || options.mix.Has(Kind::kCookie);
+    if (newcomers) options_.first_client += summary->clients;
+    if (summary->exhausted > 0) {
+      return absl::ResourceExhaustedError(absl::StrCat(
+          "all ", fleet_->size(), " clients have come, at ", rate,
+          " a second: each trial takes new ones; tell the target of more (--clients)"));
+    }
+    Trial trial{rate,
+                summary->Loss(),
+                Milliseconds(summary->latency.Quantile(0.5)),
+                Milliseconds(summary->latency.Quantile(0.99)),
+                "",
+                false};
+    if (const std::string why = GeneratorWasTheLimit(*summary, options); !why.empty()) {
+      trial.failed = absl::StrCat("the generator: ", why);
+      trial.generator = true;
+    } else if (trial.loss > bounds_.loss_max) {
+      trial.failed = absl::StrFormat("loss of %.2f %%", 100 * trial.loss);
+    } else if (trial.p99_ms > bounds_.p99_max_ms) {
+      trial.failed = absl::StrFormat("p99 of %.1f ms", trial.p99_ms);
+    }
+    if (!trial.failed.empty()) {
+      found_.limit = trial.failed;
+      found_.generator = trial.generator;
+    }
+    found_.trials.push_back(trial);
+    told_(trial);
+    if (!stop_) absl::SleepFor(kRest);
+    return trial.failed.empty();
+  }
+
+  LoadOptions options_;
+  const Bounds bounds_;
+  const Fleet* fleet_;
+  const std::atomic<bool>& stop_;
+  const std::function<void(const Trial&)>& told_;
+  FoundMax found_;
+};
+
+}  // namespace
+
+absl::StatusOr<FoundMax> FindMax(LoadOptions options, const Bounds& bounds, const Fleet* fleet,
+                                 const std::atomic<bool>& stop,
+                                 const std::function<void(const Trial&)>& told) {
+  return Search(std::move(options), bounds, fleet, stop, told).Run();
+}
+
+std::string ToJson(const FoundMax& found, const Bounds& bounds) {
+  boost::json::array trials;
+  for (const Trial& trial : found.trials) {
+    trials.push_back({{"rate", trial.rate},
+                      {"loss", trial.loss},
+                      {"p50_ms", trial.p50_ms},
+                      {"p99_ms", trial.p99_ms},
+                      {"failed", trial.failed}});
+  }
+  return boost::json::serialize(
+      boost::json::object{{"max_rate", found.rate},
+                          {"limit", found.limit},
+                          {"generator_was_the_limit", found.generator},
+                          {"bounds", {{"loss", bounds.loss_max}, {"p99_ms", bounds.p99_max_ms}}},
+                          {"trials", std::move(trials)}});
+}
+
+}  // namespace wicket::blast

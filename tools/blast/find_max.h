@@ -1,0 +1,43 @@
+// The highest rate that an endpoint bears.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "base/status.h"
+#include "tools/blast/report.h"
+
+namespace wicket::blast {
+
+// What an endpoint must keep to at a rate that it bears.
+struct Bounds {
+  double loss_max = 0.01;
+  double p99_max_ms = 100;
+};
+
+struct Trial {
+  double rate = 0;  // wanted
+  double loss = 0, p50_ms = 0, p99_ms = 0;
+  std::string failed;      // why; empty: the endpoint bears it
+  bool generator = false;  // the generator failed, not the endpoint
+};
+
+struct FoundMax {
+  double rate = 0;    // borne in every trial; 0: not even the first
+  std::string limit;  // what failed above it
+  bool generator = false;
+  std::vector<Trial> trials;
+};
+
+// Doubles the rate from options.rate on until a trial of options.duration fails, then halves
+// what is between to 5 %, then asks twice more at the rate found, and a twentieth lower each
+// time it fails. `told` is called after each trial. Each trial takes new clients.
+// Errors: those of a load; ResourceExhausted when the clients run out.
+absl::StatusOr<FoundMax> FindMax(LoadOptions options, const Bounds& bounds, const Fleet* fleet,
+                                 const std::atomic<bool>& stop,
+                                 const std::function<void(const Trial&)>& told);
+
+std::string ToJson(const FoundMax& found, const Bounds& bounds);
+
+}  // namespace wicket::blast

@@ -1,0 +1,27 @@
+// The way to a target, as the kernel would send.
+#pragma once
+
+#include <optional>
+#include <string>
+
+#include "base/status.h"
+#include "tools/blast/frame.h"
+
+namespace wicket::blast {
+
+// True for addresses of this machine and loopback, and for neighbours on a virtual link
+// (veth, bridge, dummy): what is behind a router or a real NIC may be somebody else's.
+bool StaysHere(const Address& target);
+
+// The first hop on the way to `target`.
+struct Hop {
+  std::string interface;
+  Address own;  // what the kernel would send from
+  Mac own_station, station;
+};
+
+// Asks the neighbour for its station if nobody has, for at most 1 s.
+// Errors: NotFound without a route or a neighbour; FailedPrecondition for an address of ours.
+absl::StatusOr<Hop> FirstHop(const Endpoint& target, const std::string& interface);
+
+}  // namespace wicket::blast

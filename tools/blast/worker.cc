@@ -1,0 +1,478 @@
+#include "tools/blast/worker.h"
+
+#include <string.h>
+#include <time.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "absl/time/clock.h"
+
+namespace wicket::blast {
+namespace {
+
+constexpr uint64_t kSourcesMax = 16'384;
+constexpr size_t kRemembered = 1 << 16;  // handshakes on their way, of one thread
+constexpr uint64_t kSpin_ns = 200'000;   // nearer than this, the next packet is not slept for
+constexpr uint64_t kMail_ns = 100'000;   // a wait, where another thread may have our answers
+constexpr uint64_t kBurst = 32;          // packets between two looks at what has come
+constexpr uint64_t kNobody = UINT64_MAX;
+constexpr uint64_t kCookieAge_ns = 120'000'000'000;  // [WG 5.4.7]
+constexpr uint16_t kPortMin = 1024;
+
+uint64_t Nanos(absl::Duration duration) {
+  return static_cast<uint64_t>(absl::ToInt64Nanoseconds(duration));
+}
+
+uint64_t RoundUp(uint64_t value, uint64_t multiple) {
+  return (std::max<uint64_t>(value, 1) + multiple - 1) / multiple * multiple;
+}
+
+uint32_t IndexOf(const std::array<uint8_t, 4>& bytes) {
+  uint32_t index;
+  memcpy(&index, bytes.data(), sizeof(index));
+  return index;
+}
+
+std::span<const uint8_t> AsBytes(const wire::Initiation& message) {
+  return {reinterpret_cast<const uint8_t*>(&message), sizeof(message)};
+}
+
+}  // namespace
+
+uint64_t NowNanos() {
+  timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+}
+
+// --- answers for others ------------------------------------------------------
+
+void Mailboxes::Post(size_t thread, std::span<const uint8_t> payload) {
+  if (thread >= boxes_.size()) return;
+  Box& box = boxes_[thread];
+  const std::lock_guard lock(box.mutex);
+  box.letters.emplace_back(payload.begin(), payload.end());
+  box.any = true;
+}
+
+std::vector<Mailboxes::Letter> Mailboxes::Collect(size_t thread) {
+  Box& box = boxes_[thread];
+  if (!box.any) return {};
+  const std::lock_guard lock(box.mutex);
+  box.any = false;
+  return std::exchange(box.letters, {});
+}
+
+// --- when --------------------------------------------------------------------
+
+// The rate, integrated, is the number: r t + s t^2 / 2 = n.
+double Schedule::OffsetOf(uint64_t number) const {
+  const double n = static_cast<double>(number);
+  if (slope_ == 0) return n / rate_;
+  const double root = rate_ * rate_ + 2 * slope_ * n;
+  return root < 0 ? 1e9 : (std::sqrt(root) - rate_) / slope_;
+}
+
+uint64_t Worker::DueAt(uint64_t number) const {
+  if (options_.replay && options_.at_captured_times) {
+    const uint64_t at = std::min<uint64_t>(number * step_ + number_, options_.replay->size() - 1);
+    return started_ns_ + Nanos((*options_.replay)[at].offset);
+  }
+  return started_ns_ + static_cast<uint64_t>(schedule_.OffsetOf(number) * 1e9);
+}
+
+uint64_t Worker::DueInClosedLoop(uint64_t now) const {
+  return awaited_ < std::max<uint64_t>(*options_.in_flight / step_, 1) ? now : now + 1'000'000'000;
+}
+
+// --- what --------------------------------------------------------------------
+
+Worker::Worker(const LoadOptions& options, const Fleet* fleet, int number, Mailboxes* mailboxes)
+    : options_(options),
+      schedule_(options),
+      fleet_(fleet),
+      mailboxes_(mailboxes),
+      number_(static_cast<uint32_t>(number)),
+      step_(static_cast<uint64_t>(options.threads)),
+      client_sources_(RoundUp(
+          options.client_sources ? options.client_sources : std::min(fleet->size(), kSourcesMax),
+          step_)),
+      attack_sources_(RoundUp(options.attack_sources, step_)),
+      cookie_key_(noise::CookieKey(options.target_key)),
+      next_client_(options.first_client + number_),
+      maker_(fleet, options.target_key, options.seed * 1000 + number_),
+      remembered_(kRemembered) {
+  queued_due_.reserve(kBurst);
+}
+
+// Numbers that are the thread's own modulo the threads: the clients' sources, one for what
+// is repeated, then the attackers'.
+SourceRange Worker::Range() const {
+  return {number_, step_, (client_sources_ + step_ + attack_sources_) / step_};
+}
+
+void Worker::Prepare(std::unique_ptr<Port> port) {
+  port_ = std::move(port);
+  // Stamps of what is prepared are those of the time it will be sent at, as far as that
+  // is known.
+  const absl::Time base = absl::Now() + absl::Microseconds(150) * options_.prepared / step_;
+  for (uint64_t i = 0; i < options_.prepared / step_; ++i) {
+    const auto packet = Plan();
+    if (!packet || packet->kind == Kind::kMax) break;
+    prepared_.push_back(maker_.Make(packet->kind, packet->client, NextIndex(),
+                                    base + absl::Seconds(schedule_.OffsetOf(i))));
+  }
+}
+
+uint64_t Worker::TakeClient() {
+  const uint64_t client = next_client_;
+  next_client_ += step_;
+  if (client < fleet_->size()) ++counts.clients;
+  return client;
+}
+
+// Returns: nullopt when the clients that are wanted have run out.
+std::optional<Worker::Planned> Worker::Plan() {
+  Kind kind = options_.mix.Pick(static_cast<uint32_t>(maker_.Random()));
+  if (kind == Kind::kRekey || kind == Kind::kData || kind == Kind::kOld) {
+    const bool more_to_come = next_client_ < fleet_->size();
+    // Clients that nothing else brings in come in first.
+    if (more_to_come && (sessions_.empty() || !options_.mix.Has(Kind::kNew))) kind = Kind::kNew;
+    if (!more_to_come && sessions_.empty()) {
+      ++counts.exhausted;
+      return Planned{Kind::kMax, 0};
+    }
+  }
+  switch (kind) {
+    case Kind::kNew:
+    case Kind::kCookie: {
+      const uint64_t client = TakeClient();
+      if (client >= fleet_->size()) {
+        ++counts.exhausted;
+        return std::nullopt;
+      }
+      return Planned{kind, client};
+    }
+    case Kind::kRekey:
+    case Kind::kData:
+    case Kind::kOld:
+      return Planned{kind, sessions_[maker_.Random() % sessions_.size()].client()};
+    case Kind::kForged:
+      return Planned{kind, maker_.Random() % std::max<uint64_t>(fleet_->size(), 1)};
+    default:  // of these only repeats are a client's: the last one's, who comes last himself
+      return Planned{kind, std::max<uint64_t>(fleet_->size(), 1) - 1};
+  }
+}
+
+// What is repeated has a source of its own: its first copy is valid, and the target may
+// treat others from there as a client's.
+uint64_t Worker::SourceOf(const Packet& packet) {
+  if (WantsAnswer(packet.kind) || packet.kind == Kind::kOld) return packet.client % client_sources_;
+  if (packet.kind == Kind::kRepeat) return client_sources_ + number_;
+  if (attack_run_ == 0) {
+    attack_run_ = port_ ? port_->run() : 1;
+    attack_source_ =
+        client_sources_ + step_ + number_ + maker_.Random() % (attack_sources_ / step_) * step_;
+  }
+  --attack_run_;
+  return attack_source_;
+}
+
+// --- sending -----------------------------------------------------------------
+
+void Worker::Run(const std::atomic<bool>& stop) {
+  started_ns_ = NowNanos();
+  const uint64_t end_ns = started_ns_ + Nanos(options_.duration);
+  const uint64_t count_max = std::max<uint64_t>(options_.count_max / step_, 1);
+  uint64_t number = 0;
+  bool more = true;
+  while (more && !stop) {
+    const uint64_t now = NowNanos();
+    if (now >= end_ns) break;
+    const uint64_t due = options_.in_flight ? DueInClosedLoop(now) : DueAt(number);
+    if (due <= now) {
+      more = SendNext(number, due) && ++number < count_max;
+      if (queued_due_.size() < kBurst && more && (options_.in_flight || DueAt(number) <= now)) {
+        continue;
+      }
+      Flush();
+    }
+    Receive(due > now + kSpin_ns ? std::min(due, end_ns) - now - kSpin_ns / 2 : 0);
+    Forget(now);
+  }
+  Flush();
+  counts.sending_ns = NowNanos() - started_ns_;
+  while (awaited_ > 0 && !deadlines_.empty()) {
+    Receive(10'000'000);
+    Forget(NowNanos());
+  }
+}
+
+// Returns: false when there is nothing more to send.
+bool Worker::SendNext(uint64_t number, uint64_t due) {
+  if (options_.replay) return SendCaptured(number, due);
+  Packet packet;
+  if (!prepared_.empty()) {
+    packet = std::move(prepared_.front());
+    prepared_.pop_front();
+  } else if (options_.prepared > 0) {
+    return false;
+  } else {
+    const auto planned = Plan();
+    if (!planned) return false;
+    if (planned->kind == Kind::kMax) return true;
+    if (planned->kind == Kind::kData) {
+      SendData(due);
+      return true;
+    }
+    packet = maker_.Make(planned->kind, planned->client, NextIndex(), absl::Now());
+  }
+  counts.sent[static_cast<size_t>(packet.kind)].fetch_add(1, std::memory_order_relaxed);
+  SendHandshake(std::move(packet), due);
+  return true;
+}
+
+void Worker::SendHandshake(Packet packet, uint64_t due) {
+  const uint64_t source = SourceOf(packet);
+  if (!WantsAnswer(packet.kind)) {
+    Queue(source, AsBytes(packet.handshake.message), due);
+    return;
+  }
+  const uint64_t now = NowNanos();
+  if (const auto held = cookies_.find(packet.client);
+      held != cookies_.end() && now < held->second.until_ns) {
+    wire::Initiation& message = packet.handshake.message;
+    message.mac2 = noise::Mac2(held->second.cookie, message);
+  }
+  const uint32_t index = IndexOf(packet.handshake.message.sender_index);
+  Remembered& slot = SlotOf(index);
+  if (slot.awaited || slot.pinged) GiveUp(&slot);
+  slot.packet = std::move(packet);
+  slot.intended_ns = due;
+  slot.sent_ns = now;
+  slot.source = source;
+  slot.attempts = 1;
+  slot.session = SIZE_MAX;
+  slot.awaited = true;
+  ++awaited_;
+  const uint64_t patience =
+      options_.retries > 0
+          ? Nanos(options_.retry_after) + maker_.Random() % (Nanos(options_.retry_after) / 15 + 1)
+          : Nanos(options_.timeout);
+  deadlines_.push({now + patience, index});
+  Queue(source, AsBytes(slot.packet.handshake.message), due);
+}
+
+// A client's next attempt: another handshake, of the same intended time.
+void Worker::SendAgain(uint32_t index, uint64_t now) {
+  Remembered& slot = SlotOf(index);
+  const uint64_t intended_ns = slot.intended_ns, attempts = slot.attempts;
+  Packet packet = maker_.Make(slot.packet.kind, slot.packet.client, NextIndex(), absl::Now());
+  slot.awaited = false;
+  --awaited_;
+  ++counts.retried;
+  const uint32_t next = IndexOf(packet.handshake.message.sender_index);
+  SendHandshake(std::move(packet), now);
+  SlotOf(next).intended_ns = intended_ns;
+  SlotOf(next).attempts = attempts + 1;
+  Flush();
+}
+
+void Worker::SendData(uint64_t due) {
+  uint8_t packet[Session::kPacketBytesMax];
+  Session& session = sessions_[maker_.Random() % sessions_.size()];
+  const size_t bytes = session.SealKeepalive(packet);
+  Queue(session.client() % client_sources_, {packet, bytes}, due);
+  ++counts.sent[static_cast<size_t>(Kind::kData)];
+}
+
+// From a source of ours for each that the capture has. Returns: false at the end.
+bool Worker::SendCaptured(uint64_t number, uint64_t due) {
+  const uint64_t at = number * step_ + number_;
+  if (at >= options_.replay->size()) return false;
+  const CapturedDatagram& datagram = (*options_.replay)[at];
+  const auto [source, fresh] = replay_sources_.try_emplace(
+      datagram.from, replay_sources_.size() * step_ % client_sources_ + number_);
+  Queue(source->second, datagram.payload, due);
+  ++counts.replayed;
+  return true;
+}
+
+void Worker::Queue(uint64_t source, std::span<const uint8_t> payload, uint64_t due) {
+  port_->Send(source, payload);
+  queued_due_.push_back(due);
+  if (queued_due_.size() >= kBurst) Flush();
+}
+
+void Worker::Flush() {
+  if (queued_due_.empty()) return;
+  if (const uint64_t errors = port_->Flush(); errors > 0) counts.send_errors += errors;
+  const uint64_t now = NowNanos();
+  for (const uint64_t due : queued_due_) counts.lateness.Record(now > due ? now - due : 0);
+  queued_due_.clear();
+}
+
+// --- what comes back ---------------------------------------------------------
+
+void Worker::Receive(uint64_t wait_ns) {
+  if (mailboxes_ != nullptr) wait_ns = std::min(wait_ns, kMail_ns);
+  port_->Receive(wait_ns, [this](std::span<const uint8_t> payload) {
+    // Responses, cookies and data have our index at 8, 4 and 4; its top byte is the thread.
+    if (mailboxes_ != nullptr && payload.size() >= 12) {
+      const size_t thread = payload[payload[0] == 2 ? 11 : 7];
+      if (thread != number_) return mailboxes_->Post(thread, payload);
+    }
+    Take(payload);
+  });
+  if (mailboxes_ == nullptr) return;
+  for (const Mailboxes::Letter& letter : mailboxes_->Collect(number_)) Take(letter);
+}
+
+void Worker::Take(std::span<const uint8_t> payload) {
+  const uint64_t now = NowNanos();
+  const uint8_t type = payload.empty() ? 0 : payload[0];
+  if (options_.replay) {
+    ++counts.responses;
+  } else if (type == 2 && payload.size() == sizeof(wire::Response)) {
+    TakeResponse(payload, now);
+  } else if (type == 3 && payload.size() == sizeof(wire::CookieReply)) {
+    TakeCookie(payload, now);
+  } else if (type == 4 && payload.size() >= wire::kDataBytesMin) {
+    TakeData(payload, now);
+  } else {
+    ++counts.unexpected;
+  }
+}
+
+void Worker::TakeResponse(std::span<const uint8_t> payload, uint64_t now) {
+  wire::Response response;
+  memcpy(&response, payload.data(), sizeof(response));
+  Remembered& slot = SlotOf(IndexOf(response.receiver_index));
+  const Packet& packet = slot.packet;
+  if (slot.session != SIZE_MAX || !WantsAnswer(packet.kind) ||
+      packet.handshake.message.sender_index != response.receiver_index) {
+    ++counts.unexpected;
+    return;
+  }
+  auto keys =
+      noise::OpenResponse(fleet_->PrivateKey(packet.client), {}, packet.handshake, response);
+  if (!keys) {
+    ++counts.unverified;
+    return;
+  }
+  ++counts.answered[static_cast<size_t>(packet.kind)];
+  if (slot.awaited) {
+    slot.awaited = false;
+    --awaited_;
+    counts.latency.Record(now > slot.intended_ns ? now - slot.intended_ns : 0);
+  }
+  const auto [at, fresh] = session_of_.try_emplace(packet.client, sessions_.size());
+  Session session(packet.client, response.sender_index, std::move(*keys));
+  if (options_.confirm) {
+    uint8_t bytes[Session::kPacketBytesMax];
+    size_t size;
+    if (options_.ping) {
+      size = session.SealPing(fleet_->InnerAddress(packet.client), *options_.ping, bytes);
+      slot.pinged = true;
+      ++awaited_;
+      ++counts.pinged;
+      deadlines_.push({now + Nanos(options_.timeout), IndexOf(response.receiver_index)});
+    } else {
+      size = session.SealKeepalive(bytes);
+    }
+    port_->Send(slot.source, {bytes, size});
+    if (const uint64_t errors = port_->Flush(); errors > 0) counts.send_errors += errors;
+  }
+  slot.session = at->second;
+  if (fresh) {
+    sessions_.push_back(std::move(session));
+  } else {
+    sessions_[at->second] = std::move(session);
+  }
+}
+
+// A client keeps the cookie for his next handshake; those of kind kCookie come at once, with
+// the first that they get.
+void Worker::TakeCookie(std::span<const uint8_t> payload, uint64_t now) {
+  wire::CookieReply reply;
+  memcpy(&reply, payload.data(), sizeof(reply));
+  const uint32_t index = IndexOf(reply.receiver_index);
+  Remembered& slot = SlotOf(index);
+  if (!slot.awaited || slot.packet.handshake.message.sender_index != reply.receiver_index) {
+    ++counts.unexpected;
+    return;
+  }
+  const auto cookie = noise::OpenCookie(cookie_key_, slot.packet.handshake.message.mac1, reply);
+  if (!cookie) {
+    ++counts.unverified;
+    return;
+  }
+  ++counts.cookies;
+  cookies_[slot.packet.client] = {*cookie, now + kCookieAge_ns};
+  if (slot.packet.kind == Kind::kCookie && slot.attempts <= 1 + options_.retries) {
+    SendAgain(index, now);
+  }
+}
+
+void Worker::TakeData(std::span<const uint8_t> payload, uint64_t now) {
+  uint32_t index;
+  memcpy(&index, &payload[4], sizeof(index));
+  Remembered& slot = SlotOf(index);
+  if (!slot.pinged || IndexOf(slot.packet.handshake.message.sender_index) != index) return;
+  if (!sessions_[slot.session].OpensPong(payload)) return;  // a keepalive
+  slot.pinged = false;
+  --awaited_;
+  ++counts.ponged;
+  counts.usable.Record(now > slot.intended_ns ? now - slot.intended_ns : 0);
+}
+
+void Worker::GiveUp(Remembered* slot) {
+  awaited_ -= slot->awaited + slot->pinged;
+  counts.lost += slot->awaited;
+  slot->awaited = slot->pinged = false;
+}
+
+// Tries again, or gives up, what has waited for long enough.
+void Worker::Forget(uint64_t now) {
+  while (!deadlines_.empty() && deadlines_.top().at_ns < now) {
+    const uint32_t index = deadlines_.top().index;
+    deadlines_.pop();
+    Remembered& slot = SlotOf(index);
+    if (IndexOf(slot.packet.handshake.message.sender_index) != index) continue;
+    if (slot.awaited && slot.attempts <= options_.retries) {
+      SendAgain(index, now);
+    } else {
+      GiveUp(&slot);
+    }
+  }
+}
+
+// --- into a file -------------------------------------------------------------
+
+uint64_t Worker::Capture(CaptureWriter* capture) {
+  Sources sources = options_.port.sources;
+  if (sources.from.empty()) {
+    const bool ipv4 = options_.port.target.address.family == Family::kIpv4;
+    sources.from = {*ParsePrefix(ipv4 ? "198.18.0.1/32" : "2001:db8:ffff::1/128")};
+  }
+  if (!sources.ports) sources.ports = {kPortMin, 65535};
+  Link link;
+  link.vlan = options_.port.vlan;
+  const absl::Time begin = absl::Now();
+  uint64_t number = 0;
+  for (; number < options_.count_max; ++number) {
+    const absl::Duration offset = absl::Seconds(schedule_.OffsetOf(number));
+    if (offset >= options_.duration) break;
+    const auto planned = Plan();
+    if (!planned || planned->kind == Kind::kMax) break;
+    const Packet packet = maker_.Make(planned->kind, planned->client, NextIndex(), begin + offset);
+    uint8_t frame[kHeaderBytesMax + sizeof(wire::Initiation)];
+    const size_t bytes = WriteFrame(link, sources.At(SourceOf(packet)), options_.port.target,
+                                    AsBytes(packet.handshake.message), frame);
+    capture->Write(begin + offset, {frame, bytes});
+  }
+  return number;
+}
+
+}  // namespace wicket::blast
