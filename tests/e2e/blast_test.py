@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from gateway_test import check, equal, gateway, main  # noqa: E402
 from noise import Key  # noqa: E402
-from lab import BIN, GATEWAY4, GATEWAY6, PORT, ROOT, SLOW, run, wait_for  # noqa: E402
+from lab import BIN, CLIENT4, CLIENT6, GATEWAY4, GATEWAY6, PORT, ROOT, SLOW, run, wait_for  # noqa: E402
 
 BLAST = BIN / "wicket-blast"
 
@@ -150,6 +150,143 @@ def test_every_shipped_scenario_runs_and_is_documented():
             new = report["kinds"]["new"]
             check(new["answered"] >= 0.9 * new["sent"], f"{file.name}: {report}")
             equal(report["unverified"], 0, file.name)
+
+
+def test_frames_by_af_xdp_come_from_anywhere():
+    with gateway(device_extra="probation_max = 5000") as (lab, device, daemon):
+        for route in (("route", "add", "198.18.0.0/16", "via", CLIENT4),
+                      ("-6", "route", "add", "2001:db8:77::/48", "via", CLIENT6)):
+            lab.gateway.ip(*route)
+        cases = ((GATEWAY4, ()), (GATEWAY6, ()), (GATEWAY4, ("--from", "198.18.0.0/16", "--threads", "2")),
+                 (GATEWAY6, ("--from", "2001:db8:77::/64", "--attack-sources", "1000000")))
+        for number in range(len(cases)):
+            import_fleet(lab, device, 300, f"fleet{number}")
+        daemon.start()
+        for number, (address, extra) in enumerate(cases):
+            report = blast(lab, device, "--via", "xdp", "--seed", f"fleet{number}", "--clients", "300",
+                           "--mix", "new=1,bad-mac1=3", "--rate", "400", "--duration", "2", "--cpus",
+                           "0,1", *extra, address=address)
+            new = report["kinds"]["new"]
+            equal((report["sent"], new["answered"], report["unverified"], report["send_errors"]),
+                  (800, new["sent"], 0, 0), report)
+        links = json.loads(lab.client.ip("-j", "link", "show", "out").stdout)
+        check("xdp" not in links[0], "the generator's program stayed")
+        # What is in the device came from the addresses asked for.
+        endpoints = [row[0] for row in device.peers().values()]
+        check(sum(text.startswith("198.18.") for text in endpoints) > 100, endpoints[:5])
+        check(sum(text.startswith("[2001:db8:77:") for text in endpoints) > 100, endpoints[:5])
+        spoofed = lab.client.run(*command(device, "--from", "198.18.0.0/24", "--count", "1"), check=False)
+        check(spoofed.returncode == 1 and "--via xdp" in spoofed.stderr, spoofed.stderr)
+        few = lab.client.run(*command(device, "--via", "xdp", "--from", "198.18.0.1", "--ports",
+                                      "1000-1009", "--count", "1"), check=False)
+        check("hold 10" in few.stderr, few.stderr)
+
+
+def test_frames_carry_a_vlan():
+    with gateway() as (lab, device, daemon):
+        daemon.start()
+        report = blast(lab, device, "--via", "xdp", "--vlan", "77", "--mix", "bad-mac1", "--rate", "50",
+                       "--duration", "1")
+        verdicts = daemon.fresh_status()["verdicts"]
+        equal((report["sent"], verdicts["bad_mac1"]), (50, 50), verdicts)
+        file = lab.dir / "tagged.pcap"
+        run(*command(device, "--vlan", "77", "--count", "5", "--pcap", file))
+        rows = run("tshark", "-r", file, "-Y", "wg", "-T", "fields", "-e", "vlan.id").stdout.split()
+        equal(rows, ["77"] * 5, "in the capture")
+        untagged = lab.client.run(*command(device, "--vlan", "77"), check=False)
+        check(untagged.returncode == 2 and "--vlan" in untagged.stderr, untagged.stderr)
+
+
+def test_pings_cross_the_tunnel():
+    with gateway() as (lab, device, daemon):
+        import_fleet(lab, device, 100)
+        inner = json.loads(run(BLAST, "--export", "ndjson", "--clients", "1").stdout)["allowed_ips"][0]
+        lab.gateway.ip("-6", "route", "add", inner.split("::")[0] + "::/64", "dev", device.name)
+        daemon.start()
+        for via in "udp", "xdp":
+            report = blast(lab, device, "--clients", "100", "--mix", "new" if via == "udp" else "rekey",
+                           "--rate", "50", "--duration", "2", "--ping", "fd00::1", "--via", via)
+            equal(report["pings"], {"sent": 100, "answered": 100}, report)
+            check(report["usable_ms"]["p50"] > report["latency_ms"]["p50"], report)
+        report = blast(lab, device, "--clients", "20", "--mix", "rekey", "--count", "20", "--ping",
+                       "fd00::2", "--timeout", "1")
+        equal((report["answered"], report["pings"]["answered"]), (20, 0), "nobody has that address")
+
+
+def test_clients_retry_and_answer_cookies():
+    with gateway() as (lab, device, daemon):
+        conf = run(BLAST, "--export", "conf", "--clients", "400").stdout
+        device.ns.run("wg", "addconf", device.name, "/dev/stdin", input=conf)
+        # A target that does not answer for a while: whoever tries again gets through.
+        os.kill(device.process.pid, signal.SIGSTOP)
+        running = lab.client.start(*command(device, "--clients", "10", "--count", "10", "--rate", "100",
+                                            "--retries", "5", "--retry-after", "0.3", "--json", "-"),
+                                   stdout=subprocess.PIPE, text=True)
+        time.sleep(0.7)
+        os.kill(device.process.pid, signal.SIGCONT)
+        report = json.loads(running.communicate(timeout=20 * SLOW)[0])
+        equal((report["answered"], report["lost"]), (10, 0), report)
+        check(report["retried"] >= 20 and report["latency_ms"]["p50"] > 400, report)
+        # A flood of right mac1s makes it ask for cookies; only who answers them gets in.
+        before = device.cpu_seconds()
+        flood = lab.client.start(*command(device, "--seed", "strangers", "--mix", "repeat", "--rate",
+                                          "20000", "--duration", "4"), stdout=subprocess.DEVNULL)
+        try:
+            check(wait_for(lambda: device.cpu_seconds() > before + 0.5, 10), "no flood")
+            report = blast(lab, device, "--clients", "400", "--mix", "cookie", "--rate", "30", "--duration",
+                           "2", "--retries", "3", "--retry-after", "0.5", "--timeout", "2")
+        finally:
+            flood.wait(60 * SLOW)
+        check(report["cookies"] > 10, f"no cookies: {report}")
+        cookie = report["kinds"]["cookie"]
+        check(cookie["answered"] >= 0.9 * cookie["sent"], report)
+        equal(report["unverified"], 0, report)
+
+
+def test_the_highest_rate_is_found():
+    with gateway() as (lab, device, daemon):
+        conf = run(BLAST, "--export", "conf", "--clients", "200").stdout
+        device.ns.run("wg", "addconf", device.name, "/dev/stdin", input=conf)
+        arguments = ("--find-max", "--clients", "200", "--mix", "rekey=1,bad-mac1=1", "--duration",
+                     "0.3", "--timeout", "0.3")
+        found = blast(lab, device, *arguments, "--rate", "1600", "--max-p99", "200", "--max-loss", "0.5")
+        borne = [trial["rate"] for trial in found["trials"] if not trial["failed"]]
+        check(found["max_rate"] in borne, found)
+        check(found["limit"], found)
+        above = [trial["rate"] for trial in found["trials"] if trial["failed"]]
+        check(min(above) >= found["max_rate"], found)
+        check(borne.count(found["max_rate"]) >= 2, "not confirmed")
+        # A target that is not there bears nothing.
+        none = lab.client.run(*command(device, "--find-max", "--clients", "200", "--duration", "0.3",
+                                       "--timeout", "0.2", "--json", "-", "--seed", "strangers"), check=False)
+        equal((none.returncode, json.loads(none.stdout)["max_rate"]), (1, 0), none.stdout)
+        few = lab.client.run(*command(device, *arguments[:1], "--clients", "50", "--duration", "1"),
+                             check=False)
+        check(few.returncode == 1 and "all 50 clients have come" in few.stderr, few.stderr)
+
+
+def test_a_capture_is_replayed():
+    with gateway() as (lab, device, daemon):
+        import_fleet(lab, device, 200)
+        daemon.start()
+        for number, via in enumerate(("udp", "xdp")):
+            file = lab.dir / f"{via}.pcap"
+            run(*command(device, "--clients", "200", "--mix", "new=1,bad-mac1=1", "--rate", "100",
+                         "--duration", "2", "--pcap", file, "--random-seed", number + 1))
+            before = daemon.fresh_status()["verdicts"]
+            report = blast(lab, device, "--replay", file, "--via", via)
+            equal((report["replayed"], report["sent"]), (200, 200), report)
+            check(1.9 < report["seconds"] < 2.5, "not at its own times")
+            after = daemon.fresh_status()["verdicts"]
+            forged = after["bad_mac1"] - before["bad_mac1"]
+            check(60 < forged < 140, after)
+            if via == "udp":
+                equal(report["responses"], 200 - forged, "clients answered")
+        report = blast(lab, device, "--replay", lab.dir / "udp.pcap", "--rate", "2000")
+        check(report["seconds"] < 0.3, "not at the rate asked for")
+        (lab.dir / "torn.pcap").write_bytes((lab.dir / "udp.pcap").read_bytes()[:1000])
+        torn = lab.client.run(*command(device, "--replay", lab.dir / "torn.pcap"), check=False)
+        check(torn.returncode == 2 and "torn.pcap: packet 5" in torn.stderr, torn.stderr)
 
 
 def test_captured_packets_decode_and_decrypt():

@@ -186,6 +186,11 @@ class WireGuard:
         rows = (line.split("\t") for line in lines)
         return {row[0]: (row[2], int(row[4]), int(row[5]), int(row[6])) for row in rows}
 
+    def cpu_seconds(self):
+        """What wireguard-go has used so far."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def close(self):
         if self.process:
             self.process.terminate()

@@ -66,7 +66,7 @@ class Search {
     Summarize(load->counts(), summary.get());
     const bool newcomers = options.mix.Has(Kind::kNew) || options.mix.Has(Kind::kCookie);
     if (newcomers) options_.first_client += summary->clients;
-    if (summary->exhausted > 0) {
+    if (newcomers && summary->exhausted > 0) {
       return absl::ResourceExhaustedError(absl::StrCat(
           "all ", fleet_->size(), " clients have come, at ", rate,
           " a second: each trial takes new ones; tell the target of more (--clients)"));

@@ -111,7 +111,8 @@ absl::Status Read(Options* options) {
   load.timeout = absl::Seconds(options->timeout_s);
   load.retry_after = absl::Seconds(options->retry_after_s);
   load.confirm = !options->no_confirm;
-  if (!options->own_target && options->pcap.empty() && !StaysHere(load.port.target.address)) {
+  if (!options->own_target && options->pcap.empty() &&
+      !StaysHere(load.port.target.address, load.port.interface)) {
     return absl::InvalidArgumentError(
         absl::StrCat(ToString(load.port.target),
                      " is neither this machine's nor next to it on a virtual "
@@ -255,11 +256,13 @@ int Main(int argc, char** argv) {
   app.add_option("--via", options.load.port.via, "sockets, or frames through AF_XDP")
       ->transform(CLI::CheckedTransformer(
           std::map<std::string, Via>{{"udp", Via::kUdp}, {"xdp", Via::kXdp}}))
+      ->type_name("udp|xdp")
       ->default_str("udp");
   app.add_option("--interface", options.load.port.interface, "AF_XDP: which (the route's)");
   app.add_option("--xdp-copy", options.load.port.copy, "AF_XDP: how frames reach the driver")
       ->transform(CLI::CheckedTransformer(std::map<std::string, XdpCopy>{
           {"auto", XdpCopy::kAuto}, {"copy", XdpCopy::kCopy}, {"zero-copy", XdpCopy::kZeroCopy}}))
+      ->type_name("auto|copy|zero-copy")
       ->default_str("auto");
   app.add_option("--vlan", options.load.port.vlan, "AF_XDP, captures: 802.1Q")
       ->check(CLI::Range(1, 4094));
@@ -300,6 +303,10 @@ int Main(int argc, char** argv) {
   WICKET_BLAST_KINDS(WICKET_BLAST_HELP)
 #undef WICKET_BLAST_HELP
   app.footer(kinds + "Exit status: 0 done, 1 failed or no answer at all, 2 wrong usage.");
+  for (const char* other : {"--ramp", "--in-flight", "--replay", "--pcap", "--hdr"}) {
+    app.get_option("--find-max")->excludes(app.get_option(other));
+  }
+  app.get_option("--replay")->excludes(app.get_option("--pcap"));
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {

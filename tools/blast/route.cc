@@ -123,7 +123,10 @@ bool IsVirtual(int ifindex) {
 
 }  // namespace
 
-bool StaysHere(const Address& target) {
+bool StaysHere(const Address& target, const std::string& interface) {
+  if (!interface.empty()) {
+    return IsVirtual(static_cast<int>(if_nametoindex(interface.c_str())));
+  }
   const Route route = RouteTo(target);
   if (route.type == RTN_LOCAL) return true;
   return route.type == RTN_UNICAST && !route.gateway && IsVirtual(route.ifindex);

@@ -270,6 +270,7 @@ void Worker::SendAgain(uint32_t index, uint64_t now) {
   const uint64_t intended_ns = slot.intended_ns, attempts = slot.attempts;
   Packet packet = maker_.Make(slot.packet.kind, slot.packet.client, NextIndex(), absl::Now());
   slot.awaited = false;
+  slot.packet.kind = Kind::kMax;  // a client forgets it, and takes no answer to it any more
   --awaited_;
   ++counts.retried;
   const uint32_t next = IndexOf(packet.handshake.message.sender_index);

@@ -7,6 +7,8 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "crypto/aead.h"
+#include "noise/cookie.h"
 #include "noise/initiator.h"
 #include "noise/responder.h"
 
@@ -212,6 +214,41 @@ TEST_F(NoiseTest, SymmetricStateReproducesTheNoiseVectors) {
     seal(psk, view(vector.at("msg_1_payload")));
     EXPECT_EQ(message, vector.at("msg_1_ciphertext"));
   }
+}
+
+// [draft-irtf-cfrg-xchacha A.3.1]
+TEST_F(NoiseTest, TheCookieCipherIsThePublishedOne) {
+  std::array<uint8_t, 32> key;
+  std::array<uint8_t, 24> nonce;
+  for (size_t i = 0; i < key.size(); ++i) key[i] = static_cast<uint8_t>(0x80 + i);
+  for (size_t i = 0; i < nonce.size(); ++i) nonce[i] = static_cast<uint8_t>(0x40 + i);
+  const std::string associated = absl::HexStringToBytes("50515253c0c1c2c3c4c5c6c7");
+  const std::string plaintext =
+      "Ladies and Gentlemen of the class of '99: If I could offer you only one tip for the "
+      "future, sunscreen would be it.";
+  auto bytes = [](const std::string& text) {
+    return crypto::Bytes(reinterpret_cast<const uint8_t*>(text.data()), text.size());
+  };
+  std::vector<uint8_t> sealed(plaintext.size() + crypto::kTagBytes);
+  crypto::SealX(key.data(), nonce.data(), bytes(plaintext), bytes(associated), sealed.data());
+  EXPECT_EQ(Hex(sealed.data(), 16), "bd6d179d3e83d43b9576579493c0e939");
+  EXPECT_EQ(Hex(sealed.data() + plaintext.size(), 16), "c0875924c1c7987947deafd8780acf49");
+}
+
+TEST_F(NoiseTest, ACookieOpensForWhoeverSentTheInitiationAndNobodyElse) {
+  const crypto::Hash key = CookieKey(crypto::DerivePublicKey(crypto::GeneratePrivateKey()));
+  Cookie cookie;
+  crypto::Mac mac1;
+  crypto::FillRandom(cookie.data(), cookie.size());
+  crypto::FillRandom(mac1.data(), mac1.size());
+  const wire::CookieReply reply = SealCookie(key, cookie, mac1, {1, 2, 3, 4});
+  EXPECT_EQ(reply.receiver_index, (std::array<uint8_t, 4>{1, 2, 3, 4}));
+  ASSERT_TRUE(OpenCookie(key, mac1, reply).has_value());
+  EXPECT_EQ(*OpenCookie(key, mac1, reply), cookie);
+  mac1[15] ^= 1;
+  EXPECT_FALSE(OpenCookie(key, mac1, reply).has_value());
+  mac1[15] ^= 1;
+  EXPECT_FALSE(OpenCookie(CookieKey({}), mac1, reply).has_value());
 }
 
 }  // namespace
