@@ -69,12 +69,13 @@ class Bench {
     return frame;
   }
 
-  void Run(benchmark::State& state, const std::vector<std::vector<uint8_t>>& frames,
-           Verdict expected) {
+  void Run(benchmark::State& state, std::vector<std::vector<uint8_t>> frames, Verdict expected) {
     size_t i = 0;
     const Now now{1, absl::FromUnixSeconds(1'800'000'000)};
+    uint32_t reply_bytes = 0;
     for (auto _ : state) {
-      if (pipeline_->Run(devices_, frames[i++ % frames.size()], now) != expected) abort();
+      std::vector<uint8_t>& frame = frames[i++ % frames.size()];
+      if (pipeline_->Run(devices_, frame, now, &reply_bytes) != expected) abort();
       if (queue_.Peek()) queue_.Release();
     }
     state.SetItemsProcessed(state.iterations());

@@ -44,7 +44,7 @@ void Run(benchmark::State& state, const std::vector<uint8_t>& frame) {
   steer_bpf* skeleton = steer_bpf__open_and_load();
   if (skeleton == nullptr) return state.SkipWithError("loading BPF programs needs root");
   const steer_service service{51820};
-  const steer_device device{0};
+  const steer_device device{};
   bpf_map_update_elem(bpf_map__fd(skeleton->maps.steer_served), &service, &device, BPF_ANY);
   for (auto _ : state) {
     state.SetIterationTime(NanosPerRun(bpf_program__fd(skeleton->progs.steer), frame) * 1e-9);

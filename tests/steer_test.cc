@@ -14,7 +14,12 @@
 #include <random>
 #include <vector>
 
+#include "crypto/blake2s.h"
+#include "crypto/curve25519.h"
+#include "noise/cookie.h"
+#include "noise/identity.h"
 #include "wire/messages.h"
+#include "xdp/blake2s.h"
 #include "xdp/classify.h"
 #include "xdp/steer.skel.h"
 #include "xdp/steer_abi.h"
@@ -52,21 +57,22 @@ class SteerTest : public ::testing::Test {
     skeleton_ = steer_bpf__open_and_load();
     ASSERT_NE(skeleton_, nullptr) << "loading BPF programs needs root";
     const steer_service service{kPort};
-    const steer_device device{0};
+    const steer_device device = DeviceOf(mac1_key_);
     Update(skeleton_->maps.steer_served, &service, &device);
     // BPF_PROG_TEST_RUN's frames come from lo, queue 0.
     const uint32_t lo = 1;
     const steer_nic nic{0, 1, {2, 2, 2, 2, 2, 2}, {}};
     Update(skeleton_->maps.steer_nics, &lo, &nic);
-    beats_ = static_cast<uint64_t*>(mmap(nullptr, STEER_SLOTS_MAX * 8, PROT_READ | PROT_WRITE,
-                                         MAP_SHARED, bpf_map__fd(skeleton_->maps.steer_beats), 0));
-    ASSERT_NE(beats_, MAP_FAILED);
-    beats_[0] = xsk::KtimeNanos() + 3'600'000'000'000ULL;  // alive for the whole test
+    shard_ =
+        static_cast<steer_shard*>(mmap(nullptr, kShardBytes, PROT_READ | PROT_WRITE, MAP_SHARED,
+                                       bpf_map__fd(skeleton_->maps.steer_shards), 0));
+    ASSERT_NE(shard_, MAP_FAILED);
+    shard_->beat_ns = xsk::KtimeNanos() + 3'600'000'000'000ULL;  // alive for the whole test
     const uint32_t slot = 0;
     Update(skeleton_->maps.steer_sockets, &slot, &socket_);
   }
   void TearDown() override {
-    if (beats_ != nullptr) munmap(beats_, STEER_SLOTS_MAX * 8);
+    if (shard_ != nullptr) munmap(shard_, kShardBytes);
     steer_bpf__destroy(skeleton_);
   }
 
@@ -111,7 +117,37 @@ class SteerTest : public ::testing::Test {
     return totals;
   }
 
-  uint32_t Action(const Bytes& frame) {
+  static steer_device DeviceOf(const crypto::Hash& key) {
+    steer_device device{};
+    AbsorbKey(key.data(), device.mac1_state);
+    return device;
+  }
+  static void AbsorbKey(const uint8_t* key, uint32_t state[8]) {
+    uint32_t block[16] = {};
+    memcpy(block, key, 32);
+    blake2s_begin(state, 16, 32);
+    blake2s_compress(state, block, 64, 0);
+  }
+
+  // Makes an initiation like no other, with a right mac1; leaves everything else as it is.
+  Bytes Seal(Bytes frame) {
+    wire::Initiation* message = MessageIn(&frame);
+    if (message == nullptr) return frame;
+    ++sealed_;
+    memcpy(message->ephemeral.data(), &sealed_, sizeof(sealed_));
+    message->mac1 = crypto::MacOf(mac1_key_, wire::BytesBefore(*message, message->mac1));
+    return frame;
+  }
+  static wire::Initiation* MessageIn(Bytes* frame) {
+    classify_packet packet{};
+    if (classify(frame->data(), frame->data() + frame->size(), &packet) != CLASSIFY_INITIATION) {
+      return nullptr;
+    }
+    return reinterpret_cast<wire::Initiation*>(frame->data() + packet.udp_offset + 8);
+  }
+
+  uint32_t Action(const Bytes& frame) { return ActionAsIs(Seal(frame)); }
+  uint32_t ActionAsIs(const Bytes& frame) {
     LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = frame.data(),
                 .data_size_in = static_cast<uint32_t>(frame.size()), .repeat = 1);
     const int error = bpf_prog_test_run_opts(bpf_program__fd(skeleton_->progs.steer), &options);
@@ -119,9 +155,10 @@ class SteerTest : public ::testing::Test {
     return options.retval;
   }
 
-  Outcome Run(const Bytes& frame) {
+  Outcome Run(const Bytes& frame) { return RunAsIs(Seal(frame)); }
+  Outcome RunAsIs(const Bytes& frame) {
     const auto before = Counters();
-    Outcome outcome{.action = Action(frame)};
+    Outcome outcome{.action = ActionAsIs(frame)};
     const auto after = Counters();
     for (int i = 0; i < STEER_COUNT_MAX; ++i) {
       const auto at = static_cast<size_t>(i);
@@ -152,7 +189,10 @@ class SteerTest : public ::testing::Test {
   }
 
   steer_bpf* skeleton_ = nullptr;
-  uint64_t* beats_ = nullptr;
+  steer_shard* shard_ = nullptr;
+  static constexpr size_t kShardBytes = STEER_SLOTS_MAX * sizeof(steer_shard);
+  static inline const crypto::Hash mac1_key_ = noise::Mac1Key({{1, 2, 3}});
+  uint64_t sealed_ = 0;
   static inline int socket_ = -1;
 };
 
@@ -407,10 +447,10 @@ TEST_F(SteerTest, KnownFlowsPassAndTheirRetriesAreSteered) {
 }
 
 TEST_F(SteerTest, X22_AStaleHeartbeatPassesEverything) {
-  beats_[0] = xsk::KtimeNanos() - STEER_STALE_NS - 100'000'000;
+  shard_->beat_ns = xsk::KtimeNanos() - STEER_STALE_NS - 100'000'000;
   EXPECT_EQ(Run(Make({})), (Outcome{XDP_PASS, STEER_COUNT_PASS_STALE}));
   EXPECT_EQ(Run(Make({.payload = 100})), (Outcome{XDP_PASS, STEER_COUNT_PASS_STALE}));
-  beats_[0] = xsk::KtimeNanos();
+  shard_->beat_ns = xsk::KtimeNanos();
   EXPECT_EQ(Run(Make({})), kSteered);
 }
 
@@ -458,6 +498,231 @@ TEST_F(SteerTest, EveryCounterHasItsName) {
   const auto named = xsk::NamedCounters(counters);
   EXPECT_EQ(named.size(), size_t{STEER_COUNT_MAX});
   EXPECT_EQ(named.at("steer_retry"), size_t{STEER_COUNT_STEER_RETRY} + 1);
+}
+
+// --- forgeries and repeats ----------------------------------------------------
+
+constexpr Outcome kBadMac1{XDP_DROP, STEER_COUNT_DROP_MAC1};
+constexpr Outcome kRepeat{XDP_DROP, STEER_COUNT_DROP_REPEAT};
+
+TEST_F(SteerTest, EverySingleBitOfAnInitiationCounts) {
+  for (bool v6 : {false, true}) {
+    for (size_t bit = 0; bit < 148 * 8; ++bit) {
+      Bytes frame = Seal(Make({.v6 = v6}));
+      const size_t message = frame.size() - 148;
+      frame[message + bit / 8] ^= static_cast<uint8_t>(1 << bit % 8);
+      const Outcome expected = bit < 4 * 8     ? kOther  // another type
+                               : bit < 132 * 8 ? kBadMac1
+                                               : kSteered;  // mac2 counts only under load
+      ASSERT_EQ(RunAsIs(frame), expected) << "bit " << bit;
+    }
+  }
+}
+
+TEST_F(SteerTest, Mac1AgreesWithTheHostOnRandomPackets) {
+  std::mt19937_64 random(11);
+  for (int round = 0; round < 1'000'000; ++round) {
+    Bytes frame = Make({.v6 = random() % 2 == 0, .source_port = static_cast<uint16_t>(random())});
+    wire::Initiation* message = MessageIn(&frame);
+    for (size_t i = 4; i < sizeof(*message); i += 8) {
+      const uint64_t word = random();
+      memcpy(reinterpret_cast<uint8_t*>(message) + i, &word,
+             std::min<size_t>(8, sizeof(*message) - i));
+    }
+    const bool good = random() % 2 == 0;
+    if (good) message->mac1 = crypto::MacOf(mac1_key_, wire::BytesBefore(*message, message->mac1));
+    ASSERT_EQ(ActionAsIs(frame), good ? uint32_t{XDP_REDIRECT} : uint32_t{XDP_DROP}) << round;
+  }
+}
+
+TEST_F(SteerTest, AKeyChangesBetweenTwoPackets) {
+  const crypto::Hash next = noise::Mac1Key({{9, 9, 9}});
+  const Bytes before = Seal(Make({}));
+  EXPECT_EQ(RunAsIs(before), kSteered);
+  const steer_service service{kPort};
+  const steer_device device = DeviceOf(next);
+  Update(skeleton_->maps.steer_served, &service, &device);
+  EXPECT_EQ(Run(Make({})), kBadMac1) << "of the old key";
+  Bytes after = Make({});
+  wire::Initiation* message = MessageIn(&after);
+  message->mac1 = crypto::MacOf(next, wire::BytesBefore(*message, message->mac1));
+  EXPECT_EQ(RunAsIs(after), kSteered);
+}
+
+TEST_F(SteerTest, AnExactRepeatIsDroppedWhateverItsSource) {
+  const Bytes frame = Seal(Make({}));
+  EXPECT_EQ(RunAsIs(frame), kSteered);
+  EXPECT_EQ(RunAsIs(frame), kRepeat);
+  Bytes moved = frame;
+  moved[14 + 15] = 77;  // 127.0.0.77
+  moved[34] = 9;        // another port
+  EXPECT_EQ(RunAsIs(moved), kRepeat);
+  Bytes with_mac2 = frame;
+  with_mac2.back() = 1;  // mac1 does not cover mac2
+  EXPECT_EQ(RunAsIs(with_mac2), kRepeat);
+  EXPECT_EQ(Run(Make({})), kSteered);
+  // Whoever was not seen again makes room for others: then a repeat costs a shard one look.
+  const Bytes once = Seal(Make({}));
+  EXPECT_EQ(RunAsIs(once), kSteered);
+  for (int i = 0; i < 3 * STEER_REPEATS_MAX; ++i) {
+    ASSERT_EQ(Action(Make({})), uint32_t{XDP_REDIRECT});
+  }
+  EXPECT_EQ(RunAsIs(once), kSteered);
+  EXPECT_EQ(RunAsIs(once), kRepeat);
+}
+
+// --- under load -----------------------------------------------------------------
+
+class SteerUnderLoadTest : public SteerTest {
+ protected:
+  void SetUp() override {
+    SteerTest::SetUp();
+    shard_->load_until_ns = xsk::KtimeNanos() + 3'600'000'000'000ULL;
+    crypto::FillRandom(older_.data(), older_.size());
+    crypto::FillRandom(newer_.data(), newer_.size());
+    SetSecret(0, older_, 1);
+    SetSecret(1, newer_, 2);
+  }
+  void SetSecret(uint32_t which, const Secret<32>& secret, uint64_t born_ns) {
+    steer_secret value{.born_ns = born_ns, .state = {}};
+    AbsorbKey(secret.data(), value.state);
+    Update(skeleton_->maps.steer_secrets, &which, &value);
+  }
+  // An initiation with the cookie that `secret` makes for its source.
+  Bytes WithCookie(const Shape& shape, const Secret<32>& secret,
+                   const std::array<uint8_t, 4>& address = {127, 0, 0, 9}) {
+    Bytes frame = Make(shape);
+    if (!shape.v6) std::copy(address.begin(), address.end(), frame.begin() + 14 + 12);
+    frame = Seal(std::move(frame));
+    wire::Frame found;
+    EXPECT_TRUE(wire::ParseFrame(frame, &found));
+    wire::Initiation* message = MessageIn(&frame);
+    message->mac2 = noise::Mac2(noise::CookieSecrets(secret, secret).Make(found.source), *message);
+    return frame;
+  }
+
+  Secret<32> older_, newer_;
+};
+
+constexpr Outcome kAsked{XDP_REDIRECT, STEER_COUNT_STEER_COOKIE};
+constexpr Outcome kTooMany{XDP_DROP, STEER_COUNT_DROP_RATE};
+
+TEST_F(SteerUnderLoadTest, OnlyTheCookieOfItsSourceLetsIn) {
+  uint16_t port = 100;
+  for (bool v6 : {false, true}) {
+    EXPECT_EQ(Run(Make({.v6 = v6})), kAsked);
+    EXPECT_EQ(RunAsIs(WithCookie({.v6 = v6, .source_port = ++port}, newer_)), kSteered);
+    EXPECT_EQ(RunAsIs(WithCookie({.v6 = v6, .source_port = ++port}, older_)), kSteered);
+    Bytes moved = WithCookie({.v6 = v6, .source_port = ++port}, newer_);
+    ++moved[v6 ? 55 : 35];  // its source port
+    EXPECT_EQ(RunAsIs(moved), kAsked);
+    Bytes forged = WithCookie({.v6 = v6, .source_port = ++port}, newer_);
+    forged.back() ^= 1;
+    EXPECT_EQ(RunAsIs(forged), kAsked);
+  }
+  shard_->load_until_ns = 0;
+  EXPECT_EQ(Run(Make({})), kSteered) << "the load is over";
+}
+
+TEST_F(SteerUnderLoadTest, ASecretIsAcceptedForOneMoreRotation) {
+  EXPECT_EQ(RunAsIs(WithCookie({.source_port = 1}, newer_)), kSteered);
+  Secret<32> next;
+  crypto::FillRandom(next.data(), next.size());
+  SetSecret(0, next, 3);
+  EXPECT_EQ(RunAsIs(WithCookie({.source_port = 2}, next)), kSteered);
+  EXPECT_EQ(RunAsIs(WithCookie({.source_port = 3}, newer_)), kSteered);
+  EXPECT_EQ(RunAsIs(WithCookie({.source_port = 4}, older_)), kAsked);
+}
+
+TEST_F(SteerUnderLoadTest, Mac2AgreesWithTheHostOnRandomPackets) {
+  std::mt19937 random(12);
+  const noise::CookieSecrets secrets(newer_, older_);
+  for (int round = 0; round < 1'000'000; ++round) {
+    // A new source each time, so that none is out of tokens.
+    const std::array<uint8_t, 4> address{127, static_cast<uint8_t>(round >> 16),
+                                         static_cast<uint8_t>(round >> 8),
+                                         static_cast<uint8_t>(round)};
+    Bytes frame = WithCookie({.source_port = static_cast<uint16_t>(random())},
+                             random() % 2 ? newer_ : older_, address);
+    if (random() % 2)
+      frame[frame.size() - 1 - random() % 16] ^= static_cast<uint8_t>(1 + random() % 255);
+    wire::Frame found;
+    ASSERT_TRUE(wire::ParseFrame(frame, &found));
+    const bool good = secrets.Accept(found.source, *found.initiation);
+    // A turn to ask for a cookie is there for the bad ones, or they are dropped.
+    shard_->cookie_turn_ns = UINT64_MAX / 2;
+    ASSERT_EQ(ActionAsIs(frame), good ? uint32_t{XDP_REDIRECT} : uint32_t{XDP_DROP}) << round;
+  }
+}
+
+// The sequence of WireGuard's own self-test: 5 allowed, refused, after 50 ms allowed, refused,
+// after 100 ms allowed twice, refused.
+TEST_F(SteerUnderLoadTest, ASourceGetsTwentyASecondAndFiveAtOnce) {
+  const auto run = [&](bool v6, uint8_t host) {
+    static uint16_t port = 1;
+    Bytes frame = WithCookie({.v6 = v6, .source_port = ++port}, newer_, {127, 0, 0, host});
+    return RunAsIs(frame);
+  };
+  // Time passes by what the bucket says, not by a clock that a busy machine stops.
+  const auto pass = [&](uint64_t ns, bool v6) {
+    steer_source key{};
+    if (!v6) {
+      key.prefix_be[10] = key.prefix_be[11] = 0xff;
+      key.prefix_be[12] = 127;
+      key.prefix_be[15] = 9;
+    }
+    uint64_t full_at = 0;
+    ASSERT_EQ(bpf_map_lookup_elem(bpf_map__fd(skeleton_->maps.steer_buckets), &key, &full_at), 0);
+    full_at -= ns;
+    Update(skeleton_->maps.steer_buckets, &key, &full_at);
+  };
+  for (bool v6 : {false, true}) {
+    for (int i = 0; i < 5; ++i) EXPECT_EQ(run(v6, 9), kSteered) << i;
+    EXPECT_EQ(run(v6, 9), kTooMany);
+    pass(50'000'000, v6);
+    EXPECT_EQ(run(v6, 9), kSteered);
+    EXPECT_EQ(run(v6, 9), kTooMany);
+    pass(100'000'000, v6);
+    EXPECT_EQ(run(v6, 9), kSteered);
+    EXPECT_EQ(run(v6, 9), kSteered);
+    EXPECT_EQ(run(v6, 9), kTooMany);
+  }
+  EXPECT_EQ(run(false, 10), kSteered) << "another address has its own";
+}
+
+TEST_F(SteerUnderLoadTest, OnlySoManyAreAskedForACookie) {
+  int asked = 0;
+  const uint64_t began = xsk::KtimeNanos();
+  for (int i = 0; i < 20'000; ++i) asked += Action(Make({})) == XDP_REDIRECT;
+  const uint64_t took = xsk::KtimeNanos() - began;
+  const auto turns = static_cast<int>(took / STEER_COOKIE_INTERVAL_NS);
+  EXPECT_GE(asked, std::min(20'000, turns));
+  EXPECT_LE(asked, std::min(20'000, turns + STEER_COOKIE_BURST + 1));
+  shard_->cookie_turn_ns = xsk::KtimeNanos() + 3'600'000'000'000ULL;
+  EXPECT_EQ(Run(Make({})), (Outcome{XDP_DROP, STEER_COUNT_DROP_NO_COOKIE}));
+}
+
+TEST_F(SteerUnderLoadTest, KnownFlowsStillPass) {
+  steer_flow flow{};
+  flow.address_be[10] = flow.address_be[11] = 0xff;
+  flow.address_be[12] = 127;
+  flow.address_be[15] = 9;
+  flow.source_port = 4242;
+  flow.port = kPort;
+  const steer_flow_state state{};
+  Update(skeleton_->maps.steer_flows, &flow, &state);
+  EXPECT_EQ(Run(Make({.source_port = 4242})), (Outcome{XDP_PASS, STEER_COUNT_PASS_FLOW}));
+}
+
+// What the kernel's verifier has to look at grows with each branch, and it gives up at a
+// million. Recorded per kernel; more than a tenth above needs a reason, and a new record.
+TEST_F(SteerTest, TheVerifierHasNotMuchMoreToReadThanBefore) {
+  bpf_prog_info info{};
+  uint32_t length = sizeof(info);
+  ASSERT_EQ(bpf_obj_get_info_by_fd(bpf_program__fd(skeleton_->progs.steer), &info, &length), 0);
+  constexpr uint32_t kRecorded = 16'000;  // Linux 6.18: 15 805
+  EXPECT_GT(info.verified_insns, kRecorded / 2);
+  EXPECT_LE(info.verified_insns, kRecorded + kRecorded / 10);
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* The load generator's ears: what comes from the target's UDP port goes to the
- * generator's socket on that queue, everything else to the kernel. */
+/* The load generator's ears: what comes from the target's UDP port to one of the
+ * generator's goes to its socket on that queue, everything else to the kernel. */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>
@@ -13,6 +13,8 @@
 /* Set before loading. IPv4 addresses are the first four bytes. */
 const volatile __u8 target_be[16];
 const volatile __u16 target_port;
+const volatile __u16 first_port; /* of the generator */
+const volatile __u16 last_port;
 const volatile __u8 target_version;
 
 struct {
@@ -27,7 +29,8 @@ static __always_inline int from_target(const __u8 *address, const struct udphdr 
 {
 	int i;
 
-	if ((const void *)(udp + 1) > end || udp->source != bpf_htons(target_port))
+	if ((const void *)(udp + 1) > end || udp->source != bpf_htons(target_port) ||
+	    bpf_ntohs(udp->dest) < first_port || bpf_ntohs(udp->dest) > last_port)
 		return 0;
 	for (i = 0; i < bytes; i++) {
 		if (address[i] != target_be[i])

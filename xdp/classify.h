@@ -42,13 +42,13 @@ enum classify_result {
 /* Offsets are in bytes from the start of the frame, ports in host byte order,
  * IPv4 addresses mapped into IPv6. Filled for all results but CLASSIFY_OTHER. */
 struct classify_packet {
+	__u8 source_be[16] __attribute__((aligned(8))); /* BPF reads its stack aligned only */
+	__u8 destination_be[16];
 	__u16 ip_offset;
 	__u16 udp_offset;
 	__u16 source_port;
 	__u16 port;
 	__u8 version; /* 4 or 6 */
-	__u8 source_be[16];
-	__u8 destination_be[16];
 };
 
 CLASSIFY_INLINE __u16 classify_be16(const __u8 *p)

@@ -1,12 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* Steers handshake initiations of unknown flows to the shards; passes the rest.
+/* Steers handshake initiations of unknown flows to the shards; drops what is forged;
+ * passes the rest.
  *
- *   frame -> classify -> served port? -> NIC served, for this host? -> shard alive? -> known flow? -> XSK
- *              | other      | no             | no                        | no            | yes
- *              PASS         PASS             PASS                        PASS            PASS
+ *   frame -> classify -> served port? -> NIC served, for this host? -> shard alive?
+ *              | other      | no             | no                        | no
+ *              PASS         PASS             PASS                        PASS
+ *
+ *   -> length -> mac1 -> seen before? -> known flow? -> shard under load? -> XSK
+ *       | wrong   | wrong    | yes          | yes           | yes
+ *       DROP      DROP       DROP           PASS            cookie -> its source's bucket -> XSK
+ *                                                             | wrong      | empty
+ *                                                             XSK or DROP  DROP
  *
  * Fails open: whatever is not certain passes to the kernel, which answers for
- * the peers it has. The one thing dropped is what WireGuard drops anyway.
+ * the peers it has. What is dropped is what WireGuard would drop anyway, or would ask a
+ * cookie of; and exact repeats, which nobody sends who wants an answer.
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
@@ -14,6 +22,7 @@
 #include <xdp/xdp_helpers.h>
 
 #include "classify.h"
+#include "macs.bpf.h"
 #include "steer_abi.h"
 
 #define AF_INET 2
@@ -21,6 +30,7 @@
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(map_flags, BPF_F_NO_PREALLOC); /* a changed key is never seen half */
 	__uint(max_entries, STEER_SERVICES_MAX);
 	__type(key, struct steer_service);
 	__type(value, struct steer_device);
@@ -45,8 +55,8 @@ struct {
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, STEER_SLOTS_MAX);
 	__type(key, __u32);
-	__type(value, __u64);
-} steer_beats SEC(".maps");
+	__type(value, struct steer_shard);
+} steer_shards SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
@@ -54,6 +64,35 @@ struct {
 	__type(key, struct steer_flow);
 	__type(value, struct steer_flow_state);
 } steer_flows SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, STEER_REPEATS_MAX);
+	__type(key, struct steer_mac);
+	__type(value, __u8);
+} steer_repeats SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__type(value, struct steer_secret);
+} steer_secrets SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, STEER_BUCKETS_MAX);
+	__type(key, struct steer_source);
+	__type(value, __u64); /* when its bucket is full again */
+} steer_buckets SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__uint(max_entries, STEER_SKETCH_WORDS);
+	__type(key, __u32);
+	__type(value, __u64);
+} steer_sketch SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -78,8 +117,9 @@ static __always_inline int verdict(enum steer_count count, int action)
 }
 
 /* Asks the routing table whether the kernel would keep the packet: a gateway
- * that also forwards must not take initiations meant for a host behind it. */
-static __always_inline int is_for_this_host(struct xdp_md *ctx, const struct classify_packet *packet)
+ * that also forwards must not take initiations meant for a host behind it.
+ * A function of its own for its stack, of which the program has 512 bytes. */
+static __attribute__((noinline)) int is_for_this_host(struct xdp_md *ctx, const struct classify_packet *packet)
 {
 	struct bpf_fib_lookup fib = {};
 	long result;
@@ -110,7 +150,7 @@ static __always_inline int is_for_mac(const void *frame, const __u8 *mac)
 
 /* Says whether the kernel is expected to answer this flow by itself, and notes
  * the time so that an unanswered flow shows when it retries. */
-static __always_inline enum steer_count look_up_flow(const struct classify_packet *packet, __u64 now)
+static __attribute__((noinline)) enum steer_count look_up_flow(const struct classify_packet *packet, __u64 now)
 {
 	struct steer_flow key = {};
 	struct steer_flow_state *state;
@@ -129,6 +169,85 @@ static __always_inline enum steer_count look_up_flow(const struct classify_packe
 	return STEER_COUNT_PASS_FLOW;
 }
 
+/* Notes a source whose packets are refused, so that user space can say how many there are:
+ * of 65 536 bits each sets one. */
+static __always_inline void sketch_source(const struct classify_packet *packet)
+{
+	const __u64 *address = (const __u64 *)packet->source_be;
+	__u64 hash = (address[0] ^ (address[1] * 0x9e3779b97f4a7c15ULL)) * 0xd6e8feb86659fd93ULL;
+	__u32 word = (__u32)(hash >> 54) % STEER_SKETCH_WORDS;
+	__u64 bit = 1ULL << (hash >> 48 & 63);
+	__u64 *bits = bpf_map_lookup_elem(&steer_sketch, &word);
+
+	if (bits && !(*bits & bit))
+		*bits |= bit; /* a bit lost to another CPU is set by the next packet */
+}
+
+/* Takes one packet from a bucket of `burst`, one more every `interval_ns`, that `turn` says the
+ * state of: the time when it is full again. Returns: 0 when it is empty. */
+static __always_inline int take_turn(__u64 *turn, __u64 now, __u64 interval_ns, __u64 burst)
+{
+	__u64 before = *turn;
+	__u64 from = before > now ? before : now;
+
+	if (from - now > (burst - 1) * interval_ns)
+		return 0;
+	/* Of two CPUs at once one takes the packet, the other is refused. */
+	return __sync_val_compare_and_swap(turn, before, from + interval_ns) == before;
+}
+
+/* The bucket of the packet's source. */
+static __always_inline int source_may(const struct classify_packet *packet, __u64 now)
+{
+	struct steer_source source = {};
+	__u64 first, *turn;
+
+	__builtin_memcpy(source.prefix_be, packet->source_be, 8);
+	if (packet->version == 4)
+		__builtin_memcpy(source.prefix_be + 8, packet->source_be + 8, 8);
+	turn = bpf_map_lookup_elem(&steer_buckets, &source);
+	if (turn)
+		return take_turn(turn, now, STEER_SOURCE_INTERVAL_NS, STEER_SOURCE_BURST);
+	first = now + STEER_SOURCE_INTERVAL_NS;
+	return bpf_map_update_elem(&steer_buckets, &source, &first, BPF_NOEXIST) == 0;
+}
+
+/* Whether the packet was seen before; notes it. The map's own eviction is the bound. */
+static __always_inline int is_repeat(const struct initiation *message)
+{
+	struct steer_mac mac;
+	__u8 seen = 1;
+
+	__builtin_memcpy(mac.bytes, message->mac1, sizeof(mac.bytes));
+	if (bpf_map_lookup_elem(&steer_repeats, &mac))
+		return 1;
+	bpf_map_update_elem(&steer_repeats, &mac, &seen, BPF_ANY); /* full of busy entries: unseen */
+	return 0;
+}
+
+/* What a shard that is under load wants of an initiation. */
+static __always_inline enum steer_count judge_under_load(struct steer_hash *hash,
+							 const struct initiation *message,
+							 const struct classify_packet *packet,
+							 struct steer_shard *shard, __u64 now)
+{
+	__u32 first = 0, second = 1;
+	const struct steer_secret *a = bpf_map_lookup_elem(&steer_secrets, &first);
+	const struct steer_secret *b = bpf_map_lookup_elem(&steer_secrets, &second);
+
+	if (has_mac2(message) && a && b) {
+		const struct steer_secret *newer = a->born_ns >= b->born_ns ? a : b;
+		const struct steer_secret *older = a->born_ns >= b->born_ns ? b : a;
+
+		if (mac2_verifies(hash, newer, packet, message) ||
+		    mac2_verifies(hash, older, packet, message))
+			return source_may(packet, now) ? STEER_COUNT_STEER_NEW : STEER_COUNT_DROP_RATE;
+	}
+	return take_turn(&shard->cookie_turn_ns, now, STEER_COOKIE_INTERVAL_NS, STEER_COOKIE_BURST)
+		       ? STEER_COUNT_STEER_COOKIE
+		       : STEER_COUNT_DROP_NO_COOKIE;
+}
+
 SEC("xdp")
 int steer(struct xdp_md *ctx)
 {
@@ -137,17 +256,22 @@ int steer(struct xdp_md *ctx)
 	struct classify_packet packet; /* filled unless CLASSIFY_OTHER */
 	enum classify_result result;
 	struct steer_service service = {};
+	const struct steer_device *device;
+	const struct initiation *message;
 	__u32 ifindex = ctx->ingress_ifindex;
 	struct steer_nic *nic;
+	struct steer_shard *shard;
+	struct steer_hash *hash;
 	enum steer_count count;
-	__u64 *beat, now;
-	__u32 slot;
+	__u32 slot, zero = 0;
+	__u64 now;
 
 	result = classify(data, data_end, &packet);
 	if (result == CLASSIFY_OTHER)
 		return verdict(STEER_COUNT_PASS_OTHER, XDP_PASS);
 	service.port = packet.port;
-	if (!bpf_map_lookup_elem(&steer_served, &service))
+	device = bpf_map_lookup_elem(&steer_served, &service);
+	if (!device)
 		return verdict(STEER_COUNT_PASS_OTHER, XDP_PASS);
 	nic = bpf_map_lookup_elem(&steer_nics, &ifindex);
 	if (!nic || ctx->rx_queue_index >= nic->queues)
@@ -155,11 +279,11 @@ int steer(struct xdp_md *ctx)
 	if (!is_for_mac(data, nic->mac) || !is_for_this_host(ctx, &packet))
 		return verdict(STEER_COUNT_PASS_FOREIGN, XDP_PASS);
 	slot = nic->first_slot + ctx->rx_queue_index;
-	beat = bpf_map_lookup_elem(&steer_beats, &slot);
-	if (!beat)
+	shard = bpf_map_lookup_elem(&steer_shards, &slot);
+	if (!shard)
 		return verdict(STEER_COUNT_PASS_UNBOUND, XDP_PASS);
 	now = bpf_ktime_get_ns();
-	if (now - *beat > STEER_STALE_NS && now > *beat)
+	if (now - shard->beat_ns > STEER_STALE_NS && now > shard->beat_ns)
 		return verdict(STEER_COUNT_PASS_STALE, XDP_PASS);
 	if (!bpf_map_lookup_elem(&steer_sockets, &slot))
 		return verdict(STEER_COUNT_PASS_UNBOUND, XDP_PASS);
@@ -168,9 +292,25 @@ int steer(struct xdp_md *ctx)
 	if ((const __u8 *)data_end - (const __u8 *)data > STEER_FRAME_MAX)
 		return verdict(STEER_COUNT_PASS_OTHER, XDP_PASS);
 
-	count = look_up_flow(&packet, now);
+	hash = bpf_map_lookup_elem(&steer_scratch, &zero);
+	message = (const struct initiation *)((const __u8 *)data +
+					      (packet.udp_offset & (STEER_FRAME_MAX - 1)) + 8);
+	if (!hash || (const void *)(message + 1) > data_end)
+		return verdict(STEER_COUNT_PASS_OTHER, XDP_PASS);
+	if (!mac1_verifies(hash, device, message))
+		count = STEER_COUNT_DROP_MAC1;
+	else if (is_repeat(message))
+		count = STEER_COUNT_DROP_REPEAT;
+	else
+		count = look_up_flow(&packet, now);
 	if (count == STEER_COUNT_PASS_FLOW)
 		return verdict(count, XDP_PASS);
+	if (count >= STEER_COUNT_STEER_NEW && now < shard->load_until_ns)
+		count = judge_under_load(hash, message, &packet, shard, now);
+	if (count < STEER_COUNT_STEER_NEW)
+		sketch_source(&packet);
+	if (count < STEER_COUNT_STEER_COOKIE)
+		return verdict(count, XDP_DROP);
 	return verdict(count, (int)bpf_redirect_map(&steer_sockets, slot, XDP_PASS));
 }
 

@@ -8,9 +8,15 @@
  *   steer_served    steer_service      steer_device       gateway        logged; port not served
  *   steer_nics      u32 ifindex        steer_nic          gateway        start refuses
  *   steer_sockets   u32 slot           AF_XDP socket      shard          fixed size
- *   steer_beats     u32 slot           u64 ktime ns       shard (mmap)   fixed size
+ *   steer_shards    u32 slot           steer_shard        shard (mmap)   fixed size
  *   steer_flows     steer_flow         steer_flow_state   both           oldest leaves: the flow is
  *                                                                        proven once more
+ *   steer_repeats   steer_mac          u8                 XDP            oldest leaves: a repeat of
+ *                                                                        it costs the shard one look
+ *   steer_secrets   u32 0..1           steer_secret       gateway        fixed size
+ *   steer_buckets   steer_source       u64 ns             XDP            oldest leaves: its source
+ *                                                                        begins with a full bucket
+ *   steer_sketch    u32 word           u64 bits           XDP            fixed size
  *   steer_counters  u32 STEER_COUNT_*  u64, per CPU       XDP            fixed size
  *
  * A slot is one RX queue of one NIC: steer_nic.first_slot + queue.
@@ -20,7 +26,7 @@
 
 #include <linux/types.h>
 
-#define STEER_ABI_VERSION 1 /* names the pin folder: another layout, another folder */
+#define STEER_ABI_VERSION 2 /* names the pin folder: another layout, another folder */
 
 enum {
 	STEER_SLOTS_MAX = 256,     /* RX queues over all NICs */
@@ -28,6 +34,9 @@ enum {
 	STEER_SERVICES_MAX = 256,  /* ports served */
 	STEER_FLOWS_MAX = 1 << 17, /* 131 072 flows, 6 MiB at most */
 	STEER_FRAME_MAX = 512,     /* longest frame that is steered: headers and 148 bytes */
+	STEER_REPEATS_MAX = 1 << 16, /* initiations remembered, 5 MiB */
+	STEER_BUCKETS_MAX = 1 << 16, /* sources that answered a cookie, 5 MiB */
+	STEER_SKETCH_WORDS = 1024,   /* 65 536 bits */
 };
 
 /* A shard whose heartbeat is older than this is taken for hung. */
@@ -36,6 +45,16 @@ enum {
 /* A known flow that initiates again within this time was not answered: the
  * client's own retry comes after 5 to 5.33 s, its next rekey after 120 s. */
 #define STEER_RETRY_NS (15ULL * 1000 * 1000 * 1000)
+
+/* Under load a source that answered a cookie has a bucket of 5 initiations, which fills
+ * by 20 a second: what WireGuard's own limiter allows. */
+#define STEER_SOURCE_INTERVAL_NS (1000ULL * 1000 * 1000 / 20)
+#define STEER_SOURCE_BURST 5
+
+/* Under load, initiations without a cookie that are handed to a shard to be answered with
+ * one; a second and slot. The rest is dropped. */
+#define STEER_COOKIE_INTERVAL_NS (1000ULL * 1000 * 1000 / 100000)
+#define STEER_COOKIE_BURST 1024
 
 /* Every way a packet can leave the program, in one place: enum, names and
  * counters all come from this list. X(NAME, text, what it means) */
@@ -46,6 +65,11 @@ enum {
 	X(PASS_STALE, "pass_stale", "no shard has beaten its heartbeat for 500 ms")          \
 	X(PASS_UNBOUND, "pass_unbound", "no socket is bound to this queue")                  \
 	X(DROP_LENGTH, "drop_length", "type 1 with a length other than 148")                 \
+	X(DROP_MAC1, "drop_mac1", "made for another public key, or forged")                  \
+	X(DROP_REPEAT, "drop_repeat", "the same packet again")                               \
+	X(DROP_NO_COOKIE, "drop_no_cookie", "under load: no cookie, and more of them than are answered") \
+	X(DROP_RATE, "drop_rate", "under load: a cookie, but too many from that source")     \
+	X(STEER_COOKIE, "steer_cookie", "under load: handed to a shard for a cookie reply")  \
 	X(STEER_NEW, "steer_new", "handed to a shard")                                       \
 	X(STEER_RETRY, "steer_retry", "a known flow that retries: handed to a shard")
 
@@ -63,6 +87,32 @@ struct steer_service {
 
 struct steer_device {
 	__u32 device; /* its index in the configuration, for who looks with bpftool */
+	__u32 mac1_state[8]; /* BLAKE2s-128 keyed for its mac1, the key's block absorbed */
+};
+
+/* What a shard tells the program, and the program notes of its slot. */
+struct steer_shard {
+	__u64 beat_ns;        /* ktime of its heartbeat */
+	__u64 load_until_ns;  /* ktime until which it is under load */
+	__u64 cookie_turn_ns; /* the program's: when the next cookie may be asked for */
+	__u64 padding[5];     /* a cache line of its own */
+};
+
+struct steer_mac {
+	__u8 bytes[16];
+};
+
+/* A cookie secret: BLAKE2s-128 keyed with it, the key's block absorbed. The newer of the two
+ * is the one that cookies are made with, the other is accepted too. A cookie is the MAC of
+ * the source's address, mapped as in steer_flow, and of its port, low byte first. */
+struct steer_secret {
+	__u64 born_ns; /* ktime; 0: none */
+	__u32 state[8];
+};
+
+/* Who shares a bucket: an IPv4 address, mapped, or an IPv6 /64 with zeros behind it. */
+struct steer_source {
+	__u8 prefix_be[16];
 };
 
 struct steer_nic {
@@ -90,7 +140,11 @@ struct steer_flow_state {
 #define STEER_ASSERT _Static_assert
 #endif
 STEER_ASSERT(sizeof(struct steer_service) == 2, "steer_service has no padding");
-STEER_ASSERT(sizeof(struct steer_device) == 4, "steer_device has no padding");
+STEER_ASSERT(sizeof(struct steer_device) == 36, "steer_device has no padding");
+STEER_ASSERT(sizeof(struct steer_shard) == 64, "steer_shard is a cache line");
+STEER_ASSERT(sizeof(struct steer_mac) == 16, "steer_mac has no padding");
+STEER_ASSERT(sizeof(struct steer_secret) == 40, "steer_secret has no padding");
+STEER_ASSERT(sizeof(struct steer_source) == 16, "steer_source has no padding");
 STEER_ASSERT(sizeof(struct steer_nic) == 16, "steer_nic has no padding");
 STEER_ASSERT(sizeof(struct steer_flow) == 20, "steer_flow has no padding");
 STEER_ASSERT(sizeof(struct steer_flow_state) == 8, "steer_flow_state has no padding");

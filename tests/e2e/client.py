@@ -20,8 +20,8 @@ class Client:
         self.socket.setblocking(False)
         if source:
             self.socket.bind(source)
-        self.keys = None
         self.handshake = None
+        self.cookie = None
 
     @property
     def stored(self):
@@ -37,6 +37,8 @@ class Client:
         time.sleep(max(0.0, 0.05 - since))
         self._last[self.key.public] = time.monotonic()
         self.handshake = Handshake(self.key, self.gateway_public, self.psk, stamp)
+        if self.cookie:
+            self.handshake.use_cookie(self.cookie)
         self.send(self.handshake.message)
         return self.handshake.message
 
@@ -59,6 +61,10 @@ class Client:
         start = time.monotonic()
         self.send_initiation(stamp)
         response = self.receive(seconds)
+        while response is not None and response[0] == 3:  # a cookie: the next try has mac2
+            self.cookie = self.handshake.answer_cookie(response)
+            self.send_initiation()
+            response = self.receive(seconds)
         if response is None:
             return None
         self.finish(response)
@@ -83,9 +89,13 @@ def connect_all(clients, tries=3, retry_after=5.0):
         while waiting and time.monotonic() < deadline:
             for fd, _ in poll.poll(0.1):
                 client = by_fd[fd]
+                answer = client.socket.recv(2048)
                 try:
-                    client.finish(client.socket.recv(2048))
-                except ValueError:  # a cookie, or the answer to an earlier try
+                    if answer[0] == 3:
+                        client.cookie = client.handshake.answer_cookie(answer)  # for the next try
+                        continue
+                    client.finish(answer)
+                except ValueError:  # the answer to an earlier try
                     continue
                 if waiting.pop(fd, None):
                     needed[client] = attempt

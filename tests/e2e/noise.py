@@ -68,6 +68,29 @@ class Key:
         return b64encode(self.public).decode()
 
 
+def hchacha20(key, nonce16):
+    """[draft-irtf-cfrg-xchacha 2.2]"""
+    def rotate(value, bits):
+        return (value << bits | value >> 32 - bits) & 0xffffffff
+
+    def quarter(a, b, c, d):
+        for bits, (x, y, z) in ((16, (a, b, d)), (12, (c, d, b)), (8, (a, b, d)), (7, (c, d, b))):
+            state[x] = (state[x] + state[y]) & 0xffffffff
+            state[z] = rotate(state[z] ^ state[x], bits)
+    state = list(struct.unpack("<4I8I4I", b"expand 32-byte k" + key + nonce16))
+    for _ in range(10):
+        for column in range(4):
+            quarter(column, 4 + column, 8 + column, 12 + column)
+        for column in range(4):
+            quarter(column, 4 + (column + 1) % 4, 8 + (column + 2) % 4, 12 + (column + 3) % 4)
+    return struct.pack("<8I", *state[:4], *state[12:])
+
+
+def xchacha20poly1305_open(key, nonce24, sealed, associated):
+    inner = ChaCha20Poly1305(hchacha20(key, nonce24[:16]))
+    return inner.decrypt(bytes(4) + nonce24[16:], sealed, associated)
+
+
 def from64(text):
     return b64decode(text)
 
@@ -118,6 +141,19 @@ class Handshake:
         ChaCha20Poly1305(key).decrypt(nonce(0), response[44:60], self.h)
         send, receive = kdf(self.ck, b"", 2)
         return send, receive, response[4:8]
+
+
+    def answer_cookie(self, reply):
+        """Opens a cookie reply to this initiation and puts mac2 in it. Returns the cookie."""
+        if len(reply) != 64 or reply[:4] != b"\3\0\0\0" or reply[4:8] != self.index:
+            raise ValueError("not a cookie reply to this initiation")
+        key = blake2s(b"cookie--" + self.responder)
+        cookie = xchacha20poly1305_open(key, reply[8:32], reply[32:], self.message[116:132])
+        self.use_cookie(cookie)
+        return cookie
+
+    def use_cookie(self, cookie):
+        self.message = self.message[:132] + blake2s(self.message[:132], key=cookie, size=16)
 
 
 class StaticOnlyForgery(Handshake):

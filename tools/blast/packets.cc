@@ -20,6 +20,7 @@ constexpr const char* kTexts[] = {
 
 // A client beyond every fleet.
 constexpr uint64_t kStrangers = uint64_t{1} << 63;
+constexpr uint32_t kReused = 255;
 
 noise::PendingHandshake Clone(const noise::PendingHandshake& handshake) {
   return {handshake.message, handshake.ephemeral_private.Clone(), handshake.state.Clone()};
@@ -59,7 +60,10 @@ Kind Mix::Pick(uint32_t random) const {
 }
 
 PacketMaker::PacketMaker(const Fleet* fleet, const PublicKey& target, uint64_t seed)
-    : fleet_(fleet), target_(target), random_{seed | 1, 0x9e3779b97f4a7c15} {}
+    : fleet_(fleet),
+      target_(target),
+      random_{seed | 1, 0x9e3779b97f4a7c15},
+      mac1_key_(noise::Mac1Key(target)) {}
 
 // xoroshiro128+; for loads, not for keys.
 uint64_t PacketMaker::Random() {
@@ -67,6 +71,16 @@ uint64_t PacketMaker::Random() {
   random_[0] = std::rotl(a, 24) ^ b ^ (b << 16);
   random_[1] = std::rotl(b, 37);
   return result;
+}
+
+bool PacketMaker::Reuse(Reused* reused, uint32_t sender_index, Packet* packet) {
+  if (reused->left == 0) return false;
+  --reused->left;
+  packet->handshake = Clone(*reused->handshake);
+  wire::Initiation& message = packet->handshake.message;
+  memcpy(message.sender_index.data(), &sender_index, sizeof(sender_index));
+  message.mac1 = crypto::MacOf(mac1_key_, wire::BytesBefore(message, message.mac1));
+  return true;
 }
 
 Packet PacketMaker::Make(Kind kind, uint64_t client, uint32_t sender_index, absl::Time stamp) {
@@ -88,7 +102,9 @@ Packet PacketMaker::Make(Kind kind, uint64_t client, uint32_t sender_index, absl
       return packet;
     }
     case Kind::kForged:
+      if (Reuse(&forger_, sender_index, &packet)) return packet;
       packet.handshake = Forge(client, sender_index);
+      forger_ = {Clone(packet.handshake), kReused};
       return packet;
     case Kind::kRepeat:
       if (repeated_) {
@@ -97,6 +113,7 @@ Packet PacketMaker::Make(Kind kind, uint64_t client, uint32_t sender_index, absl
       }
       break;
     case Kind::kUnknown:
+      if (Reuse(&stranger_, sender_index, &packet)) return packet;
       client = kStrangers + ++strangers_;
       break;
     case Kind::kOld:
@@ -108,6 +125,7 @@ Packet PacketMaker::Make(Kind kind, uint64_t client, uint32_t sender_index, absl
   auto made = noise::CreateInitiation(fleet_->PrivateKey(client), target_,
                                       crypto::GeneratePrivateKey(), sender_index, ToTai64n(stamp));
   if (made) packet.handshake = std::move(*made);
+  if (kind == Kind::kUnknown) stranger_ = {Clone(packet.handshake), kReused};
   if (kind == Kind::kRepeat) repeated_ = Clone(packet.handshake);
   return packet;
 }
@@ -127,7 +145,7 @@ noise::PendingHandshake PacketMaker::Forge(uint64_t client, uint32_t sender_inde
     forged.state.EncryptAndHash(key, fleet_->Public(client).bytes, message.encrypted_static.data());
   }
   crypto::FillRandom(message.encrypted_timestamp.data(), message.encrypted_timestamp.size());
-  message.mac1 = crypto::MacOf(noise::Mac1Key(target_), wire::BytesBefore(message, message.mac1));
+  message.mac1 = crypto::MacOf(mac1_key_, wire::BytesBefore(message, message.mac1));
   return forged;
 }
 

@@ -90,6 +90,8 @@ class Interface : public XdpInterface {
     const Address& target = options.target.address;
     memcpy(const_cast<uint8_t*>(program->rodata->target_be), target.bytes.data(), 16);
     const_cast<uint16_t&>(program->rodata->target_port) = options.target.port;
+    const_cast<uint16_t&>(program->rodata->first_port) = sources.ports->first;
+    const_cast<uint16_t&>(program->rodata->last_port) = sources.ports->second;
     const_cast<uint8_t&>(program->rodata->target_version) = static_cast<uint8_t>(target.family);
     if (const int error = catch_bpf__load(program)) {
       return ErrnoStatus(-error, "bpf(BPF_PROG_LOAD, catch)", "--via xdp needs root");

@@ -53,6 +53,10 @@ void PrintNic(const document::NicStatus& nic) {
                nic.queues, nic.queues == 1 ? "queue" : "queues",
                nic.zero_copy ? "zero copy" : "copy mode");
   absl::PrintF("  reinject: %s (%s)\n", nic.reinject, nic.reinject_reason);
+  if (nic.load_raised > 0) {
+    absl::PrintF("  load: came under it %d times%s\n", nic.load_raised,
+                 nic.under_load ? ", is under it" : "");
+  }
   if (nic.ring_full + nic.ring_dropped > 0) {
     absl::PrintF("  lost at the ring: %d full, %d invalid\n", nic.ring_full, nic.ring_dropped);
   }
@@ -74,6 +78,21 @@ void PrintDevice(const document::DeviceStatus& device) {
   }
 }
 
+void PrintDefence(const document::DefenceStatus& defence) {
+  if (!defence.attack && defence.refused_per_s.empty()) return;
+  absl::PrintF("\n%s", defence.attack ? "UNDER ATTACK" : "refused in the last second");
+  if (defence.attack) {
+    absl::PrintF(" for %s", absl::FormatDuration(
+                                absl::Floor(absl::Now() - defence.attack_since, absl::Seconds(1))));
+  }
+  absl::PrintF("%s: about %d sources refused, %.0f initiations a second proven\n",
+               defence.under_load ? ", under load (cookies are asked for)" : "", defence.sources,
+               defence.proven_per_s);
+  for (const auto& [name, rate] : defence.refused_per_s) {
+    absl::PrintF("    %-20s %12.0f a second\n", name, rate);
+  }
+}
+
 void Print(const document::Status& status) {
   absl::PrintF("wicketd %s, process %d, up %s\n", status.version, status.pid,
                absl::FormatDuration(absl::Floor(absl::Now() - status.started, absl::Seconds(1))));
@@ -82,6 +101,7 @@ void Print(const document::Status& status) {
   for (const auto& nic : status.nics) PrintNic(nic);
   absl::PrintF("\n");
   for (const auto& device : status.devices) PrintDevice(device);
+  PrintDefence(status.defence);
   absl::PrintF("\ninitiations, by the shards:\n");
   PrintCounts(status.verdicts, VerdictNames());
   absl::PrintF("packets, by the XDP program:\n");

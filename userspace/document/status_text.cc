@@ -41,7 +41,9 @@ NicStatus ReadNic(const json::object& object) {
           .queues = Number<uint32_t>(object, "queues"),
           .zero_copy = object.at("zero_copy").as_bool(),
           .ring_full = Number<uint64_t>(object, "ring_full"),
-          .ring_dropped = Number<uint64_t>(object, "ring_dropped")};
+          .ring_dropped = Number<uint64_t>(object, "ring_dropped"),
+          .under_load = object.at("under_load").as_bool(),
+          .load_raised = Number<uint64_t>(object, "load_raised")};
 }
 
 DeviceStatus ReadDevice(const json::object& object) {
@@ -58,6 +60,31 @@ DeviceStatus ReadDevice(const json::object& object) {
           .install_p99_ms = Number<double>(object, "install_p99_ms")};
 }
 
+DefenceStatus ReadDefence(const json::object& object) {
+  DefenceStatus defence{
+      .attack = object.at("attack").as_bool(),
+      .attack_since = absl::FromUnixMillis(Number<int64_t>(object, "attack_since")),
+      .under_load = object.at("under_load").as_bool(),
+      .sources = Number<uint64_t>(object, "sources"),
+      .proven_per_s = Number<double>(object, "proven_per_s"),
+      .refused_per_s = {}};
+  for (const auto& field : object.at("refused_per_s").as_object()) {
+    defence.refused_per_s[std::string(field.key())] = field.value().to_number<double>();
+  }
+  return defence;
+}
+
+json::object DefenceObject(const DefenceStatus& defence) {
+  json::object rates;
+  for (const auto& [name, rate] : defence.refused_per_s) rates[name] = rate;
+  return {{"attack", defence.attack},
+          {"attack_since", absl::ToUnixMillis(defence.attack_since)},
+          {"under_load", defence.under_load},
+          {"sources", defence.sources},
+          {"proven_per_s", defence.proven_per_s},
+          {"refused_per_s", std::move(rates)}};
+}
+
 }  // namespace
 
 std::string ToJson(const Status& status) {
@@ -71,7 +98,9 @@ std::string ToJson(const Status& status) {
                     {"queues", nic.queues},
                     {"zero_copy", nic.zero_copy},
                     {"ring_full", nic.ring_full},
-                    {"ring_dropped", nic.ring_dropped}});
+                    {"ring_dropped", nic.ring_dropped},
+                    {"under_load", nic.under_load},
+                    {"load_raised", nic.load_raised}});
   }
   for (const DeviceStatus& device : status.devices) {
     devices.push_back({{"name", device.name},
@@ -97,6 +126,7 @@ std::string ToJson(const Status& status) {
   object["store_bytes"] = status.store_bytes;
   object["nics"] = std::move(nics);
   object["devices"] = std::move(devices);
+  object["defence"] = DefenceObject(status.defence);
   object["verdicts"] = CountsObject(status.verdicts);
   object["steering"] = CountsObject(status.steering);
   return json::serialize(object);
@@ -116,6 +146,7 @@ absl::StatusOr<Status> ParseStatus(absl::string_view text) {
                   .store_bytes = Number<uint64_t>(object, "store_bytes"),
                   .nics = {},
                   .devices = {},
+                  .defence = ReadDefence(object.at("defence").as_object()),
                   .verdicts = ReadCounts(object.at("verdicts")),
                   .steering = ReadCounts(object.at("steering"))};
     for (const json::value& nic : object.at("nics").as_array()) {

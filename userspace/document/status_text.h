@@ -21,6 +21,8 @@ struct NicStatus {
   bool zero_copy = false;
   uint64_t ring_full = 0;
   uint64_t ring_dropped = 0;
+  bool under_load = false;   // one of its shards at least
+  uint64_t load_raised = 0;  // times that one came under load
 };
 
 struct DeviceStatus {
@@ -37,6 +39,16 @@ struct DeviceStatus {
   double install_p99_ms = 0;
 };
 
+// Of the last second.
+struct DefenceStatus {
+  bool attack = false;  // now, or within the last 10 s
+  absl::Time attack_since;
+  bool under_load = false;
+  uint64_t sources = 0;                         // about as many as were refused by the program
+  double proven_per_s = 0;                      // meanwhile
+  std::map<std::string, double> refused_per_s;  // by the names of verdicts and steering
+};
+
 struct Status {
   std::string version;
   int pid = 0;
@@ -48,6 +60,7 @@ struct Status {
   uint64_t store_bytes = 0;
   std::vector<NicStatus> nics;
   std::vector<DeviceStatus> devices;
+  DefenceStatus defence;
   std::map<std::string, uint64_t> verdicts;  // by shard::ToString(Verdict)
   std::map<std::string, uint64_t> steering;  // by the texts of STEER_COUNTS
 };

@@ -372,6 +372,8 @@ absl::StatusOr<Config> ParseConfig(absl::string_view text, const std::string& na
       device.evict_after = absl::Seconds(static_cast<int64_t>(evict_after_s));
       section.Number("installed_max", 1, kInstalledMaxMax, " peers", &device.installed_max);
       section.Number("probation_max", 1, kInstalledMaxMax, " peers", &device.probation_max);
+      section.Number("handshakes_per_second", 100, 10'000'000, " a second",
+                     &device.handshakes_per_second);
       section.Flag("owned", &device.owned);
       config.devices.push_back(device);
     });

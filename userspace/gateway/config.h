@@ -35,8 +35,9 @@ struct DeviceConfig {
   wgdev::Backend backend = wgdev::Backend::kAuto;
   absl::Duration evict_after = absl::Seconds(180);  // since the last handshake
   uint64_t installed_max = 65536;
-  uint64_t probation_max = 16384;  // of them, without a confirmed session
-  bool owned = false;              // peers that the store does not know are removed
+  uint64_t probation_max = 16384;           // of them, without a confirmed session
+  uint64_t handshakes_per_second = 50'000;  // that are proven, by all shards
+  bool owned = false;                       // peers that the store does not know are removed
 };
 
 struct PoolConfig {

@@ -81,7 +81,7 @@ absl::Status Gateway::StartAll(Sessions unsaved) {
   }
   for (const NicConfig& nic : config_.nics) nics_.push_back(std::make_unique<Nic>(nic, context));
   nic_problems_.resize(nics_.size());
-  WICKET_RETURN_IF_ERROR(Publish());
+  WICKET_RETURN_IF_ERROR(RotateCookies());
   WatchDevices();
   WICKET_RETURN_IF_ERROR(WatchNics(/*at_start=*/true));
   WICKET_RETURN_IF_ERROR(StartControl());
@@ -144,12 +144,18 @@ absl::Status Gateway::Tick() {
   table_->Collect();
   collector_->Tick();
   for (auto& nic : nics_) nic->DrainSightings(device_names_);
+  if (absl::Now() >= next_cookies_) {
+    if (const absl::Status rotated = RotateCookies(); !rotated.ok()) {
+      Log(LogLevel::kError, "rotating the cookie secret: ", rotated.message());
+    }
+  }
   if (absl::Now() >= next_reader_check_) {
     next_reader_check_ = absl::Now() + kReaderCheckInterval;
     store_->CheckReaders();
   }
   if (absl::Now() >= next_status_) {
     next_status_ = absl::Now() + kStatusInterval;
+    NoteDefence();
     WriteStatusFile();
   }
   return absl::OkStatus();
@@ -236,15 +242,34 @@ void Gateway::Lose(size_t index, absl::string_view why) {
 }
 
 absl::Status Gateway::Publish() {
+  uint64_t shards = 0;
+  for (const auto& nic : nics_) shards += nic->shards();
   auto table = std::make_unique<shard::DeviceTable>();
-  std::vector<std::pair<uint16_t, uint32_t>> ports;
+  table->cookies = cookies_;
+  std::vector<xsk::Service> services;
   for (size_t i = 0; i < devices_.size(); ++i) {
+    const DeviceConfig& config = config_.devices[i];
+    const Watched& watched = devices_[i];
     table->devices.push_back(
-        {config_.devices[i].name, devices_[i].port, devices_[i].identity, devices_[i].foreign});
-    if (devices_[i].identity) ports.emplace_back(devices_[i].port, static_cast<uint32_t>(i));
+        {config.name, watched.port, watched.identity, watched.foreign,
+         std::max<uint64_t>(config.handshakes_per_second / std::max<uint64_t>(shards, 1), 1)});
+    if (watched.identity) {
+      services.push_back({watched.port, static_cast<uint32_t>(i), (*watched.identity)->mac1_key()});
+    }
   }
   table_->Publish(std::move(table));
-  return steering_->Serve(ports);
+  return steering_->Serve(services);
+}
+
+// The program knows a secret before a shard makes a cookie with it.
+absl::Status Gateway::RotateCookies() {
+  Secret<32> secret;
+  crypto::FillRandom(secret.data(), secret.size());
+  WICKET_RETURN_IF_ERROR(steering_->AddSecret(secret));
+  cookies_ =
+      std::make_shared<const noise::CookieSecrets>(secret, cookies_ ? cookies_->newest() : secret);
+  next_cookies_ = absl::Now() + noise::kCookieAge;
+  return Publish();
 }
 
 // --- NICs -------------------------------------------------------------------
@@ -273,8 +298,9 @@ absl::Status Gateway::WatchNics(bool at_start) {
       Log(LogLevel::kWarning, nic.name(), ": waiting for the interface: ", status.message());
     }
   }
-  if (changed) PublishRoutes();
-  return absl::OkStatus();
+  if (!changed) return absl::OkStatus();
+  PublishRoutes();
+  return Publish();  // the shards share the budgets
 }
 
 void Gateway::PublishRoutes() {
@@ -373,7 +399,19 @@ document::Status Gateway::ReadStatus() const {
     status.devices.push_back(std::move(device));
   }
   status.steering = xsk::NamedCounters(steering_->ReadCounters());
+  status.defence = defence_.status();
   return status;
+}
+
+void Gateway::NoteDefence() {
+  std::map<std::string, uint64_t> verdicts;
+  bool under_load = false;
+  for (const auto& nic : nics_) {
+    nic->AddVerdicts(&verdicts);
+    under_load |= nic->Status().under_load;
+  }
+  defence_.Note(absl::Now(), xsk::NamedCounters(steering_->ReadCounters()), verdicts, under_load,
+                steering_->TakeSources());
 }
 
 void Gateway::WriteStatusFile() {

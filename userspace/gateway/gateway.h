@@ -12,6 +12,7 @@
 #include "gateway/config.h"
 #include "gateway/control_host.h"
 #include "gateway/expiry_collector.h"
+#include "gateway/defence.h"
 #include "gateway/installer.h"
 #include "gateway/nic.h"
 
@@ -66,9 +67,11 @@ class Gateway {
   absl::StatusOr<std::unique_ptr<wgdev::Device>> ReadDevice(size_t index);
   void Lose(size_t index, absl::string_view why);
   absl::Status Publish();
+  absl::Status RotateCookies();
   absl::Status WatchNics(bool at_start);
   void SetReinject(ReinjectMode wanted);
   void PublishRoutes();
+  void NoteDefence();
   void WriteStatusFile();
 
   // Destruction runs from the bottom up: NICs stop feeding installers before
@@ -83,8 +86,11 @@ class Gateway {
   std::unique_ptr<reinject::Injector> prober_;
   std::unique_ptr<shard::Published<shard::DeviceTable>> table_;
   shard::VerdictCounters past_verdicts_;
+  std::shared_ptr<const noise::CookieSecrets> cookies_;
+  Defence defence_{&events_};
   std::vector<bool> slots_used_ = std::vector<bool>(STEER_SLOTS_MAX);
   absl::Time next_status_ = absl::InfinitePast();
+  absl::Time next_cookies_ = absl::InfinitePast();
   absl::Time next_reader_check_ = absl::InfinitePast();
   bool running_ = false;  // the status file is ours
   std::vector<std::string> nic_problems_;

@@ -85,7 +85,7 @@ absl::Status Nic::StartLane(uint32_t queue) {
   lane.verdicts = std::make_unique<shard::VerdictCounters>();
   shard::Shard::Options options;
   options.name = absl::StrCat(config_.name, "/", queue);
-  options.beat = context_.steering->Beat(slot);
+  options.words = context_.steering->Shard(slot);
   if (context_.pin_threads) {
     options.cpu = static_cast<int>(slot % static_cast<uint32_t>(sysconf(_SC_NPROCESSORS_ONLN)));
   }
@@ -185,6 +185,8 @@ document::NicStatus Nic::Status() const {
     status.zero_copy = lane.shard->zero_copy();
     status.ring_full += stats.ring_full;
     status.ring_dropped += stats.dropped;
+    status.under_load |= lane.shard->under_load();
+    status.load_raised += lane.shard->load_raised();
   }
   return status;
 }

@@ -42,6 +42,7 @@ class Nic {
   // Requires: up(). Errors: the NIC cannot do it; it goes on as it was.
   absl::Status SetReinject(ReinjectMode wanted);
 
+  uint32_t shards() const { return queues_; }
   bool up() const { return attachment_.ifindex != 0; }
   // What is no longer as Up() found it; empty: nothing.
   absl::string_view Changed() const;

@@ -5,6 +5,7 @@
 #include <set>
 #include <vector>
 
+#include "guard/budget.h"
 #include "guard/repeat_filter.h"
 #include "guard/replay.h"
 
@@ -112,6 +113,42 @@ TEST(RepeatFilterTest, KnowsTheLastPacketsExactly) {
   EXPECT_TRUE(filter.SeenBefore(a));
   EXPECT_FALSE(filter.SeenBefore(b));
   EXPECT_FALSE(filter.SeenBefore(a));
+}
+
+Address Ipv4(uint8_t last) { return {Family::kIpv4, {192, 0, 2, last}}; }
+
+TEST(HandshakeBudgetTest, OneThatSendsWithoutEndDoesNotTakeWhatIsKeptForOthers) {
+  HandshakeBudget budget(0x1234);
+  budget.SetRate(800);
+  uint64_t now_ns = 1'000'000'000'000;
+  uint64_t greedy = 0, modest = 0, modest_asked = 0;
+  for (int ms = 0; ms < 10'000; ++ms, now_ns += 1'000'000) {
+    for (int i = 0; i < 10; ++i) greedy += budget.Take(Ipv4(1), now_ns);
+    if (ms % 1000 == 500) {
+      ++modest_asked;
+      modest += budget.Take(Ipv4(static_cast<uint8_t>(2 + ms / 1000)), now_ns);
+    }
+  }
+  EXPECT_EQ(modest, modest_asked);
+  // Ten seconds of seven eighths, two a second of the rest, and the bursts.
+  EXPECT_GE(greedy, 7000u);
+  EXPECT_LE(greedy, 7000u + 20 + 2 * 40 + 5);
+}
+
+TEST(HandshakeBudgetTest, TheWholeIsNeverExceeded) {
+  HandshakeBudget budget(0x1234);
+  budget.SetRate(800);
+  uint64_t now_ns = 1'000'000'000'000, taken = 0;
+  for (int ms = 0; ms < 10'000; ++ms, now_ns += 1'000'000) {
+    for (int i = 0; i < 10; ++i) {
+      Address source{Family::kIpv6,
+                     {0x20, 1, static_cast<uint8_t>(ms), static_cast<uint8_t>(ms >> 8),
+                      static_cast<uint8_t>(i)}};
+      taken += budget.Take(source, now_ns);
+    }
+  }
+  EXPECT_GE(taken, 7900u);
+  EXPECT_LE(taken, 8000u + 2 * 40 + 2);
 }
 
 }  // namespace

@@ -1,9 +1,39 @@
 #include "noise/cookie.h"
 
+#include <algorithm>
+
 #include "crypto/aead.h"
 #include "crypto/curve25519.h"
 
 namespace wicket::noise {
+
+namespace {
+
+// As the XDP program makes it; see steer_secret in xdp/steer_abi.h.
+Cookie CookieFor(const Secret<32>& secret, const Endpoint& source) {
+  std::array<uint8_t, 18> input{};
+  if (source.address.family == Family::kIpv4) {
+    input[10] = input[11] = 0xff;
+    std::copy_n(source.address.bytes.begin(), 4, input.begin() + 12);
+  } else {
+    std::copy_n(source.address.bytes.begin(), 16, input.begin());
+  }
+  input[16] = static_cast<uint8_t>(source.port);
+  input[17] = static_cast<uint8_t>(source.port >> 8);
+  return crypto::MacOf({secret.data(), secret.size()}, input);
+}
+
+}  // namespace
+
+Cookie CookieSecrets::Make(const Endpoint& source) const { return CookieFor(newest_, source); }
+
+bool CookieSecrets::Accept(const Endpoint& source, const wire::Initiation& message) const {
+  for (const Secret<32>* secret : {&newest_, &before_}) {
+    const crypto::Mac wanted = Mac2(CookieFor(*secret, source), message);
+    if (crypto::Equal(wanted.data(), message.mac2.data(), wanted.size())) return true;
+  }
+  return false;
+}
 
 wire::CookieReply SealCookie(const crypto::Hash& cookie_key, const Cookie& cookie,
                              const crypto::Mac& mac1,

@@ -25,17 +25,19 @@ class Identity {
       : private_key_(private_key.Clone()),
         public_key_(crypto::DerivePublicKey(private_key_)),
         mac1_key_(Mac1Key(public_key_)),
+        cookie_key_(CookieKey(public_key_)),
         initial_(InitialState(public_key_)) {}
 
   const Secret<kKeyBytes>& private_key() const { return private_key_; }
   const PublicKey& public_key() const { return public_key_; }
   const crypto::Hash& mac1_key() const { return mac1_key_; }
+  const crypto::Hash& cookie_key() const { return cookie_key_; }
   const SymmetricState& initial() const { return initial_; }
 
  private:
   Secret<kKeyBytes> private_key_;
   PublicKey public_key_;
-  crypto::Hash mac1_key_;
+  crypto::Hash mac1_key_, cookie_key_;
   SymmetricState initial_;
 };
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "guard/replay.h"
+#include "shard/cookie_reply.h"
 
 namespace wicket::shard {
 
@@ -25,11 +26,17 @@ Pipeline::Pipeline(store::Snapshot snapshot, std::vector<RequestQueue*> queues, 
       counters_(counters),
       watch_(watch) {
   snapshot_.Release();
+  for (size_t i = 0; i < queues_.size(); ++i) {
+    uint64_t hash_key;
+    crypto::FillRandom(reinterpret_cast<uint8_t*>(&hash_key), sizeof(hash_key));
+    budgets_.emplace_back(hash_key);
+  }
 }
 
-Verdict Pipeline::Run(const DeviceTable& devices, std::span<const uint8_t> frame, const Now& now) {
+Verdict Pipeline::Run(const DeviceTable& devices, std::span<uint8_t> frame, const Now& now,
+                      uint32_t* reply_bytes) {
   Sighting sighting;
-  sighting.verdict = Judge(devices, frame, now, &sighting);
+  sighting.verdict = Judge(devices, frame, now, &sighting, reply_bytes);
   counters_->Count(sighting.verdict);
   if (watch_.watchers != nullptr && watch_.watchers->load(std::memory_order_relaxed) > 0) {
     if (Sighting* slot = watch_.queue->Reserve()) {
@@ -56,8 +63,8 @@ Verdict Pipeline::Admit(const DeviceTable::Entry& device, const PublicKey& key,
   return peer.expires <= now.wall ? Verdict::kExpired : Verdict::kProven;
 }
 
-Verdict Pipeline::Judge(const DeviceTable& devices, std::span<const uint8_t> bytes, const Now& now,
-                        Sighting* sighting) {
+Verdict Pipeline::Judge(const DeviceTable& devices, std::span<uint8_t> bytes, const Now& now,
+                        Sighting* sighting, uint32_t* reply_bytes) {
   wire::Frame frame;
   if (bytes.size() > STEER_FRAME_MAX || !wire::ParseFrame(bytes, &frame)) {
     return Verdict::kNotAnInitiation;
@@ -76,6 +83,14 @@ Verdict Pipeline::Judge(const DeviceTable& devices, std::span<const uint8_t> byt
 
   if (!noise::CheckMac1(self, message)) return Verdict::kBadMac1;
   if (repeats_.SeenBefore(message.mac1)) return Verdict::kRepeat;
+  if (now.under_load && !devices.cookies->Accept(frame.source, message)) {
+    const wire::CookieReply reply = noise::SealCookie(
+        self.cookie_key(), devices.cookies->Make(frame.source), message.mac1, message.sender_index);
+    *reply_bytes = WriteCookieReply(bytes, frame, reply);
+    return Verdict::kCookie;
+  }
+  budgets_[index].SetRate(device.handshakes_per_second);
+  if (!budgets_[index].Take(frame.source.address, now.ktime_ns)) return Verdict::kOverBudget;
 
   std::optional<noise::Claim> claim = noise::OpenStatic(self, message);
   if (!claim) return Verdict::kBadStatic;

@@ -1,7 +1,8 @@
 // What a shard does to a batch of frames, without any I/O.
 //
 //   frame -> parse -> mac1 -> repeat? -> e es s -> stored? -> ss t -> fresh? -> InstallRequest
-//                                        claim                proof
+//                              |         claim                proof
+//                         under load: cookie?
 //
 // The second multiplication is spent on stored peers only, and nothing leaves
 // the pipeline for a sender who has not proven its key.
@@ -14,7 +15,9 @@
 #include "absl/container/flat_hash_set.h"
 #include "base/spsc_queue.h"
 #include "crypto/curve25519.h"
+#include "guard/budget.h"
 #include "guard/repeat_filter.h"
+#include "noise/cookie.h"
 #include "noise/responder.h"
 #include "shard/verdict.h"
 #include "store/store.h"
@@ -71,13 +74,16 @@ struct DeviceTable {
     // Peers in the device that are not ours. They are proven like any other, and
     // given back untouched.
     std::shared_ptr<const ForeignPeers> foreign;
+    uint64_t handshakes_per_second = 0;  // that one shard may prove
   };
   std::vector<Entry> devices;  // by index of the configuration
+  std::shared_ptr<const noise::CookieSecrets> cookies;
 };
 
 struct Now {
   uint64_t ktime_ns = 0;
   absl::Time wall;
+  bool under_load = false;
 };
 
 // Thread: one.
@@ -87,10 +93,14 @@ class Pipeline {
   Pipeline(store::Snapshot snapshot, std::vector<RequestQueue*> queues, int ifindex,
            VerdictCounters* counters, Watch watch = {});
 
-  // Runs one frame. The frame may be overwritten as soon as this returns.
+  // Runs one frame. The frame may be overwritten as soon as this returns. With kCookie it has
+  // become the reply, `*reply_bytes` long, which is to be sent.
   // Requires: Begin() since the batch began.
   // Cost:     no allocation, no lock; BM_PipelineProven, BM_PipelineUnknown.
-  Verdict Run(const DeviceTable& devices, std::span<const uint8_t> frame, const Now& now);
+  Verdict Run(const DeviceTable& devices, std::span<uint8_t> frame, const Now& now,
+              uint32_t* reply_bytes);
+  // A reply could not be sent.
+  void CountLostReply() { counters_->Add(Verdict::kCookieLost, 1); }
 
   // Between them lies one batch, which sees one state of the store.
   absl::Status Begin() { return snapshot_.Renew(); }
@@ -101,8 +111,8 @@ class Pipeline {
  private:
   // Kept out of Judge(): whether the claimed key may be proven here, and why not.
   Verdict Admit(const DeviceTable::Entry& device, const PublicKey& key, const Now& now) const;
-  Verdict Judge(const DeviceTable& devices, std::span<const uint8_t> bytes, const Now& now,
-                Sighting* sighting);
+  Verdict Judge(const DeviceTable& devices, std::span<uint8_t> bytes, const Now& now,
+                Sighting* sighting, uint32_t* reply_bytes);
 
   store::Snapshot snapshot_;
   std::vector<RequestQueue*> queues_;
@@ -110,6 +120,7 @@ class Pipeline {
   VerdictCounters* counters_;
   Watch watch_;
   guard::RepeatFilter repeats_;
+  std::vector<guard::HandshakeBudget> budgets_;  // by device index
 };
 
 }  // namespace wicket::shard

@@ -43,42 +43,55 @@ void Shard::Loop() {
     sched_setaffinity(0, sizeof(cpus), &cpus);
   }
   pollfd fds[2] = {{socket_->fd(), POLLIN, 0}, {stop_.get(), POLLIN, 0}};
-  bool readable = true;  // the store; without it there is no heartbeat, and all passes
   while (!(fds[1].revents & POLLIN)) {
-    if (readable) options_.beat->store(xsk::KtimeNanos(), std::memory_order_relaxed);
+    if (readable_) options_.words.beat_ns->store(xsk::KtimeNanos(), std::memory_order_relaxed);
     const DeviceTable& devices = reader_.Renew();
     const std::span<xsk::RxFrame> frames = socket_->Peek();
     if (frames.empty()) {
+      load_.NoteIdle(xsk::KtimeNanos());
       socket_->Release();  // wakes a kernel that waits for frames
       // A socket whose NIC is gone reports an error for ever; the gateway ends this shard.
       if (fds[0].revents & (POLLERR | POLLHUP)) fds[0].fd = -1;
       poll(fds, 2, kBeat_ms);
-      if (!readable) {
-        readable = pipeline_->Begin().ok();
+      if (!readable_) {
+        readable_ = pipeline_->Begin().ok();
         pipeline_->End();
       }
       continue;
     }
     fds[1].revents = 0;
     poll(&fds[1], 1, 0);
-    const absl::Status began = pipeline_->Begin();
-    if (readable && !began.ok()) {
-      Log(LogLevel::kError, options_.name, ": ", began.message(),
-          "; everything passes to the kernel until the store can be read");
+    RunBatch(devices, frames);
+  }
+}
+
+void Shard::RunBatch(const DeviceTable& devices, std::span<xsk::RxFrame> frames) {
+  const absl::Status began = pipeline_->Begin();
+  if (readable_ && !began.ok()) {
+    Log(LogLevel::kError, options_.name, ": ", began.message(),
+        "; everything passes to the kernel until the store can be read");
+  }
+  readable_ = began.ok();
+  if (!readable_) pipeline_->CountUnreadable(frames.size());
+  Now now{xsk::KtimeNanos(), absl::Now(), false};
+  now.under_load = load_.UnderLoad(now.ktime_ns);
+  bool proven = false;
+  for (const xsk::RxFrame& frame : frames) {
+    if (!readable_) break;
+    uint32_t reply_bytes = 0;
+    const Verdict verdict = pipeline_->Run(devices, {frame.data, frame.bytes}, now, &reply_bytes);
+    proven |= verdict == Verdict::kProven;
+    if (verdict == Verdict::kCookie && !socket_->Reply(frame, reply_bytes)) {
+      pipeline_->CountLostReply();
     }
-    readable = began.ok();
-    if (!readable) pipeline_->CountUnreadable(frames.size());
-    const Now now{xsk::KtimeNanos(), absl::Now()};
-    bool proven = false;
-    for (const xsk::RxFrame& frame : frames) {
-      if (!readable) break;
-      proven |= pipeline_->Run(devices, {frame.data, frame.bytes}, now) == Verdict::kProven;
-    }
-    pipeline_->End();
-    socket_->Release();
-    if (proven) {
-      for (int fd : options_.wake_fds) eventfd_write(fd, 1);
-    }
+  }
+  pipeline_->End();
+  load_.Note(socket_->Waiting() - static_cast<uint32_t>(frames.size()), xsk::KtimeNanos());
+  options_.words.load_until_ns->store(load_.until_ns(), std::memory_order_relaxed);
+  load_raised_.store(load_.raised(), std::memory_order_relaxed);
+  socket_->Release();
+  if (proven) {
+    for (int fd : options_.wake_fds) eventfd_write(fd, 1);
   }
 }
 

@@ -7,9 +7,11 @@
 #include <thread>
 
 #include "base/fd.h"
+#include "shard/load_detector.h"
 #include "shard/pipeline.h"
 #include "shard/published.h"
 #include "xsk/socket.h"
+#include "xsk/steering.h"
 
 namespace wicket::shard {
 
@@ -20,7 +22,7 @@ class Shard {
   struct Options {
     std::string name;  // of the thread: "eth0/3"
     int cpu = -1;      // to be pinned to; -1: none
-    std::atomic<uint64_t>* beat = nullptr;
+    xsk::ShardWords words;
     std::vector<int> wake_fds;  // an eventfd per device, written after a batch with requests
   };
 
@@ -32,15 +34,24 @@ class Shard {
 
   xsk::SocketStats socket_stats() const { return socket_->ReadStats(); }
   bool zero_copy() const { return socket_->zero_copy(); }
+  // How often it has come under load, and whether it is. Thread: any.
+  uint64_t load_raised() const { return load_raised_.load(std::memory_order_relaxed); }
+  bool under_load() const {
+    return options_.words.load_until_ns->load(std::memory_order_relaxed) > xsk::KtimeNanos();
+  }
 
  private:
   void Loop();
+  void RunBatch(const DeviceTable& devices, std::span<xsk::RxFrame> frames);
 
   Options options_;
   std::unique_ptr<xsk::Socket> socket_;
   std::unique_ptr<Pipeline> pipeline_;
   Published<DeviceTable>* devices_;
   Published<DeviceTable>::Reader reader_;
+  LoadDetector load_;
+  std::atomic<uint64_t> load_raised_{0};
+  bool readable_ = true;  // the store; without it there is no heartbeat, and all passes
   Fd stop_;
   std::thread thread_;
 };

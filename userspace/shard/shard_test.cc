@@ -10,6 +10,7 @@
 #include "absl/time/clock.h"
 #include "guard/replay.h"
 #include "noise/initiator.h"
+#include "shard/load_detector.h"
 #include "shard/pipeline.h"
 #include "shard/published.h"
 
@@ -80,7 +81,9 @@ class PipelineTest : public ::testing::Test {
     client_ = crypto::DerivePublicKey(client_private_);
     auto identity = std::make_shared<crypto::Locked<noise::Identity>>(
         crypto::Locked<noise::Identity>::Make(device_private_));
-    devices_.devices.push_back({"wg0", kPort, identity, nullptr});
+    devices_.devices.push_back({"wg0", kPort, identity, nullptr, 50'000});
+    devices_.cookies = std::make_shared<noise::CookieSecrets>(crypto::GeneratePrivateKey(),
+                                                              crypto::GeneratePrivateKey());
     PutPeer("wg0", absl::InfiniteFuture());
     pipeline_ = std::make_unique<Pipeline>(*store_->NewSnapshot(),
                                            std::vector<RequestQueue*>{&queue_}, 7, &counters_);
@@ -108,10 +111,19 @@ class PipelineTest : public ::testing::Test {
                        ->message);
   }
 
-  Verdict Run(const std::vector<uint8_t>& frame) {
+  Verdict Run(std::vector<uint8_t> frame) {
+    const Verdict verdict = RunInPlace(&frame);
+    reply_ = std::move(frame);
+    return verdict;
+  }
+  // What is left of the frame is the reply to it.
+  Verdict RunInPlace(std::vector<uint8_t>* frame) {
     EXPECT_TRUE(pipeline_->Begin().ok());
-    const Verdict verdict = pipeline_->Run(devices_, frame, {12345, now_});
+    uint32_t reply_bytes = 0;
+    const Verdict verdict =
+        pipeline_->Run(devices_, *frame, {ktime_ns_, now_, under_load_}, &reply_bytes);
     pipeline_->End();
+    frame->resize(reply_bytes);
     return verdict;
   }
 
@@ -124,6 +136,9 @@ class PipelineTest : public ::testing::Test {
   VerdictCounters counters_;
   std::unique_ptr<Pipeline> pipeline_;
   absl::Time now_ = absl::FromUnixSeconds(1'800'000'000);
+  uint64_t ktime_ns_ = 12345;
+  bool under_load_ = false;
+  std::vector<uint8_t> reply_;  // what kCookie made
 };
 
 TEST_F(PipelineTest, AProvenInitiationBecomesARequestWithItsFrame) {
@@ -213,20 +228,109 @@ TEST_F(PipelineTest, AFullQueueRefusesAndCounts) {
 
 #ifdef WICKET_COUNTS_ALLOCATIONS
 TEST_F(PipelineTest, AllocatesNothingPerPacket) {
-  const auto proven = Initiation(client_private_, now_);
-  const auto unknown = Initiation(crypto::GeneratePrivateKey(), now_);
-  auto forged = proven;
+  auto proven = Initiation(client_private_, now_), again = proven, forged = proven;
+  auto unknown = Initiation(crypto::GeneratePrivateKey(), now_);
+  auto asked = Initiation(client_private_, now_);
   forged[42 + 116] ^= 1;
   Run(Initiation(client_private_, now_ - absl::Seconds(1)));  // whatever is made once is made here
   const uint64_t before = g_allocations.load();
-  for (const std::vector<uint8_t>* frame : {&proven, &unknown, &std::as_const(forged), &proven}) {
-    Run(*frame);
-  }
+  for (std::vector<uint8_t>* frame : {&proven, &unknown, &forged, &again}) RunInPlace(frame);
+  under_load_ = true;
+  EXPECT_EQ(RunInPlace(&asked), Verdict::kCookie);
   EXPECT_EQ(g_allocations.load(), before);
   free(malloc(1));
   EXPECT_GT(g_allocations.load(), before) << "the count itself does not work";
 }
 #endif
+
+// --- under load -----------------------------------------------------------------
+
+// RFC 1071 over the pseudo header and the datagram: 0xffff when the checksum is right.
+uint16_t SumOf(std::span<const uint8_t> bytes, uint32_t sum) {
+  for (size_t i = 0; i < bytes.size(); i += 2) sum += bytes[i] << 8 | bytes[i + 1];
+  while (sum >> 16) sum = (sum & 0xffff) + (sum >> 16);
+  return static_cast<uint16_t>(sum);
+}
+
+TEST_F(PipelineTest, UnderLoadACookieIsAskedForAndLetsIn) {
+  under_load_ = true;
+  const auto first = Initiation(client_private_, now_);
+  ASSERT_EQ(Run(first), Verdict::kCookie);
+  EXPECT_LT(reply_.size(), first.size());
+  // Back where it came from, at every layer.
+  EXPECT_EQ(reply_.size(), 14u + 20 + 8 + 64);
+  EXPECT_TRUE(std::equal(reply_.begin() + 26, reply_.begin() + 30, first.begin() + 30));
+  EXPECT_TRUE(std::equal(reply_.begin() + 30, reply_.begin() + 34, first.begin() + 26));
+  EXPECT_TRUE(std::equal(reply_.begin() + 34, reply_.begin() + 36, first.begin() + 36));
+  EXPECT_TRUE(std::equal(reply_.begin() + 36, reply_.begin() + 38, first.begin() + 34));
+  EXPECT_EQ(SumOf({&reply_[14], 20}, 0), 0xffff);
+  EXPECT_EQ(SumOf({&reply_[26], 8 + 8 + 64}, 17 + 72), 0xffff);
+
+  wire::CookieReply reply;
+  memcpy(&reply, &reply_[42], sizeof(reply));
+  const PublicKey device = crypto::DerivePublicKey(device_private_);
+  wire::Initiation sent;
+  memcpy(&sent, &first[42], sizeof(sent));
+  EXPECT_EQ(reply.receiver_index, sent.sender_index);
+  const auto cookie = noise::OpenCookie(noise::CookieKey(device), sent.mac1, reply);
+  ASSERT_TRUE(cookie.has_value());
+
+  auto second = Initiation(client_private_, now_);
+  memcpy(&sent, &second[42], sizeof(sent));
+  sent.mac2 = noise::Mac2(*cookie, sent);
+  memcpy(&second[42], &sent, sizeof(sent));
+  EXPECT_EQ(Run(second), Verdict::kProven);
+  EXPECT_EQ(counters_.Read(Verdict::kCookie), 1u);
+}
+
+TEST_F(PipelineTest, ACookieIsForOneSourceOnly) {
+  under_load_ = true;
+  auto frame = Initiation(client_private_, now_);
+  wire::Frame found;
+  ASSERT_TRUE(wire::ParseFrame(frame, &found));
+  wire::Initiation sent = *found.initiation;
+  Endpoint neighbour = found.source;
+  ++neighbour.port;
+  sent.mac2 = noise::Mac2(devices_.cookies->Make(neighbour), sent);
+  memcpy(&frame[42], &sent, sizeof(sent));
+  EXPECT_EQ(Run(frame), Verdict::kCookie);
+}
+
+TEST_F(PipelineTest, BeyondItsBudgetADeviceProvesNothing) {
+  devices_.devices[0].handshakes_per_second = 100;
+  int proven = 0;
+  for (int i = 0; i < 60; ++i) {
+    const Verdict verdict = Run(Initiation(crypto::GeneratePrivateKey(), now_));
+    proven += verdict == Verdict::kUnknownPeer;
+    EXPECT_TRUE(verdict == Verdict::kUnknownPeer || verdict == Verdict::kOverBudget);
+  }
+  EXPECT_GE(proven, 5);
+  EXPECT_LE(proven, 12) << "a burst of a twentieth, twice, and what a source has kept for it";
+  ktime_ns_ += 1'000'000'000;
+  EXPECT_EQ(Run(Initiation(crypto::GeneratePrivateKey(), now_)), Verdict::kUnknownPeer);
+}
+
+TEST(LoadDetectorTest, ManyThatWaitOrLongWaitsRaiseItForASecond) {
+  constexpr uint64_t kMs = 1'000'000;
+  LoadDetector load;
+  load.NoteIdle(1000 * kMs);
+  load.Note(LoadDetector::kWaitingMax - 1, 1001 * kMs);
+  EXPECT_FALSE(load.UnderLoad(1001 * kMs));
+  load.Note(LoadDetector::kWaitingMax, 1002 * kMs);
+  EXPECT_TRUE(load.UnderLoad(1002 * kMs));
+  EXPECT_TRUE(load.UnderLoad(2001 * kMs));
+  EXPECT_FALSE(load.UnderLoad(2002 * kMs));
+  EXPECT_EQ(load.raised(), 1u);
+  // A few that wait, but never none.
+  load.Note(0, 3000 * kMs);
+  load.Note(10, 3049 * kMs);
+  EXPECT_FALSE(load.UnderLoad(3049 * kMs));
+  load.Note(10, 3050 * kMs);
+  EXPECT_TRUE(load.UnderLoad(3050 * kMs));
+  EXPECT_EQ(load.raised(), 2u);
+  load.Note(10, 3060 * kMs);
+  EXPECT_EQ(load.raised(), 2u) << "it was under load already";
+}
 
 TEST(PublishedTest, KeepsWhatAReaderHoldsAndFreesTheRest) {
   Published<int> published(std::make_unique<int>(1));

@@ -13,6 +13,9 @@ namespace wicket::shard {
   X(PortNotServed, "port_not_served", "no device of ours listens there")              \
   X(BadMac1, "bad_mac1", "made for another public key, or forged")                    \
   X(Repeat, "repeat", "the same packet again")                                        \
+  X(Cookie, "cookie", "under load: answered with a cookie")                           \
+  X(CookieLost, "cookie_lost", "under load: no room to send a cookie")                \
+  X(OverBudget, "over_budget", "more handshakes a second than the device may prove")  \
   X(BadStatic, "bad_static", "the static key does not decrypt")                       \
   X(UnknownPeer, "unknown_peer", "the claimed key is not stored for this device")     \
   X(Expired, "expired", "the peer's time is over")                                    \

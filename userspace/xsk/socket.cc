@@ -150,6 +150,10 @@ std::span<RxFrame> Socket::Peek() {
   return {batch_, received};
 }
 
+uint32_t Socket::Waiting() const {
+  return __atomic_load_n(rings_->rx.producer, __ATOMIC_ACQUIRE) - *rings_->rx.consumer;
+}
+
 bool Socket::Reply(const RxFrame& frame, uint32_t bytes) {
   uint32_t index = 0;
   if (rings_->sending == kSendEntries || xsk_ring_prod__reserve(&rings_->tx, 1, &index) != 1) {

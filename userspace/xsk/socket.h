@@ -62,6 +62,8 @@ class Socket {
 
   // Takes received frames, at most kBatchMax.
   std::span<RxFrame> Peek();
+  // Frames that wait to be taken, those of the last Peek included.
+  uint32_t Waiting() const;
   // Sends `bytes` of a frame of the last Peek, from its data, when Release comes.
   // Returns: false when the TX ring is full, and the frame is only given back.
   bool Reply(const RxFrame& frame, uint32_t bytes);

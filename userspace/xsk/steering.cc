@@ -21,19 +21,24 @@
 #include <unistd.h>
 #include <xdp/libxdp.h>
 
+#include <bit>
+#include <cmath>
 #include <set>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
+#include "xdp/blake2s.h"
 #include "xdp/steer.skel.h"
 
 namespace wicket::xsk {
 namespace {
 
 constexpr char kBpffs[] = "/sys/fs/bpf";
-constexpr size_t kBeatBytes = STEER_SLOTS_MAX * sizeof(uint64_t);
+constexpr size_t kShardBytes = STEER_SLOTS_MAX * sizeof(steer_shard);
+constexpr size_t kSketchBytes = STEER_SKETCH_WORDS * sizeof(uint64_t);
+static_assert(sizeof(std::atomic<uint64_t>) == sizeof(uint64_t));
 
 using Skeleton = std::unique_ptr<steer_bpf, decltype(&steer_bpf__destroy)>;
 
@@ -103,7 +108,14 @@ absl::StatusOr<Skeleton> OpenSkeleton(const std::string& pin_dir) {
   return skeleton;
 }
 
-// Says what a loaded program is: name, and the ids of its maps.
+// BLAKE2s-128 keyed with 32 bytes, the key's block absorbed. [RFC 7693 2.9]
+void AbsorbKey(const uint8_t* key, uint32_t state[8]) {
+  uint32_t block[16] = {};
+  memcpy(block, key, BLAKE2S_KEY_BYTES_MAX);
+  blake2s_begin(state, 16, BLAKE2S_KEY_BYTES_MAX);
+  blake2s_compress(state, block, BLAKE2S_BLOCK_BYTES, 0);
+  explicit_bzero(block, sizeof(block));
+}
 
 }  // namespace
 
@@ -148,8 +160,12 @@ absl::StatusOr<std::unique_ptr<Steering>> Steering::OpenReadOnly(const std::stri
   return steering;
 }
 
-Steering::~Steering() {
-  if (beat_words_ != nullptr) munmap(beat_words_, kBeatBytes);
+void Steering::Unmap::operator()(void* words) const { munmap(words, bytes); }
+
+absl::StatusOr<Steering::Mapping> Steering::Map(const Fd& map, const char* name, size_t bytes) {
+  void* words = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, map.get(), 0);
+  if (words == MAP_FAILED) return ErrnoStatus(errno, absl::StrCat("mmap(", name, ")"));
+  return Mapping(words, Unmap{bytes});
 }
 
 absl::Status Steering::OpenMaps(bool create) {
@@ -166,8 +182,9 @@ absl::Status Steering::OpenMaps(bool create) {
     }
   }
   const std::pair<const char*, Fd*> maps[] = {
-      {"steer_served", &served_}, {"steer_nics", &nics_},   {"steer_sockets", &sockets_},
-      {"steer_beats", &beats_},   {"steer_flows", &flows_}, {"steer_counters", &counters_}};
+      {"steer_served", &served_}, {"steer_nics", &nics_},        {"steer_sockets", &sockets_},
+      {"steer_shards", &shards_}, {"steer_flows", &flows_},      {"steer_secrets", &secrets_},
+      {"steer_sketch", &sketch_}, {"steer_counters", &counters_}};
   for (const auto& [name, fd] : maps) {
     const std::string path = absl::StrCat(MapDir(pin_dir_), "/", name);
     *fd = Fd(bpf_obj_get(path.c_str()));
@@ -176,9 +193,8 @@ absl::Status Steering::OpenMaps(bool create) {
     }
   }
   if (!create) return absl::OkStatus();
-  void* words = mmap(nullptr, kBeatBytes, PROT_READ | PROT_WRITE, MAP_SHARED, beats_.get(), 0);
-  if (words == MAP_FAILED) return ErrnoStatus(errno, "mmap(steer_beats)");
-  beat_words_ = words;
+  WICKET_ASSIGN_OR_RETURN(shard_words_, Map(shards_, "steer_shards", kShardBytes));
+  WICKET_ASSIGN_OR_RETURN(sketch_words_, Map(sketch_, "steer_sketch", kSketchBytes));
   return absl::OkStatus();
 }
 
@@ -235,14 +251,16 @@ absl::StatusOr<std::vector<std::string>> Steering::DetachAll(const std::string& 
   return detached;
 }
 
-absl::Status Steering::Serve(const std::vector<std::pair<uint16_t, uint32_t>>& ports) {
+absl::Status Steering::Serve(const std::vector<Service>& services) {
   std::set<uint16_t> wanted;
-  for (const auto& [port, device] : ports) {
-    wanted.insert(port);
-    const steer_service key{port};
-    const steer_device value{device};
+  for (const Service& service : services) {
+    wanted.insert(service.port);
+    const steer_service key{service.port};
+    steer_device value{.device = service.device, .mac1_state = {}};
+    AbsorbKey(service.mac1_key.data(), value.mac1_state);
     if (bpf_map_update_elem(served_.get(), &key, &value, BPF_ANY) != 0) {
-      return ErrnoStatus(errno, absl::StrCat("bpf_map_update(steer_served, port ", port, ")"));
+      return ErrnoStatus(errno,
+                         absl::StrCat("bpf_map_update(steer_served, port ", service.port, ")"));
     }
   }
   std::vector<uint16_t> unwanted;
@@ -258,6 +276,26 @@ absl::Status Steering::Serve(const std::vector<std::pair<uint16_t, uint32_t>>& p
     bpf_map_delete_elem(served_.get(), &stale);
   }
   return absl::OkStatus();
+}
+
+absl::Status Steering::AddSecret(const Secret<32>& secret) {
+  const uint32_t oldest = 1 - newest_secret_;
+  steer_secret value{.born_ns = KtimeNanos(), .state = {}};
+  AbsorbKey(secret.data(), value.state);
+  const int error = bpf_map_update_elem(secrets_.get(), &oldest, &value, BPF_ANY);
+  explicit_bzero(&value, sizeof(value));
+  if (error != 0) return ErrnoStatus(errno, "bpf_map_update(steer_secrets)");
+  newest_secret_ = oldest;
+  return absl::OkStatus();
+}
+
+uint64_t Steering::TakeSources() {
+  auto* words = static_cast<std::atomic<uint64_t>*>(sketch_words_.get());
+  int set = 0;
+  for (size_t i = 0; i < STEER_SKETCH_WORDS; ++i) set += std::popcount(words[i].exchange(0));
+  constexpr double kBits = 8.0 * kSketchBytes;
+  const double clear = std::max(kBits - set, 1.0);
+  return static_cast<uint64_t>(std::lround(kBits * std::log(kBits / clear)));
 }
 
 bool Steering::IsAttached(int ifindex) { return ReadHook(ifindex).ours.ours; }
@@ -301,9 +339,11 @@ absl::Status Steering::BindSocket(uint32_t slot, int socket_fd) {
   return absl::OkStatus();
 }
 
-std::atomic<uint64_t>* Steering::Beat(uint32_t slot) {
-  static_assert(sizeof(std::atomic<uint64_t>) == sizeof(uint64_t));
-  return static_cast<std::atomic<uint64_t>*>(beat_words_) + slot;
+ShardWords Steering::Shard(uint32_t slot) {
+  static_assert(offsetof(steer_shard, beat_ns) == 0 && offsetof(steer_shard, load_until_ns) == 8);
+  auto* words = reinterpret_cast<std::atomic<uint64_t>*>(
+      static_cast<steer_shard*>(shard_words_.get()) + slot);
+  return {words, words + 1};
 }
 
 namespace {

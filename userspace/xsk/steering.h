@@ -15,6 +15,7 @@
 
 #include "base/address.h"
 #include "base/fd.h"
+#include "base/secret.h"
 #include "base/status.h"
 #include "xdp/steer_abi.h"
 #include "xsk/hook.h"
@@ -26,6 +27,19 @@ struct Attachment {
   XdpMode mode = XdpMode::kNative;  // never kAuto
   bool shared = false;              // through libxdp's dispatcher, beside other programs
   bool taken_over = false;          // was attached before we came
+};
+
+// A port that is served, for which device, and what mac1 of its initiations is keyed with.
+struct Service {
+  uint16_t port = 0;
+  uint32_t device = 0;
+  std::array<uint8_t, 32> mac1_key{};
+};
+
+// What a shard tells the program, in ktime: that it lives, and until when it is under load.
+struct ShardWords {
+  std::atomic<uint64_t>* beat_ns = nullptr;
+  std::atomic<uint64_t>* load_until_ns = nullptr;
 };
 
 using SteerCounters = std::array<uint64_t, STEER_COUNT_MAX>;
@@ -44,7 +58,7 @@ class Steering {
   static absl::StatusOr<std::unique_ptr<Steering>> Open(const std::string& pin_dir);
   // The same for reading counters only. Errors: NotFound when nothing is pinned there.
   static absl::StatusOr<std::unique_ptr<Steering>> OpenReadOnly(const std::string& pin_dir);
-  ~Steering();
+  ~Steering() = default;
 
   // Attaches the program, or takes over the one that is there without a gap.
   // Errors: FailedPrecondition when another tool's program holds the hook; it
@@ -55,8 +69,10 @@ class Steering {
   // Returns: the names of the interfaces it was removed from.
   static absl::StatusOr<std::vector<std::string>> DetachAll(const std::string& pin_dir);
 
-  // Makes exactly these (port, device) pairs served.
-  absl::Status Serve(const std::vector<std::pair<uint16_t, uint32_t>>& ports);
+  // Makes exactly these served. A key that changed does so between two packets.
+  absl::Status Serve(const std::vector<Service>& services);
+  // Makes `secret` the one that cookies are made with, in place of the one before the last.
+  absl::Status AddSecret(const Secret<32>& secret);
   absl::Status SetNic(int ifindex, uint32_t first_slot, uint32_t queues,
                       const std::array<uint8_t, 6>& mac);
   // Whether our program is on the interface's hook, alone or beside others.
@@ -67,23 +83,34 @@ class Steering {
   // The MAC of an interface; zero when there is none.
   static std::array<uint8_t, 6> MacOf(int ifindex);
 
-  // The word a shard writes the time into; see STEER_STALE_NS.
-  std::atomic<uint64_t>* Beat(uint32_t slot);
+  // See STEER_STALE_NS.
+  ShardWords Shard(uint32_t slot);
 
   // From here on the flow's initiations pass to the kernel.
   absl::Status NoteFlow(const Endpoint& source, uint16_t port);
   absl::Status ForgetFlow(const Endpoint& source, uint16_t port);
 
   SteerCounters ReadCounters() const;
+  // About how many sources were refused since the last call: within a tenth up to 200 000,
+  // at least 500 000 beyond that. Source: linear counting, Whang et al. 1990
+  uint64_t TakeSources();
 
  private:
+  struct Unmap {
+    size_t bytes;
+    void operator()(void* words) const;
+  };
+  using Mapping = std::unique_ptr<void, Unmap>;
+
   explicit Steering(std::string pin_dir) : pin_dir_(std::move(pin_dir)) {}
   absl::Status OpenMaps(bool create);
+  static absl::StatusOr<Mapping> Map(const Fd& map, const char* name, size_t bytes);
 
   std::string pin_dir_;
   Fd pin_dir_lock_;
-  Fd served_, nics_, sockets_, beats_, flows_, counters_;
-  void* beat_words_ = nullptr;
+  Fd served_, nics_, sockets_, shards_, flows_, secrets_, sketch_, counters_;
+  uint32_t newest_secret_ = 0;
+  Mapping shard_words_, sketch_words_;
 };
 
 // CLOCK_MONOTONIC in ns: the clock of bpf_ktime_get_ns and of the heartbeats.

@@ -1,0 +1,187 @@
+#!/usr/bin/python3
+"""Floods, with real clients beside them: whoever is stored connects, and nothing grows.
+
+Run all scenarios, or those named as arguments. Needs root.
+"""
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from blast_test import BLAST, blast, command, import_fleet  # noqa: E402
+from client import Client, connect_all  # noqa: E402
+from gateway_test import check, equal, gateway, main, store  # noqa: E402
+from lab import CLIENT4, CLIENT6, GATEWAY4, GATEWAY6, SLOW, run, wait_for  # noqa: E402
+from noise import Key  # noqa: E402
+
+CLIENTS, REAL = 96, 4  # made here, and of wireguard-go
+FLOOD_PORTS = ("--ports", "20000-60000")
+SPOOFED4, SPOOFED6 = "198.18.0.0/16", "2001:db8:77::/48"
+
+
+def rss_kib(pid):
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS"):
+            return int(line.split()[1])
+    return 0
+
+
+def bytes_of(ns, nic):
+    """(received, sent)"""
+    stats = json.loads(ns.ip("-j", "-s", "link", "show", nic).stdout)[0]["stats64"]
+    return stats["rx"]["bytes"], stats["tx"]["bytes"]
+
+
+class Attack:
+    """wicket-blast in the client's namespace, until it is ended."""
+
+    def __init__(self, lab, device, *arguments, rate=20_000, address=GATEWAY4):
+        self.file = lab.dir / "attack.json"
+        self.process = lab.client.start(
+            *command(device, "--via", "xdp", *FLOOD_PORTS, "--rate", rate, "--duration", "60",
+                     "--no-confirm", "--timeout", "0.1", "--json", self.file, *arguments,
+                     address=address),
+            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+    def end(self):
+        """Returns the report."""
+        self.process.terminate()
+        errors = self.process.communicate(timeout=30 * SLOW)[1]
+        check(self.file.exists() and self.file.read_text(), errors)
+        return json.loads(self.file.read_text())
+
+
+@contextmanager
+def victims(clients=CLIENTS, real=REAL, **options):
+    """A gateway with stored clients, one of them with a session already."""
+    with gateway(log_level="info", **options) as (lab, device, daemon):
+        lab.gateway.ip("route", "add", "198.18.0.0/15", "via", CLIENT4)
+        # Clients have addresses of their own: under load each source gets 20 tries a second.
+        lab.client.run("ip", "-batch", "-", input="".join(
+            f"address add 198.19.0.{i + 1}/32 dev out\n" for i in range(clients)))
+        lab.gateway.ip("-6", "route", "add", SPOOFED6, "via", CLIENT6)
+        # Clients listen below the ports of the flood, whose program must leave them their answers.
+        made = [Client(lab, device.key.public, source=(f"198.19.0.{i + 1}", 1024)) for i in range(clients)]
+        others = [lab.client_device(device.key.public64, f"10.1.0.{i + 1}") for i in range(real)]
+        for i, other in enumerate(others):
+            other.set("listen-port", str(10_000 + i))
+        store(lab, device, *made)
+        lab.import_peers([{"public_key": other.key.public64, "allowed_ips": [f"10.1.0.{i + 1}/32"]}
+                          for i, other in enumerate(others)], device.name)
+        daemon.start()
+        check(made[0].connect() is not None, "no session before the flood")
+        yield lab, device, daemon, made, others
+
+
+def survive(lab, daemon, made, others, attack, tries=2):
+    """The flood runs; everybody connects within two tries. Returns the status meanwhile."""
+    began = lab.gateway, "in"
+    before = bytes_of(*began)
+    time.sleep(1.5)  # it is under way, and what is made once is made
+    warm = rss_kib(daemon.process.pid)
+    pings = [lab.client.start("ping", "-n", "-c", "1", "-W", str(12 * SLOW), "-I", other.name,
+                              "10.0.0.1", stdout=subprocess.DEVNULL) for other in others]
+    needed = connect_all(made[1:], tries=tries)
+    # Who was there before has his rekeys answered.
+    check(made[0].connect(seconds=6) is not None, "an installed peer's rekey was not answered")
+    status = daemon.fresh_status()
+    ends = [ping.wait(30 * SLOW) for ping in pings]
+    grown = rss_kib(daemon.process.pid) - warm
+    received, sent = (after - b for after, b in zip(bytes_of(*began), before))
+    report = attack.end()
+    print(f"{report['rate']:.0f}/s, {len(needed)} of {len(made) - 1} connected, "
+          f"{sum(n == 1 for n in needed.values())} at once; {grown} KiB grown; "
+          f"{received} bytes in, {sent} out; {status['defence']}")
+    if os.environ.get("WICKET_KEEP_LOG"):
+        print(json.dumps(status, indent=1), report, "cookies:", sum(c.cookie is not None for c in made))
+    check(len(needed) >= 0.99 * (len(made) - 1), f"{len(needed)} of {len(made) - 1} connected")
+    equal(ends, [0] * len(ends), "real clients' pings")
+    check(grown < 8 * 1024, f"{grown} KiB more")
+    check(sent <= received, f"{received} bytes came, {sent} left")
+    return status, report
+
+
+def rate_of(status, name):
+    return status["defence"]["refused_per_s"].get(name, 0)
+
+
+def test_forged_mac1_and_junk_die_in_the_program():
+    with victims() as (lab, device, daemon, made, others):
+        status, _ = survive(lab, daemon, made, others,
+                            Attack(lab, device, "--mix", "bad-mac1", "--from", SPOOFED4,
+                                   "--attack-sources", "1000", rate=50_000))
+        check(rate_of(status, "drop_mac1") > 10_000, status["defence"])
+        check(status["defence"]["attack"] and 800 < status["defence"]["sources"] < 1200, status["defence"])
+        equal(status["verdicts"]["bad_mac1"], 0, "reached a shard")
+        check("attack: " in daemon.log_text, "the log is silent")
+    with victims() as (lab, device, daemon, made, others):
+        survive(lab, daemon, made, others, Attack(lab, device, "--mix", "junk", rate=50_000))
+
+
+def test_one_packet_repeated_costs_one_handshake():
+    with victims() as (lab, device, daemon, made, others):
+        before = daemon.fresh_status()["verdicts"]
+        status, _ = survive(lab, daemon, made, others,
+                            Attack(lab, device, "--mix", "repeat", "--seed", "nobody", rate=50_000))
+        check(rate_of(status, "drop_repeat") > 10_000, status["defence"])
+        check(status["verdicts"]["unknown_peer"] - before["unknown_peer"] <= 3, status["verdicts"])
+
+
+def test_unknown_keys_from_one_source():
+    with victims() as (lab, device, daemon, made, others):
+        status, _ = survive(lab, daemon, made, others,
+                            Attack(lab, device, "--mix", "unknown", "--attack-sources", "1"))
+        check(status["verdicts"]["cookie"] > 100, f"no cookies: {status['verdicts']}")
+
+
+def test_unknown_keys_from_a_million_spoofed_sources():
+    for address, spoofed in ((GATEWAY4, SPOOFED4), (GATEWAY6, SPOOFED6)):
+        with victims() as (lab, device, daemon, made, others):
+            status, _ = survive(lab, daemon, made, others,
+                                Attack(lab, device, "--mix", "unknown", "--from", spoofed,
+                                       "--attack-sources", "1000000", address=address))
+            check(status["verdicts"]["cookie"] > 100, f"no cookies: {status['verdicts']}")
+            check(status["defence"]["sources"] > 1000, status["defence"])
+
+
+def test_forgeries_of_stored_keys():
+    with victims() as (lab, device, daemon, made, others):
+        import_fleet(lab, device, 1000, "fleet")
+        status, _ = survive(lab, daemon, made, others,
+                            Attack(lab, device, "--mix", "forged", "--seed", "fleet", "--clients",
+                                   "1000", "--from", SPOOFED4, "--attack-sources", "100000"))
+        equal(status["devices"][0]["installed"] <= len(made) + len(others), True,
+              "forgeries were installed")
+
+
+def test_a_customer_with_ten_thousand_keys():
+    with victims(device_extra="probation_max = 2000") as (lab, device, daemon, made, others):
+        import_fleet(lab, device, 10_000, "customer")
+        survive(lab, daemon, made, others,
+                Attack(lab, device, "--mix", "new", "--seed", "customer", "--clients", "10000",
+                       "--from", CLIENT4, "--prepare", "10000", rate=5_000))
+
+
+def test_a_stale_cookie_is_answered_with_a_fresh_one():
+    with victims(clients=12, real=0) as (lab, device, daemon, made, others):
+        attack = Attack(lab, device, "--mix", "unknown", "--from", SPOOFED4, "--attack-sources", "1000")
+        try:
+            check(wait_for(lambda: daemon.status()["defence"]["under_load"], 10), "not under load")
+            stale = os.urandom(16)  # as of a secret that is forgotten
+            for client in made[1:]:
+                client.cookie = stale
+                check(client.connect(seconds=5) is not None, "who has a stale cookie stays out")
+            asked = [client for client in made[1:] if client.cookie != stale]
+            check(asked, "nobody was asked again")  # the flood fills one of two queues
+        finally:
+            attack.end()
+
+
+if __name__ == "__main__":
+    scenarios = {name: function for name, function in globals().items()
+                 if name.startswith("test_") and function.__module__ == __name__}
+    sys.exit(main(sys.argv[1:], scenarios))

@@ -1,0 +1,62 @@
+#include "gateway/defence.h"
+
+#include "base/log.h"
+#include "shard/verdict.h"
+
+namespace wicket::gateway {
+namespace {
+
+constexpr double kAttack = 1000;  // refused initiations a second
+constexpr absl::Duration kOver = absl::Seconds(10);
+
+// What nobody does who means well and is configured right.
+constexpr const char* kRefused[] = {"drop_length", "drop_mac1",    "drop_repeat", "drop_no_cookie",
+                                    "drop_rate",   "steer_cookie", "bad_static",  "unknown_peer",
+                                    "not_proven",  "replay",       "over_budget"};
+
+}  // namespace
+
+void Defence::Note(absl::Time now, const std::map<std::string, uint64_t>& steering,
+                   const std::map<std::string, uint64_t>& verdicts, bool under_load,
+                   uint64_t sources) {
+  std::map<std::string, uint64_t> counts = steering;
+  counts.insert(verdicts.begin(), verdicts.end());
+  const double seconds = absl::ToDoubleSeconds(now - noted_);
+  const auto rate = [&](const std::string& name) {
+    const uint64_t before = before_[name], after = counts[name];
+    return after > before && seconds > 0 ? static_cast<double>(after - before) / seconds : 0;
+  };
+  double refused = 0;
+  status_.refused_per_s.clear();
+  for (const char* name : kRefused) {
+    const double one = rate(name);
+    refused += one;
+    if (one > 0) status_.refused_per_s[name] = one;
+  }
+  status_.proven_per_s = rate("proven");
+  status_.under_load = under_load;
+  status_.sources = sources;
+  before_ = std::move(counts);
+  noted_ = now;
+
+  const bool attacked = refused >= kAttack || under_load;
+  if (attacked) quiet_since_ = now;
+  if (attacked == status_.attack || (!attacked && now - quiet_since_ < kOver)) return;
+  status_.attack = attacked;
+  if (attacked) status_.attack_since = now;
+  events_->Append({.kind = attacked ? event::Kind::kAttack : event::Kind::kAttackOver,
+                   .at = now,
+                   .device = "",
+                   .peer = {},
+                   .source = {},
+                   .reason = under_load ? "under load" : ""});
+  if (attacked) {
+    Log(LogLevel::kWarning, "attack: ", static_cast<uint64_t>(refused),
+        " initiations a second are refused, of about ", sources, " sources",
+        under_load ? "; under load, cookies are asked for" : "");
+  } else {
+    Log(LogLevel::kInfo, "attack over");
+  }
+}
+
+}  // namespace wicket::gateway

@@ -1,0 +1,34 @@
+// What is refused, how fast, and from how many: an attack as an operator sees it.
+#pragma once
+
+#include <map>
+#include <string>
+
+#include "absl/time/time.h"
+#include "document/status_text.h"
+#include "event/event_log.h"
+#include "xsk/steering.h"
+
+namespace wicket::gateway {
+
+// Thread: one.
+class Defence {
+ public:
+  explicit Defence(event::EventLog* events) : events_(events) {}
+
+  // Once a second: what the counters and verdicts have become, whether a shard is under load,
+  // and how many sources were refused meanwhile.
+  void Note(absl::Time now, const std::map<std::string, uint64_t>& steering,
+            const std::map<std::string, uint64_t>& verdicts, bool under_load, uint64_t sources);
+
+  const document::DefenceStatus& status() const { return status_; }
+
+ private:
+  event::EventLog* events_;
+  document::DefenceStatus status_;
+  std::map<std::string, uint64_t> before_;
+  absl::Time noted_ = absl::InfinitePast();
+  absl::Time quiet_since_ = absl::InfinitePast();
+};
+
+}  // namespace wicket::gateway

@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* mac1 and mac2 of an initiation, in BPF.
+ *
+ * One compression of BLAKE2s is some 3 000 instructions. It is a global function, which the
+ * verifier reads once and not at every call, and works in a scratch area of the CPU, since
+ * a BPF stack has 512 bytes.
+ *
+ * Source: [WG 5.4.4, 5.4.7], [RFC 7693]
+ */
+#ifndef WICKET_MACS_BPF_H
+#define WICKET_MACS_BPF_H
+
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+
+#include "blake2s.h"
+#include "classify.h"
+#include "steer_abi.h"
+
+enum { MAC_BYTES = 16, MAC1_COVERS = 116, MAC2_COVERS = 132 };
+
+struct initiation {
+	__u32 covered_by_mac1[MAC1_COVERS / 4];
+	__u32 mac1[MAC_BYTES / 4];
+	__u32 mac2[MAC_BYTES / 4];
+} __attribute__((packed));
+
+struct steer_hash {
+	__u32 h[8];
+	__u32 m[16];
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct steer_hash);
+} steer_scratch SEC(".maps");
+
+/* Absorbs hash->m; see blake2s_compress. */
+__attribute__((noinline)) int steer_compress(struct steer_hash *hash, __u32 total_bytes, int is_last)
+{
+	if (!hash)
+		return 0;
+	blake2s_compress(hash->h, hash->m, total_bytes, is_last);
+	return 0;
+}
+
+/* Words `from` to 16 of the block are `words` words of the message at `at`, then zeros. */
+#define LOAD_BLOCK(hash, at, words)                                             \
+	do {                                                                    \
+		__builtin_memcpy((hash)->m, (at), 4 * (words));                 \
+		__builtin_memset((hash)->m + (words), 0, 64 - 4 * (words));     \
+	} while (0)
+
+static __always_inline int mac_differs(const struct steer_hash *hash, const __u32 *mac)
+{
+	/* Nothing here is secret to whoever sent it. */
+	return (hash->h[0] ^ mac[0]) | (hash->h[1] ^ mac[1]) | (hash->h[2] ^ mac[2]) |
+	       (hash->h[3] ^ mac[3]);
+}
+
+static __always_inline int mac1_verifies(struct steer_hash *hash, const struct steer_device *device,
+					 const struct initiation *message)
+{
+	const __u32 *words = (const __u32 *)message;
+
+	__builtin_memcpy(hash->h, device->mac1_state, sizeof(hash->h));
+	LOAD_BLOCK(hash, words, 16);
+	steer_compress(hash, 64 + 64, 0);
+	LOAD_BLOCK(hash, words + 16, MAC1_COVERS / 4 - 16);
+	steer_compress(hash, 64 + MAC1_COVERS, 1);
+	return !mac_differs(hash, (const __u32 *)message->mac1);
+}
+
+static __always_inline int has_mac2(const struct initiation *message)
+{
+	return message->mac2[0] | message->mac2[1] | message->mac2[2] | message->mac2[3];
+}
+
+static __always_inline int mac2_verifies(struct steer_hash *hash, const struct steer_secret *secret,
+					 const struct classify_packet *packet,
+					 const struct initiation *message)
+{
+	const __u32 *words = (const __u32 *)message;
+
+	if (secret->born_ns == 0)
+		return 0;
+	/* The cookie of its source... */
+	__builtin_memcpy(hash->h, secret->state, sizeof(hash->h));
+	LOAD_BLOCK(hash, packet->source_be, 4);
+	hash->m[4] = packet->source_port;
+	steer_compress(hash, 64 + 16 + 2, 1);
+	/* ...is the key, of which the first block is made. */
+	__builtin_memcpy(hash->m, hash->h, MAC_BYTES);
+	__builtin_memset(hash->m + 4, 0, 64 - MAC_BYTES);
+	blake2s_begin(hash->h, MAC_BYTES, MAC_BYTES);
+	steer_compress(hash, 64, 0);
+	LOAD_BLOCK(hash, words, 16);
+	steer_compress(hash, 64 + 64, 0);
+	LOAD_BLOCK(hash, words + 16, 16);
+	steer_compress(hash, 64 + 128, 0);
+	LOAD_BLOCK(hash, words + 32, MAC2_COVERS / 4 - 32);
+	steer_compress(hash, 64 + MAC2_COVERS, 1);
+	return !mac_differs(hash, (const __u32 *)message->mac2);
+}
+
+#endif
