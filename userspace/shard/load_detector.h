@@ -7,7 +7,8 @@ namespace wicket::shard {
 
 // Two signs, either of which counts: so many frames wait, or the ring was not seen empty for
 // so long that the oldest frame in it has waited for most of that. What is raised stays for a
-// second, as WireGuard has it.
+// second, as WireGuard has it, and for as long as so many come without a cookie that they would
+// raise it again.
 //
 // Thread: one.
 class LoadDetector {
@@ -16,8 +17,19 @@ class LoadDetector {
   static constexpr uint64_t kBusyMax_ns = 50'000'000;  // some 500 handshakes one at a time
   static constexpr uint64_t kSticky_ns = 1'000'000'000;
 
-  // After each batch. `waiting`: frames in the ring that were not in it.
-  void Note(uint32_t waiting, uint64_t now_ns) {
+  static constexpr uint64_t kAskedMax = 2000;  // a second
+  static constexpr uint64_t kWindow_ns = 100'000'000;
+
+  // After each batch. `waiting`: frames in the ring that were not in it; `asked`: those in it
+  // that were answered with a cookie.
+  void Note(uint32_t waiting, uint32_t asked, uint64_t now_ns) {
+    asked_ += asked;
+    if (now_ns - window_began_ns_ >= kWindow_ns) {
+      const bool many = asked_ * 1'000'000'000 >= kAskedMax * (now_ns - window_began_ns_);
+      if (many && UnderLoad(now_ns)) until_ns_ = now_ns + kSticky_ns;
+      window_began_ns_ = now_ns;
+      asked_ = 0;
+    }
     if (waiting == 0) {
       busy_since_ns_ = now_ns;
     } else if (waiting >= kWaitingMax || now_ns - busy_since_ns_ >= kBusyMax_ns) {
@@ -34,6 +46,7 @@ class LoadDetector {
 
  private:
   uint64_t busy_since_ns_ = 0;
+  uint64_t window_began_ns_ = 0, asked_ = 0;
   uint64_t until_ns_ = 0;
   uint64_t raised_ = 0;
 };

@@ -76,17 +76,19 @@ void Shard::RunBatch(const DeviceTable& devices, std::span<xsk::RxFrame> frames)
   Now now{xsk::KtimeNanos(), absl::Now(), false};
   now.under_load = load_.UnderLoad(now.ktime_ns);
   bool proven = false;
+  uint32_t asked = 0;
   for (const xsk::RxFrame& frame : frames) {
     if (!readable_) break;
     uint32_t reply_bytes = 0;
     const Verdict verdict = pipeline_->Run(devices, {frame.data, frame.bytes}, now, &reply_bytes);
     proven |= verdict == Verdict::kProven;
+    asked += verdict == Verdict::kCookie;
     if (verdict == Verdict::kCookie && !socket_->Reply(frame, reply_bytes)) {
       pipeline_->CountLostReply();
     }
   }
   pipeline_->End();
-  load_.Note(socket_->Waiting() - static_cast<uint32_t>(frames.size()), xsk::KtimeNanos());
+  load_.Note(socket_->Waiting() - static_cast<uint32_t>(frames.size()), asked, xsk::KtimeNanos());
   options_.words.load_until_ns->store(load_.until_ns(), std::memory_order_relaxed);
   load_raised_.store(load_.raised(), std::memory_order_relaxed);
   socket_->Release();
