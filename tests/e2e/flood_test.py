@@ -81,7 +81,8 @@ def survive(lab, daemon, made, others, attack, tries=2):
     """The flood runs; everybody connects within two tries. Returns the status meanwhile."""
     began = lab.gateway, "in"
     before = bytes_of(*began)
-    time.sleep(1.5)  # it is under way, and what is made once is made
+    check(wait_for(lambda: bytes_of(*began)[0] > before[0] + 500_000, 60), "no attack")
+    time.sleep(1)  # what is made once is made
     warm = rss_kib(daemon.process.pid)
     pings = [lab.client.start("ping", "-n", "-c", "1", "-W", str(12 * SLOW), "-I", other.name,
                               "10.0.0.1", stdout=subprocess.DEVNULL) for other in others]

@@ -722,9 +722,9 @@ def test_an_attacker_with_many_keys_of_its_own_displaces_nobody():
         installed = device.peers()
         missing = [client for client in good if client.key.public64 not in installed]
         equal(missing, [], "displaced")
-        check(400 < len(installed) <= 1000, f"{len(installed)} installed of 1000 at most")
-        counts = daemon.counts()
-        check(counts["probation_full"] > 0, f"probation was never full: {counts}")
+        check(250 < len(installed) <= 1000, f"{len(installed)} installed of 1000 at most")
+        counts = daemon.counts()  # all come from one address, which may have half of it
+        check(counts["probation_source"] > 0, f"probation was never crowded: {counts}")
         # Probation ends: there is room for a newcomer again.
         late = Client(lab, device.key.public)
         store(lab, device, late)

@@ -24,6 +24,10 @@ struct Address {
   size_t size() const { return family == Family::kIpv4 ? 4 : family == Family::kIpv6 ? 16 : 0; }
   uint8_t bits() const { return static_cast<uint8_t>(8 * size()); }
   friend auto operator<=>(const Address&, const Address&) = default;
+  template <typename H>
+  friend H AbslHashValue(H state, const Address& address) {
+    return H::combine(std::move(state), address.family, address.bytes);
+  }
 };
 
 // An allowed-ips entry. `length` is 0..32 or 0..128 and the host bits are zero.

@@ -93,7 +93,7 @@ class InstalledPeersTest : public ::testing::Test {
     store::Peer stored;
     stored.config.public_key = Key(n);
     stored.pinned = pinned;
-    peers_.Add(stored, session, absl::Seconds(at_s));
+    peers_.Add(stored, session, *ParseAddress("192.0.2.1"), absl::Seconds(at_s));
   }
   std::vector<PublicKey> Leaving(int now_s, bool pressed = false, size_t count = 100) {
     return peers_.BeginLeaving(absl::Seconds(now_s), count, pressed);
@@ -123,6 +123,26 @@ TEST_F(InstalledPeersTest, ProbationEndsAfterFifteenSecondsInTwoSteps) {
   EXPECT_EQ(peers_.TakeRemovable(10), Keys{Key(1)}) << "and once only";
   Dump({Stats(1)}, 120);
   EXPECT_EQ(peers_.TakeRemovable(10), Keys{});
+}
+
+TEST_F(InstalledPeersTest, ProbationIsCountedBySource) {
+  store::Peer stored;
+  const auto add = [&](uint8_t n, const char* from) {
+    stored.config.public_key = Key(n);
+    peers_.Add(stored, {}, *ParseAddress(from), absl::Seconds(100));
+  };
+  add(1, "2001:db8::1");
+  add(2, "2001:db8::ffff:2");
+  add(3, "2001:db8:0:1::1");
+  add(4, "192.0.2.4");
+  EXPECT_EQ(peers_.on_probation_from(*ParseAddress("2001:db8::9")), 2u);
+  EXPECT_EQ(peers_.on_probation_from(*ParseAddress("192.0.2.4")), 1u);
+  EXPECT_EQ(peers_.on_probation_from(*ParseAddress("192.0.2.5")), 0u);
+  Dump({Stats(1, 5000), Stats(2), Stats(3), Stats(4)}, 101);
+  EXPECT_EQ(peers_.on_probation_from(*ParseAddress("2001:db8::9")), 1u) << "one has confirmed";
+  peers_.Erase(Key(2));
+  EXPECT_EQ(peers_.on_probation_from(*ParseAddress("2001:db8::9")), 0u);
+  EXPECT_EQ(peers_.on_probation(), 2u);
 }
 
 TEST_F(InstalledPeersTest, TheEstablishedStayForEvictAfterAndComeBackIfTheySpeak) {

@@ -18,6 +18,10 @@ const InstalledPeer* InstalledPeers::Find(const PublicKey& key) const {
   return it == peers_.end() ? nullptr : &it->second;
 }
 
+Address SourceOf(const Address& address) {
+  return address.family == Family::kIpv6 ? PrefixOf(address, 64).address : address;
+}
+
 std::vector<PublicKey> InstalledPeers::List(const std::optional<PublicKey>& after,
                                             size_t count) const {
   std::vector<PublicKey> keys;
@@ -27,7 +31,7 @@ std::vector<PublicKey> InstalledPeers::List(const std::optional<PublicKey>& afte
 }
 
 InstalledPeer* InstalledPeers::Add(const store::Peer& stored, const store::Session& session,
-                                   absl::Duration steady_now) {
+                                   const Address& from, absl::Duration steady_now) {
   const PublicKey& key = stored.config.public_key;
   Erase(key);
   InstalledPeer& peer = peers_[key];
@@ -36,8 +40,10 @@ InstalledPeer* InstalledPeers::Add(const store::Peer& stored, const store::Sessi
                        .sent_base = session.sent_bytes,
                        .active = steady_now,
                        .pinned = stored.pinned,
+                       .came_from = SourceOf(from),
                        .seen_in_dump = dump_};
   ++on_probation_;
+  ++on_probation_from_[peer.came_from];
   Enter(key, &peer);
   return &peer;
 }
@@ -46,8 +52,19 @@ void InstalledPeers::Erase(const PublicKey& key) {
   const auto it = peers_.find(key);
   if (it == peers_.end()) return;
   Withdraw(key, &it->second);
-  on_probation_ -= !it->second.confirmed;
+  if (!it->second.confirmed) EndProbation(it->second);
   peers_.erase(it);
+}
+
+void InstalledPeers::EndProbation(const InstalledPeer& peer) {
+  --on_probation_;
+  const auto it = on_probation_from_.find(peer.came_from);
+  if (--it->second == 0) on_probation_from_.erase(it);
+}
+
+size_t InstalledPeers::on_probation_from(const Address& address) const {
+  const auto it = on_probation_from_.find(SourceOf(address));
+  return it == on_probation_from_.end() ? 0 : it->second;
 }
 
 void InstalledPeers::Clear() {
@@ -57,6 +74,7 @@ void InstalledPeers::Clear() {
   removable_.clear();
   returned_.clear();
   dirty_.clear();
+  on_probation_from_.clear();
   on_probation_ = 0;
 }
 
@@ -202,7 +220,7 @@ bool InstalledPeers::Observe(const PublicKey& key, const wgdev::PeerStats& stats
   if (stats.last_handshake == absl::UnixEpoch() || peer->confirmed) return false;
   Withdraw(key, peer);
   peer->confirmed = true;
-  --on_probation_;
+  EndProbation(*peer);
   Enter(key, peer);
   return true;
 }

@@ -28,6 +28,7 @@
 
 #include "absl/container/btree_map.h"
 #include "absl/container/btree_set.h"
+#include "absl/container/flat_hash_map.h"
 #include "absl/time/time.h"
 #include "base/key.h"
 #include "store/record.h"
@@ -50,6 +51,7 @@ struct InstalledPeer {
   bool queued = false;  // to be removed: among the removable, or taken from there
   bool dirty = false;   // session not saved since it changed
   bool pinned = false;
+  Address came_from;           // the source that it is on probation from; see SourceOf
   uint64_t leaving_since = 0;  // the dump that had begun when it began to leave
   absl::Duration saved = -absl::InfiniteDuration();  // when it was last taken to be saved
   bool forget_stamp = false;  // the device must forget its newest timestamp, too
@@ -58,6 +60,9 @@ struct InstalledPeer {
 
   absl::Duration sign_of_life() const { return std::max(active, last_request); }
 };
+
+// Who is taken for one source: an IPv4 address, an IPv6 /64.
+Address SourceOf(const Address& address);
 
 // Thread: one.
 class InstalledPeers {
@@ -70,13 +75,14 @@ class InstalledPeers {
   const InstalledPeer* Find(const PublicKey& key) const;
   // Keys after `after`, in their order, at most `count`.
   std::vector<PublicKey> List(const std::optional<PublicKey>& after, size_t count) const;
-  // Adds a peer just put into the device, or found there.
-  InstalledPeer* Add(const store::Peer& stored, const store::Session& session,
+  // Adds a peer just put into the device, or found there, who came from that address.
+  InstalledPeer* Add(const store::Peer& stored, const store::Session& session, const Address& from,
                      absl::Duration steady_now);
   void Erase(const PublicKey& key);
   void Clear();
   size_t size() const { return peers_.size(); }
   size_t on_probation() const { return on_probation_; }
+  size_t on_probation_from(const Address& address) const;
 
   // An initiation through us: a sign of life, and whoever was leaving stays.
   void Touch(const PublicKey& key, absl::Duration steady_now);
@@ -114,6 +120,7 @@ class InstalledPeers {
   using Index = absl::btree_set<std::pair<absl::Duration, PublicKey>>;
   Index& IndexOf(const InstalledPeer& peer) { return peer.confirmed ? established_ : probation_; }
   void Enter(const PublicKey& key, InstalledPeer* peer);
+  void EndProbation(const InstalledPeer& peer);
   void Withdraw(const PublicKey& key, InstalledPeer* peer);
   void BeginLeavingFrom(Index* index, absl::Duration lifetime, absl::Duration steady_now,
                         size_t count, std::vector<PublicKey>* leaving);
@@ -125,6 +132,7 @@ class InstalledPeers {
   std::deque<PublicKey> removable_;
   std::vector<PublicKey> returned_, dirty_;
   size_t on_probation_ = 0;
+  absl::flat_hash_map<Address, size_t> on_probation_from_;  // none that is 0
   uint64_t dump_ = 0;
 };
 

@@ -247,6 +247,9 @@ void Installer::Admit(Pending* pending, absl::Time now, absl::Duration steady) {
     next_dump_ = absl::ZeroDuration();  // perhaps some have confirmed since the last one
     return Count(InstallerCount::kProbationFull);
   }
+  if (peer == nullptr && CrowdsProbation(request.source.address, newcomers)) {
+    return Count(InstallerCount::kProbationSource);
+  }
   const bool unanswered = peer != nullptr && steady - peer->last_request < kUnanswered &&
                           peer->session.endpoint == request.source;
   const bool invert = RouteMode(request.ifindex) == ReinjectMode::kInvert;
@@ -262,6 +265,18 @@ void Installer::Admit(Pending* pending, absl::Time now, absl::Duration steady) {
   if (guard::IsFromTheFuture(request.stamp, now)) Count(InstallerCount::kFutureStamps);
   mark = guard::Accept(mark, request.stamp, now);
   if (peer != nullptr) Count(unanswered ? InstallerCount::kHealed : InstallerCount::kRoamed);
+}
+
+// One source may fill half of the probation. Beyond that it has a quarter at most, so that
+// whoever owns many keys leaves room for others.
+bool Installer::CrowdsProbation(const Address& source, uint64_t newcomers) const {
+  if (installed_.on_probation() + newcomers < config_.probation_max / 2) return false;
+  const auto same = std::count_if(batch_.begin(), batch_.end(), [&](const Pending& other) {
+    return other.install && other.peer == nullptr &&
+           SourceOf(other.request.source.address) == SourceOf(source);
+  });
+  const uint64_t share = std::max<uint64_t>(config_.probation_max / 4, 1);
+  return installed_.on_probation_from(source) + static_cast<uint64_t>(same) >= share;
 }
 
 // Somebody else's peer: the device knows it, and its own replay protection is
@@ -318,7 +333,8 @@ void Installer::InstallBatch(absl::Duration steady) {
 void Installer::NoteInstalled(const Pending& pending, absl::Duration steady) {
   const shard::InstallRequest& request = pending.request;
   InstalledPeer* peer = installed_.Find(request.public_key);
-  if (peer == nullptr) peer = installed_.Add(*pending.stored, pending.session, steady);
+  if (peer == nullptr)
+    peer = installed_.Add(*pending.stored, pending.session, request.source.address, steady);
   const Endpoint before = peer->session.endpoint;
   if (before.address.family != Family::kNone && before != request.source) {
     steering_->ForgetFlow(before, port_).IgnoreError();
@@ -495,7 +511,7 @@ void Installer::AdoptUnknown(const wgdev::PeerStats& stats) {
   } else {
     const store::Session session =
         snapshot_->FindSession(stats.public_key).value_or(store::Session{});
-    InstalledPeer* peer = installed_.Add(*stored, session, Steady());
+    InstalledPeer* peer = installed_.Add(*stored, session, session.endpoint.address, Steady());
     // Its counters in the device go on from what was saved of them.
     peer->received_base -= std::min(peer->received_base, stats.received_bytes);
     peer->sent_base -= std::min(peer->sent_base, stats.sent_bytes);

@@ -53,6 +53,7 @@ namespace wicket::gateway {
   X(FutureStamps, "future_stamps", "accepted, from a clock over 10 minutes ahead")       \
   X(Full, "full", "refused: installed_max reached")                                      \
   X(ProbationFull, "probation_full", "refused: probation_max reached")                   \
+  X(ProbationSource, "probation_source", "refused: too many of one source on probation") \
   X(Gone, "gone", "refused: removed from the store, or expired, since it was proven")    \
   X(Confirmed, "confirmed", "sessions confirmed by a first data packet")                 \
   X(EvictedIdle, "evicted_idle", "peers removed because their session was dead")         \
@@ -133,6 +134,7 @@ class Installer {
   void Loop();
   size_t Gather();
   void Admit(Pending* pending, absl::Time now, absl::Duration steady);
+  bool CrowdsProbation(const Address& source, uint64_t newcomers) const;
   void AdmitForeign(Pending* pending);
   void LoseDevice();
   void InstallBatch(absl::Duration steady);
