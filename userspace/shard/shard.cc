@@ -10,6 +10,8 @@
 #include "xsk/steering.h"
 
 namespace wicket::shard {
+
+static_assert(xsk::kBatchMax <= Pipeline::kBatchMax);
 namespace {
 
 constexpr int kBeat_ms = 100;  // a fifth of what counts as stale
@@ -70,9 +72,13 @@ void Shard::Loop() {
     if (!readable) pipeline_->CountUnreadable(frames.size());
     const Now now{xsk::KtimeNanos(), absl::Now()};
     bool proven = false;
-    for (const xsk::RxFrame& frame : frames) {
-      if (!readable) break;
-      proven |= pipeline_->Run(devices, {frame.data, frame.bytes}, now) == Verdict::kProven;
+    if (readable) {
+      std::array<Pipeline::Frame, xsk::kBatchMax> views;
+      for (size_t i = 0; i < frames.size(); ++i) views[i] = {frames[i].data, frames[i].bytes};
+      for (Verdict verdict :
+           pipeline_->RunBatch(devices, std::span(views).first(frames.size()), now)) {
+        proven |= verdict == Verdict::kProven;
+      }
     }
     pipeline_->End();
     socket_->Release();
