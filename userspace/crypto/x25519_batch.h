@@ -4,8 +4,8 @@
 //   avx2x4     AVX2:         4 in the time of 1.9
 //   portable   libsodium, one after the other: always there, the reference
 //
-// A set of lanes costs the same however many of them are wanted. Two points or
-// more go into lanes, the empty ones filled up; one point alone goes to libsodium.
+// A set of lanes costs the same however many of them are wanted: empty ones are
+// filled up, and too few points for it (one; with AVX2 two) go to libsodium.
 #pragma once
 
 #include <span>
