@@ -1,7 +1,12 @@
 #include <benchmark/benchmark.h>
 
+#include <array>
+#include <vector>
+
 #include "crypto/blake2s.h"
+#include "crypto/blake2s_lanes.h"
 #include "crypto/curve25519.h"
+#include "crypto/x25519_batch.h"
 #include "noise/initiator.h"
 #include "noise/responder.h"
 
@@ -41,6 +46,94 @@ void BM_X25519(benchmark::State& state) {
   }
 }
 BENCHMARK(BM_X25519);
+
+// Arguments: back end, points. Run with --benchmark_enable_random_interleaving=true.
+void BM_X25519Batch(benchmark::State& state) {
+  const auto backend = static_cast<crypto::X25519Backend>(state.range(0));
+  if (!crypto::RunsHere(backend)) return state.SkipWithError("this CPU lacks the instructions");
+  Fixture f;
+  const auto n = static_cast<size_t>(state.range(1));
+  std::vector<PublicKey> keys(n);
+  std::vector<const uint8_t*> points;
+  std::vector<Secret<kKeyBytes>> shared(n);
+  bool is_secret[64];
+  for (PublicKey& key : keys) {
+    key = crypto::DerivePublicKey(crypto::GeneratePrivateKey());
+    points.push_back(key.bytes.data());
+  }
+  for (auto _ : state) {
+    crypto::X25519Batch(backend, f.responder, points, shared, {is_secret, n});
+    benchmark::DoNotOptimize(shared);
+  }
+  state.SetLabel(crypto::ToString(backend));
+  state.SetItemsProcessed(state.iterations() * state.range(1));
+}
+BENCHMARK(BM_X25519Batch)->ArgsProduct({{0, 1, 2}, {1, 2, 4, 8, 64}});
+
+// [RFC 7748 5.2], the iteration, a million times in every lane. Minutes for portable.
+void BM_X25519Iterated(benchmark::State& state) {
+  const auto backend = static_cast<crypto::X25519Backend>(state.range(0));
+  if (!crypto::RunsHere(backend)) return state.SkipWithError("this CPU lacks the instructions");
+  constexpr size_t kLanes = 8;
+  constexpr uint8_t kExpected[] = {0x7c, 0x39, 0x11, 0xe0, 0xab, 0x25, 0x86, 0xfd, 0x86, 0x44, 0x97,
+                                   0x29, 0x7e, 0x57, 0x5e, 0x6f, 0x3b, 0xc6, 0x01, 0xc0, 0x88, 0x3c,
+                                   0x30, 0xdf, 0x5f, 0x4d, 0xd2, 0xd2, 0x4f, 0x66, 0x54, 0x24};
+  for (auto _ : state) {
+    std::array<Secret<kKeyBytes>, kLanes> k, product;
+    std::array<std::array<uint8_t, kKeyBytes>, kLanes> u{};
+    std::array<const Secret<kKeyBytes>*, kLanes> scalars;
+    std::array<const uint8_t*, kLanes> points;
+    bool is_secret[kLanes];
+    for (size_t i = 0; i < kLanes; ++i) {
+      k[i].data()[0] = u[i][0] = 9;
+      scalars[i] = &k[i];
+      points[i] = u[i].data();
+    }
+    for (int step = 0; step < 1'000'000; ++step) {
+      crypto::X25519BatchEach(backend, scalars, points, product, is_secret);
+      for (size_t i = 0; i < kLanes; ++i) {
+        std::copy_n(k[i].data(), kKeyBytes, u[i].begin());
+        std::copy_n(product[i].data(), kKeyBytes, k[i].data());
+      }
+    }
+    for (size_t i = 0; i < kLanes; ++i) {
+      if (!std::equal(std::begin(kExpected), std::end(kExpected), k[i].data())) {
+        state.SkipWithError("not what RFC 7748 says");
+      }
+    }
+  }
+  state.SetLabel(crypto::ToString(backend));
+}
+BENCHMARK(BM_X25519Iterated)->Arg(1)->Arg(2)->Iterations(1)->Unit(benchmark::kSecond);
+
+void BM_KdfLanes(benchmark::State& state) {
+  crypto::HashLanes ck, input, key;
+  for (auto _ : state) {
+    crypto::KdfLanes(&ck, input, &key);
+    benchmark::DoNotOptimize(key);
+  }
+  state.SetItemsProcessed(state.iterations() * static_cast<int64_t>(crypto::kHashLanes));
+}
+BENCHMARK(BM_KdfLanes);
+
+void BM_MixHashLanes(benchmark::State& state) {
+  crypto::HashLanes hash;
+  uint8_t inputs[crypto::kHashLanes][48] = {};
+  std::array<const uint8_t*, crypto::kHashLanes> views;
+  for (size_t i = 0; i < views.size(); ++i) views[i] = inputs[i];
+  for (auto _ : state) crypto::MixHashLanes(&hash, views, sizeof(inputs[0]));
+  state.SetItemsProcessed(state.iterations() * static_cast<int64_t>(crypto::kHashLanes));
+}
+BENCHMARK(BM_MixHashLanes);
+
+void BM_Kdf(benchmark::State& state) {
+  crypto::Hash ck{}, input{}, key;
+  for (auto _ : state) {
+    crypto::Kdf(ck, input, {ck.data(), key.data()});
+    benchmark::DoNotOptimize(key);
+  }
+}
+BENCHMARK(BM_Kdf);
 
 void BM_CheckMac1(benchmark::State& state) {
   Fixture f;

@@ -14,7 +14,9 @@ constexpr uint16_t kPort = 51820;
 
 class Bench {
  public:
-  Bench() : queue_(1024) {
+  // Stores the client and, besides, `clients` that can be had handshakes from and
+  // `others`, of which there are only the records.
+  explicit Bench(size_t clients = 0, size_t others = 0) : queue_(1024) {
     if (!crypto::Initialize().ok()) abort();
     char name[] = "/tmp/wicket-bench-XXXXXX";
     path_ = mkdtemp(name);
@@ -23,13 +25,32 @@ class Bench {
     peer.config.public_key = crypto::DerivePublicKey(client_);
     peer.device = "wg0";
     auto writer = store_->Write();
-    if (!writer->PutPeer(peer).ok() || !writer->Commit().ok()) abort();
+    if (!writer->PutPeer(peer).ok()) abort();
+    for (size_t i = 0; i < clients; ++i) {
+      clients_.push_back(crypto::GeneratePrivateKey());
+      peer.config.public_key = crypto::DerivePublicKey(clients_.back());
+      if (!writer->PutPeer(peer).ok()) abort();
+    }
+    if (!writer->Commit().ok()) abort();
+    for (size_t done = 0; done < others;) {
+      auto slice = store_->Write();
+      for (const size_t end = std::min(others, done + 20'000); done < end; ++done) {
+        // Any 32 bytes are a key to be looked up.
+        crypto::FillRandom(peer.config.public_key.bytes.data(), kKeyBytes);
+        if (!slice->PutPeer(peer).ok()) abort();
+      }
+      if (!slice->Commit().ok()) abort();
+    }
     devices_.devices.push_back({"wg0", kPort,
                                 std::make_shared<crypto::Locked<noise::Identity>>(
                                     crypto::Locked<noise::Identity>::Make(device_)),
                                 nullptr});
-    pipeline_ = std::make_unique<Pipeline>(*store_->NewSnapshot(),
-                                           std::vector<RequestQueue*>{&queue_}, 1, &counters_);
+    Use(crypto::FastestX25519());
+  }
+  void Use(crypto::X25519Backend backend) {
+    pipeline_ =
+        std::make_unique<Pipeline>(*store_->NewSnapshot(), std::vector<RequestQueue*>{&queue_}, 1,
+                                   &counters_, Watch{}, backend);
     if (!pipeline_->Begin().ok()) abort();
   }
   ~Bench() {
@@ -81,7 +102,31 @@ class Bench {
     state.SetItemsProcessed(state.iterations());
   }
 
+  // Ring batches of `size` frames.
+  void RunBatches(benchmark::State& state, crypto::X25519Backend backend,
+                  const std::vector<std::vector<uint8_t>>& frames, size_t size, Verdict expected) {
+    Use(backend);
+    std::vector<Pipeline::Frame> views(frames.begin(), frames.end());
+    const Now now{1, absl::FromUnixSeconds(1'800'000'000)};
+    size_t i = 0;
+    for (auto _ : state) {
+      if (i + size > views.size()) {
+        state.PauseTiming();
+        Use(backend);  // which has seen none of them
+        i = 0;
+        state.ResumeTiming();
+      }
+      for (Verdict verdict : pipeline_->RunBatch(devices_, {&views[i], size}, now)) {
+        if (verdict != expected) abort();
+      }
+      while (queue_.Peek()) queue_.Release();
+      i += size;
+    }
+    state.SetItemsProcessed(state.iterations() * static_cast<int64_t>(size));
+  }
+
   Secret<kKeyBytes> device_ = crypto::GeneratePrivateKey(), client_ = crypto::GeneratePrivateKey();
+  std::vector<Secret<kKeyBytes>> clients_;
   std::string path_;
   std::optional<store::Store> store_;
   DeviceTable devices_;
@@ -109,6 +154,37 @@ void BM_PipelineUnknown(benchmark::State& state) {
   bench.Run(state, frames, Verdict::kUnknownPeer);
 }
 BENCHMARK(BM_PipelineUnknown)->Iterations(kDistinct);
+
+// Ring batches, among a million stored peers. Arguments: back end, frames a batch.
+// Every frame is another client's, so no look-up finds its page in the cache.
+constexpr size_t kStored = 1'000'000;
+
+struct Crowd {
+  Crowd() : bench(kDistinct, kStored - kDistinct) {
+    for (const Secret<kKeyBytes>& client : bench.clients_) {
+      stored.push_back(bench.Frame(client));
+      unknown.push_back(bench.Frame(crypto::GeneratePrivateKey()));
+    }
+  }
+  Bench bench;
+  std::vector<std::vector<uint8_t>> stored, unknown;
+};
+
+void RunCrowd(benchmark::State& state, bool stored) {
+  static Crowd crowd;
+  const auto backend = static_cast<crypto::X25519Backend>(state.range(0));
+  if (!crypto::RunsHere(backend)) return state.SkipWithError("this CPU lacks the instructions");
+  state.SetLabel(crypto::ToString(backend));
+  crowd.bench.RunBatches(state, backend, stored ? crowd.stored : crowd.unknown,
+                         static_cast<size_t>(state.range(1)),
+                         stored ? Verdict::kProven : Verdict::kUnknownPeer);
+}
+
+void BM_PipelineBatchProven(benchmark::State& state) { RunCrowd(state, true); }
+BENCHMARK(BM_PipelineBatchProven)->ArgsProduct({{0, 1, 2}, {1, 2, 8, 64}});
+
+void BM_PipelineBatchUnknown(benchmark::State& state) { RunCrowd(state, false); }
+BENCHMARK(BM_PipelineBatchUnknown)->ArgsProduct({{0, 1, 2}, {1, 8, 64}});
 
 void BM_PipelineBadMac1(benchmark::State& state) {
   Bench bench;

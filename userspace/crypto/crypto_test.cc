@@ -7,6 +7,9 @@
 #include "absl/strings/escaping.h"
 #include "crypto/aead.h"
 #include "crypto/blake2s.h"
+#include "crypto/blake2s_instances.h"
+#include "crypto/blake2s_lanes.h"
+#include "crypto/blake2s_vector.h"
 #include "crypto/curve25519.h"
 
 namespace wicket::crypto {
@@ -69,6 +72,83 @@ TEST_F(CryptoTest, Blake2sDoesNotDependOnHowInputIsCut) {
   for (size_t cut = 0; cut <= input.size(); ++cut) {
     EXPECT_EQ(HashOf({View(input).first(cut), View(input).subspan(cut)}), whole);
   }
+}
+
+// Every lane is what one handshake computes alone, whatever the others hold.
+TEST_F(CryptoTest, HashLanesAgreeWithOneAtATime) {
+  std::mt19937 random(7693);
+  for (size_t bytes : {1, 12, 28, 32, 33, 48, 63, 64}) {
+    uint8_t hashes[kHashLanes][32], inputs[kHashLanes][64];
+    std::array<const uint8_t*, kHashLanes> views;
+    HashLanes hash;
+    for (size_t lane = 0; lane < kHashLanes; ++lane) {
+      for (uint8_t& byte : hashes[lane]) byte = static_cast<uint8_t>(random());
+      for (uint8_t& byte : inputs[lane]) byte = static_cast<uint8_t>(random());
+      views[lane] = inputs[lane];
+      hash.Load(lane, hashes[lane]);
+    }
+    MixHashLanes(&hash, views, bytes);
+    for (size_t lane = 0; lane < kHashLanes; ++lane) {
+      Hash out;
+      hash.Store(lane, out.data());
+      EXPECT_EQ(out, HashOf({hashes[lane], Bytes(inputs[lane], bytes)})) << bytes;
+    }
+  }
+}
+
+TEST_F(CryptoTest, KdfLanesAgreeWithOneAtATime) {
+  std::mt19937 random(2104);
+  for (bool with_key : {false, true}) {
+    uint8_t cks[kHashLanes][32], inputs[kHashLanes][32];
+    HashLanes ck, input, key;
+    for (size_t lane = 0; lane < kHashLanes; ++lane) {
+      for (uint8_t& byte : cks[lane]) byte = static_cast<uint8_t>(random());
+      for (uint8_t& byte : inputs[lane]) byte = static_cast<uint8_t>(random());
+      ck.Load(lane, cks[lane]);
+      input.Load(lane, inputs[lane]);
+    }
+    KdfLanes(&ck, input, with_key ? &key : nullptr);
+    for (size_t lane = 0; lane < kHashLanes; ++lane) {
+      Hash expected_ck, expected_key{}, out_ck, out_key;
+      if (with_key) {
+        Kdf(cks[lane], inputs[lane], {expected_ck.data(), expected_key.data()});
+      } else {
+        Kdf(cks[lane], inputs[lane], {expected_ck.data()});
+      }
+      ck.Store(lane, out_ck.data());
+      key.Store(lane, out_key.data());
+      EXPECT_EQ(out_ck, expected_ck);
+      EXPECT_EQ(out_key, expected_key);
+    }
+  }
+}
+
+// The tests above see the fastest instance alone.
+TEST_F(CryptoTest, InstancesOfHashLanesAgree) {
+  std::mt19937 random(512);
+  const auto fill = [&](auto* words) {
+    for (auto& row : *words) {
+      for (uint32_t& word : row) word = static_cast<uint32_t>(random());
+    }
+  };
+  const auto compare = [&](MixHashInstance mix_hash, KdfInstance kdf) {
+    uint32_t hash[8][8], message[32][8], ck[8][8], input[8][8], key[8][8];
+    fill(&hash), fill(&message), fill(&ck), fill(&input);
+    uint32_t expected_hash[8][8], expected_ck[8][8], expected_key[8][8];
+    memcpy(expected_hash, hash, sizeof(hash));
+    memcpy(expected_ck, ck, sizeof(ck));
+    for (uint32_t bytes : {33u, 64u, 65u, 80u, 128u}) {
+      MixHashVector(expected_hash, message, bytes);
+      mix_hash(hash, message, bytes);
+      EXPECT_EQ(memcmp(hash, expected_hash, sizeof(hash)), 0) << bytes;
+    }
+    KdfVector(expected_ck, input, expected_key);
+    kdf(ck, input, key);
+    EXPECT_EQ(memcmp(ck, expected_ck, sizeof(ck)), 0);
+    EXPECT_EQ(memcmp(key, expected_key, sizeof(key)), 0);
+  };
+  if (__builtin_cpu_supports("avx2")) compare(MixHashAvx2, KdfAvx2);
+  if (__builtin_cpu_supports("avx512vl")) compare(MixHashAvx512, KdfAvx512);
 }
 
 // [RFC 7748 5.2]

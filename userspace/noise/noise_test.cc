@@ -2,6 +2,7 @@
 
 #include <fstream>
 #include <map>
+#include <random>
 #include <string>
 #include <vector>
 
@@ -11,6 +12,7 @@
 #include "noise/cookie.h"
 #include "noise/initiator.h"
 #include "noise/responder.h"
+#include "noise/responder_batch.h"
 
 namespace wicket::noise {
 namespace {
@@ -150,6 +152,81 @@ TEST_F(NoiseTest, RefusesLowOrderEphemeralAndStaticKeys) {
   EXPECT_FALSE(OpenStatic(self, message));  // ephemeral key 0
   EXPECT_FALSE(CreateInitiation(crypto::GeneratePrivateKey(), PublicKey{},
                                 crypto::GeneratePrivateKey(), 1, Tai64n{}));
+}
+
+// Whatever a batch holds, each message fares in it as it does alone.
+TEST_F(NoiseTest, ABatchSaysOfEachMessageWhatIsSaidOfItAlone) {
+  const Secret<32> responder = crypto::GeneratePrivateKey();
+  const Identity self(responder);
+  std::mt19937 random(64);
+  const auto made = [&](size_t kind) {
+    const auto client = crypto::GeneratePrivateKey();
+    Tai64n stamp;
+    for (uint8_t& byte : stamp) byte = static_cast<uint8_t>(random());
+    wire::Initiation message =
+        CreateInitiation(client, self.public_key(), crypto::GeneratePrivateKey(), 1, stamp)
+            ->message;
+    switch (kind) {
+      case 1:  // one bit of what is hashed or opened
+        reinterpret_cast<uint8_t*>(&message)[8 + random() % 108] ^=
+            static_cast<uint8_t>(1 << random() % 8);
+        break;
+      case 2:
+        message.encrypted_timestamp[random() % 28] ^= 1;
+        break;
+      case 3:  // low order, bit 255 set or not
+        message.ephemeral = {};
+        message.ephemeral[31] = static_cast<uint8_t>(random() % 2 << 7);
+        break;
+      case 4:  // made for somebody else
+        message = CreateInitiation(client, crypto::DerivePublicKey(client),
+                                   crypto::GeneratePrivateKey(), 1, stamp)
+                      ->message;
+        break;
+      case 5:
+        for (uint8_t& byte : message.ephemeral) byte = static_cast<uint8_t>(random());
+        break;
+    }
+    return message;
+  };
+  std::vector<wire::Initiation> pool;
+  for (size_t i = 0; i < 128; ++i) pool.push_back(made(random() % 8));
+
+  for (auto backend : {crypto::X25519Backend::kPortable, crypto::X25519Backend::kAvx2x4,
+                       crypto::X25519Backend::kIfma8}) {
+    if (!crypto::RunsHere(backend)) continue;
+    ResponderBatch batch(backend);
+    for (size_t n = 0; n <= ResponderBatch::kMessagesMax; n += n < 18 ? 1 : 23) {
+      std::vector<const wire::Initiation*> messages;
+      for (size_t i = 0; i < n; ++i) messages.push_back(&pool[random() % pool.size()]);
+      batch.OpenStatics(self, messages);
+      std::array<bool, ResponderBatch::kMessagesMax> wanted{};
+      size_t claims = 0, proofs = 0;
+      for (size_t i = 0; i < n; ++i) {
+        const auto alone = OpenStatic(self, *messages[i]);
+        ASSERT_EQ(batch.claim(i) != nullptr, alone.has_value()) << i << " of " << n;
+        if (!alone) continue;
+        ++claims;
+        EXPECT_EQ(*batch.claim(i), alone->static_public);
+        wanted[i] = random() % 4 != 0;
+      }
+      batch.OpenTimestamps(self, wanted);
+      for (size_t i = 0; i < n; ++i) {
+        std::optional<Tai64n> alone;
+        if (wanted[i]) alone = OpenTimestamp(self, *OpenStatic(self, *messages[i]), *messages[i]);
+        ASSERT_EQ(batch.timestamp(i) != nullptr, alone.has_value()) << i << " of " << n;
+        if (alone) {
+          ++proofs;
+          EXPECT_EQ(*batch.timestamp(i), *alone);
+        }
+      }
+      if (n == 64) {
+        EXPECT_LT(claims, n);
+        EXPECT_LT(proofs, claims);
+        EXPECT_GT(proofs, 0u);
+      }
+    }
+  }
 }
 
 // Noise_IKpsk2 run token by token on the symmetric state, against the vectors

@@ -35,6 +35,7 @@ class SymmetricState {
   [[nodiscard]] bool DecryptAndHash(const Key& key, crypto::Bytes sealed, uint8_t* plaintext);
 
   const crypto::Hash& hash() const { return hash_; }
+  const Key& chaining_key() const { return chaining_key_; }
   // The two transport keys: sending and receiving, seen from the initiator.
   void Split(Key* initiator_to_responder, Key* responder_to_initiator) const;
 

@@ -19,37 +19,93 @@ const char* ToString(Verdict verdict) {
 }
 
 Pipeline::Pipeline(store::Snapshot snapshot, std::vector<RequestQueue*> queues, int ifindex,
-                   VerdictCounters* counters, Watch watch)
+                   VerdictCounters* counters, Watch watch, crypto::X25519Backend backend)
     : snapshot_(std::move(snapshot)),
       queues_(std::move(queues)),
       ifindex_(ifindex),
       counters_(counters),
-      watch_(watch) {
+      watch_(watch),
+      backend_(backend) {
   snapshot_.Release();
   for (size_t i = 0; i < queues_.size(); ++i) {
     uint64_t hash_key;
     crypto::FillRandom(reinterpret_cast<uint8_t*>(&hash_key), sizeof(hash_key));
     budgets_.emplace_back(hash_key);
   }
+  // One at a time is what the portable back end is for; it is also what remains
+  // when the lock limit leaves no room for a batch's keys.
+  if (backend_ != crypto::X25519Backend::kPortable) {
+    batch_ = crypto::Locked<noise::ResponderBatch>::Make(backend_);
+  }
 }
 
-Verdict Pipeline::Run(const DeviceTable& devices, std::span<uint8_t> frame, const Now& now,
-                      uint32_t* reply_bytes) {
-  Sighting sighting;
-  sighting.verdict = Judge(devices, frame, now, &sighting, reply_bytes);
-  counters_->Count(sighting.verdict);
-  if (watch_.watchers != nullptr && watch_.watchers->load(std::memory_order_relaxed) > 0) {
+std::span<const Verdict> Pipeline::RunBatch(const DeviceTable& devices,
+                                            std::span<const Frame> frames, const Now& now) {
+  for (size_t i = 0; i < frames.size(); ++i) {
+    candidates_[i] = {};
+    candidates_[i].bytes = frames[i];
+    verdicts_[i] = Screen(devices, now, &candidates_[i]);
+  }
+  for (size_t d = 0; d < devices.devices.size(); ++d) {
+    size_t n = 0;
+    for (size_t i = 0; i < frames.size(); ++i) {
+      const bool waits = verdicts_[i] == Verdict::kProven && candidates_[i].sighting.device == d;
+      if (waits) waiting_[n++] = i;
+    }
+    if (n > 1 && batch_) {
+      ProveTogether(devices.devices[d], now, n);
+    } else {
+      for (size_t i : std::span(waiting_).first(n)) {
+        verdicts_[i] = ProveAlone(devices.devices[d], now, &candidates_[i]);
+      }
+    }
+  }
+  const bool watched =
+      watch_.watchers != nullptr && watch_.watchers->load(std::memory_order_relaxed) > 0;
+  for (size_t i = 0; i < frames.size(); ++i) {
+    counters_->Count(verdicts_[i]);
+    if (!watched) continue;
     if (Sighting* slot = watch_.queue->Reserve()) {
-      sighting.at = now.wall;
-      *slot = sighting;
+      *slot = candidates_[i].sighting;
+      slot->verdict = verdicts_[i];
+      slot->at = now.wall;
       watch_.queue->Submit();
     }
   }
-  return sighting.verdict;
+  return std::span(verdicts_).first(frames.size());
 }
 
-Verdict Pipeline::Admit(const DeviceTable::Entry& device, const PublicKey& key,
-                        const Now& now) const {
+Verdict Pipeline::Screen(const DeviceTable& devices, const Now& now, Candidate* candidate) {
+  wire::Frame& frame = candidate->frame;
+  if (candidate->bytes.size() > STEER_FRAME_MAX || !wire::ParseFrame(candidate->bytes, &frame)) {
+    return Verdict::kNotAnInitiation;
+  }
+  candidate->sighting.source = frame.source;
+  size_t index = 0;
+  while (index < devices.devices.size() && (devices.devices[index].port != frame.port ||
+                                            devices.devices[index].identity == nullptr)) {
+    ++index;
+  }
+  if (index == devices.devices.size()) return Verdict::kPortNotServed;
+  candidate->sighting.device = static_cast<uint16_t>(index);
+  const DeviceTable::Entry& device = devices.devices[index];
+  const noise::Identity& self = **device.identity;
+  const wire::Initiation& message = *frame.initiation;
+  if (!noise::CheckMac1(self, message)) return Verdict::kBadMac1;
+  if (repeats_.SeenBefore(message.mac1)) return Verdict::kRepeat;
+  if (now.under_load && !devices.cookies->Accept(frame.source, message)) {
+    const wire::CookieReply reply = noise::SealCookie(
+        self.cookie_key(), devices.cookies->Make(frame.source), message.mac1, message.sender_index);
+    candidate->reply_bytes = WriteCookieReply(candidate->bytes, frame, reply);
+    return Verdict::kCookie;
+  }
+  guard::HandshakeBudget& budget = budgets_[index];
+  budget.SetRate(device.handshakes_per_second);
+  return budget.Take(frame.source.address, now.ktime_ns) ? Verdict::kProven : Verdict::kOverBudget;
+}
+
+Verdict Pipeline::FindPeer(const DeviceTable::Entry& device, const PublicKey& key,
+                           const Now& now) const {
   store::PeerView peer;
   switch (snapshot_.ViewPeer(key, &peer)) {
     case store::Snapshot::Found::kNo:
@@ -63,66 +119,74 @@ Verdict Pipeline::Admit(const DeviceTable::Entry& device, const PublicKey& key,
   return peer.expires <= now.wall ? Verdict::kExpired : Verdict::kProven;
 }
 
-Verdict Pipeline::Judge(const DeviceTable& devices, std::span<uint8_t> bytes, const Now& now,
-                        Sighting* sighting, uint32_t* reply_bytes) {
-  wire::Frame frame;
-  if (bytes.size() > STEER_FRAME_MAX || !wire::ParseFrame(bytes, &frame)) {
-    return Verdict::kNotAnInitiation;
-  }
-  sighting->source = frame.source;
-  size_t index = 0;
-  while (index < devices.devices.size() && (devices.devices[index].port != frame.port ||
-                                            devices.devices[index].identity == nullptr)) {
-    ++index;
-  }
-  if (index == devices.devices.size()) return Verdict::kPortNotServed;
-  sighting->device = static_cast<uint16_t>(index);
-  const DeviceTable::Entry& device = devices.devices[index];
+Verdict Pipeline::Admit(const DeviceTable::Entry& device, const PublicKey& key, const Now& now,
+                        Candidate* candidate) const {
+  const Verdict found = FindPeer(device, key, now);
+  candidate->foreign =
+      found != Verdict::kProven && device.foreign != nullptr && device.foreign->contains(key);
+  return candidate->foreign ? Verdict::kProven : found;
+}
+
+Verdict Pipeline::ProveAlone(const DeviceTable::Entry& device, const Now& now,
+                             Candidate* candidate) {
   const noise::Identity& self = **device.identity;
-  const wire::Initiation& message = *frame.initiation;
-
-  if (!noise::CheckMac1(self, message)) return Verdict::kBadMac1;
-  if (repeats_.SeenBefore(message.mac1)) return Verdict::kRepeat;
-  if (now.under_load && !devices.cookies->Accept(frame.source, message)) {
-    const wire::CookieReply reply = noise::SealCookie(
-        self.cookie_key(), devices.cookies->Make(frame.source), message.mac1, message.sender_index);
-    *reply_bytes = WriteCookieReply(bytes, frame, reply);
-    return Verdict::kCookie;
-  }
-  budgets_[index].SetRate(device.handshakes_per_second);
-  if (!budgets_[index].Take(frame.source.address, now.ktime_ns)) return Verdict::kOverBudget;
-
+  const wire::Initiation& message = *candidate->frame.initiation;
   std::optional<noise::Claim> claim = noise::OpenStatic(self, message);
   if (!claim) return Verdict::kBadStatic;
   const PublicKey key = claim->static_public;
-
-  const Verdict admitted = Admit(device, key, now);
-  const bool foreign =
-      admitted != Verdict::kProven && device.foreign != nullptr && device.foreign->contains(key);
-  if (admitted != Verdict::kProven && !foreign) return admitted;
-
+  const Verdict admitted = Admit(device, key, now, candidate);
+  if (admitted != Verdict::kProven) return admitted;
   const std::optional<Tai64n> stamp = noise::OpenTimestamp(self, std::move(*claim), message);
   if (!stamp) return Verdict::kNotProven;
-  sighting->public_key = key;
+  return Deliver(key, *stamp, now, candidate);
+}
+
+void Pipeline::ProveTogether(const DeviceTable::Entry& device, const Now& now, size_t n) {
+  const noise::Identity& self = **device.identity;
+  std::array<const wire::Initiation*, kBatchMax> messages;
+  std::array<bool, kBatchMax> admitted;
+  for (size_t k = 0; k < n; ++k) messages[k] = candidates_[waiting_[k]].frame.initiation;
+  batch_->OpenStatics(self, std::span(messages).first(n));
+  for (size_t k = 0; k < n; ++k) {
+    const PublicKey* key = batch_->claim(k);
+    Verdict* verdict = &verdicts_[waiting_[k]];
+    *verdict =
+        key == nullptr ? Verdict::kBadStatic : Admit(device, *key, now, &candidates_[waiting_[k]]);
+    admitted[k] = *verdict == Verdict::kProven;
+  }
+  batch_->OpenTimestamps(self, std::span(admitted).first(n));
+  for (size_t k = 0; k < n; ++k) {
+    if (!admitted[k]) continue;
+    const Tai64n* stamp = batch_->timestamp(k);
+    verdicts_[waiting_[k]] =
+        stamp == nullptr ? Verdict::kNotProven
+                         : Deliver(*batch_->claim(k), *stamp, now, &candidates_[waiting_[k]]);
+  }
+}
+
+Verdict Pipeline::Deliver(const PublicKey& key, const Tai64n& stamp, const Now& now,
+                          Candidate* candidate) {
+  candidate->sighting.public_key = key;
   if (const auto session = snapshot_.FindSession(key);
-      session && !guard::IsFresh(session->mark, *stamp, now.wall)) {
+      session && !guard::IsFresh(session->mark, stamp, now.wall)) {
     return Verdict::kReplay;  // the installer, which knows the last second too, asks again
   }
-
-  InstallRequest* request = queues_[index]->Reserve();
+  RequestQueue* queue = queues_[candidate->sighting.device];
+  InstallRequest* request = queue->Reserve();
   if (request == nullptr) return Verdict::kInstallerBusy;
+  const wire::Frame& frame = candidate->frame;
   request->public_key = key;
-  request->stamp = *stamp;
+  request->stamp = stamp;
   request->source = frame.source;
   request->seen_ns = now.ktime_ns;
   request->ifindex = ifindex_;
   request->port = frame.port;
   request->ip_offset = frame.ip_offset;
   request->udp_offset = frame.udp_offset;
-  request->foreign = foreign;
-  request->frame_bytes = static_cast<uint16_t>(bytes.size());
-  std::copy(bytes.begin(), bytes.end(), request->frame.begin());
-  queues_[index]->Submit();
+  request->foreign = candidate->foreign;
+  request->frame_bytes = static_cast<uint16_t>(candidate->bytes.size());
+  std::copy(candidate->bytes.begin(), candidate->bytes.end(), request->frame.begin());
+  queue->Submit();
   return Verdict::kProven;
 }
 

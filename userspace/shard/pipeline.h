@@ -1,14 +1,17 @@
 // What a shard does to a batch of frames, without any I/O.
 //
 //   frame -> parse -> mac1 -> repeat? -> e es s -> stored? -> ss t -> fresh? -> InstallRequest
-//                              |         claim                proof
+//                                        claim                proof
+//                              |         `---- side by side ----´
 //                         under load: cookie?
 //
 // The second multiplication is spent on stored peers only, and nothing leaves
 // the pipeline for a sender who has not proven its key.
 #pragma once
 
+#include <array>
 #include <memory>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -19,6 +22,7 @@
 #include "guard/repeat_filter.h"
 #include "noise/cookie.h"
 #include "noise/responder.h"
+#include "noise/responder_batch.h"
 #include "shard/verdict.h"
 #include "store/store.h"
 #include "wire/messages.h"
@@ -89,16 +93,28 @@ struct Now {
 // Thread: one.
 class Pipeline {
  public:
+  static constexpr size_t kBatchMax = noise::ResponderBatch::kMessagesMax;
+  using Frame = std::span<uint8_t>;
+
   // `queues[d]` leads to the installer of device d. Neither is owned.
   Pipeline(store::Snapshot snapshot, std::vector<RequestQueue*> queues, int ifindex,
-           VerdictCounters* counters, Watch watch = {});
+           VerdictCounters* counters, Watch watch = {},
+           crypto::X25519Backend backend = crypto::FastestX25519());
 
-  // Runs one frame. The frame may be overwritten as soon as this returns. With kCookie it has
-  // become the reply, `*reply_bytes` long, which is to be sent.
-  // Requires: Begin() since the batch began.
+  // Runs the frames of a ring's batch, their handshakes side by side. One by
+  // itself is not held up: it takes the path that is fastest for one.
+  //
+  // Requires: Begin() since the batch began; at most kBatchMax frames, which
+  //           stay as they are until this returns.
+  // Returns:  a verdict for each, valid until the next call. With kCookie the frame has
+  //           become the reply, reply_bytes(i) long, which is to be sent.
   // Cost:     no allocation, no lock; BM_PipelineProven, BM_PipelineUnknown.
-  Verdict Run(const DeviceTable& devices, std::span<uint8_t> frame, const Now& now,
-              uint32_t* reply_bytes);
+  std::span<const Verdict> RunBatch(const DeviceTable& devices, std::span<const Frame> frames,
+                                    const Now& now);
+  Verdict Run(const DeviceTable& devices, Frame frame, const Now& now) {
+    return RunBatch(devices, {&frame, 1}, now).front();
+  }
+  uint32_t reply_bytes(size_t i) const { return candidates_[i].reply_bytes; }
   // A reply could not be sent.
   void CountLostReply() { counters_->Add(Verdict::kCookieLost, 1); }
 
@@ -109,10 +125,29 @@ class Pipeline {
   void CountUnreadable(size_t frames) { counters_->Add(Verdict::kStoreUnreadable, frames); }
 
  private:
-  // Kept out of Judge(): whether the claimed key may be proven here, and why not.
-  Verdict Admit(const DeviceTable::Entry& device, const PublicKey& key, const Now& now) const;
-  Verdict Judge(const DeviceTable& devices, std::span<uint8_t> bytes, const Now& now,
-                Sighting* sighting, uint32_t* reply_bytes);
+  // A frame on its way through the checks.
+  struct Candidate {
+    Frame bytes;
+    wire::Frame frame;
+    bool foreign = false;
+    uint32_t reply_bytes = 0;
+    Sighting sighting;
+  };
+
+  // Each returns kProven for what may go on, or why it may not.
+  //
+  // Parse, mac1, repeat, cookie, budget.
+  Verdict Screen(const DeviceTable& devices, const Now& now, Candidate* candidate);
+  // Whether the claimed key may be proven here, as a peer of ours or of others.
+  Verdict Admit(const DeviceTable::Entry& device, const PublicKey& key, const Now& now,
+                Candidate* candidate) const;
+  Verdict FindPeer(const DeviceTable::Entry& device, const PublicKey& key, const Now& now) const;
+  // Fresh, and room in the installer's queue.
+  Verdict Deliver(const PublicKey& key, const Tai64n& stamp, const Now& now, Candidate* candidate);
+
+  // The handshakes of one device, waiting_[0, n).
+  Verdict ProveAlone(const DeviceTable::Entry& device, const Now& now, Candidate* candidate);
+  void ProveTogether(const DeviceTable::Entry& device, const Now& now, size_t n);
 
   store::Snapshot snapshot_;
   std::vector<RequestQueue*> queues_;
@@ -121,6 +156,11 @@ class Pipeline {
   Watch watch_;
   guard::RepeatFilter repeats_;
   std::vector<guard::HandshakeBudget> budgets_;  // by device index
+  crypto::X25519Backend backend_;
+  std::array<Candidate, kBatchMax> candidates_;
+  std::array<Verdict, kBatchMax> verdicts_;
+  std::array<size_t, kBatchMax> waiting_;  // indices of candidates
+  crypto::Locked<noise::ResponderBatch> batch_;
 };
 
 }  // namespace wicket::shard

@@ -10,6 +10,8 @@
 #include "xsk/steering.h"
 
 namespace wicket::shard {
+
+static_assert(xsk::kBatchMax <= Pipeline::kBatchMax);
 namespace {
 
 constexpr int kBeat_ms = 100;  // a fifth of what counts as stale
@@ -77,14 +79,16 @@ void Shard::RunBatch(const DeviceTable& devices, std::span<xsk::RxFrame> frames)
   now.under_load = load_.UnderLoad(now.ktime_ns);
   bool proven = false;
   uint32_t asked = 0;
-  for (const xsk::RxFrame& frame : frames) {
-    if (!readable_) break;
-    uint32_t reply_bytes = 0;
-    const Verdict verdict = pipeline_->Run(devices, {frame.data, frame.bytes}, now, &reply_bytes);
-    proven |= verdict == Verdict::kProven;
-    asked += verdict == Verdict::kCookie;
-    if (verdict == Verdict::kCookie && !socket_->Reply(frame, reply_bytes)) {
-      pipeline_->CountLostReply();
+  if (readable_) {
+    std::array<Pipeline::Frame, xsk::kBatchMax> views;
+    for (size_t i = 0; i < frames.size(); ++i) views[i] = {frames[i].data, frames[i].bytes};
+    const std::span<const Verdict> verdicts =
+        pipeline_->RunBatch(devices, std::span(views).first(frames.size()), now);
+    for (size_t i = 0; i < verdicts.size(); ++i) {
+      proven |= verdicts[i] == Verdict::kProven;
+      if (verdicts[i] != Verdict::kCookie) continue;
+      ++asked;
+      if (!socket_->Reply(frames[i], pipeline_->reply_bytes(i))) pipeline_->CountLostReply();
     }
   }
   pipeline_->End();

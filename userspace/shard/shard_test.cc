@@ -119,9 +119,8 @@ class PipelineTest : public ::testing::Test {
   // What is left of the frame is the reply to it.
   Verdict RunInPlace(std::vector<uint8_t>* frame) {
     EXPECT_TRUE(pipeline_->Begin().ok());
-    uint32_t reply_bytes = 0;
-    const Verdict verdict =
-        pipeline_->Run(devices_, *frame, {ktime_ns_, now_, under_load_}, &reply_bytes);
+    const Verdict verdict = pipeline_->Run(devices_, *frame, {ktime_ns_, now_, under_load_});
+    const uint32_t reply_bytes = pipeline_->reply_bytes(0);
     pipeline_->End();
     frame->resize(reply_bytes);
     return verdict;
@@ -226,6 +225,89 @@ TEST_F(PipelineTest, AFullQueueRefusesAndCounts) {
   EXPECT_EQ(Run(Initiation(client_private_, now_ + absl::Seconds(9))), Verdict::kInstallerBusy);
 }
 
+// A ring batch of everything there is, against the same frames one at a time.
+TEST_F(PipelineTest, ABatchJudgesEachFrameAsIfItWereAlone) {
+  const Secret<32> stranger = crypto::GeneratePrivateKey(), other = crypto::GeneratePrivateKey();
+  auto foreign = std::make_shared<ForeignPeers>();
+  foreign->insert(crypto::DerivePublicKey(other));
+  devices_.devices[0].foreign = foreign;
+  // A second device with a key and a port of its own, and nobody stored.
+  const Secret<32> second = crypto::GeneratePrivateKey();
+  RequestQueue second_queue(64), queue(64);
+  devices_.devices.push_back({"wg1", kPort + 1,
+                              std::make_shared<crypto::Locked<noise::Identity>>(
+                                  crypto::Locked<noise::Identity>::Make(second)),
+                              nullptr, 50'000});
+  std::vector<std::vector<uint8_t>> frames;
+  const auto forge = [&](std::vector<uint8_t> frame, size_t offset) {
+    auto* message = reinterpret_cast<wire::Initiation*>(frame.data() + 42);
+    frame[42 + offset] ^= 1;
+    const noise::Identity& self = **devices_.devices[0].identity;
+    message->mac1 = crypto::MacOf(self.mac1_key(), BytesBefore(*message, message->mac1));
+    return frame;
+  };
+  for (int i = 0; i < 6; ++i) {
+    frames.push_back(Initiation(client_private_, now_ + absl::Seconds(i)));
+    frames.push_back(Initiation(stranger, now_));
+    frames.push_back(Initiation(other, now_));
+    frames.push_back(
+        forge(Initiation(client_private_, now_), offsetof(wire::Initiation, encrypted_static)));
+    frames.push_back(
+        forge(Initiation(client_private_, now_), offsetof(wire::Initiation, encrypted_timestamp)));
+    frames.push_back(frames[0]);  // a repeat
+    frames.push_back({1, 2, 3});
+    auto to_second = FrameOf(noise::CreateInitiation(stranger, crypto::DerivePublicKey(second),
+                                                     crypto::GeneratePrivateKey(), 1, Tai64n{})
+                                 ->message);
+    ++to_second[37];
+    frames.push_back(to_second);
+    frames.push_back(Initiation(client_private_, now_ - absl::Hours(i)));
+    frames.back()[42 + offsetof(wire::Initiation, mac1)] ^= 1;
+  }
+  ASSERT_LE(frames.size(), Pipeline::kBatchMax);
+  std::vector<Pipeline::Frame> views(frames.begin(), frames.end());
+  const std::vector<RequestQueue*> queues{&queue, &second_queue};
+
+  VerdictCounters alone_counters;
+  Pipeline alone(*store_->NewSnapshot(), queues, 7, &alone_counters, {},
+                 crypto::X25519Backend::kPortable);
+  ASSERT_TRUE(alone.Begin().ok());
+  std::vector<Verdict> expected;
+  std::vector<std::pair<Tai64n, bool>> expected_requests;
+  for (const Pipeline::Frame& frame : views) {
+    expected.push_back(alone.Run(devices_, frame, {12345, now_, false}));
+  }
+  alone.End();
+  for (; queue.Peek() != nullptr; queue.Release()) {
+    expected_requests.emplace_back(queue.Peek()->stamp, queue.Peek()->foreign);
+  }
+  EXPECT_EQ(expected_requests.size(), 12u);
+
+  for (auto backend : {crypto::X25519Backend::kPortable, crypto::X25519Backend::kAvx2x4,
+                       crypto::X25519Backend::kIfma8}) {
+    if (!crypto::RunsHere(backend)) continue;
+    VerdictCounters counters;
+    Pipeline together(*store_->NewSnapshot(), queues, 7, &counters, {}, backend);
+    ASSERT_TRUE(together.Begin().ok());
+    const auto verdicts = together.RunBatch(devices_, views, {12345, now_, false});
+    for (size_t i = 0; i < views.size(); ++i) {
+      EXPECT_EQ(verdicts[i], expected[i]) << i << ": " << ToString(verdicts[i]);
+    }
+    together.End();
+    for (const auto& [stamp, is_foreign] : expected_requests) {
+      ASSERT_NE(queue.Peek(), nullptr);
+      EXPECT_EQ(queue.Peek()->stamp, stamp);
+      EXPECT_EQ(queue.Peek()->foreign, is_foreign);
+      queue.Release();
+    }
+    EXPECT_EQ(queue.Peek(), nullptr);
+    for (size_t v = 0; v < kVerdicts; ++v) {
+      const auto verdict = static_cast<Verdict>(v);
+      EXPECT_EQ(counters.Read(verdict), alone_counters.Read(verdict)) << ToString(verdict);
+    }
+  }
+}
+
 #ifdef WICKET_COUNTS_ALLOCATIONS
 TEST_F(PipelineTest, AllocatesNothingPerPacket) {
   auto proven = Initiation(client_private_, now_), again = proven, forged = proven;
@@ -233,7 +315,17 @@ TEST_F(PipelineTest, AllocatesNothingPerPacket) {
   auto asked = Initiation(client_private_, now_);
   forged[42 + 116] ^= 1;
   Run(Initiation(client_private_, now_ - absl::Seconds(1)));  // whatever is made once is made here
+  std::vector<std::vector<uint8_t>> frames;
+  for (int i = 0; i < 20; ++i) {
+    frames.push_back(
+        Initiation(i % 2 ? client_private_ : device_private_, now_ + absl::Seconds(i)));
+  }
+  std::vector<Pipeline::Frame> views(frames.begin(), frames.end());
+  ASSERT_TRUE(pipeline_->Begin().ok());
   const uint64_t before = g_allocations.load();
+  pipeline_->RunBatch(devices_, views, {12345, now_, false});
+  EXPECT_EQ(g_allocations.load(), before);
+  pipeline_->End();
   for (std::vector<uint8_t>* frame : {&proven, &unknown, &forged, &again}) RunInPlace(frame);
   under_load_ = true;
   EXPECT_EQ(RunInPlace(&asked), Verdict::kCookie);

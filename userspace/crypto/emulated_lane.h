@@ -1,0 +1,138 @@
+// The lanes of X25519 without vector instructions, for tests.
+//
+// EmulatedLane computes what a CPU with AVX-512 IFMA does: the field and the
+// ladder of that back end run on any CPU and under valgrind, which does not
+// know those instructions. IntervalLane computes with the least and the
+// greatest value that a lane may hold, and fails on what would be cut off: a
+// run over full ranges proves the bounds of every limb for all inputs.
+#pragma once
+
+#include <stdint.h>
+#include <stdlib.h>
+#include <string.h>
+
+namespace wicket::crypto {
+
+inline constexpr uint64_t kMask52 = (uint64_t{1} << 52) - 1;
+
+template <int count>
+struct EmulatedLane {
+  static constexpr int kCount = count;
+  static EmulatedLane Broadcast(uint64_t value) {
+    return Each([&](int) { return value; });
+  }
+  static EmulatedLane Load(const uint64_t values[kCount]) {
+    return Each([&](int i) { return values[i]; });
+  }
+  void Store(uint64_t values[kCount]) const { memcpy(values, v, sizeof(v)); }
+  static EmulatedLane Select(const EmulatedLane& mask, const EmulatedLane& a,
+                             const EmulatedLane& b) {
+    return Each([&](int i) { return a.v[i] ^ (mask.v[i] & (a.v[i] ^ b.v[i])); });
+  }
+  template <int bits>
+  EmulatedLane ShiftLeft() const {
+    return Each([&](int i) { return v[i] << bits; });
+  }
+  template <int bits>
+  EmulatedLane ShiftRight() const {
+    return Each([&](int i) { return v[i] >> bits; });
+  }
+  EmulatedLane ShiftRightBy(int bits) const {
+    return Each([&](int i) { return v[i] >> bits; });
+  }
+  static void KeepInRegisters(EmulatedLane (&)[10]) {}
+
+  friend EmulatedLane operator+(const EmulatedLane& a, const EmulatedLane& b) {
+    return Each([&](int i) { return a.v[i] + b.v[i]; });
+  }
+  friend EmulatedLane operator-(const EmulatedLane& a, const EmulatedLane& b) {
+    return Each([&](int i) { return a.v[i] - b.v[i]; });
+  }
+  friend EmulatedLane operator&(const EmulatedLane& a, const EmulatedLane& b) {
+    return Each([&](int i) { return a.v[i] & b.v[i]; });
+  }
+  friend EmulatedLane operator*(const EmulatedLane& a, const EmulatedLane& b) {
+    return Each([&](int i) { return (a.v[i] & 0xffffffff) * (b.v[i] & 0xffffffff); });
+  }
+  friend EmulatedLane MultiplyAddLow(const EmulatedLane& sum, const EmulatedLane& a,
+                                     const EmulatedLane& b) {
+    return Each([&](int i) { return sum.v[i] + (uint64_t(Product(a.v[i], b.v[i])) & kMask52); });
+  }
+  friend EmulatedLane MultiplyAddHigh(const EmulatedLane& sum, const EmulatedLane& a,
+                                      const EmulatedLane& b) {
+    return Each([&](int i) { return sum.v[i] + uint64_t(Product(a.v[i], b.v[i]) >> 52); });
+  }
+
+  uint64_t v[kCount];
+
+ private:
+  static unsigned __int128 Product(uint64_t a, uint64_t b) {
+    return static_cast<unsigned __int128>(a & kMask52) * (b & kMask52);
+  }
+  template <typename Value>
+  static EmulatedLane Each(const Value& value) {
+    EmulatedLane r;
+    for (int i = 0; i < kCount; ++i) r.v[i] = value(i);
+    return r;
+  }
+};
+
+struct IntervalLane {
+  static constexpr int kCount = 1;
+  static IntervalLane Broadcast(uint64_t value) { return {value, value}; }
+  static IntervalLane UpTo(uint64_t greatest) { return {0, greatest}; }
+  // Any mask, any of both.
+  static IntervalLane Select(const IntervalLane&, const IntervalLane& a, const IntervalLane& b) {
+    return {a.least < b.least ? a.least : b.least,
+            a.greatest > b.greatest ? a.greatest : b.greatest};
+  }
+  template <int bits>
+  IntervalLane ShiftLeft() const {
+    Check(greatest <= UINT64_MAX >> bits);
+    return {least << bits, greatest << bits};
+  }
+  template <int bits>
+  IntervalLane ShiftRight() const {
+    return {least >> bits, greatest >> bits};
+  }
+  static void KeepInRegisters(IntervalLane (&)[10]) {}
+
+  friend IntervalLane operator+(const IntervalLane& a, const IntervalLane& b) {
+    IntervalLane r{a.least + b.least, 0};
+    Check(!__builtin_add_overflow(a.greatest, b.greatest, &r.greatest));
+    return r;
+  }
+  friend IntervalLane operator-(const IntervalLane& a, const IntervalLane& b) {
+    Check(a.least >= b.greatest);
+    return {a.least - b.greatest, a.greatest - b.least};
+  }
+  // With a constant of ones.
+  friend IntervalLane operator&(const IntervalLane& a, const IntervalLane& mask) {
+    Check(mask.least == mask.greatest && (mask.least & (mask.least + 1)) == 0);
+    return a.greatest <= mask.greatest ? a : UpTo(mask.greatest);
+  }
+  friend IntervalLane operator*(const IntervalLane& a, const IntervalLane& b) {
+    Check(a.greatest <= UINT32_MAX && b.greatest <= UINT32_MAX);
+    return {a.least * b.least, a.greatest * b.greatest};
+  }
+  friend IntervalLane MultiplyAddLow(const IntervalLane& sum, const IntervalLane& a,
+                                     const IntervalLane& b) {
+    Check(a.greatest <= kMask52 && b.greatest <= kMask52);
+    const auto product = static_cast<unsigned __int128>(a.greatest) * b.greatest;
+    return sum + UpTo(product <= kMask52 ? uint64_t(product) : kMask52);
+  }
+  friend IntervalLane MultiplyAddHigh(const IntervalLane& sum, const IntervalLane& a,
+                                      const IntervalLane& b) {
+    Check(a.greatest <= kMask52 && b.greatest <= kMask52);
+    return sum + UpTo(uint64_t((static_cast<unsigned __int128>(a.greatest) * b.greatest) >> 52));
+  }
+
+  uint64_t least, greatest;
+
+ private:
+  static void Check(bool holds) {
+    if (!holds) abort();
+  }
+};
+
+}  // namespace wicket::crypto

@@ -1,0 +1,132 @@
+#include "crypto/x25519_batch.h"
+
+#include <sodium.h>
+
+#include <algorithm>
+#include <string>
+
+#include "absl/strings/str_cat.h"
+#include "crypto/curve25519.h"
+#include "crypto/x25519_lanes.h"
+
+namespace wicket::crypto {
+namespace {
+
+constexpr X25519Backend kBySpeed[] = {X25519Backend::kIfma8, X25519Backend::kAvx2x4,
+                                      X25519Backend::kPortable};
+constexpr size_t kLanesMax = std::max(kIfma8Lanes, kAvx2x4Lanes);
+constexpr size_t kStackBytes = 16384;  // twice what lanes may leave
+
+struct Lanes {
+  size_t count;
+  size_t worth;  // it takes this many points to be faster than libsodium
+  X25519Lanes one_scalar, each;
+};
+
+Lanes LanesOf(X25519Backend backend) {
+  switch (backend) {
+    case X25519Backend::kIfma8:
+      return {kIfma8Lanes, 2, X25519Ifma8OneScalar, X25519Ifma8};
+    case X25519Backend::kAvx2x4:
+      return {kAvx2x4Lanes, 3, X25519Avx2x4OneScalar, X25519Avx2x4};
+    case X25519Backend::kPortable:
+      break;
+  }
+  return {1, 2, nullptr, nullptr};
+}
+
+// `scalars` holds one scalar for all points, or one each.
+void Multiply(X25519Backend backend, std::span<const Secret<kKeyBytes>* const> scalars,
+              std::span<const uint8_t* const> points, std::span<Secret<kKeyBytes>> shared,
+              std::span<bool> is_secret) {
+  const Lanes lanes = LanesOf(backend);
+  const bool one_scalar = scalars.size() == 1;
+  const auto scalar = [&](size_t i) -> const Secret<kKeyBytes>& {
+    return *scalars[one_scalar ? 0 : i];
+  };
+  bool in_lanes = false;
+  for (size_t begin = 0; begin < points.size();) {
+    const size_t n = std::min(lanes.count, points.size() - begin);
+    if (n < lanes.worth) {
+      is_secret[begin] = X25519(scalar(begin), points[begin], &shared[begin]);
+      ++begin;
+      continue;
+    }
+    const uint8_t *lane_scalars[kLanesMax], *lane_points[kLanesMax];
+    uint8_t* products[kLanesMax];
+    uint64_t nonzero[kLanesMax];
+    uint8_t nobody[kKeyBytes];
+    for (size_t lane = 0; lane < lanes.count; ++lane) {
+      const size_t i = begin + (lane < n ? lane : 0);
+      lane_scalars[lane] = scalar(i).data();
+      lane_points[lane] = points[i];
+      products[lane] = lane < n ? shared[i].data() : nobody;
+    }
+    (one_scalar ? lanes.one_scalar : lanes.each)(lane_scalars, lane_points, products, nonzero);
+    for (size_t lane = 0; lane < n; ++lane) is_secret[begin + lane] = nonzero[lane] != 0;
+    explicit_bzero(nobody, sizeof(nobody));
+    explicit_bzero(nonzero, sizeof(nonzero));
+    begin += n;
+    in_lanes = true;
+  }
+  if (in_lanes) sodium_stackzero(kStackBytes);
+}
+
+}  // namespace
+
+const char* ToString(X25519Backend backend) {
+  switch (backend) {
+    case X25519Backend::kIfma8:
+      return "ifma8";
+    case X25519Backend::kAvx2x4:
+      return "avx2x4";
+    case X25519Backend::kPortable:
+      return "portable";
+  }
+  return "?";
+}
+
+// These ask CPUID and, by XGETBV, for the state the kernel saves.
+bool RunsHere(X25519Backend backend) {
+  switch (backend) {
+    case X25519Backend::kIfma8:
+      return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512ifma");
+    case X25519Backend::kAvx2x4:
+      return __builtin_cpu_supports("avx2");
+    case X25519Backend::kPortable:
+      return true;
+  }
+  return false;
+}
+
+X25519Backend FastestX25519() { return *std::find_if(kBySpeed, std::end(kBySpeed), RunsHere); }
+
+absl::StatusOr<X25519Backend> ParseX25519Backend(absl::string_view name) {
+  if (name == "auto") return FastestX25519();
+  std::string accepted = "auto";
+  for (X25519Backend backend : kBySpeed) {
+    if (name == ToString(backend)) {
+      if (RunsHere(backend)) return backend;
+      return absl::FailedPreconditionError(
+          absl::StrCat("X25519 back end ", name, ": this CPU lacks its instructions"));
+    }
+    absl::StrAppend(&accepted, ", ", ToString(backend));
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("X25519 back end ", name, ": no such (accepted: ", accepted, ")"));
+}
+
+void X25519Batch(X25519Backend backend, const Secret<kKeyBytes>& scalar,
+                 std::span<const uint8_t* const> points, std::span<Secret<kKeyBytes>> shared,
+                 std::span<bool> is_secret) {
+  const Secret<kKeyBytes>* const scalars[] = {&scalar};
+  Multiply(backend, scalars, points, shared, is_secret);
+}
+
+void X25519BatchEach(X25519Backend backend, std::span<const Secret<kKeyBytes>* const> scalars,
+                     std::span<const uint8_t* const> points, std::span<Secret<kKeyBytes>> shared,
+                     std::span<bool> is_secret) {
+  Multiply(backend, scalars, points, shared, is_secret);
+}
+
+}  // namespace wicket::crypto
