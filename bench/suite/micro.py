@@ -1,0 +1,109 @@
+"""Functions by themselves: Google Benchmark cases of wicket_bench, round by round.
+
+A new case becomes a measure by a line in CASES. Benchmarks are named as they register
+themselves, without what Google Benchmark appends for iterations and manual time.
+"""
+import json
+import re
+import subprocess
+
+from measure import MEASURES
+from rig import BIN
+import stats
+
+# measure: (ours, the rival's, how). `rate`: operations a second; `added`: nanoseconds more than
+# the rival's, which is the harness's floor.
+CASES = {
+    "proofs_per_core": ("BM_PipelineProven", "BM_ProveSingly", "rate"),
+    "unknown_proofs_per_core": ("BM_PipelineUnknown", "BM_ClaimSingly", "rate"),
+    "x25519_ifma8": ("X25519/ifma8/8", "X25519/portable/8", "rate"),
+    "x25519_avx2x4": ("X25519/avx2x4/8", "X25519/portable/8", "rate"),
+    "xdp_pass_ns": ("BM_SteerPassData", "BM_SteerNothing", "added"),
+    "xdp_bad_mac1_ns": ("Steer/bad_mac1", "BM_SteerNothing", "added"),
+    "xdp_mac2_ns": ("Steer/mac2", "BM_SteerNothing", "added"),
+}
+NOTES = {
+    "proofs_per_core": "a shard's whole work on a packet, against CheckMac1, OpenStatic, the "
+                       "look-up and OpenTimestamp called one after the other",
+    "xdp_pass_ns": "BPF_PROG_TEST_RUN; a veth pays far more for having any native program",
+}
+LOOKUP = "BM_ViewPeer"
+
+
+def known():
+    """The benchmarks of this build, by the name that CASES uses, and as they are run."""
+    listed = subprocess.run([BIN / "wicket_bench", "--benchmark_list_tests=true"],
+                            capture_output=True, text=True, check=True).stdout
+    return {plain(name): name for name in listed.split("\n") if name}
+
+
+def plain(name):
+    return re.sub(r"/(iterations:\d+|manual_time|real_time|repeats:\d+|process_time)", "", name)
+
+
+def run(names, seconds):
+    """One repetition of each. Returns {name: (nanoseconds an operation, counters)}."""
+    pattern = "^(" + "|".join(re.escape(name) for name in names) + ")$"
+    result = subprocess.run([BIN / "wicket_bench", f"--benchmark_filter={pattern}",
+                             f"--benchmark_min_time={seconds}", "--benchmark_format=json"],
+                            capture_output=True, text=True)
+    if result.returncode != 0:
+        raise RuntimeError(f"wicket_bench: {result.stderr.strip()[-500:]}")
+    found = {}
+    for row in json.loads(result.stdout)["benchmarks"]:
+        if row.get("error_occurred"):
+            continue
+        scale = {"ns": 1, "us": 1e3, "ms": 1e6, "s": 1e9}[row["time_unit"]]
+        took = row["real_time" if "manual_time" in row["name"] else "cpu_time"] * scale
+        if row.get("items_per_second"):
+            took = 1e9 / row["items_per_second"]
+        found[plain(row["name"])] = took
+    return found
+
+
+def micro(bench):
+    rounds, seconds = bench.pick(smoke=(1, 0.01), quick=(5, 0.05), full=(9, 0.2))
+    here = known()
+    cases = {name: case for name, case in CASES.items() if case[0] in here and case[1] in here}
+    wanted = sorted({here[word] for case in cases.values() for word in case[:2]} |
+                    {name for key, name in here.items() if not key.startswith(LOOKUP)})
+    samples = {}
+    for number in range(rounds):
+        bench.progress(f"round {number + 1} of {rounds}, {len(wanted)} functions")
+        for name, took in run(wanted, seconds).items():
+            samples.setdefault(name, []).append(took)
+    for name, (ours, rival, how) in cases.items():
+        if ours not in samples or rival not in samples:
+            bench.problem(f"{name}: {ours} needs root")
+            continue
+        note = NOTES.get(name, "")
+        if how == "rate":
+            bench.results.add(name, [1e9 / x for x in samples[ours]],
+                              [1e9 / x for x in samples[rival]], note=note)
+        else:
+            bench.results.add(name, [x - floor for x, floor in zip(samples[ours], samples[rival])],
+                              samples[rival], note=note)
+    bench.results.add_table("micro", {name: stats.median(took)
+                                      for name, took in sorted(samples.items())})
+
+
+def lookups(bench):
+    """Look-ups by the number of stored peers."""
+    rounds, seconds = bench.pick(smoke=(1, 0.01), quick=(1, 0.05), full=(3, 0.1))
+    largest = bench.pick(smoke=1_000, quick=1_000_000, full=10_000_000)
+    here = {int(key.split("/")[1]): name for key, name in known().items()
+            if key.startswith(LOOKUP + "/") and int(key.split("/")[1]) <= largest}
+    points = {}
+    for _ in range(rounds):
+        for count, name in sorted(here.items()):
+            bench.progress(f"{count} peers")
+            points.setdefault(count, []).append(run([name], seconds)[plain(name)] / 1e3)
+    bench.curves["look-up in the store (us)"] = [[count, stats.median(took)]
+                                                 for count, took in sorted(points.items())]
+
+
+BENCHES = {
+    "micro": (micro, "functions by themselves, one core; the XDP program's part needs root",
+              tuple(CASES)),
+}
+assert set(CASES) <= set(MEASURES)
