@@ -1,5 +1,6 @@
 #include <benchmark/benchmark.h>
 
+#include "crypto/aead.h"
 #include "crypto/blake2s.h"
 #include "crypto/curve25519.h"
 #include "noise/initiator.h"
@@ -32,6 +33,26 @@ void BM_Blake2sCompress(benchmark::State& state) {
   }
 }
 BENCHMARK(BM_Blake2sCompress);
+
+void BM_Kdf(benchmark::State& state) {
+  const crypto::Hash chaining_key{}, input{};
+  crypto::Hash out[2];
+  for (auto _ : state) {
+    crypto::Kdf(chaining_key, input, {out[0].data(), out[1].data()});
+    benchmark::DoNotOptimize(out);
+  }
+}
+BENCHMARK(BM_Kdf);
+
+void BM_Open(benchmark::State& state) {
+  const crypto::Hash key{};
+  uint8_t sealed[48], plain[32] = {};
+  crypto::Seal(key.data(), 0, plain, key, sealed);
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(crypto::Open(key.data(), 0, sealed, key, plain));
+  }
+}
+BENCHMARK(BM_Open);
 
 void BM_X25519(benchmark::State& state) {
   Fixture f;

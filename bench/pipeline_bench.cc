@@ -4,6 +4,7 @@
 
 #include <filesystem>
 
+#include "bench/allocations.h"
 #include "noise/initiator.h"
 #include "shard/pipeline.h"
 
@@ -73,6 +74,7 @@ class Bench {
            Verdict expected) {
     size_t i = 0;
     const Now now{1, absl::FromUnixSeconds(1'800'000'000)};
+    const Allocations allocations(state);
     for (auto _ : state) {
       if (pipeline_->Run(devices_, frames[i++ % frames.size()], now) != expected) abort();
       if (queue_.Peek()) queue_.Release();
@@ -108,6 +110,35 @@ void BM_PipelineUnknown(benchmark::State& state) {
   bench.Run(state, frames, Verdict::kUnknownPeer);
 }
 BENCHMARK(BM_PipelineUnknown)->Iterations(kDistinct);
+
+// What identifying and proving take by the obvious way: one packet at a time, with libsodium.
+template <bool kProve>
+void ProveSingly(benchmark::State& state) {
+  Bench bench;
+  auto snapshot = bench.store_->NewSnapshot();
+  const noise::Identity identity(bench.device_);
+  std::vector<std::vector<uint8_t>> frames;
+  for (int i = 0; i < 64; ++i) frames.push_back(bench.Frame(bench.client_));
+  size_t i = 0;
+  for (auto _ : state) {
+    wire::Frame frame;
+    store::PeerView view;
+    if (!wire::ParseFrame(frames[i++ % frames.size()], &frame) ||
+        !noise::CheckMac1(identity, *frame.initiation)) {
+      abort();
+    }
+    auto claim = noise::OpenStatic(identity, *frame.initiation);
+    if (snapshot->ViewPeer(claim->static_public, &view) != store::Snapshot::Found::kYes) abort();
+    if (kProve && !noise::OpenTimestamp(identity, std::move(*claim), *frame.initiation)) abort();
+  }
+  state.SetItemsProcessed(state.iterations());
+}
+
+void BM_ProveSingly(benchmark::State& state) { ProveSingly<true>(state); }
+BENCHMARK(BM_ProveSingly);
+
+void BM_ClaimSingly(benchmark::State& state) { ProveSingly<false>(state); }
+BENCHMARK(BM_ClaimSingly);
 
 void BM_PipelineBadMac1(benchmark::State& state) {
   Bench bench;

@@ -22,8 +22,8 @@ from rig import BIN
 
 ROOT = Path(__file__).resolve().parents[2]
 CALLER = Path(os.environ.get("WICKET_CALLER", "."))
-MODULES = ("micro", "handshake")
-ROOTLESS = {"micro"}
+MODULES = ("micro", "handshake", "flood", "provision", "data_plane")
+ROOTLESS = {"micro", "creates"}
 
 
 def benches():
@@ -103,7 +103,8 @@ def run(names, known, mode, results):
             if os.environ.get("WICKET_BENCH_TRACE"):
                 traceback.print_exc()
             failed += 1
-        one.clear()
+        finally:
+            one.close()
         for key, row in results.data["measures"].items():
             if key not in before:
                 print(line(key, row), flush=True)

@@ -1,6 +1,8 @@
 """What a bench is given: how much to do, where its figures go, how it tells where it is."""
 import sys
 import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 MODES = ("smoke", "quick", "full")
 
@@ -10,6 +12,8 @@ class Bench:
         self.name, self.mode, self.results = name, mode, results
         self.terminal = sys.stderr.isatty() if terminal is None else terminal
         self.began = time.monotonic()
+        self._folder = TemporaryDirectory(prefix="wicket-bench-")
+        self.temporary = Path(self._folder.name)  # goes with this bench
 
     def pick(self, smoke, quick, full):
         return {"smoke": smoke, "quick": quick, "full": full}[self.mode]
@@ -24,6 +28,10 @@ class Bench:
     def clear(self):
         if self.terminal:
             print("\r\033[K", end="", file=sys.stderr, flush=True)
+
+    def close(self):
+        self.clear()
+        self._folder.cleanup()
 
     def problem(self, text):
         """Something that could not be measured, and why: shown, and kept with the results."""

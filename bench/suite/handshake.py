@@ -108,13 +108,11 @@ def report(bench, found):
         add(f"handshake_{suffix}", "new", "installed", q, one)
         add(f"handshake_vs_published_{suffix}", "new", "published", q, crossed)
         add(f"handshake_vs_all_installed_{suffix}", "new", "alone", q, one)
-    bench.results.add_series(
-        "handshake_latency", "From a client's first packet to its usable session",
-        "percentile", "milliseconds",
-        {label: stats.hdr_points([x for crowd in found[side] for x in crowd])
-         for label, side in (("Wicket, not installed", "new"), ("Wicket, installed", "installed"),
-                             ("published design, not installed", "published"),
-                             ("wireguard-go alone, installed", "alone"))}, log="hdr")
+    for label, side in (("Wicket, not installed", "new"), ("Wicket, installed", "installed"),
+                        ("published design, not installed", "published"),
+                        ("wireguard-go alone, installed", "alone")):
+        bench.results.add_line("handshake_latency", label,
+                               stats.hdr_points([x for crowd in found[side] for x in crowd]))
 
 
 def throughput(bench):
@@ -155,14 +153,11 @@ def throughput(bench):
             for side in held:
                 held[side].append(best[side])
         names = {wicket: "Wicket, not installed", alone: "wireguard-go alone, installed"}
-        curves = {}
         for side, label in names.items():
             for at, suffix in ((0, "p50"), (1, "p99")):
-                curves[f"{label}, {suffix}"] = [
-                    [rate, stats.median([pair[at] for pair in pairs])]
-                    for rate, pairs in sorted(lines[side].items()) if pairs]
-        bench.results.add_series("throughput_latency", "Handshakes a second against what they take",
-                                 "handshakes offered a second", "milliseconds", curves, log="y")
+                bench.results.add_line("throughput_latency", f"{label}, {suffix}",
+                                       [[rate, stats.median([pair[at] for pair in pairs])]
+                                        for rate, pairs in sorted(lines[side].items())])
         if all(min(side) > 0 for side in held.values()):
             bench.results.add("newcomers_per_s", held[wicket], held[alone],
                               note="the highest of the rates that were tried; generator, both "

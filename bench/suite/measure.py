@@ -114,6 +114,30 @@ MEASURES = {
         "as many installed as were managed"),
 }
 
+PEERS = "number of peers"
+# name: title, x, y, axes that are logarithmic (hdr: 1 / (1 - percentile))
+SERIES = {
+    "handshake_latency": ("From a client's first packet to its usable session", "percentile",
+                          "milliseconds", "hdr"),
+    "throughput_latency": ("Handshakes a second against what they take",
+                           "handshakes offered a second", "milliseconds", "y"),
+    "forged_flood_success": ("Legitimate attempts during a flood of bad mac1",
+                             "attack packets a second", "answered, %", ""),
+    "forged_flood_p99": ("What newcomers wait for during a flood of bad mac1",
+                         "attack packets a second", "p99 of those answered, ms", "y"),
+    "forged_flood_cost": ("Processor time of an initiation with a bad mac1",
+                          "attack packets a second", "microseconds a packet", "y"),
+    "unknown_flood_success": ("Legitimate attempts during a flood of unknown keys",
+                              "attack packets a second", "answered, %", ""),
+    "unknown_flood_p99": ("What newcomers wait for during a flood of unknown keys",
+                          "attack packets a second", "p99 of those answered, ms", "y"),
+    "unknown_flood_cost": ("Processor time of an initiation of an unknown key",
+                           "attack packets a second", "microseconds a packet", "y"),
+    "cost_by_peers": ("One operation, by the number of stored peers", PEERS, "microseconds", "xy"),
+    "provision_by_peers": ("Bringing in so many peers", PEERS, "seconds", "xy"),
+    "start_by_peers": ("Start, until all peers are served", PEERS, "seconds", "xy"),
+}
+
 # Wins by less than this are draws.
 DRAW = 0.05
 
@@ -122,10 +146,6 @@ def size_name(count):
     """1e7 for 10 000 000: what measures and series call a number of peers."""
     digits = len(str(count)) - 1
     return f"1e{digits}" if count == 10 ** digits else str(count)
-
-
-def ratio(row):
-    return row["ratio"]
 
 
 def outcome(name, row):
@@ -168,12 +188,14 @@ class Results:
             "spread": stats.spread(samples), "note": note}
         self.data["samples"][name] = {"value": samples, "against": against}
 
-    def add_series(self, name, title, x, y, lines, log=""):
-        """`lines` is {label: [[x, y], ...]}; an empty line is left out."""
-        lines = [{"label": label, "points": points} for label, points in lines.items() if points]
-        if lines:
-            self.data["series"][name] = {"title": title, "x": x, "y": y, "log": log,
-                                         "lines": lines}
+    def add_line(self, name, label, points):
+        """A line of a series: [[x, y], ...]; an empty one is left out."""
+        title, x, y, log = SERIES[name]
+        if points:
+            series = self.data["series"].setdefault(
+                name, {"title": title, "x": x, "y": y, "log": log, "lines": []})
+            series["lines"].append({"label": label, "points": [list(map(float, pair))
+                                                               for pair in points]})
 
     def add_table(self, name, figures):
         """Figures that are told but are no measures: {what: nanoseconds}."""

@@ -27,7 +27,6 @@ NOTES = {
                        "look-up and OpenTimestamp called one after the other",
     "xdp_pass_ns": "BPF_PROG_TEST_RUN; a veth pays far more for having any native program",
 }
-LOOKUP = "BM_ViewPeer"
 
 
 def known():
@@ -66,7 +65,7 @@ def micro(bench):
     here = known()
     cases = {name: case for name, case in CASES.items() if case[0] in here and case[1] in here}
     wanted = sorted({here[word] for case in cases.values() for word in case[:2]} |
-                    {name for key, name in here.items() if not key.startswith(LOOKUP)})
+                    {name for key, name in here.items() if not key.endswith("/1000000")})
     samples = {}
     for number in range(rounds):
         bench.progress(f"round {number + 1} of {rounds}, {len(wanted)} functions")
@@ -85,21 +84,6 @@ def micro(bench):
                               samples[rival], note=note)
     bench.results.add_table("micro", {name: stats.median(took)
                                       for name, took in sorted(samples.items())})
-
-
-def lookups(bench):
-    """Look-ups by the number of stored peers."""
-    rounds, seconds = bench.pick(smoke=(1, 0.01), quick=(1, 0.05), full=(3, 0.1))
-    largest = bench.pick(smoke=1_000, quick=1_000_000, full=10_000_000)
-    here = {int(key.split("/")[1]): name for key, name in known().items()
-            if key.startswith(LOOKUP + "/") and int(key.split("/")[1]) <= largest}
-    points = {}
-    for _ in range(rounds):
-        for count, name in sorted(here.items()):
-            bench.progress(f"{count} peers")
-            points.setdefault(count, []).append(run([name], seconds)[plain(name)] / 1e3)
-    bench.curves["look-up in the store (us)"] = [[count, stats.median(took)]
-                                                 for count, took in sorted(points.items())]
 
 
 BENCHES = {

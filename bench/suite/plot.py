@@ -23,7 +23,7 @@ def script(series, output, kind):
              "set key outside below center horizontal noenhanced maxrows 4 samplen 3 spacing 1.2",
              "set grid linecolor '#dddddd'", "set border 3", "set tics nomirror"]
     if series["log"] in ("x", "xy"):
-        lines += ["set logscale x 10", "set format x '10^{%L}'", "set offsets 0.1,0.1,0,0"]
+        lines += ["set logscale x 10", "set format x '10^{%L}'", "set offsets graph 0.02, graph 0.02, 0, 0"]
     if series["log"] in ("y", "xy"):
         lines += ["set logscale y 10", "set format y '%g'"]
     else:
@@ -33,6 +33,9 @@ def script(series, output, kind):
         lines += ["set logscale x 10", f"set xtics ({ticks})", "set logscale y 10",
                   "set yrange [*:*]", "set format y '%g'", "set mytics 10",
                   "set grid mytics linecolor '#eeeeee'"]
+    xs = {point[0] for line in series["lines"] for point in line["points"]}
+    if len(xs) == 1:
+        lines.append(f"set xrange [{min(xs) / 2}:{2 * min(xs)}]")
     for number, line in enumerate(series["lines"]):
         lines.append(f"$line{number} << END")
         lines += [f"{x:.9g} {y:.9g}" for x, y in line["points"]]
@@ -58,6 +61,6 @@ def draw(series, folder, kind="svg"):
                                     capture_output=True, text=True)
         except FileNotFoundError as error:
             raise RuntimeError("gnuplot is not installed: run scripts/setup") from error
-        if result.returncode != 0 or result.stderr.strip():
+        if result.returncode != 0:
             raise RuntimeError(f"gnuplot, {name}: {result.stderr.strip()}")
     return drawn

@@ -139,7 +139,7 @@ class WireGuard:
 
     def create(self):
         self.launch()
-        if not self.kernel and not wait_for(self.listens, 5):
+        if not self.kernel and not wait_for(self.listens, 5, every=0.002):
             raise RuntimeError(f"wireguard-go {self.name} did not start")
 
     def configure(self, key, port=0):
@@ -231,7 +231,7 @@ class Wicketd:
 
         def settled():
             return self.process.poll() is not None or b" ready\n" in self._log_since(offset)
-        wait_for(settled, 20)
+        wait_for(settled, 20, every=0.002)
         if expect_failure:
             return self.process.wait(5 * SLOW), self._log_since(offset).decode()
         if self.process.poll() is not None or not settled():
