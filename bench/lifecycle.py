@@ -78,7 +78,8 @@ def start_ms(lab, device, client):
 def starts(sizes, rounds):
     """Starts with so many peers stored, in turns.
 
-    Returns {size: (seconds of its import, [ms until it serves], [ms until a session])}.
+    Returns {size: (seconds of its import, [ms until it serves], [ms until a session],
+    bytes of its file)}.
     """
     with Lab() as lab:
         device = lab.gateway_device()
@@ -86,9 +87,10 @@ def starts(sizes, rounds):
         for count in sizes:
             progress(f"storing {count} peers")
             lab.store = stores[count] = lab.dir / f"store{count}"
-            found[count] = (fill(lab, count), [], [])
+            found[count] = (fill(lab, count), [], [],
+                            (lab.store / "data.mdb").stat().st_size)
         for number in range(-1, rounds):  # the first of each reads the file from the disk
-            for count, (_, ready, session) in found.items():
+            for count, (_, ready, session, _) in found.items():
                 progress(f"start {max(number, 0) + 1} of {rounds}, {count} peers")
                 lab.store = stores[count]
                 client = Client(lab, device.key.public)

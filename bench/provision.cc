@@ -386,7 +386,7 @@ void CompareSizes(uint64_t peers, int rounds) {
   }
   Report("create_over_socket", over_socket, "1/s");
   const auto stats = large.store.ReadStats();
-  Report("store_bytes_per_peer",
+  Report("store_bytes_after_creates",
          {static_cast<double>(stats->file_bytes) / static_cast<double>(stats->peers)}, "B");
   std::vector<double> open_large, open_small;
   for (int round = 0; round < 5 * rounds; ++round) {

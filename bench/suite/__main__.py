@@ -22,8 +22,9 @@ from rig import BIN
 
 ROOT = Path(__file__).resolve().parents[2]
 CALLER = Path(os.environ.get("WICKET_CALLER", "."))
-MODULES = ("micro", "handshake", "flood", "provision", "data_plane")
+MODULES = ("micro", "handshake", "flood", "provision", "data_plane", "kernel")
 ROOTLESS = {"micro", "creates"}
+SLOW = {"kernel", "evictions"}  # only in a full run, or by name
 
 
 def benches():
@@ -130,6 +131,8 @@ def main(arguments):
                                 ratios=options.ratios))
             return 0
         names = [] if options.report else chosen(options.only, known)
+        if (options.quick or options.smoke) and not options.only:
+            names = [name for name in names if name not in SLOW]
         data = measure.read(CALLER / options.report) if options.report else None
     except ValueError as error:
         parser.error(str(error))

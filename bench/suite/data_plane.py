@@ -7,17 +7,18 @@ import json
 import subprocess
 from contextlib import ExitStack
 
-from rig import Side, attach_bare, wait_for
+from rig import SLOW, Side, attach_bare, wait_for
 
 
-def throughput(side, seconds):
-    """Returns: Mbit/s received."""
+def throughput(side, seconds, source="10.1.0.1"):
+    """Returns: Mbit/s that the gateway receives from the client at `source`."""
     server = side.gateway.start("iperf3", "-s", "-1", "-B", "10.0.0.1", stdout=subprocess.DEVNULL,
                                 stderr=subprocess.DEVNULL)
     try:
         if not wait_for(lambda: "10.0.0.1:5201" in side.gateway.run("ss", "-ltn").stdout, 5):
             raise RuntimeError("iperf3 does not listen")
-        result = side.client.run("iperf3", "-c", "10.0.0.1", "-t", seconds, "-J", check=False)
+        result = side.client.run("iperf3", "-c", "10.0.0.1", "-B", source, "-t", seconds, "-J",
+                                 check=False, timeout=30 + seconds * SLOW)
         figures = json.loads(result.stdout)
         if "error" in figures:
             raise RuntimeError(f"iperf3: {figures['error']}")

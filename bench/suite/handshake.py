@@ -13,7 +13,7 @@ import time
 from contextlib import ExitStack, closing
 
 import stats
-from rig import BIN, BLAST, Caller, Key, Side, run, write_peers
+from rig import BIN, BLAST, PATIENCE_S, Caller, Key, Side, run, write_peers
 
 KNOWN_FLOW_S = 15.5
 RETRY_MS = 4900  # a client's own retry comes after 5 s
@@ -95,6 +95,12 @@ def report(bench, found):
                           [stats.quantile(crowd, q) for crowd in found[theirs]],
                           value=value, rival=rival, n=len(both[0]), note=note)
     one = "one client after the other; wireguard-go at both ends"
+    never = {side: sum(x >= PATIENCE_S * 1e3 for crowd in crowds for x in crowd)
+             for side, crowds in found.items()}
+    for side, count in never.items():
+        if count:
+            bench.problem(f"{side}: {count} clients got no session within {PATIENCE_S} s; they "
+                          "count as that long")
     times = [x for crowd in found["published"] for x in crowd]
     smooth = [x for x in times if x < RETRY_MS]
     crossed = one
