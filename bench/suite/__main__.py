@@ -110,6 +110,7 @@ def run(names, known, mode, results):
             if key not in before:
                 print(line(key, row), flush=True)
         results.data["machine"].setdefault("benches", []).append(name)
+        print(f"# {name}: {time.monotonic() - one.began:.0f} s", flush=True)
     return failed
 
 

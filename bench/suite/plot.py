@@ -6,8 +6,8 @@ from measure import SERIES
 
 # Told apart by people who do not see all colours, and on paper: Okabe and Ito's, and dashes.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
-TERMINALS = {"svg": "svg size 760,440 dynamic enhanced font 'Helvetica,13' background '#ffffff'",
-             "png": "pngcairo size 760,440 font 'Helvetica,11'"}
+TERMINALS = {"svg": "svg size 900,400 dynamic enhanced font 'Helvetica,13' background '#ffffff'",
+             "png": "pngcairo size 900,400 font 'Helvetica,11'"}
 PERCENTILES = ((1, "0"), (2, "50 %%"), (10, "90 %%"), (100, "99 %%"), (1000, "99.9 %%"),
                (10000, "99.99 %%"))
 
@@ -22,7 +22,7 @@ def script(series, output, kind):
              f"set title {quote(series['title'])} noenhanced",
              f"set xlabel {quote(series['x'])} noenhanced",
              f"set ylabel {quote(series['y'])} noenhanced",
-             "set key tmargin center horizontal noenhanced samplen 3 spacing 1.2",
+             "set key outside right top vertical Left reverse noenhanced samplen 2 spacing 1.3",
              "set grid linecolor '#dddddd'", "set border 3", "set tics nomirror"]
     if series["log"] in ("x", "xy"):
         lines += ["set logscale x 10", "set format x '10^{%L}'"]

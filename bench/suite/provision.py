@@ -14,9 +14,9 @@ LIMIT_S = {"smoke": 10, "quick": 10, "full": 60}  # what would take a rival long
 
 def creates(bench):
     """wicket_provision: the store against SQLite, against itself when small, and by size."""
-    peers, lookups = bench.pick(smoke=(10_000, 1000), quick=(1_000_000, 100_000),
+    peers, lookups = bench.pick(smoke=(10_000, 1000), quick=(1_000_000, 10_000),
                                 full=(10_000_000, 1_000_000))
-    rounds, seconds = bench.pick(smoke=(1, 0.1), quick=(3, 0.3), full=(5, 1))
+    rounds, seconds = bench.pick(smoke=(1, 0.1), quick=(2, 0.3), full=(5, 1))
     file = bench.temporary / "provision.json"
     bench.progress(f"{peers} peers, {rounds} rounds")
     result = subprocess.run([BIN / "wicket_provision", "--peers", str(peers), "--rounds",
@@ -174,7 +174,7 @@ def compare_starts(bench, imports, setconf):
 def evictions(bench):
     lifecycle.progress = bench.progress
     found = lifecycle.measure_evictions(SimpleNamespace(
-        rounds=bench.pick(smoke=1, quick=1, full=3)))
+        rounds=bench.pick(smoke=1, quick=1, full=5)))
     for name, row in found.items():
         bench.results.add(name, row["samples"], row["against_samples"], n=row["n"])
 
