@@ -140,10 +140,11 @@ def main(arguments):
     mode = "smoke" if options.smoke else "quick" if options.quick else "full"
     out = ROOT / options.out if options.out == parser.get_default("out") else CALLER / options.out
     outputs = [out / "results.json"] + ([CALLER / options.json] if options.json else [])
-    for path in outputs if not options.report else []:  # before half an hour is spent
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.open("a").close()
+    if not options.report:
+        try:  # before half an hour is spent
+            out.mkdir(parents=True, exist_ok=True)
+            for path in outputs:
+                path.open("a").close()
         except OSError as error:
             parser.error(str(error))
 
