@@ -6,7 +6,6 @@ other work to do are noise: look at load_at_start in the results.
 import argparse
 import importlib
 import os
-import shlex
 import signal
 import sys
 import time
@@ -45,7 +44,7 @@ def options_of(arguments):
     what.add_argument("--list", action="store_true", help="list the benches and their measures")
     what.add_argument("--compare", nargs=2, metavar=("A.json", "B.json"),
                       help="say what changed from A to B beyond noise")
-    what.add_argument("--report", metavar="FILE.json", help="only write the report of these results")
+    what.add_argument("--report", metavar="FILE.json", help="only write these results' report")
     parser.add_argument("--only", nargs="+", metavar="NAME", help="these benches or measures")
     size = parser.add_mutually_exclusive_group()
     size.add_argument("--quick", action="store_true", help="three minutes: less of everything")
@@ -165,8 +164,8 @@ def main(arguments):
         if not data["measures"]:
             print("scripts/bench: nothing was measured", file=sys.stderr)
             return 1
-    commands = "scripts/bench" + "".join(f" {shlex.quote(word)}" for word in
-                                         ([f"--{mode}"] if data["machine"]["mode"] != "full" else []))
+    commands = {"full": "scripts/bench --results"}.get(data["machine"]["mode"],
+                                                       f"scripts/bench --{data['machine']['mode']}")
     try:
         path = report.write(data, ROOT / "docs", commands, "results.md") if options.results else \
             report.write(data, out, commands)

@@ -2,7 +2,7 @@
 import measure
 import stats
 
-ALPHA = 0.01  # of some forty measures, fewer than one in two comparisons is called changed by chance
+ALPHA = 0.01  # of forty measures, chance calls one changed in every third comparison
 
 
 def samples_of(data, name, ratios):
@@ -63,6 +63,6 @@ def table(a, b, ratios=False):
         if only:
             lines.append(f"{label}: {', '.join(only)}")
     changed = sum(row[5] in ("better", "worse") for row in rows)
-    lines += ["", f"{changed} of {len(rows)} changed beyond noise (Mann-Whitney U test on the rounds' "
-                  f"figures, p <= {ALPHA:g})"]
+    lines += ["", f"{changed} of {len(rows)} changed beyond noise (Mann-Whitney U test on the "
+                  f"rounds' figures, p <= {ALPHA:g})"]
     return "\n".join(lines)

@@ -14,7 +14,7 @@ import re
 from contextlib import ExitStack
 
 import stats
-from rig import (BIN, BLAST, Side, attach_bare, cpu_seconds, detach_bare, run, softirq_seconds)
+from rig import BIN, BLAST, Side, attach_bare, cpu_seconds, run, softirq_seconds
 
 LEGITIMATE = 20  # a second
 KINDS = {
@@ -56,7 +56,8 @@ class Tally:
     """What one side did at one rate, round by round."""
 
     def __init__(self):
-        self.micros, self.success, self.p99, self.sent, self.attempts, self.cookies = [], [], [], [], 0, 0
+        self.micros, self.success, self.p99, self.sent = [], [], [], []
+        self.attempts = self.cookies = 0
 
     def add(self, processes, interrupts, packets, figures):
         new = figures["kinds"].get("new", {"sent": 0, "answered": 0})

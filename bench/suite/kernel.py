@@ -3,7 +3,6 @@ import json
 import os
 import subprocess
 
-import stats
 from machine import ROOT
 from rig import BIN
 

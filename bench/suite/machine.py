@@ -48,12 +48,19 @@ def _build(bin_folder):
     return f"{build} ({Path(compiler).name} {version.stdout.strip()} {flags})"
 
 
+def _wireguard():
+    try:
+        asked = subprocess.run(["dpkg-query", "-W", "-f", "${Version}", "wireguard-go"],
+                               capture_output=True, text=True)
+    except FileNotFoundError:  # another distribution
+        return ""
+    return f"wireguard-go {asked.stdout}" if asked.returncode == 0 else ""
+
+
 def describe(mode, bin_folder):
     cpuinfo = _read("/proc/cpuinfo")
     flags = set(_field(cpuinfo, "flags").split())
     memory = re.search(r"MemTotal:\s+(\d+)", _read("/proc/meminfo"))
-    wireguard = subprocess.run(["dpkg-query", "-W", "-f", "${Version}", "wireguard-go"],
-                               capture_output=True, text=True) if Path("/usr/bin/dpkg-query").exists() else None
     return {
         "date": time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()),
         "commit": _commit(),
@@ -67,6 +74,6 @@ def describe(mode, bin_folder):
         "memory_gib": round(int(memory[1]) / 2 ** 20, 1) if memory else 0,
         "load_at_start": round(os.getloadavg()[0], 2),
         "build": _build(bin_folder),
-        "wireguard": "wireguard-go " + wireguard.stdout if wireguard and wireguard.stdout else "",
+        "wireguard": _wireguard(),
         "mode": mode,
     }

@@ -27,94 +27,111 @@ INSTALLED = "the same client, installed beforehand"
 PUBLISHED = "the published design"
 ALL_INSTALLED = "wireguard-go alone, all peers installed"
 FLOODED = "wireguard-go under the same flood"
+SINGLY = "libsodium, one at a time"
+EMPTY = "an empty program, harness included"
+SMALL = "1 000 stored"
+SQLITE = "SQLite (WAL, FULL), a transaction each"
 
 MEASURES = {
-    "handshake_p50": Measure("first packet to usable session, peer not installed, p50", "ms", LOWER,
-                             INSTALLED, "ratio <= 1.5"),
-    "handshake_p99": Measure("first packet to usable session, peer not installed, p99", "ms", LOWER, INSTALLED, "ratio <= 2"),
-    "handshake_vs_published_p50": Measure("first packet to usable session, p50", "ms", LOWER,
-                                          PUBLISHED, "ratio < 1"),
-    "handshake_vs_published_p99": Measure("first packet to usable session, p99", "ms", LOWER, PUBLISHED, "ratio < 1"),
-    "handshake_vs_all_installed_p50": Measure("first packet to usable session, p50", "ms", LOWER,
-                                              ALL_INSTALLED),
-    "handshake_vs_all_installed_p99": Measure("first packet to usable session, p99", "ms", LOWER, ALL_INSTALLED),
-    "newcomers_per_s": Measure("handshakes a second at p99 < 100 ms and no loss", "1/s", HIGHER,
-                               ALL_INSTALLED),
-    "proofs_per_core": Measure("initiations proven a second and core", "1/s", HIGHER,
-                               "libsodium, one at a time", "ratio >= 2"),
-    "unknown_proofs_per_core": Measure("unknown keys found out a second and core, in the shard",
-                                       "1/s", HIGHER, "libsodium, one at a time"),
-    "x25519_ifma8": Measure("X25519 a second and core, 8 lanes of AVX-512 IFMA", "1/s", HIGHER,
-                            "libsodium", "ratio >= 5"),
-    "x25519_avx2x4": Measure("X25519 a second and core, 4 lanes of AVX2", "1/s", HIGHER,
-                             "libsodium", "ratio >= 2"),
-    "forged_drop_per_core": Measure("bad-mac1 initiations disposed of, a second and core", "1/s",
-                                    HIGHER, FLOODED, "ratio >= 5"),
-    "unknown_key_per_core": Measure("unknown keys' initiations disposed of, a second and core",
-                                    "1/s", HIGHER, FLOODED, "ratio >= 25"),
-    "forged_flood_success": Measure("legitimate first attempts answered, flood of bad mac1", "share",
-                                    HIGHER, FLOODED, "value >= 0.99"),
-    "unknown_flood_success": Measure("legitimate first attempts answered, flood of unknown keys", "share", HIGHER, FLOODED,
-                                     "value >= 0.99"),
-    "xdp_pass_ns": Measure("added to a data packet by the XDP program", "ns", LOWER,
-                           "an empty program, harness included", "value <= 10"),
-    "xdp_bad_mac1_ns": Measure("a bad mac1 dropped by the XDP program", "ns", LOWER,
-                               "an empty program, harness included"),
-    "xdp_mac2_ns": Measure("a mac2 checked by the XDP program", "ns", LOWER,
-                           "an empty program, harness included"),
-    "create_p99_1e7": Measure("durable create over the socket, p99, 10 000 000 stored", "ms", LOWER,
-                              "1 000 stored", "ratio <= 1.5"),
-    "create_p99_1e6": Measure("durable create over the socket, p99, 1 000 000 stored", "ms", LOWER,
-                              "1 000 stored"),
-    "create_p99_1e5": Measure("durable create over the socket, p99, 100 000 stored", "ms", LOWER,
-                              "1 000 stored"),
-    "create_p99_1e4": Measure("durable create over the socket, p99, 10 000 stored", "ms", LOWER,
-                              "1 000 stored"),
-    "create_p50": Measure("durable create over the socket, p50", "ms", LOWER, "1 000 stored"),
-    "delete_p99": Measure("durable delete over the socket, p99", "ms", LOWER, "1 000 stored"),
-    "open_and_find": Measure("opening the store and finding a peer", "ms", LOWER, "1 000 stored"),
-    "create_over_socket": Measure("durable creates a second over the socket, 64 clients", "1/s",
-                                  HIGHER, ""),
-    "group_commit": Measure("durable creates a second, 64 writers", "1/s", HIGHER,
-                            "a transaction each"),
-    "group_commit_500k": Measure("durable creates a second, 64 writers, 500 000 stored", "1/s", HIGHER, "a transaction each"),
-    "create_vs_sqlite": Measure("durable creates a second, 64 writers", "1/s", HIGHER,
-                                "SQLite (WAL, FULL), a transaction each"),
-    "create_vs_sqlite_500k": Measure("durable creates a second, 64 writers, 500 000 stored", "1/s", HIGHER,
-                                     "SQLite (WAL, FULL), a transaction each"),
-    "lookup_vs_sqlite": Measure("look-up of a stored peer", "us", LOWER,
-                                "SQLite (mapped, prepared statement)"),
-    "start_1e7": Measure("start, from exec to serving, 10 000 000 stored", "ms", LOWER,
-                         "1 000 stored", "ratio <= 1.2"),
-    "start_1e6": Measure("start, from exec to serving, 1 000 000 stored", "ms", LOWER,
-                         "1 000 stored"),
-    "start_1e5": Measure("start, from exec to serving, 100 000 stored", "ms", LOWER,
-                         "1 000 stored"),
-    "start_1e4": Measure("start, from exec to serving, 10 000 stored", "ms", LOWER, "1 000 stored"),
-    "start_to_session": Measure("start, from exec to a client's session", "ms", LOWER,
-                                "1 000 stored"),
-    "restart_vs_setconf": Measure("start with the most peers that wg setconf managed", "s", LOWER,
-                                  "wg setconf into wireguard-go"),
-    "import_per_s": Measure("peers a second by wicket import", "1/s", HIGHER,
-                            "wg addconf into wireguard-go"),
-    "store_bytes_per_peer": Measure("file of a stored peer, after its import", "B", LOWER, "", "value <= 300"),
-    "store_bytes_after_creates": Measure("file of a stored peer, after many small creates", "B", LOWER, ""),
-    "install_p50_with_evictions": Measure("first packet to answer while 10 000 peers leave, p50",
-                                          "ms", LOWER, "before they leave"),
-    "install_p99_with_evictions": Measure("first packet to answer while 10 000 peers leave, p99", "ms", LOWER, "before they leave"),
-    "data_plane": Measure("TCP through the tunnel, our XDP program on the NIC", "Mbit/s", HIGHER,
-                          "a bare XDP_PASS program"),
-    "data_plane_vs_none": Measure("TCP through the tunnel, our XDP program on the NIC", "Mbit/s",
-                                  HIGHER, "no program"),
-    "kernel_handshake_p50": Measure("first packet to answer, kernel's WireGuard, emulated, p50",
-                                    "ms", LOWER, INSTALLED),
-    "kernel_vs_published_p50": Measure("first packet to answer, kernel's WireGuard, emulated, p50",
-                                       "ms", LOWER, PUBLISHED),
-    "kernel_working_set": Measure("data through the kernel's tunnel, 500 installed, emulated",
-                                  "Mbit/s", HIGHER, "as many installed as were managed"),
+    "handshake_p50": Measure(
+        "first packet to usable session, peer not installed, p50",
+        "ms", LOWER, INSTALLED, "ratio <= 1.5"),
+    "handshake_p99": Measure(
+        "first packet to usable session, peer not installed, p99",
+        "ms", LOWER, INSTALLED, "ratio <= 2"),
+    "handshake_vs_published_p50": Measure(
+        "first packet to usable session, p50", "ms", LOWER, PUBLISHED, "ratio < 1"),
+    "handshake_vs_published_p99": Measure(
+        "first packet to usable session, p99", "ms", LOWER, PUBLISHED, "ratio < 1"),
+    "handshake_vs_all_installed_p50": Measure(
+        "first packet to usable session, p50", "ms", LOWER, ALL_INSTALLED),
+    "handshake_vs_all_installed_p99": Measure(
+        "first packet to usable session, p99", "ms", LOWER, ALL_INSTALLED),
+    "newcomers_per_s": Measure(
+        "handshakes a second at p99 < 100 ms and no loss", "1/s", HIGHER, ALL_INSTALLED),
+    "proofs_per_core": Measure(
+        "initiations proven a second and core", "1/s", HIGHER, SINGLY, "ratio >= 2"),
+    "unknown_proofs_per_core": Measure(
+        "unknown keys found out a second and core, in the shard", "1/s", HIGHER, SINGLY),
+    "x25519_ifma8": Measure(
+        "X25519 a second and core, 8 lanes of AVX-512 IFMA",
+        "1/s", HIGHER, "libsodium", "ratio >= 5"),
+    "x25519_avx2x4": Measure(
+        "X25519 a second and core, 4 lanes of AVX2", "1/s", HIGHER, "libsodium", "ratio >= 2"),
+    "forged_drop_per_core": Measure(
+        "bad-mac1 initiations disposed of, a second and core",
+        "1/s", HIGHER, FLOODED, "ratio >= 5"),
+    "unknown_key_per_core": Measure(
+        "unknown keys' initiations disposed of, a second and core",
+        "1/s", HIGHER, FLOODED, "ratio >= 25"),
+    "forged_flood_success": Measure(
+        "legitimate first attempts answered, flood of bad mac1",
+        "share", HIGHER, FLOODED, "value >= 0.99"),
+    "unknown_flood_success": Measure(
+        "legitimate first attempts answered, flood of unknown keys",
+        "share", HIGHER, FLOODED, "value >= 0.99"),
+    "xdp_pass_ns": Measure(
+        "added to a data packet by the XDP program", "ns", LOWER, EMPTY, "value <= 10"),
+    "xdp_bad_mac1_ns": Measure("a bad mac1 dropped by the XDP program", "ns", LOWER, EMPTY),
+    "xdp_mac2_ns": Measure("a mac2 checked by the XDP program", "ns", LOWER, EMPTY),
+    "create_p99_1e7": Measure(
+        "durable create over the socket, p99, 10 000 000 stored",
+        "ms", LOWER, SMALL, "ratio <= 1.5"),
+    "create_p99_1e6": Measure(
+        "durable create over the socket, p99, 1 000 000 stored", "ms", LOWER, SMALL),
+    "create_p99_1e5": Measure(
+        "durable create over the socket, p99, 100 000 stored", "ms", LOWER, SMALL),
+    "create_p99_1e4": Measure(
+        "durable create over the socket, p99, 10 000 stored", "ms", LOWER, SMALL),
+    "create_p50": Measure("durable create over the socket, p50", "ms", LOWER, SMALL),
+    "delete_p99": Measure("durable delete over the socket, p99", "ms", LOWER, SMALL),
+    "open_and_find": Measure("opening the store and finding a peer", "ms", LOWER, SMALL),
+    "create_over_socket": Measure(
+        "durable creates a second over the socket, 64 clients", "1/s", HIGHER, ""),
+    "group_commit": Measure(
+        "durable creates a second, 64 writers", "1/s", HIGHER, "a transaction each"),
+    "group_commit_500k": Measure(
+        "durable creates a second, 64 writers, 500 000 stored",
+        "1/s", HIGHER, "a transaction each"),
+    "create_vs_sqlite": Measure("durable creates a second, 64 writers", "1/s", HIGHER, SQLITE),
+    "create_vs_sqlite_500k": Measure(
+        "durable creates a second, 64 writers, 500 000 stored", "1/s", HIGHER, SQLITE),
+    "lookup_vs_sqlite": Measure(
+        "look-up of a stored peer", "us", LOWER, "SQLite (mapped, prepared statement)"),
+    "start_1e7": Measure(
+        "start, from exec to serving, 10 000 000 stored", "ms", LOWER, SMALL, "ratio <= 1.2"),
+    "start_1e6": Measure("start, from exec to serving, 1 000 000 stored", "ms", LOWER, SMALL),
+    "start_1e5": Measure("start, from exec to serving, 100 000 stored", "ms", LOWER, SMALL),
+    "start_1e4": Measure("start, from exec to serving, 10 000 stored", "ms", LOWER, SMALL),
+    "start_to_session": Measure("start, from exec to a client's session", "ms", LOWER, SMALL),
+    "restart_vs_setconf": Measure(
+        "start with the most peers that wg setconf managed",
+        "s", LOWER, "wg setconf into wireguard-go"),
+    "import_per_s": Measure(
+        "peers a second by wicket import", "1/s", HIGHER, "wg addconf into wireguard-go"),
+    "store_bytes_per_peer": Measure(
+        "file of a stored peer, after its import", "B", LOWER, "", "value <= 300"),
+    "store_bytes_after_creates": Measure(
+        "file of a stored peer, after many small creates", "B", LOWER, ""),
+    "install_p50_with_evictions": Measure(
+        "first packet to answer while 10 000 peers leave, p50", "ms", LOWER, "before they leave"),
+    "install_p99_with_evictions": Measure(
+        "first packet to answer while 10 000 peers leave, p99", "ms", LOWER, "before they leave"),
+    "data_plane": Measure(
+        "TCP through the tunnel, our XDP program on the NIC",
+        "Mbit/s", HIGHER, "a bare XDP_PASS program"),
+    "data_plane_vs_none": Measure(
+        "TCP through the tunnel, our XDP program on the NIC", "Mbit/s", HIGHER, "no program"),
+    "kernel_handshake_p50": Measure(
+        "first packet to answer, kernel's WireGuard, emulated, p50", "ms", LOWER, INSTALLED),
+    "kernel_vs_published_p50": Measure(
+        "first packet to answer, kernel's WireGuard, emulated, p50", "ms", LOWER, PUBLISHED),
+    "kernel_working_set": Measure(
+        "data through the kernel's tunnel, 500 installed, emulated",
+        "Mbit/s", HIGHER, "as many installed as were managed"),
     "kernel_working_set_handshake": Measure(
-        "first packet to answer, 500 installed, emulated, p50", "ms", LOWER,
-        "as many installed as were managed"),
+        "first packet to answer, 500 installed, emulated, p50",
+        "ms", LOWER, "as many installed as were managed"),
 }
 
 PEERS = "number of peers"
@@ -154,7 +171,7 @@ def size_name(count):
 def outcome(name, row):
     """win, draw or loss against the rival; None without one, and where the rival only is the
     floor (an empty program)."""
-    if row["ratio"] is None or "harness" in MEASURES[name].rival:
+    if row["ratio"] is None or MEASURES[name].rival == EMPTY:
         return None
     better = row["ratio"] if MEASURES[name].better == HIGHER else 1 / max(row["ratio"], 1e-9)
     return "win" if better > 1 + DRAW else "loss" if better < 1 - DRAW else "draw"

@@ -1,7 +1,9 @@
 """Bringing peers in, keeping them, and starting with many."""
 import json
+import shutil
 import subprocess
 import time
+from contextlib import contextmanager
 from types import SimpleNamespace
 
 import lifecycle
@@ -9,6 +11,8 @@ import stats
 from measure import size_name
 from rig import BIN, BLAST, Key, Side, run
 
+PORT = 51999  # of devices that nobody connects to
+ONCE_S = 5  # what takes longer is not repeated
 LIMIT_S = {"smoke": 10, "quick": 10, "full": 60}  # what would take a rival longer is not tried
 
 
@@ -27,11 +31,11 @@ def creates(bench):
         raise RuntimeError(result.stderr.strip() or "wicket_provision failed")
     found = json.loads(file.read_text())
     sizes = {int(count): figures for count, figures in found.pop("lookups_us").items()}
+    stored = dict.fromkeys(("create_p50", "delete_p99", "open_and_find", "create_over_socket",
+                            "store_bytes_after_creates"), peers) | {"lookup_vs_sqlite": lookups}
     for name, row in found.items():
-        note = f"{peers} stored" if name in ("create_p50", "delete_p99", "open_and_find",
-                                             "create_over_socket", "store_bytes_after_creates") else \
-            f"{lookups} stored" if name == "lookup_vs_sqlite" else ""
-        bench.results.add(name, row["samples"], row.get("against_samples"), n=row["n"], note=note)
+        bench.results.add(name, row["samples"], row.get("against_samples"), n=row["n"],
+                          note=f"{stored[name]} stored" if name in stored else "")
     for at, label in ((0, "look-up, Wicket's store"), (1, "look-up, SQLite")):
         bench.results.add_line("cost_by_peers", label, [[count, figures[at]] for count, figures in
                                                         sorted(sizes.items()) if len(figures) > at])
@@ -47,106 +51,113 @@ def seconds_of(step):
     return time.perf_counter() - begin
 
 
-class Rivals:
-    """wg's ways to bring peers into a device, each time into a new one."""
-
-    def __init__(self, side):
-        self.side = side
-
-    def device(self):
-        return self.side.wireguard(self.side.gateway, port=51999)
-
-    def close(self, device):
+@contextmanager
+def empty_device(side):
+    device = side.wireguard(side.gateway, port=PORT)
+    try:
+        yield device
+    finally:
         device.close()
-        self.side.devices.remove(device)
+        side.devices.remove(device)
 
-    def wg_set(self, conf, keys):
-        device = self.device()
-        took = seconds_of(lambda: [device.set("peer", key, "allowed-ips", f"fd00:2::{n:x}/128")
+
+def wg_set(side, conf, keys):
+    with empty_device(side) as device:
+        return seconds_of(lambda: [device.set("peer", key, "allowed-ips", f"fd00:2::{n:x}/128")
                                    for n, key in enumerate(keys)])
-        self.close(device)
-        return took
 
-    def addconf(self, conf, keys):
-        device = self.device()
-        took = seconds_of(lambda: device.ns.run("wg", "addconf", device.name, conf))
-        self.close(device)
-        return took
 
-    def syncconf_one_more(self, conf, keys):
-        """One peer added to the file, and the file applied."""
-        device = self.device()
+def addconf(side, conf, keys):
+    with empty_device(side) as device:
+        return seconds_of(lambda: device.ns.run("wg", "addconf", device.name, conf))
+
+
+def whole(device, conf, more=""):
+    """The file with the device's own settings in it."""
+    path = conf.with_suffix(".whole")
+    path.write_text(f"[Interface]\nPrivateKey = {device.key.private64}\nListenPort = {PORT}\n"
+                    f"{conf.read_text()}\n{more}")
+    return path
+
+
+def syncconf_one_more(side, conf, keys):
+    """One peer added to the file, and the file applied."""
+    with empty_device(side) as device:
         device.ns.run("wg", "addconf", device.name, conf)
-        more = conf.with_suffix(".more")
-        more.write_text(f"[Interface]\nPrivateKey = {device.key.private64}\nListenPort = 51999\n"
-                        f"{conf.read_text()}\n[Peer]\nPublicKey = {Key().public64}\n")
-        took = seconds_of(lambda: device.ns.run("wg", "syncconf", device.name, more))
-        self.close(device)
-        return took
+        path = whole(device, conf, f"[Peer]\nPublicKey = {Key().public64}\n")
+        return seconds_of(lambda: device.ns.run("wg", "syncconf", device.name, path))
 
-    def restart(self, conf, keys):
-        """From the device's process to all peers in it."""
-        whole = conf.with_suffix(".whole")
-        key = Key()
-        whole.write_text(f"[Interface]\nPrivateKey = {key.private64}\nListenPort = 51999\n"
-                         + conf.read_text())
-        made = []
 
-        def start():
-            made.append(self.side.wireguard(self.side.gateway, port=51999))
-            made[0].ns.run("wg", "setconf", made[0].name, whole)
-        took = seconds_of(start)
-        self.close(made[0])
-        return took
+def restart(side, conf, keys):
+    """From the device's process to all peers in it."""
+    begin = time.perf_counter()
+    with empty_device(side) as device:
+        started = time.perf_counter() - begin
+        path = whole(device, conf)
+        return started + seconds_of(lambda: device.ns.run("wg", "setconf", device.name, path))
+
+
+WAYS = {"wg set, a call each": wg_set, "wg addconf": addconf,
+        "wg syncconf, one more among so many": syncconf_one_more, "wg setconf": restart}
+
+
+def import_seconds(side, ndjson, store):
+    took = seconds_of(lambda: run(BIN / "wicket", "import", "--offline", "--store", store,
+                                  "--device", side.device.name, ndjson))
+    shutil.rmtree(store)
+    return took
+
+
+def times_by_size(bench, side):
+    """Returns {(way, peers): [seconds, one a round]}."""
+    sizes, own = bench.pick(smoke=((1000,), (1000,)),
+                            quick=((1000, 10_000), (1000, 10_000, 100_000)),
+                            full=((1000, 10_000, 100_000), (1000, 10_000, 100_000, 1_000_000)))
+    rounds = bench.pick(smoke=1, quick=1, full=5)
+    times = {}
+    for count in own:
+        conf, ndjson = side.dir / f"{count}.conf", side.dir / f"{count}.ndjson"
+        with open(ndjson, "w", encoding="ascii") as out:
+            subprocess.run([BIN / "wicket_provision", "--ndjson", str(count)], stdout=out,
+                           check=True)
+        ways = {}
+        if count in sizes:
+            conf.write_text(run(BLAST, "--export", "conf", "--clients", count).stdout)
+            keys = [line.split()[-1] for line in conf.read_text().splitlines()
+                    if line.startswith("PublicKey")]
+            ways = {way: step for way, step in WAYS.items() if
+                    10 * stats.median(times.get((way, count // 10), [0])) < LIMIT_S[bench.mode]}
+        for number in range(rounds):
+            bench.progress(f"{count} peers, round {number + 1} of {rounds}: wicket import")
+            times.setdefault(("wicket import", count), []).append(
+                import_seconds(side, ndjson, side.dir / f"store{count}"))
+            for way, step in ways.items():
+                so_far = times.setdefault((way, count), [])
+                if not so_far or so_far[0] < ONCE_S:
+                    bench.progress(f"{count} peers, round {number + 1} of {rounds}: {way}")
+                    so_far.append(step(side, conf, keys))
+        ndjson.unlink()
+    return times
 
 
 def bulk(bench):
-    sizes, own = bench.pick(smoke=((1000,), (1000,)), quick=((1000, 10_000), (1000, 10_000, 100_000)),
-                            full=((1000, 10_000, 100_000), (1000, 10_000, 100_000, 1_000_000)))
-    rounds = bench.pick(smoke=1, quick=1, full=3)
-    ways = {"wg set, a call each": Rivals.wg_set, "wg addconf": Rivals.addconf,
-            "wg syncconf, one more among so many": Rivals.syncconf_one_more}
-    times = {}  # (way, count) -> seconds
     with Side("bulk") as side:
-        rivals = Rivals(side)
-        for count in own:
-            conf, ndjson = side.dir / f"{count}.conf", side.dir / f"{count}.ndjson"
-            with open(ndjson, "w", encoding="ascii") as out:
-                subprocess.run([BIN / "wicket_provision", "--ndjson", str(count)], stdout=out,
-                               check=True)
-            keys = []
-            if count in sizes:
-                conf.write_text(run(BLAST, "--export", "conf", "--clients", count).stdout)
-                keys = [line.split()[-1] for line in conf.read_text().splitlines()
-                        if line.startswith("PublicKey")]
-            for number in range(rounds):
-                bench.progress(f"{count} peers, round {number + 1} of {rounds}: wicket import")
-                store = side.dir / f"store{count}.{number}"
-                times.setdefault(("wicket import", count), []).append(seconds_of(
-                    lambda: run(BIN / "wicket", "import", "--offline", "--store", store, "--device",
-                                side.device.name, ndjson)))
-                run("rm", "-r", store)
-                for way, step in {**ways, "wg setconf": Rivals.restart}.items():
-                    expected = 10 * stats.median(times.get((way, count // 10), [0]))
-                    if not keys or expected > LIMIT_S[bench.mode] or (way in ways and number and expected > 5):
-                        continue
-                    bench.progress(f"{count} peers, round {number + 1} of {rounds}: {way}")
-                    times.setdefault((way, count), []).append(step(rivals, conf, keys))
-            ndjson.unlink()
+        times = times_by_size(bench, side)
 
     def points(way):
-        return [[count, stats.median(times[way, count])] for count in own if (way, count) in times]
-    for way in ways:
-        bench.results.add_line("provision_by_peers", way, points(way))
+        return [[count, stats.median(took)] for (one, count), took in sorted(times.items())
+                if one == way]
+    for way in WAYS:
+        if way != "wg setconf":
+            bench.results.add_line("provision_by_peers", way, points(way))
     bench.results.add_line("start_by_peers", "wireguard-go and wg setconf", points("wg setconf"))
-    most = max(count for way, count in times if way == "wg addconf")
-    largest = max(own)
+    most, largest = points("wg addconf")[-1][0], points("wicket import")[-1][0]
     bench.results.add("import_per_s", [largest / took for took in times["wicket import", largest]],
                       [most / took for took in times["wg addconf", most]],
                       note=f"{largest} peers into an empty store, against {most} into an empty "
                            "device; a stored peer can connect, and is in no device yet")
-    compare_starts(bench, points("wicket import"), {count: times[way, count] for way, count in times
-                           if way == "wg setconf"})
+    compare_starts(bench, points("wicket import"),
+                   {count: took for (way, count), took in times.items() if way == "wg setconf"})
 
 
 def compare_starts(bench, imports, setconf):

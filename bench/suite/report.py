@@ -71,11 +71,11 @@ def verdicts(data):
         result = measure.outcome(name, row)
         met = measure.aim_met(name, row)
         if met is False:
-            by["missed"].append((name, row))
-        elif result == "loss" and met is None:
-            by["loss"].append((name, row))
-        elif result:
-            by[result if met is None or result != "loss" else "win"].append((name, row))
+            result = "missed"
+        elif met and result == "loss":  # to be a little slower was allowed
+            result = "win"
+        if result:
+            by[result].append((name, row))
     lines = []
     for key, title in (("missed", "Short of what is aimed at"), ("loss", "Behind the rival"),
                        ("draw", "A draw, within 5 %")):
@@ -93,8 +93,8 @@ def machine(data):
     about = data["machine"]
     text = (f"{about['cpus']} cores of {about['cpu']}"
             f"{' (virtual)' if about.get('hypervisor') == 'yes' else ''}, "
-            f"{about['memory_gib']:.0f} GiB, governor {about['governor']}, Linux {about['kernel']}, "
-            f"{about.get('distribution', '')}; {about['build']}; commit {about['commit']}; "
+            f"{about['memory_gib']:.0f} GiB, governor {about['governor']}, Linux "
+            f"{about['kernel']}, {about.get('distribution', '')}; {about['build']}; commit {about['commit']}; "
             f"{about['date']}, mode {about['mode']}")
     if about.get("wireguard"):
         text += f"; {about['wireguard']}"

@@ -10,7 +10,6 @@ not are idle.
 import json
 import os
 import select
-import socket
 import sqlite3
 import subprocess
 import sys
