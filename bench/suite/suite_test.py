@@ -2,6 +2,7 @@
 """The suite's own arithmetic, against naive computations; --compare on two made-up runs."""
 import itertools
 import json
+import math
 import random
 import sys
 import tempfile
@@ -22,20 +23,22 @@ MACHINE = {"date": "2026-01-01", "commit": "abc", "kernel": "6.1", "cpu": "a cpu
            "mode": "quick"}
 
 
+def naive_u(one, two):
+    return sum((x > y) + 0.5 * (x == y) for x in one for y in two)
+
+
 def naive_u_and_p(a, b):
     """U by counting pairs; p by trying every way to deal the values out."""
-    def u_of(one, two):
-        return sum((x > y) + 0.5 * (x == y) for x in one for y in two)
     joined, n = a + b, len(a)
     middle = n * len(b) / 2
-    away = abs(u_of(a, b) - middle)
+    away = abs(naive_u(a, b) - middle)
     every = list(itertools.combinations(range(len(joined)), n))
     extreme = 0
     for picked in every:
         one = [joined[i] for i in picked]
         two = [joined[i] for i in range(len(joined)) if i not in picked]
-        extreme += abs(u_of(one, two) - middle) >= away - 1e-9
-    return u_of(a, b), extreme / len(every)
+        extreme += abs(naive_u(one, two) - middle) >= away - 1e-9
+    return naive_u(a, b), extreme / len(every)
 
 
 def made_up(seed, factor=1.0, rounds=9):
@@ -65,16 +68,22 @@ class Stats(unittest.TestCase):
                 a = [noise.random() for _ in range(n)]
                 b = [noise.random() + shift for _ in range(m)]
                 u, p = stats.mann_whitney(a, b)
-                naive_u, naive_p = naive_u_and_p(a, b)
-                self.assertAlmostEqual(u, naive_u)
+                by_hand, naive_p = naive_u_and_p(a, b)
+                self.assertAlmostEqual(u, by_hand)
                 self.assertAlmostEqual(p, naive_p, places=9, msg=f"{n} {m} {shift}")
 
     def test_ties_take_the_normal_approximation(self):
         a, b = [1, 2, 2, 3, 4, 4, 5, 6], [2, 4, 5, 6, 6, 7, 7, 8]
         u, p = stats.mann_whitney(a, b)
-        naive_u, naive_p = naive_u_and_p(a, b)
-        self.assertEqual(u, naive_u)
+        by_hand, naive_p = naive_u_and_p(a, b)
+        self.assertEqual(u, by_hand)
         self.assertAlmostEqual(p, naive_p, delta=0.01)
+        # The variance is that of U over all ways to deal these values out.
+        every = [naive_u([(a + b)[i] for i in picked],
+                         [(a + b)[i] for i in range(16) if i not in picked])
+                 for picked in itertools.combinations(range(16), 8)]
+        deviation = math.sqrt(sum((x - 32) ** 2 for x in every) / len(every))
+        self.assertAlmostEqual(p, math.erfc((abs(u - 32) - 0.5) / deviation / math.sqrt(2)))
         self.assertEqual(stats.mann_whitney([1, 1, 1], [1, 1, 1])[1], 1.0)
 
     def test_large_samples_agree_with_counting(self):
@@ -169,6 +178,16 @@ class Report(unittest.TestCase):
         self.assertLess(behind, draw)
         self.assertNotIn("Durable creates", text[:draw])
         self.assertIn("The other 1 ", text)
+
+    def test_what_wins_depends_on_the_measure(self):
+        for name, value, rival, expected in (
+                ("handshake_vs_all_installed_p50", 2, 1, "loss"),
+                ("handshake_vs_all_installed_p50", 1, 2, "win"),
+                ("group_commit", 2, 1, "win"), ("group_commit", 1, 2, "loss"),
+                ("group_commit", 1, 1.02, "draw"), ("xdp_pass_ns", 1, 2, None)):
+            results = measure.Results(dict(MACHINE))
+            results.add(name, [value], [rival])
+            self.assertEqual(measure.outcome(name, results.data["measures"][name]), expected)
 
     def test_a_sentence_without_its_figure_is_left_out(self):
         data = made_up(1).data
