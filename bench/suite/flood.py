@@ -20,9 +20,9 @@ LEGITIMATE = 20  # a second
 KINDS = {
     # kind: (measure of cost, measure of success, rates of smoke, quick, full)
     "bad-mac1": ("forged_drop_per_core", "forged_flood_success",
-                 (20_000,), (20_000, 50_000, 100_000), (20_000, 50_000, 100_000, 150_000)),
+                 (20_000,), (20_000, 50_000, 100_000), (20_000, 50_000, 100_000)),
     "unknown": ("unknown_key_per_core", "unknown_flood_success",
-                (1000,), (1000, 4000), (1000, 2000, 4000, 8000)),
+                (1000,), (1000, 4000), (1000, 4000, 8000)),
 }
 
 

@@ -25,8 +25,8 @@ def creates(bench):
     bench.progress(f"{peers} peers, {rounds} rounds")
     result = subprocess.run([BIN / "wicket_provision", "--peers", str(peers), "--rounds",
                              str(rounds), "--seconds", str(seconds), "--lookups", str(lookups),
-                             "--json", file], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
-                            text=True)
+                             "--json", file, *(["--brief"] if bench.mode == "smoke" else [])],
+                            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     if result.returncode != 0:
         raise RuntimeError(result.stderr.strip() or "wicket_provision failed")
     found = json.loads(file.read_text())
