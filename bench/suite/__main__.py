@@ -85,8 +85,8 @@ def show_list(known):
 
 
 def run(names, known, mode, results):
-    """Runs benches until the last, or until somebody interrupts. Returns: how many failed."""
-    failed = 0
+    """Runs benches until the last, or until somebody interrupts. Returns: the exit status."""
+    status = 0
     for name in names:
         one = bench_module.Bench(name, mode, results)
         if name not in ROOTLESS and os.geteuid() != 0:
@@ -97,12 +97,12 @@ def run(names, known, mode, results):
             known[name][0](one)
         except KeyboardInterrupt:
             one.problem("interrupted")
-            return failed
+            return 130
         except Exception as error:  # noqa: BLE001: the others are still worth measuring
             one.problem(str(error).strip().split("\n")[0] or type(error).__name__)
             if os.environ.get("WICKET_BENCH_TRACE"):
                 traceback.print_exc()
-            failed += 1
+            status = 1
         finally:
             one.close()
         for key, row in results.data["measures"].items():
@@ -110,7 +110,7 @@ def run(names, known, mode, results):
                 print(line(key, row), flush=True)
         results.data["machine"].setdefault("benches", []).append(name)
         print(f"# {name}: {time.monotonic() - one.began:.0f} s", flush=True)
-    return failed
+    return status
 
 
 def line(name, row):
@@ -120,60 +120,68 @@ def line(name, row):
     return f"{text}  n = {row['n']}"
 
 
+def outputs_of(parser, options, out):
+    """Returns: the files that results go to, found to be writable before half an hour is spent."""
+    files = [out / "results.json"] + ([CALLER / options.json] if options.json else [])
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        for path in files:
+            path.open("a").close()
+    except OSError as error:
+        parser.error(str(error))
+    return files
+
+
+def measured(names, known, mode, files):
+    """Returns: (the results, exit status)."""
+    def interrupt(*_):
+        raise KeyboardInterrupt
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, interrupt)
+    results = measure.Results(machine.describe(mode, BIN))
+    began = time.monotonic()
+    status = run(names, known, mode, results)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # what was measured is kept
+    results.data["machine"]["seconds"] = round(time.monotonic() - began, 1)
+    for path in files:
+        results.write(path)
+    if not results.data["measures"]:
+        sys.exit("scripts/bench: nothing was measured")
+    return results.data, status
+
+
 def main(arguments):
     parser, options = options_of(arguments)
     known = benches()
     if options.list:
-        return show_list(known)
+        show_list(known)
+        return 0
+    mode = "smoke" if options.smoke else "quick" if options.quick else "full"
+    out = ROOT / options.out if options.out == parser.get_default("out") else CALLER / options.out
+    status = 0
     try:
         if options.compare:
             print(compare.table(*(measure.read(CALLER / path) for path in options.compare),
                                 ratios=options.ratios))
             return 0
-        names = [] if options.report else chosen(options.only, known)
-        if (options.quick or options.smoke) and not options.only:
-            names = [name for name in names if name not in SLOW]
-        data = measure.read(CALLER / options.report) if options.report else None
+        if options.report:
+            data = measure.read(CALLER / options.report)
+        else:
+            names = chosen(options.only, known)
+            if mode != "full" and not options.only:
+                names = [name for name in names if name not in SLOW]
+            data, status = measured(names, known, mode, outputs_of(parser, options, out))
+        command = "scripts/bench --results"
+        if data["machine"]["mode"] != "full":
+            command = f"scripts/bench --{data['machine']['mode']}"
+        path = report.write(data, ROOT / "docs", command, "results.md") if options.results else \
+            report.write(data, out, command)
     except ValueError as error:
         parser.error(str(error))
-    mode = "smoke" if options.smoke else "quick" if options.quick else "full"
-    out = ROOT / options.out if options.out == parser.get_default("out") else CALLER / options.out
-    outputs = [out / "results.json"] + ([CALLER / options.json] if options.json else [])
-    if not options.report:
-        try:  # before half an hour is spent
-            out.mkdir(parents=True, exist_ok=True)
-            for path in outputs:
-                path.open("a").close()
-        except OSError as error:
-            parser.error(str(error))
-
-    failed = 0
-    if data is None:
-        def interrupt(*_):
-            raise KeyboardInterrupt
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, interrupt)
-        results = measure.Results(machine.describe(mode, BIN))
-        data = results.data
-        began = time.monotonic()
-        failed = run(names, known, mode, results)
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # what was measured is kept
-        data["machine"]["seconds"] = round(time.monotonic() - began, 1)
-        for path in outputs:
-            results.write(path)
-        if not data["measures"]:
-            print("scripts/bench: nothing was measured", file=sys.stderr)
-            return 1
-    commands = {"full": "scripts/bench --results"}.get(data["machine"]["mode"],
-                                                       f"scripts/bench --{data['machine']['mode']}")
-    try:
-        path = report.write(data, ROOT / "docs", commands, "results.md") if options.results else \
-            report.write(data, out, commands)
     except RuntimeError as error:
-        print(f"scripts/bench: {error}", file=sys.stderr)
-        return 1
+        sys.exit(f"scripts/bench: {error}")
     print(f"\n{path}")
-    return 1 if failed else 0
+    return status
 
 
 if __name__ == "__main__":

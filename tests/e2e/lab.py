@@ -413,9 +413,10 @@ class Lab:
 
     def close(self):
         """Removes everything, whatever of it fails; then says what a daemon did wrong."""
+        handlers = {}
         for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if threading.current_thread() is threading.main_thread():
-                signal.signal(name, signal.SIG_IGN)
+                handlers[name] = signal.signal(name, signal.SIG_IGN)
         problems = []
 
         def attempt(step, *arguments):
@@ -437,5 +438,7 @@ class Lab:
             attempt(ns.delete)
         attempt(lambda: run("umount", "-l", self.bpffs, check=False))
         shutil.rmtree(self.dir, ignore_errors=True)
+        for name, handler in handlers.items():
+            signal.signal(name, handler)
         if problems:
             raise RuntimeError("\n".join(problems))
