@@ -90,7 +90,7 @@ def run(names, known, mode, results):
     for name in names:
         one = bench_module.Bench(name, mode, results)
         if name not in ROOTLESS and os.geteuid() != 0:
-            one.problem("needs root")
+            one.problem("needs root: sudo scripts/bench")
             continue
         before = set(results.data["measures"])
         try:

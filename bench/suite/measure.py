@@ -218,7 +218,7 @@ class Results:
                                                                for pair in points]})
 
     def add_table(self, name, figures):
-        """Figures that are told but are no measures: {what: nanoseconds}."""
+        """Figures that are told but are no measures: {what: number}."""
         self.data.setdefault("tables", {})[name] = figures
 
     def write(self, path):

@@ -41,14 +41,14 @@ def plain(name):
 
 
 def run(names, seconds):
-    """One repetition of each. Returns {name: (nanoseconds an operation, counters)}."""
+    """One repetition of each. Returns {name: nanoseconds an operation}, {name: allocations}."""
     pattern = "^(" + "|".join(re.escape(name) for name in names) + ")$"
     result = subprocess.run([BIN / "wicket_bench", f"--benchmark_filter={pattern}",
                              f"--benchmark_min_time={seconds}", "--benchmark_format=json"],
                             capture_output=True, text=True)
     if result.returncode != 0:
         raise RuntimeError(f"wicket_bench: {result.stderr.strip()[-500:]}")
-    found = {}
+    found, allocations = {}, {}
     for row in json.loads(result.stdout)["benchmarks"]:
         if row.get("error_occurred"):
             continue
@@ -57,7 +57,9 @@ def run(names, seconds):
         if row.get("items_per_second"):
             took = 1e9 / row["items_per_second"]
         found[plain(row["name"])] = took
-    return found
+        if "allocs" in row:
+            allocations[plain(row["name"])] = round(row["allocs"], 2)
+    return found, allocations
 
 
 def micro(bench):
@@ -69,7 +71,8 @@ def micro(bench):
     samples = {}
     for number in range(rounds):
         bench.progress(f"round {number + 1} of {rounds}, {len(wanted)} functions")
-        for name, took in run(wanted, seconds).items():
+        found, allocations = run(wanted, seconds)
+        for name, took in found.items():
             samples.setdefault(name, []).append(took)
     for name, (ours, rival, how) in cases.items():
         if ours not in samples or rival not in samples:
@@ -84,6 +87,7 @@ def micro(bench):
                               samples[rival], note=note)
     bench.results.add_table("micro", {name: stats.median(took)
                                       for name, took in sorted(samples.items())})
+    bench.results.add_table("allocations", allocations)
 
 
 BENCHES = {

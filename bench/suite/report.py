@@ -26,7 +26,7 @@ def number(value):
         return f"{int(round(value, -digits)):,}".replace(",", "\u202f")
     if size >= 100:
         return f"{value:.0f}"
-    return f"{value:.1f}" if size >= 10 else f"{value:.2f}" if size >= 1 else f"{value:.2g}"
+    return f"{value:.1f}" if size >= 10 else f"{value:.2f}" if size >= 0.1 else f"{value:.2g}"
 
 
 def figure(value, unit):
@@ -94,7 +94,8 @@ def machine(data):
     text = (f"{about['cpus']} cores of {about['cpu']}"
             f"{' (virtual)' if about.get('hypervisor') == 'yes' else ''}, "
             f"{about['memory_gib']:.0f} GiB, governor {about['governor']}, Linux "
-            f"{about['kernel']}, {about.get('distribution', '')}; {about['build']}; commit {about['commit']}; "
+            f"{about['kernel']}, {about.get('distribution', '')}; {about['build']}; "
+            f"commit {about['commit']}; "
             f"{about['date']}, mode {about['mode']}")
     if about.get("wireguard"):
         text += f"; {about['wireguard']}"
@@ -104,9 +105,13 @@ def machine(data):
 
 
 def micro(data):
-    rows = [f"| `{name}` | {figure(took, 'ns') if took < 1e4 else figure(took / 1e3, 'us')} |"
-            for name, took in data.get("tables", {}).get("micro", {}).items()]
-    return "\n".join(["| function | |", "|---|---|"] + rows) if rows else ""
+    tables = data.get("tables", {})
+    rows = []
+    for name, took in tables.get("micro", {}).items():
+        time = figure(took, "ns") if took < 1e4 else figure(took / 1e3, "us")
+        allocations = tables.get("allocations", {}).get(name)
+        rows.append(f"| `{name}` | {time} | {'' if allocations is None else f'{allocations:g}'} |")
+    return "\n".join(["| function | | allocations |", "|---|---|---|"] + rows) if rows else ""
 
 
 def problems(data):
@@ -137,8 +142,12 @@ def fill(template, data, pictures, commands, folder="plots"):
         if all(data["measures"].get(name, {}).get(field) is not None
                for field, name in wanted.findall(paragraph)):
             lines.append(wanted.sub(one, paragraph))
-    text = re.sub(r"\{\{([^}]+)\}\}", block, "\n".join(lines))
-    text = re.sub(r"\n## [^\n]*\n\s*(?=\n## |\Z)", "\n", text)  # a heading with nothing under it
+    text = "\n".join(lines)
+    figures = re.compile(r"\{\{((?:table|plot|micro)[^}]*)\}\}")
+    sections = re.split(r"\n(?=## )", text)
+    text = "\n".join(section for section in sections if not figures.search(section) or
+                     any(block(match) for match in figures.finditer(section)))
+    text = re.sub(r"\{\{([^}]+)\}\}", block, text)
     return re.sub(r"\n{3,}", "\n\n", text).rstrip() + "\n"
 
 

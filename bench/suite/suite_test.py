@@ -192,7 +192,7 @@ class Report(unittest.TestCase):
     def test_a_sentence_without_its_figure_is_left_out(self):
         data = made_up(1).data
         text = report.fill("- {{ratio handshake_p50}} times\n- {{value data_plane}} here\n\n"
-                           "## Empty\n\n{{table data_plane}}\n\n## Full\n\n{{table create_p50}}\n",
+                           "## Empty\n\nWords.\n\n{{table data_plane}}\n\n## Full\n\n{{table create_p50}}\n",
                            data, {}, "")
         self.assertNotIn("here", text)
         self.assertNotIn("Empty", text)
