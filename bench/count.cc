@@ -115,8 +115,8 @@ void CountStore() {
   const std::string record = Require(store::EncodePeer(peer));
   Count("encode_peer", [&](int) { Keep(store::EncodePeer(peer)); });
   Count("decode_peer", [&](int) { Keep(store::DecodePeer(peer.config.public_key, record)); });
-  char folder[] = "/tmp/wicket-count-XXXXXX";
-  if (mkdtemp(folder) == nullptr) abort();
+  std::string folder = std::filesystem::temp_directory_path() / "wicket-count-XXXXXX";
+  if (mkdtemp(folder.data()) == nullptr) abort();
   {
     store::Store store = Require(store::Store::Open({.path = folder, .bytes_max = 1 << 28}));
     auto writer = Require(store.Write());

@@ -9,6 +9,7 @@ with another one it is skipped (exit status 77).
 """
 import argparse
 import json
+import os
 import re
 import subprocess
 import sys
@@ -34,11 +35,11 @@ def count(build):
         result = subprocess.run(
             ["valgrind", "--tool=callgrind", "--instr-atstart=no",
              f"--callgrind-out-file={folder}/out", build / "bin" / "wicket_count"],
-            capture_output=True, text=True)
+            capture_output=True, text=True, env={**os.environ, "TMPDIR": folder})
         if result.returncode != 0:
             sys.exit(f"wicket_count under valgrind: {result.returncode}\n{result.stderr[-2000:]}")
         found = {}
-        for path in Path(folder).iterdir():
+        for path in Path(folder).glob("out*"):
             text = path.read_text()
             name = re.search(r"^desc: Trigger: Client Request: (\w+)$", text, re.M)
             if name:

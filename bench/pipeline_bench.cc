@@ -17,8 +17,8 @@ class Bench {
  public:
   Bench() : queue_(1024) {
     if (!crypto::Initialize().ok()) abort();
-    char name[] = "/tmp/wicket-bench-XXXXXX";
-    path_ = mkdtemp(name);
+    path_ = std::filesystem::temp_directory_path() / "wicket-bench-XXXXXX";
+    if (mkdtemp(path_.data()) == nullptr) abort();
     store_.emplace(*store::Store::Open({.path = path_}));
     store::Peer peer;
     peer.config.public_key = crypto::DerivePublicKey(client_);

@@ -75,12 +75,12 @@ double Quantile(std::vector<double> values, double q) {
                          static_cast<size_t>(q * static_cast<double>(values.size())))];
 }
 
-// A folder that goes with its owner.
+// A folder that goes with its owner: in TMPDIR, or in /var/tmp, which is a disk.
 struct Folder {
   Folder() {
-    char name[] = "/var/tmp/wicket-provision-XXXXXX";
-    if (mkdtemp(name) == nullptr) Require(ErrnoStatus(errno, "mkdtemp()"));
-    path = name;
+    const char* within = getenv("TMPDIR");
+    path = absl::StrCat(within != nullptr ? within : "/var/tmp", "/wicket-provision-XXXXXX");
+    if (mkdtemp(path.data()) == nullptr) Require(ErrnoStatus(errno, "mkdtemp()"));
   }
   ~Folder() { std::filesystem::remove_all(path); }
   std::string path;

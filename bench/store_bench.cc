@@ -1,4 +1,4 @@
-// Look-ups among many peers. Each store is made once a process, in /tmp.
+// Look-ups among many peers. Each store is made once a process, in TMPDIR.
 #include <benchmark/benchmark.h>
 #include <stdlib.h>
 
@@ -16,8 +16,8 @@ namespace {
 class Filled {
  public:
   explicit Filled(uint64_t peers) {
-    char name[] = "/tmp/wicket-bench-XXXXXX";
-    path_ = mkdtemp(name);
+    path_ = std::filesystem::temp_directory_path() / "wicket-bench-XXXXXX";
+    if (mkdtemp(path_.data()) == nullptr) abort();
     store_.emplace(*store::Store::Open({.path = path_}));
     auto writer = store_->Write();
     store::Peer peer;

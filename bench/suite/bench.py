@@ -1,4 +1,5 @@
 """What a bench is given: how much to do, where its figures go, how it tells where it is."""
+import os
 import sys
 import time
 from pathlib import Path
@@ -12,8 +13,9 @@ class Bench:
         self.name, self.mode, self.results = name, mode, results
         self.terminal = sys.stderr.isatty() if terminal is None else terminal
         self.began = time.monotonic()
-        self._folder = TemporaryDirectory(prefix="wicket-bench-")
+        self._folder = TemporaryDirectory(prefix="wicket-bench-", dir="/var/tmp")
         self.temporary = Path(self._folder.name)  # goes with this bench
+        self.environment = {**os.environ, "TMPDIR": self._folder.name}
 
     def pick(self, smoke, quick, full):
         return {"smoke": smoke, "quick": quick, "full": full}[self.mode]

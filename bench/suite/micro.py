@@ -40,12 +40,12 @@ def plain(name):
     return re.sub(r"/(iterations:\d+|manual_time|real_time|repeats:\d+|process_time)", "", name)
 
 
-def run(names, seconds):
+def run(names, seconds, environment):
     """One repetition of each. Returns {name: nanoseconds an operation}, {name: allocations}."""
     pattern = "^(" + "|".join(re.escape(name) for name in names) + ")$"
     result = subprocess.run([BIN / "wicket_bench", f"--benchmark_filter={pattern}",
                              f"--benchmark_min_time={seconds}", "--benchmark_format=json"],
-                            capture_output=True, text=True)
+                            capture_output=True, text=True, env=environment)
     if result.returncode != 0:
         raise RuntimeError(f"wicket_bench: {result.stderr.strip()[-500:]}")
     found, allocations = {}, {}
@@ -71,7 +71,7 @@ def micro(bench):
     samples = {}
     for number in range(rounds):
         bench.progress(f"round {number + 1} of {rounds}, {len(wanted)} functions")
-        found, allocations = run(wanted, seconds)
+        found, allocations = run(wanted, seconds, bench.environment)
         for name, took in found.items():
             samples.setdefault(name, []).append(took)
     for name, (ours, rival, how) in cases.items():

@@ -26,7 +26,8 @@ def creates(bench):
     result = subprocess.run([BIN / "wicket_provision", "--peers", str(peers), "--rounds",
                              str(rounds), "--seconds", str(seconds), "--lookups", str(lookups),
                              "--json", file, *(["--brief"] if bench.mode == "smoke" else [])],
-                            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+                            stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                            env=bench.environment)
     if result.returncode != 0:
         raise RuntimeError(result.stderr.strip() or "wicket_provision failed")
     found = json.loads(file.read_text())
