@@ -406,7 +406,8 @@ void CompareSizes(uint64_t peers, int rounds) {
     }
   }
   Report("open_and_find", open_large, "ms", open_small);
-  results["lookups_us"].as_object()[absl::StrCat(peers)] = {LookupMicros(large.store, peers)};
+  results["lookups_us"].as_object()[absl::StrCat(peers)] =
+      boost::json::array{LookupMicros(large.store, peers)};
 }
 
 void CompareLookups(uint64_t peers_max, int rounds) {
@@ -422,7 +423,8 @@ void CompareLookups(uint64_t peers_max, int rounds) {
       rival.push_back(sqlite.LookupMicros(peers));
     }
     Report("lookup_vs_sqlite", ours, "us", rival, kLookups);
-    results["lookups_us"].as_object()[absl::StrCat(peers)] = {Median(ours), Median(rival)};
+    results["lookups_us"].as_object()[absl::StrCat(peers)] =
+        boost::json::array{Median(ours), Median(rival)};
   }
 }
 

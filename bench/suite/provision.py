@@ -12,6 +12,7 @@ from measure import size_name
 from rig import BIN, BLAST, Key, Side, run
 
 PORT = 51999  # of devices that nobody connects to
+GO_PEERS_MAX = 60_000  # wireguard-go takes 65 536
 ONCE_S = 5  # what takes longer is not repeated
 LIMIT_S = {"smoke": 10, "quick": 10, "full": 60}  # what would take a rival longer is not tried
 
@@ -109,11 +110,18 @@ def import_seconds(side, ndjson, store):
     return took
 
 
+def expected_s(times, way, count):
+    """As much longer than the last size as there are more peers."""
+    tried = [size for one, size in times if one == way]
+    return stats.median(times[way, max(tried)]) * count / max(tried) if tried else 0
+
+
 def times_by_size(bench, side):
     """Returns {(way, peers): [seconds, one a round]}."""
     sizes, own = bench.pick(smoke=((1000,), (1000,)),
                             quick=((1000, 10_000), (1000, 10_000, 100_000)),
-                            full=((1000, 10_000, 100_000), (1000, 10_000, 100_000, 1_000_000)))
+                            full=((1000, 10_000, GO_PEERS_MAX),
+                                  (1000, 10_000, GO_PEERS_MAX, 1_000_000)))
     rounds = bench.pick(smoke=1, quick=1, full=5)
     times = {}
     for count in own:
@@ -126,8 +134,8 @@ def times_by_size(bench, side):
             conf.write_text(run(BLAST, "--export", "conf", "--clients", count).stdout)
             keys = [line.split()[-1] for line in conf.read_text().splitlines()
                     if line.startswith("PublicKey")]
-            ways = {way: step for way, step in WAYS.items() if
-                    10 * stats.median(times.get((way, count // 10), [0])) < LIMIT_S[bench.mode]}
+            ways = {way: step for way, step in WAYS.items()
+                    if expected_s(times, way, count) < LIMIT_S[bench.mode]}
         for number in range(rounds):
             bench.progress(f"{count} peers, round {number + 1} of {rounds}: wicket import")
             times.setdefault(("wicket import", count), []).append(
@@ -166,8 +174,10 @@ def compare_starts(bench, imports, setconf):
     rounds = bench.pick(smoke=1, quick=3, full=5)
     most = max(setconf)
     largest = bench.pick(smoke=10_000, quick=1_000_000, full=10_000_000)
-    sizes = sorted({1000, most, largest} | {size for size in (10_000, 100_000, 1_000_000)
-                                            if size < largest and bench.mode == "full"})
+    sizes = {1000, most, largest}
+    if bench.mode == "full":
+        sizes |= {10_000, 100_000, 1_000_000}
+    sizes = sorted(sizes)
     lifecycle.progress = bench.progress
     found = lifecycle.starts(sizes, rounds)
     seconds = dict(imports) | {count: found[count][0] for count in sizes if count > most}
