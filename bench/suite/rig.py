@@ -204,10 +204,6 @@ def attach_bare(side, program):
     side.gateway.ip("link", "set", "dev", "in", "xdpdrv", "obj", BARE, "sec", f"xdp_{program}")
 
 
-def detach_bare(side):
-    side.gateway.ip("link", "set", "dev", "in", "xdpdrv", "off")
-
-
 def cpu_seconds(pids):
     """Processor time that processes have used, in all their threads."""
     total = 0

@@ -36,7 +36,7 @@ def namespaces(process):
             if name.startswith("wkb") and f"x{process.pid}" in name]
 
 
-def test_smoke():
+def test_every_bench_works():
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         file = folder / "results.json"
@@ -59,7 +59,7 @@ def test_smoke():
         check("\n0 of " in same.stdout, same.stdout + same.stderr)
 
 
-def test_without_root_interrupted_and_wrong_usage():
+def test_a_bench_without_root_interrupted_and_wrongly_used():
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         folder.chmod(0o777)
