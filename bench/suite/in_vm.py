@@ -3,7 +3,9 @@
 
     scripts/vm 6.12 bench/suite/in_vm.py CLIENTS PEERS ROUNDS
 
-Ends with one line of JSON. Only ratios of its times mean anything.
+Prints what it has as a line of JSON, again and again; the last one has "done". Its host then
+turns the machine off: to remove devices with many peers would take it minutes. Only ratios of
+its times mean anything.
 """
 import json
 import sys
@@ -24,7 +26,9 @@ def say(text):
 
 
 def handshakes(count):
-    """Returns {side: [ms]}: first all clients that are not installed, then the same installed."""
+    """Returns {side: [ms]}: first all clients that are not installed, then the same installed.
+    One more comes before them, for what is slow only once."""
+    count += 1
     crowd = clients_of(0, count)
     found = {"new": [], "published": [], "installed": []}
     with ExitStack() as stack:
@@ -44,11 +48,11 @@ def handshakes(count):
         time.sleep(KNOWN_FLOW_S)
         for number, key in crowd:
             found["installed"].append(callers[wicket].session_ms(number, key))
-    return found
+    return {name: times[1:] for name, times in found.items()}
 
 
-def working_set(most, rounds):
-    """Returns {installed: ([Mbit/s], [ms of a handshake])} for few and for many."""
+def working_set(most, rounds, tell):
+    """Tells {installed: ([Mbit/s], [ms of a handshake])}, for few and for many, each round."""
     with ExitStack() as stack:
         found, sides = {}, []
         for wanted in (FEW, most):
@@ -72,13 +76,14 @@ def working_set(most, rounds):
                     found[installed][1].append(caller.session_ms(client, key))
                 found[installed][0].append(throughput(side, 3, address(client)))
                 say(f"{installed} installed: {found[installed][0][-1]:.0f} Mbit/s")
-        return found
+            tell(found, number + 1 == rounds)
 
 
 def main(clients, most, rounds):
     found = handshakes(clients)
-    found["working_set"] = working_set(most, rounds)
-    print(json.dumps(found))
+    say(json.dumps(found))
+    working_set(most, rounds,
+                lambda sets, done: say(json.dumps({**found, "working_set": sets, "done": done})))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ LIMIT_S = {"smoke": 10, "quick": 10, "full": 60}  # what would take a rival long
 
 def creates(bench):
     """wicket_provision: the store against SQLite, against itself when small, and by size."""
-    peers, lookups = bench.pick(smoke=(10_000, 1000), quick=(1_000_000, 10_000),
+    peers, lookups = bench.pick(smoke=(10_000, 1000), quick=(100_000, 10_000),
                                 full=(10_000_000, 1_000_000))
     rounds, seconds = bench.pick(smoke=(1, 0.1), quick=(2, 0.3), full=(5, 1))
     file = bench.temporary / "provision.json"
@@ -173,7 +173,7 @@ def compare_starts(bench, imports, setconf):
     """Wicket's start with as many stored as `wg setconf` managed, and with more."""
     rounds = bench.pick(smoke=1, quick=3, full=5)
     most = max(setconf)
-    largest = bench.pick(smoke=10_000, quick=1_000_000, full=10_000_000)
+    largest = bench.pick(smoke=10_000, quick=100_000, full=10_000_000)
     sizes = {1000, most, largest}
     if bench.mode == "full":
         sizes |= {10_000, 100_000, 1_000_000}
