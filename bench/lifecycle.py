@@ -4,6 +4,7 @@
     bench/lifecycle.py [--peers N] [--rounds R] [--json FILE] [start] [evictions]
 
 start       from the daemon's exec to a client's session, N peers stored against 1 000
+            (scripts/bench has more sizes between)
 evictions   time from a client's first packet to its answer while 10 000 peers leave the
             device, against the same device shortly before they do
 
@@ -28,9 +29,12 @@ CROWD = 10_000
 CLIENTS = 100
 
 
-def progress(text):
+def show_progress(text):
     if sys.stderr.isatty():
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
+
+
+progress = show_progress  # scripts/bench has a line of its own
 
 
 def quantile(values, q):
@@ -46,13 +50,16 @@ def connect_ms(client):
 
 
 def fill(lab, count):
-    """Imports so many peers that nobody has the keys of."""
+    """Imports so many peers that nobody has the keys of. Returns: the seconds it took."""
     file = lab.dir / "peers.ndjson"
     with open(file, "w") as out:
         subprocess.run([BIN / "wicket_provision", "--ndjson", str(count)], stdout=out, check=True)
+    begin = time.perf_counter()
     subprocess.run([BIN / "wicket", "import", "--offline", "--store", lab.store, "--device", "none",
-                    file], check=True, stdout=subprocess.DEVNULL)
+                    file], check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    took = time.perf_counter() - begin
     file.unlink()
+    return took
 
 
 def start_ms(lab, device, client):
@@ -68,28 +75,40 @@ def start_ms(lab, device, client):
     return ready, session
 
 
-def measure_start(options):
+def starts(sizes, rounds):
+    """Starts with so many peers stored, in turns.
+
+    Returns {size: (seconds of its import, [ms until it serves], [ms until a session],
+    bytes of its file)}.
+    """
     with Lab() as lab:
         device = lab.gateway_device()
-        sides = []
-        for count in (options.peers, 1000):
+        found, stores = {}, {}
+        for count in sizes:
             progress(f"storing {count} peers")
-            lab.store = lab.dir / f"store{count}"
-            fill(lab, count)
-            sides.append((lab.store, [], []))
-        for number in range(options.rounds):
-            for lab.store, ready, session in sides:
-                progress(f"start {number + 1} of {options.rounds}")
+            lab.store = stores[count] = lab.dir / f"store{count}"
+            found[count] = (fill(lab, count), [], [],
+                            (lab.store / "data.mdb").stat().st_size)
+        for number in range(-1, rounds):  # the first of each reads the file from the disk
+            for count, (_, ready, session, _) in found.items():
+                progress(f"start {max(number, 0) + 1} of {rounds}, {count} peers")
+                lab.store = stores[count]
                 client = Client(lab, device.key.public)
                 lab.import_peers([client.stored], device.name)
                 times = start_ms(lab, device, client)
-                ready.append(times[0])
-                session.append(times[1])
-    (ready, session), (ready_small, session_small) = (
-        (statistics.median(ready), statistics.median(session)) for _, ready, session in sides)
-    name = "start_1e7" if options.peers == 10_000_000 else f"start_{options.peers}"
-    return {name: result(ready, "ms", ready_small, options.rounds),
-            "start_to_session": result(session, "ms", session_small, options.rounds)}
+                if number >= 0:
+                    ready.append(times[0])
+                    session.append(times[1])
+        return found
+
+
+def measure_start(options):
+    found = starts((options.peers, 1000), options.rounds)
+    large, small = found[options.peers], found[1000]
+    zeros = len(str(options.peers)) - 1
+    name = f"1e{zeros}" if options.peers == 10 ** zeros else options.peers
+    return {f"start_{name}": result("ms", large[1], small[1]),
+            "start_to_session": result("ms", large[2], small[2])}
 
 
 def evictions_round():
@@ -139,15 +158,16 @@ def measure_evictions(options):
         during.append(sides[1])
     found = {}
     for name, q in (("install_p50_with_evictions", 0.5), ("install_p99_with_evictions", 0.99)):
-        found[name] = result(statistics.median(quantile(times, q) for times in during), "ms",
-                             statistics.median(quantile(times, q) for times in before),
-                             sum(map(len, during)))
+        found[name] = result("ms", [quantile(times, q) for times in during],
+                             [quantile(times, q) for times in before], sum(map(len, during)))
     return found
 
 
-def result(value, unit, against, n):
-    return {"value": round(value, 3), "unit": unit, "against": round(against, 3),
-            "ratio": round(value / against, 3), "n": n}
+def result(unit, samples, against, n=None):
+    value, rival = statistics.median(samples), statistics.median(against)
+    return {"value": round(value, 3), "unit": unit, "against": round(rival, 3),
+            "ratio": round(value / rival, 3), "n": n or len(samples), "samples": samples,
+            "against_samples": against}
 
 
 def main():

@@ -4,6 +4,7 @@
 
 #include <filesystem>
 
+#include "bench/allocations.h"
 #include "noise/initiator.h"
 #include "shard/pipeline.h"
 
@@ -11,6 +12,7 @@ namespace wicket::shard {
 namespace {
 
 constexpr uint16_t kPort = 51820;
+constexpr uint64_t kUnlimited = 1'000'000'000'000;  // handshakes a second
 
 class Bench {
  public:
@@ -18,8 +20,8 @@ class Bench {
   // `others`, of which there are only the records.
   explicit Bench(size_t clients = 0, size_t others = 0) : queue_(1024) {
     if (!crypto::Initialize().ok()) abort();
-    char name[] = "/tmp/wicket-bench-XXXXXX";
-    path_ = mkdtemp(name);
+    path_ = std::filesystem::temp_directory_path() / "wicket-bench-XXXXXX";
+    if (mkdtemp(path_.data()) == nullptr) abort();
     store_.emplace(*store::Store::Open({.path = path_}));
     store::Peer peer;
     peer.config.public_key = crypto::DerivePublicKey(client_);
@@ -93,10 +95,10 @@ class Bench {
   void Run(benchmark::State& state, std::vector<std::vector<uint8_t>> frames, Verdict expected) {
     size_t i = 0;
     const Now now{1, absl::FromUnixSeconds(1'800'000'000)};
-    uint32_t reply_bytes = 0;
+    const Allocations allocations(state);
     for (auto _ : state) {
       std::vector<uint8_t>& frame = frames[i++ % frames.size()];
-      if (pipeline_->Run(devices_, frame, now, &reply_bytes) != expected) abort();
+      if (pipeline_->Run(devices_, frame, now) != expected) abort();
       if (queue_.Peek()) queue_.Release();
     }
     state.SetItemsProcessed(state.iterations());
@@ -104,7 +106,7 @@ class Bench {
 
   // Ring batches of `size` frames.
   void RunBatches(benchmark::State& state, crypto::X25519Backend backend,
-                  const std::vector<std::vector<uint8_t>>& frames, size_t size, Verdict expected) {
+                  std::vector<std::vector<uint8_t>>& frames, size_t size, Verdict expected) {
     Use(backend);
     std::vector<Pipeline::Frame> views(frames.begin(), frames.end());
     const Now now{1, absl::FromUnixSeconds(1'800'000'000)};
@@ -185,6 +187,35 @@ BENCHMARK(BM_PipelineBatchProven)->ArgsProduct({{0, 1, 2}, {1, 2, 8, 64}});
 
 void BM_PipelineBatchUnknown(benchmark::State& state) { RunCrowd(state, false); }
 BENCHMARK(BM_PipelineBatchUnknown)->ArgsProduct({{0, 1, 2}, {1, 8, 64}});
+
+// What identifying and proving take by the obvious way: one packet at a time, with libsodium.
+template <bool kProve>
+void ProveSingly(benchmark::State& state) {
+  Bench bench;
+  auto snapshot = bench.store_->NewSnapshot();
+  const noise::Identity identity(bench.device_);
+  std::vector<std::vector<uint8_t>> frames;
+  for (int i = 0; i < 64; ++i) frames.push_back(bench.Frame(bench.client_));
+  size_t i = 0;
+  for (auto _ : state) {
+    wire::Frame frame;
+    store::PeerView view;
+    if (!wire::ParseFrame(frames[i++ % frames.size()], &frame) ||
+        !noise::CheckMac1(identity, *frame.initiation)) {
+      abort();
+    }
+    auto claim = noise::OpenStatic(identity, *frame.initiation);
+    if (snapshot->ViewPeer(claim->static_public, &view) != store::Snapshot::Found::kYes) abort();
+    if (kProve && !noise::OpenTimestamp(identity, std::move(*claim), *frame.initiation)) abort();
+  }
+  state.SetItemsProcessed(state.iterations());
+}
+
+void BM_ProveSingly(benchmark::State& state) { ProveSingly<true>(state); }
+BENCHMARK(BM_ProveSingly);
+
+void BM_ClaimSingly(benchmark::State& state) { ProveSingly<false>(state); }
+BENCHMARK(BM_ClaimSingly);
 
 void BM_PipelineBadMac1(benchmark::State& state) {
   Bench bench;

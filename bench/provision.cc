@@ -1,6 +1,6 @@
 // wicket_provision: what creating and deleting a peer durably costs.
 //
-//   wicket_provision --peers N [--rounds R] [--seconds S] [--json FILE]
+//   wicket_provision --peers N [--rounds R] [--seconds S] [--lookups N] [--brief] [--json FILE]
 //   wicket_provision --ndjson N > FILE      peers to import, and no more
 //
 // Each comparison takes its sides in turn, round by round, and gives medians over rounds:
@@ -9,6 +9,9 @@
 //      no peers stored, and again with 500 000
 //   2  a create, and a delete, over the control socket: N peers stored | 1 000 stored
 //   3  opening the store and looking up a peer: N stored | 1 000 stored
+//   4  look-ups: the store | SQLite (mapped, a prepared statement), by the number of peers
+//
+// A measure has `samples` and, of the other side, `against_samples`: one a round.
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -72,12 +75,12 @@ double Quantile(std::vector<double> values, double q) {
                          static_cast<size_t>(q * static_cast<double>(values.size())))];
 }
 
-// A folder that goes with its owner.
+// A folder that goes with its owner: in TMPDIR, or in /var/tmp, which is a disk.
 struct Folder {
   Folder() {
-    char name[] = "/var/tmp/wicket-provision-XXXXXX";
-    if (mkdtemp(name) == nullptr) Require(ErrnoStatus(errno, "mkdtemp()"));
-    path = name;
+    const char* within = getenv("TMPDIR");
+    path = absl::StrCat(within != nullptr ? within : "/var/tmp", "/wicket-provision-XXXXXX");
+    if (mkdtemp(path.data()) == nullptr) Require(ErrnoStatus(errno, "mkdtemp()"));
   }
   ~Folder() { std::filesystem::remove_all(path); }
   std::string path;
@@ -118,6 +121,32 @@ double Rate(int writers, absl::Duration duration, const std::function<void(uint6
   return static_cast<double>(created) / absl::ToDoubleSeconds(absl::Now() - begin);
 }
 
+constexpr int kLookups = 200'000;
+
+// The time of one look-up, of keys in random order, `find` returning whether it found it.
+double MicrosEach(uint64_t peers, const std::function<bool(const PublicKey&)>& find) {
+  std::mt19937_64 random(3);
+  std::vector<PublicKey> keys;
+  for (int i = 0; i < kLookups; ++i) keys.push_back(KeyOf(random() % peers));
+  const absl::Time begin = absl::Now();
+  for (const PublicKey& key : keys) {
+    if (!find(key)) Require(absl::InternalError("a stored peer was not found"));
+  }
+  return absl::ToDoubleMicroseconds(absl::Now() - begin) / kLookups;
+}
+
+// As a shard does it: a batch of 64 sees one view.
+double LookupMicros(store::Store& store, uint64_t peers) {
+  auto snapshot = store.NewSnapshot();
+  Require(snapshot.status());
+  store::PeerView view;
+  int n = 0;
+  return MicrosEach(peers, [&](const PublicKey& key) {
+    if (n++ % 64 == 0) Require(snapshot->Renew());
+    return snapshot->ViewPeer(key, &view) == store::Snapshot::Found::kYes;
+  });
+}
+
 class Sqlite {
  public:
   explicit Sqlite(const std::string& path) {
@@ -128,8 +157,11 @@ class Sqlite {
     Run("CREATE TABLE prefixes(prefix BLOB PRIMARY KEY, key BLOB) WITHOUT ROWID");
     sqlite3_prepare_v2(db_, "INSERT OR REPLACE INTO peers VALUES(?,?)", -1, &peers_, nullptr);
     sqlite3_prepare_v2(db_, "INSERT INTO prefixes VALUES(?,?)", -1, &prefixes_, nullptr);
+    Run("PRAGMA mmap_size=17179869184");
+    sqlite3_prepare_v2(db_, "SELECT record FROM peers WHERE key = ?", -1, &select_, nullptr);
   }
   ~Sqlite() {
+    sqlite3_finalize(select_);
     sqlite3_finalize(peers_);
     sqlite3_finalize(prefixes_);
     sqlite3_close(db_);
@@ -138,6 +170,18 @@ class Sqlite {
     Run("BEGIN IMMEDIATE");
     for (uint64_t n = 0; n < peers; ++n) Put(PeerOf(n));
     Run("COMMIT");
+  }
+  // A look-up, on average.
+  double LookupMicros(uint64_t peers) {
+    return MicrosEach(peers, [this](const PublicKey& key) {
+      sqlite3_bind_blob(select_, 1, key.bytes.data(), kKeyBytes, SQLITE_STATIC);
+      const bool found =
+          sqlite3_step(select_) == SQLITE_ROW &&
+          store::ViewPeer(key, {static_cast<const char*>(sqlite3_column_blob(select_, 0)),
+                                static_cast<size_t>(sqlite3_column_bytes(select_, 0))});
+      sqlite3_reset(select_);
+      return found;
+    });
   }
   void Create(uint64_t n) {
     const store::Peer peer = PeerOf(n);
@@ -168,7 +212,7 @@ class Sqlite {
     sqlite3_reset(statement);
   }
   sqlite3* db_ = nullptr;
-  sqlite3_stmt *peers_ = nullptr, *prefixes_ = nullptr;
+  sqlite3_stmt *peers_ = nullptr, *prefixes_ = nullptr, *select_ = nullptr;
   std::mutex mutex_;
 };
 
@@ -236,12 +280,32 @@ class Client {
 
 boost::json::object results;
 
-void Report(const std::string& name, double value, const char* unit, double against) {
-  absl::PrintF("%-28s %12.3f %-4s against %12.3f   ratio %.2f\n", name, value, unit, against,
-               value / against);
+// `per_sample`: single observations behind each.
+void Report(const std::string& name, const std::vector<double>& samples, const char* unit,
+            const std::vector<double>& against_samples = {}, int per_sample = 1) {
+  const double value = Median(samples);
+  boost::json::object row{{"value", value}, {"unit", unit}};
+  row["n"] = samples.size() * static_cast<size_t>(per_sample);
+  row["samples"] = boost::json::array(samples.begin(), samples.end());
+  absl::PrintF("%-28s %12.3f %-4s", name, value, unit);
+  if (!against_samples.empty()) {
+    const double against = Median(against_samples);
+    absl::PrintF(" against %12.3f   ratio %.2f", against, value / against);
+    row["against"] = against;
+    row["ratio"] = value / against;
+    row["against_samples"] = boost::json::array(against_samples.begin(), against_samples.end());
+  }
+  absl::PrintF("\n");
   fflush(stdout);
-  results[name] = {
-      {"value", value}, {"unit", unit}, {"against", against}, {"ratio", value / against}};
+  results[name] = std::move(row);
+}
+
+// "1e7" for 10 000 000.
+std::string SizeName(uint64_t peers) {
+  int digits = 0;
+  uint64_t power = 1;
+  for (; power < peers; power *= 10) ++digits;
+  return power == peers ? absl::StrCat("1e", digits) : absl::StrCat(peers);
 }
 
 // Each round on new files, both with so many peers.
@@ -276,8 +340,8 @@ void CompareWriters(uint64_t stored, const std::string& suffix, int rounds,
         },
         &next));
   }
-  Report("group_commit" + suffix, Median(group), "1/s", Median(single));
-  Report("create_vs_sqlite" + suffix, Median(group), "1/s", Median(rival));
+  Report("group_commit" + suffix, group, "1/s", single);
+  Report("create_vs_sqlite" + suffix, group, "1/s", rival);
 }
 
 void CompareSizes(uint64_t peers, int rounds) {
@@ -304,9 +368,9 @@ void CompareSizes(uint64_t peers, int rounds) {
       side.delete_p99.push_back(Quantile(deletes, 0.99));
     }
   }
-  Report("create_p50", Median(sides[0].create_p50), "ms", Median(sides[1].create_p50));
-  Report("create_p99", Median(sides[0].create_p99), "ms", Median(sides[1].create_p99));
-  Report("delete_p99", Median(sides[0].delete_p99), "ms", Median(sides[1].delete_p99));
+  Report("create_p50", sides[0].create_p50, "ms", sides[1].create_p50, kCalls);
+  Report("create_p99_" + SizeName(peers), sides[0].create_p99, "ms", sides[1].create_p99, kCalls);
+  Report("delete_p99", sides[0].delete_p99, "ms", sides[1].delete_p99, kCalls);
   std::atomic<uint64_t> more{uint64_t{1} << 41};
   std::vector<double> over_socket;
   for (int round = 0; round < rounds; ++round) {
@@ -320,15 +384,10 @@ void CompareSizes(uint64_t peers, int rounds) {
         },
         &more));
   }
-  absl::PrintF("%-28s %12.0f 1/s  by 64 clients, %d stored\n", "create_over_socket",
-               Median(over_socket), peers);
-  results["create_over_socket"] = {{"value", Median(over_socket)}, {"unit", "1/s"}};
+  Report("create_over_socket", over_socket, "1/s");
   const auto stats = large.store.ReadStats();
-  absl::PrintF("%-28s %12.1f B\n", "store_bytes_per_peer",
-               static_cast<double>(stats->file_bytes) / static_cast<double>(stats->peers));
-  results["store_bytes_per_peer"] = {
-      {"value", static_cast<double>(stats->file_bytes) / static_cast<double>(stats->peers)},
-      {"unit", "B"}};
+  Report("store_bytes_after_creates",
+         {static_cast<double>(stats->file_bytes) / static_cast<double>(stats->peers)}, "B");
   std::vector<double> open_large, open_small;
   for (int round = 0; round < 5 * rounds; ++round) {
     for (const bool is_large : {true, false}) {
@@ -346,20 +405,44 @@ void CompareSizes(uint64_t peers, int rounds) {
           .push_back(absl::ToDoubleMilliseconds(absl::Now() - begin));
     }
   }
-  Report("open_and_find", Median(open_large), "ms", Median(open_small));
+  Report("open_and_find", open_large, "ms", open_small);
+  results["lookups_us"].as_object()[absl::StrCat(peers)] =
+      boost::json::array{LookupMicros(large.store, peers)};
+}
+
+void CompareLookups(uint64_t peers_max, int rounds) {
+  for (uint64_t peers = 1000; peers <= peers_max; peers *= 10) {
+    Folder folder;
+    store::Store store = *store::Store::Open({.path = folder.path + "/store"});
+    Sqlite sqlite(folder.path + "/sqlite.db");
+    Fill(store, peers);
+    sqlite.Fill(peers);
+    std::vector<double> ours, rival;
+    for (int round = 0; round < rounds; ++round) {
+      ours.push_back(LookupMicros(store, peers));
+      rival.push_back(sqlite.LookupMicros(peers));
+    }
+    Report("lookup_vs_sqlite", ours, "us", rival, kLookups);
+    results["lookups_us"].as_object()[absl::StrCat(peers)] =
+        boost::json::array{Median(ours), Median(rival)};
+  }
 }
 
 int Main(int argc, char** argv) {
   CLI::App app("What creating and deleting a peer durably costs.", "wicket_provision");
-  uint64_t peers = 1'000'000, ndjson = 0;
+  uint64_t peers = 1'000'000, ndjson = 0, lookups = 1'000'000;
   int rounds = 5;
   double seconds = 1;
+  bool brief = false;
   std::string json;
   app.add_option("--peers", peers, "stored in the large store")->capture_default_str();
   app.add_option("--rounds", rounds, "of each comparison")->capture_default_str();
   app.add_option("--seconds", seconds, "for each side of the writers' rounds")
       ->capture_default_str();
+  app.add_option("--lookups", lookups, "peers that look-ups are compared up to")
+      ->capture_default_str();
   app.add_option("--ndjson", ndjson, "only print so many peers");
+  app.add_flag("--brief", brief, "leave out the writers with 500 000 stored");
   app.add_option("--json", json, "also write the results here");
   CLI11_PARSE(app, argc, argv);
   for (uint64_t n = 0; n < ndjson; ++n) {
@@ -367,8 +450,10 @@ int Main(int argc, char** argv) {
                  ToString(AddressOf(n)));
   }
   if (ndjson) return 0;
+  results["lookups_us"] = boost::json::object();
+  CompareLookups(lookups, rounds);
   CompareWriters(0, "", rounds, absl::Seconds(seconds));
-  CompareWriters(500'000, "_500k", rounds, absl::Seconds(seconds));
+  if (!brief) CompareWriters(500'000, "_500k", rounds, absl::Seconds(seconds));
   CompareSizes(peers, rounds);
   if (!json.empty()) std::ofstream(json) << boost::json::serialize(results) << "\n";
   return 0;

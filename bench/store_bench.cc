@@ -1,10 +1,12 @@
-// Look-ups among many peers. The store is made once a process, in /tmp.
+// Look-ups among many peers. Each store is made once a process, in TMPDIR.
 #include <benchmark/benchmark.h>
 #include <stdlib.h>
 
 #include <filesystem>
+#include <map>
 #include <random>
 
+#include "bench/allocations.h"
 #include "bench/keys.h"
 #include "store/store.h"
 
@@ -14,8 +16,8 @@ namespace {
 class Filled {
  public:
   explicit Filled(uint64_t peers) {
-    char name[] = "/tmp/wicket-bench-XXXXXX";
-    path_ = mkdtemp(name);
+    path_ = std::filesystem::temp_directory_path() / "wicket-bench-XXXXXX";
+    if (mkdtemp(path_.data()) == nullptr) abort();
     store_.emplace(*store::Store::Open({.path = path_}));
     auto writer = store_->Write();
     store::Peer peer;
@@ -32,6 +34,11 @@ class Filled {
   }
   store::Store& store() { return *store_; }
 
+  static store::Store& Of(uint64_t peers) {
+    static std::map<uint64_t, Filled> made;
+    return made.try_emplace(peers, peers).first->second.store();
+  }
+
  private:
   std::string path_;
   std::optional<store::Store> store_;
@@ -39,25 +46,49 @@ class Filled {
 
 void BM_ViewPeer(benchmark::State& state) {
   const auto peers = static_cast<uint64_t>(state.range(0));
-  Filled filled(peers);
-  auto snapshot = filled.store().NewSnapshot();
+  auto snapshot = Filled::Of(peers).NewSnapshot();
   std::vector<PublicKey> keys;
   std::mt19937_64 random(3);
   for (int i = 0; i < 4096; ++i) keys.push_back(KeyOf(random() % peers));
   size_t i = 0;
   store::PeerView view;
+  const Allocations allocations(state);
   for (auto _ : state) benchmark::DoNotOptimize(snapshot->ViewPeer(keys[i++ % keys.size()], &view));
 }
 BENCHMARK(BM_ViewPeer)->Arg(1'000)->Arg(1'000'000);
 
 void BM_Renew(benchmark::State& state) {
-  Filled filled(1000);
-  auto snapshot = filled.store().NewSnapshot();
+  auto snapshot = Filled::Of(1000).NewSnapshot();
   for (auto _ : state) {
     if (!snapshot->Renew().ok()) abort();
   }
 }
 BENCHMARK(BM_Renew);
+
+store::Peer UsualPeer() {
+  store::Peer peer;
+  peer.config.public_key = KeyOf(1);
+  peer.config.allowed_ips = {*ParsePrefix("fd00::1"), *ParsePrefix("10.1.2.3")};
+  peer.device = "wg0";
+  return peer;
+}
+
+void BM_EncodePeer(benchmark::State& state) {
+  const store::Peer peer = UsualPeer();
+  const Allocations allocations(state);
+  for (auto _ : state) benchmark::DoNotOptimize(store::EncodePeer(peer));
+}
+BENCHMARK(BM_EncodePeer);
+
+void BM_DecodePeer(benchmark::State& state) {
+  const store::Peer peer = UsualPeer();
+  const std::string record = *store::EncodePeer(peer);
+  const Allocations allocations(state);
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(store::DecodePeer(peer.config.public_key, record));
+  }
+}
+BENCHMARK(BM_DecodePeer);
 
 }  // namespace
 }  // namespace wicket

@@ -139,7 +139,7 @@ class WireGuard:
 
     def create(self):
         self.launch()
-        if not self.kernel and not wait_for(self.listens, 5):
+        if not self.kernel and not wait_for(self.listens, 5, every=0.002):
             raise RuntimeError(f"wireguard-go {self.name} did not start")
 
     def configure(self, key, port=0):
@@ -236,7 +236,7 @@ class Wicketd:
 
         def settled():
             return self.process.poll() is not None or b" ready\n" in self._log_since(offset)
-        wait_for(settled, 20)
+        wait_for(settled, 20, every=0.002)
         if expect_failure:
             return self.process.wait(5 * SLOW), self._log_since(offset).decode()
         if self.process.poll() is not None or not settled():
@@ -418,9 +418,10 @@ class Lab:
 
     def close(self):
         """Removes everything, whatever of it fails; then says what a daemon did wrong."""
+        handlers = {}
         for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if threading.current_thread() is threading.main_thread():
-                signal.signal(name, signal.SIG_IGN)
+                handlers[name] = signal.signal(name, signal.SIG_IGN)
         problems = []
 
         def attempt(step, *arguments):
@@ -442,5 +443,7 @@ class Lab:
             attempt(ns.delete)
         attempt(lambda: run("umount", "-l", self.bpffs, check=False))
         shutil.rmtree(self.dir, ignore_errors=True)
+        for name, handler in handlers.items():
+            signal.signal(name, handler)
         if problems:
             raise RuntimeError("\n".join(problems))

@@ -1,0 +1,40 @@
+// All peers in one SQLite file.
+#pragma once
+
+#include <sqlite3.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "base/peer.h"
+#include "base/status.h"
+
+namespace wicket::baseline {
+
+// The table that the cache reads:
+//   peers(key BLOB PRIMARY KEY, allowed_ips TEXT, psk BLOB, keepalive INTEGER) WITHOUT ROWID
+// `allowed_ips` has commas between; `psk` may be NULL.
+//
+// Thread: one.
+class PeerCache {
+ public:
+  // Makes the table when the file has none.
+  // Errors: SQLite's own words, with the path.
+  static absl::StatusOr<PeerCache> Open(const std::string& path);
+
+  // Returns: nullopt when the key is nobody's.
+  // Cost:    one prepared SELECT; no allocation but the peer's.
+  absl::StatusOr<std::optional<PeerConfig>> Find(const PublicKey& key);
+
+ private:
+  struct Close {
+    void operator()(sqlite3* database) const { sqlite3_close(database); }
+    void operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
+  };
+  // The statement goes before the database it belongs to.
+  std::unique_ptr<sqlite3, Close> database_;
+  std::unique_ptr<sqlite3_stmt, Close> select_;
+};
+
+}  // namespace wicket::baseline

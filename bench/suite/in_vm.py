@@ -1,0 +1,90 @@
+#!/usr/bin/python3
+"""What scripts/bench runs inside the emulated machine, with the kernel's WireGuard at both ends.
+
+    scripts/vm 6.12 bench/suite/in_vm.py CLIENTS PEERS ROUNDS
+
+Prints what it has as a line of JSON, again and again; the last one has "done". Its host then
+turns the machine off: to remove devices with many peers would take it minutes. Only ratios of
+its times mean anything.
+"""
+import json
+import sys
+import time
+from contextlib import ExitStack, closing
+
+from data_plane import throughput
+from handshake import KNOWN_FLOW_S, address, clients_of
+from rig import BLAST, Caller, Side, run
+
+FEW = 500
+CHUNK = 2500
+INSTALL_S = 60  # peers are installed for so long at most
+
+
+def say(text):
+    print(text, flush=True)
+
+
+def handshakes(count):
+    """Returns {side: [ms]}: first all clients that are not installed, then the same installed.
+    One more comes before them, for what is slow only once."""
+    count += 1
+    crowd = clients_of(0, count)
+    found = {"new": [], "published": [], "installed": []}
+    with ExitStack() as stack:
+        wicket, published = (stack.enter_context(Side(name)) for name in ("wicket", "published"))
+        peers = [(key.public64, address(number) + "/32") for number, key in crowd]
+        wicket.import_peers([{"public_key": key, "allowed_ips": [ip]} for key, ip in peers],
+                            wicket.device.name)
+        published.write_database(peers)
+        wicket.start_wicket()
+        published.start_published()
+        callers = {side: stack.enter_context(closing(Caller(side, count)))
+                   for side in (wicket, published)}
+        for number, key in crowd:
+            for name, side in (("new", wicket), ("published", published)):
+                found[name].append(callers[side].session_ms(number, key))
+            say(f"client {number + 1} of {count}")
+        time.sleep(KNOWN_FLOW_S)
+        for number, key in crowd:
+            found["installed"].append(callers[wicket].session_ms(number, key))
+    return {name: times[1:] for name, times in found.items()}
+
+
+def working_set(most, rounds, tell):
+    """Tells {installed: ([Mbit/s], [ms of a handshake])}, for few and for many, each round."""
+    with ExitStack() as stack:
+        found, sides = {}, []
+        for wanted in (FEW, most):
+            side = stack.enter_context(Side(f"{wanted}"))
+            begin, installed = time.monotonic(), 0
+            while installed < wanted and time.monotonic() < begin + INSTALL_S:
+                n = min(CHUNK, wanted - installed)
+                conf = run(BLAST, "--export", "conf", "--clients", n, "--seed", installed).stdout
+                side.gateway.run("wg", "addconf", side.device.name, "/dev/stdin", input=conf)
+                installed += n
+                say(f"{installed} of {wanted} peers installed")
+            crowd = clients_of(0, 4 * rounds)
+            for number, key in crowd:
+                side.device.add_peer(key.public64, address(number) + "/32")
+            found[installed] = ([], [])
+            sides.append((side, installed, stack.enter_context(closing(Caller(side, len(crowd)))),
+                          crowd))
+        for number in range(rounds):
+            for side, installed, caller, crowd in sides:
+                for client, key in crowd[4 * number:4 * number + 4]:
+                    found[installed][1].append(caller.session_ms(client, key))
+                found[installed][0].append(throughput(side, 3, address(client)))
+                say(f"{installed} installed: {found[installed][0][-1]:.0f} Mbit/s")
+            tell(found, number + 1 == rounds)
+
+
+def main(clients, most, rounds):
+    found = handshakes(clients)
+    say(json.dumps(found))
+    working_set(most, rounds,
+                lambda sets, done: say(json.dumps({**found, "working_set": sets, "done": done})))
+
+
+if __name__ == "__main__":
+    main(*map(int, sys.argv[1:]))

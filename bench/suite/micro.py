@@ -1,0 +1,109 @@
+"""Functions by themselves: Google Benchmark cases of wicket_bench, round by round.
+
+A new case becomes a measure by a line in CASES. Benchmarks are named as they register
+themselves, without what Google Benchmark appends for iterations and manual time.
+"""
+import json
+import re
+import subprocess
+
+from measure import MEASURES
+from rig import BIN
+import stats
+
+# measure: (ours, the rival's, how). `rate`: operations a second; `added`: nanoseconds more than
+# the rival's, which is the harness's floor.
+CASES = {
+    "proofs_per_core": ("BM_PipelineBatchProven/2/64", "BM_PipelineBatchProven/0/64", "rate"),
+    "unknown_proofs_per_core": ("BM_PipelineBatchUnknown/2/64", "BM_PipelineBatchUnknown/0/64",
+                                "rate"),
+    "x25519_ifma8": ("BM_X25519Batch/2/8", "BM_X25519Batch/0/8", "rate"),
+    "x25519_avx2x4": ("BM_X25519Batch/1/8", "BM_X25519Batch/0/8", "rate"),
+    "xdp_pass_ns": ("BM_SteerPassData", "BM_SteerNothing", "added"),
+    "xdp_bad_mac1_ns": ("Steer/bad_mac1", "BM_SteerNothing", "added"),
+    "xdp_mac2_ns": ("Steer/mac2", "BM_SteerNothing", "added"),
+}
+NOTES = {
+    "proofs_per_core": "a shard's whole work on a ring batch of 64, among 1 000 000 stored peers, "
+                       "against the same with libsodium one at a time",
+    "xdp_pass_ns": "BPF_PROG_TEST_RUN; a veth pays far more for having any native program",
+}
+
+
+def known():
+    """The benchmarks of this build, by the name that CASES uses, and as they are run."""
+    listed = subprocess.run([BIN / "wicket_bench", "--benchmark_list_tests=true"],
+                            capture_output=True, text=True, check=True).stdout
+    return {plain(name): name for name in listed.split("\n") if name}
+
+
+def plain(name):
+    return re.sub(r"/(iterations:\d+|manual_time|real_time|repeats:\d+|process_time)", "", name)
+
+
+# Minutes each, or a store of a million peers that is made first: only where a measure is.
+LONG = ("BM_X25519Iterated", "BM_PipelineBatch")
+
+
+def run(names, seconds, rounds, environment):
+    """Interleaved rounds of each. Returns {name: [nanoseconds an operation]}, {name: allocations}."""
+    pattern = "^(" + "|".join(re.escape(name) for name in names) + ")$"
+    result = subprocess.run([BIN / "wicket_bench", f"--benchmark_filter={pattern}",
+                             f"--benchmark_min_time={seconds}", "--benchmark_format=json",
+                             f"--benchmark_repetitions={rounds}",
+                             "--benchmark_enable_random_interleaving=true"],
+                            capture_output=True, text=True, env=environment)
+    if result.returncode != 0:
+        raise RuntimeError(f"wicket_bench: {result.stderr.strip()[-500:]}")
+    found, allocations = {}, {}
+    for row in json.loads(result.stdout)["benchmarks"]:
+        if row.get("error_occurred") or row["run_type"] != "iteration":
+            continue
+        scale = {"ns": 1, "us": 1e3, "ms": 1e6, "s": 1e9}[row["time_unit"]]
+        took = row["real_time" if "manual_time" in row["name"] else "cpu_time"] * scale
+        if row.get("items_per_second"):
+            took = 1e9 / row["items_per_second"]
+        found.setdefault(plain(row["name"]), []).append(took)
+        if "allocs" in row:
+            allocations[plain(row["name"])] = round(row["allocs"], 2)
+    return found, allocations
+
+
+def micro(bench):
+    rounds, seconds = bench.pick(smoke=(1, 0.01), quick=(2, 0.05), full=(7, 0.1))
+    here = known()
+    cases = {name: case for name, case in CASES.items() if case[0] in here and case[1] in here}
+    wanted = {here[word] for case in cases.values() for word in case[:2]} | \
+             {name for key, name in here.items()
+              if not key.endswith("/1000000") and not key.startswith(LONG)}
+    if bench.pick(smoke=True, quick=False, full=False):
+        wanted = {name for name in wanted if not name.startswith(LONG)}
+    samples, allocations = {}, {}
+    for group in (sorted(name for name in wanted if not name.startswith(LONG)),
+                  sorted(name for name in wanted if name.startswith(LONG))):
+        bench.progress(f"{len(group)} functions, {rounds} rounds")
+        if group:
+            found, allocated = run(group, seconds, rounds, bench.environment)
+            samples.update(found)
+            allocations.update(allocated)
+    for name, (ours, rival, how) in cases.items():
+        if ours not in samples or rival not in samples:
+            bench.problem(f"{name}: {ours} needs root")
+            continue
+        note = NOTES.get(name, "")
+        if how == "rate":
+            bench.results.add(name, [1e9 / x for x in samples[ours]],
+                              [1e9 / x for x in samples[rival]], note=note)
+        else:
+            bench.results.add(name, [x - floor for x, floor in zip(samples[ours], samples[rival])],
+                              samples[rival], note=note)
+    bench.results.add_table("micro", {name: stats.median(took)
+                                      for name, took in sorted(samples.items())})
+    bench.results.add_table("allocations", allocations)
+
+
+BENCHES = {
+    "micro": (micro, "functions by themselves, one core; the XDP program's part needs root",
+              tuple(CASES)),
+}
+assert set(CASES) <= set(MEASURES)

@@ -1,0 +1,219 @@
+"""Rivals side by side: each has namespaces, a veth and a WireGuard device of its own.
+
+    lab of "wicket"     client --- veth --- wicketd, device with no peers
+    lab of "published"  client --- veth --- wicket_published, device with no peers
+    lab of "alone"      client --- veth --- device with all peers
+
+So no rival's program sees, or is slowed down by, another's packets; those whose turn it is
+not are idle.
+"""
+import json
+import os
+import select
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+sys.path[1:1] = [str(Path(__file__).resolve().parents[1]),
+                 str(Path(__file__).resolve().parents[2] / "tests" / "e2e")]
+from demo import ECHO_PORT, tunnel_socket, write_peers  # noqa: E402,F401
+from lab import BIN, GATEWAY4, PORT, SLOW, Lab, run, wait_for  # noqa: E402,F401
+from noise import Key, from64  # noqa: E402,F401
+
+BLAST = BIN / "wicket-blast"
+BARE = BIN.parent / "bench" / "bare.bpf.o"
+TICKS = os.sysconf("SC_CLK_TCK")
+FAREWELL = b"bye"
+PATIENCE_S = 20  # after which a client counts as one that got no session
+
+
+class Side(Lab):
+    """One rival's laboratory. Device names are the host's: sides count theirs apart."""
+
+    made = 0
+
+    def __init__(self, name, **kwargs):
+        Side.made += 1
+        super().__init__(prefix=f"wkb{Side.made}x", **kwargs)
+        self.name = name
+        self.device_count = 100 * Side.made
+        self.device = self.target = None
+        self.runs = 0
+        self.processes = ExitStack()
+
+    def __enter__(self):
+        super().__enter__()
+        try:
+            self.device = self.gateway_device()
+            return self
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self):
+        self.processes.close()
+        super().close()
+
+    @property
+    def target_pids(self):
+        """Whoever works on a packet: the device's process, and the gateway's."""
+        pids = [self.device.process.pid] if self.device.process else []
+        return pids + ([self.target.pid] if self.target else [])
+
+    def start_wicket(self, **kwargs):
+        daemon = self.daemon(self.device, log_level="info", **kwargs)
+        daemon.start()
+        self.target = daemon.process
+        return daemon
+
+    def start_published(self):
+        """Requires: write_database()."""
+        self.target = self.gateway.start(BIN / "wicket_published", "--device", self.device.name,
+                                         "--nic", "in", "--peers", self.database,
+                                         stdout=subprocess.PIPE, text=True)
+        self.processes.callback(self._stop_published)
+        if self.target.stdout.readline() != "ready\n":
+            raise RuntimeError("wicket_published did not start")
+
+    def _stop_published(self):
+        self.target.terminate()
+        counts = self.target.communicate(timeout=10)[0]
+        if self.target.returncode != 0:
+            raise RuntimeError(f"wicket_published ended with status {self.target.returncode}")
+        self.published_counts = counts
+
+    @property
+    def database(self):
+        return self.dir / "peers.db"
+
+    def write_database(self, peers):
+        """`peers`: (public key as base64, allowed ips with commas)."""
+        database = sqlite3.connect(self.database)
+        database.execute("PRAGMA journal_mode=WAL")
+        database.execute("CREATE TABLE IF NOT EXISTS peers(key BLOB PRIMARY KEY, allowed_ips TEXT,"
+                         " psk BLOB, keepalive INTEGER) WITHOUT ROWID")
+        database.executemany("INSERT OR REPLACE INTO peers VALUES(?,?,NULL,0)",
+                             ((from64(key), ips) for key, ips in peers))
+        database.commit()
+        database.close()
+
+    def import_file(self, path):
+        run(BIN / "wicket", "import", "--offline", "--store", self.store, "--device",
+            self.device.name, path)
+
+    def blast(self, *arguments, timeout=120):
+        """Runs the generator from the client's namespace. Returns its figures.
+
+        Each run has a source address of its own. Else a port would be reused by another
+        client within seconds, which Wicket takes for the client it knows there, and only the
+        retry corrects.
+        """
+        self.runs += 1
+        source = f"192.0.{100 + self.runs // 250}.{1 + self.runs % 250}"
+        self.client.ip("address", "add", f"{source}/16", "dev", "out")
+        command = [BLAST, "--from", source, "--target", f"{GATEWAY4}:{PORT}", "--public-key",
+                   self.device.key.public64, "--json", "-", *map(str, arguments)]
+        result = self.client.run(*command, check=False, timeout=timeout)
+        if not result.stdout.startswith("{"):
+            raise RuntimeError(f"wicket-blast: {result.stderr.strip()}")
+        return json.loads(result.stdout)
+
+
+class Echo:
+    """Answers every datagram at a side's tunnel addresses, but for a farewell."""
+
+    def __init__(self, side):
+        self.farewell = threading.Event()
+        self.socket = side.gateway.socket()
+        self.socket.bind(("0.0.0.0", ECHO_PORT))
+        self.socket.settimeout(0.2)
+        self.stopping = False
+        self.thread = threading.Thread(target=self._loop, daemon=True)
+        self.thread.start()
+
+    def _loop(self):
+        while not self.stopping:
+            try:
+                data, sender = self.socket.recvfrom(2048)
+                if data == FAREWELL:
+                    self.farewell.set()
+                else:
+                    self.socket.sendto(data, sender)
+            except TimeoutError:
+                continue
+
+    def close(self):
+        self.stopping = True
+        self.thread.join()
+        self.socket.close()
+
+
+class Caller:
+    """A side's wireguard-go client, which becomes one client after the other."""
+
+    def __init__(self, side, clients):
+        self.side = side
+        self.echo = Echo(side)
+        self.device = side.client_device(side.device.key.public64, "10.2.0.0", key=Key())
+        for i in range(clients):
+            side.client.ip("address", "add", f"10.2.{i >> 8}.{i & 255}/32", "dev",
+                           self.device.name, check=False)
+
+    def session_ms(self, number, key):
+        """From client `number`'s first packet into the tunnel to the echo of it; PATIENCE_S
+        when none came.
+
+        The client says goodbye, so that the gateway has the last word from it: a device that
+        hears nothing after what it sent initiates by itself 15 s later, and would save the
+        client that comes back then its own handshake.
+        """
+        sock = tunnel_socket(self.side, self.device, f"10.2.{number >> 8}.{number & 255}")
+        try:
+            self.become(Key(), 20000 + number)  # forgets the session
+            self.become(key, 20000 + number)    # a port of its own, as every client has
+            time.sleep(0.05)  # devices take no two initiations of a peer within 20 ms
+            begin = time.perf_counter()
+            sock.sendto(b"are you there", ("10.0.0.1", ECHO_PORT))
+            if not select.select([sock], [], [], PATIENCE_S * SLOW)[0]:
+                return PATIENCE_S * 1e3
+            sock.recv(2048)
+            took = (time.perf_counter() - begin) * 1e3
+            self.echo.farewell.clear()
+            sock.sendto(FAREWELL, ("10.0.0.1", ECHO_PORT))
+            self.echo.farewell.wait(1)
+            return took
+        finally:
+            sock.close()
+
+    def become(self, key, port):
+        if self.device.kernel:
+            self.device.configure(key, port)
+        else:
+            self.device.set_uapi(f"private_key={key.private.hex()}", f"listen_port={port}")
+
+    def close(self):
+        self.echo.close()
+
+
+def attach_bare(side, program):
+    """program: "pass" or "drop"."""
+    side.gateway.ip("link", "set", "dev", "in", "xdpdrv", "obj", BARE, "sec", f"xdp_{program}")
+
+
+def cpu_seconds(pids):
+    """Processor time that processes have used, in all their threads."""
+    total = 0
+    for pid in pids:
+        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+        total += int(fields[11]) + int(fields[12])
+    return total / TICKS
+
+
+def softirq_seconds():
+    """Processor time of the whole machine in soft interrupts, as the ticks saw it."""
+    fields = Path("/proc/stat").read_text().splitlines()[0].split()
+    return int(fields[7]) / TICKS

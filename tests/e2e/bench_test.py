@@ -1,0 +1,110 @@
+#!/usr/bin/python3
+"""The bench suite itself: that it works, not what it measures.
+
+Run all scenarios, or those named as arguments. Needs root.
+"""
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import jsonschema
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from gateway_test import check, equal, main  # noqa: E402
+from lab import BIN, ROOT, SLOW, run, wait_for  # noqa: E402
+
+BENCH = ROOT / "scripts" / "bench"
+# What must be there, whatever the machine can and whatever is still to come.
+EXPECTED = """handshake_p50 handshake_p99 handshake_vs_published_p50 handshake_vs_published_p99
+    proofs_per_core forged_drop_per_core unknown_key_per_core forged_flood_success xdp_pass_ns
+    create_p99_1e4 group_commit create_vs_sqlite start_1e4 import_per_s store_bytes_per_peer
+    data_plane lookup_vs_sqlite restart_vs_setconf""".split()
+
+
+def environment():
+    return {**os.environ, "WICKET_BIN": str(BIN)}
+
+
+def namespaces(process):
+    """Those that a bench has made."""
+    return [name for name in run("ip", "netns", "list").stdout.split()
+            if name.startswith("wkb") and f"x{process.pid}" in name]
+
+
+def test_every_bench_works():
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        file = folder / "results.json"
+        result = subprocess.run([BENCH, "--smoke", "--out", folder / "out", "--json", file],
+                                capture_output=True, text=True, env=environment())
+        check(result.returncode == 0, result.stdout + result.stderr)
+        print(result.stdout)
+        data = json.loads(file.read_text())
+        jsonschema.validate(data, json.loads((ROOT / "bench/schema.json").read_text()))
+        equal(set(EXPECTED) - set(data["measures"]), set(), "measures missing")
+        check(os.uname().nodename not in file.read_text(), "the host's name is in the results")
+        text = (folder / "out/report.md").read_text()
+        for name in EXPECTED:
+            check(f"`{name}`" in text, f"{name} is not in the report")
+        for name in data["series"]:
+            check("</svg>" in (folder / f"out/plots/{name}.svg").read_text(), f"{name}: no plot")
+            check(f"plots/{name}.svg" in text, f"{name} is not shown")
+        same = subprocess.run([BENCH, "--compare", file, file], capture_output=True, text=True,
+                              env=environment())
+        check("\n0 of " in same.stdout, same.stdout + same.stderr)
+
+
+def test_a_bench_without_root_interrupted_and_wrongly_used():
+    with tempfile.TemporaryDirectory() as folder:
+        folder = Path(folder)
+        folder.chmod(0o777)
+        # Functions by themselves, as nobody; and then somebody has seen enough.
+        running = subprocess.Popen(
+            ["setpriv", "--reuid=65534", "--clear-groups", BENCH, "--only", "micro", "handshake",
+             "creates", "--out", folder / "out", "--smoke"], stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE, text=True, env=environment(), start_new_session=True)
+        first = ""
+        while "# micro" not in first:
+            line = running.stdout.readline()
+            check(line, "ended early: " + first)
+            first += line
+        check("proofs_per_core" in first and "xdp_pass_ns" not in first, first)
+        time.sleep(0.5 * SLOW)
+        os.killpg(running.pid, signal.SIGINT)
+        _, errors = running.communicate(timeout=60 * SLOW)
+        check("handshake: needs root" in errors and "creates: interrupted" in errors, errors)
+        data = json.loads((folder / "out/results.json").read_text())
+        check("proofs_per_core" in data["measures"], "what was measured is lost")
+        check((folder / "out/report.md").exists(), "no report")
+        for arguments, words in ((["--only", "nonsense"], "nonsense: no such bench"),
+                                 (["--compare", "/nonexistent", "/x"], "No such file"),
+                                 (["--compare", ROOT / "bench/counts.json", "/x"],
+                                  "not the results of a bench"),
+                                 (["--only", "micro", "--json", "/nonexistent/x"], "/nonexistent")):
+            result = subprocess.run([BENCH, *arguments], capture_output=True, text=True,
+                                    env=environment())
+            equal(result.returncode, 2, result.stdout + result.stderr)
+            check(words in result.stderr, result.stderr)
+
+
+def test_an_interrupted_bench_removes_what_it_made():
+    with tempfile.TemporaryDirectory() as folder:
+        running = subprocess.Popen([BENCH, "--only", "handshake", "--quick", "--out", folder],
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                                   env=environment(), start_new_session=True)
+        check(wait_for(lambda: len(namespaces(running)) >= 6, 30), "nothing was made")
+        time.sleep(1)
+        os.killpg(running.pid, signal.SIGINT)
+        _, errors = running.communicate(timeout=60 * SLOW)
+        check("interrupted" in errors, errors)
+    equal(namespaces(running), [], "namespaces left behind")
+
+
+if __name__ == "__main__":
+    scenarios = {name: function for name, function in globals().items() if name.startswith("test_")}
+    sys.exit(main(sys.argv[1:], scenarios))
