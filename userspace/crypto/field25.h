@@ -65,7 +65,7 @@ class Field25 {
     return r;
   }
 
-  // Of two products, < 2^59.8 each.
+  // Of two products, < 2^59.2 each.
   [[gnu::always_inline]] static Wide Add(const Wide& a, const Wide& b) {
     Wide r;
     for (int i = 0; i < 10; ++i) r.limb[i] = a.limb[i] + b.limb[i];
@@ -122,7 +122,7 @@ class Field25 {
   //
   // Column 0 is the greatest: a0 b0 + 19 (2 a1 b9 + a2 b8 + ...), five products
   // of odd limbs and four of even ones: 19 (5 * 2 * 2^50 + 4 * 2^52) + 2^52,
-  // give or take what limbs exceed their bits by, < 2^59.1.
+  // with what limbs exceed their bits by < 2^59.2.
   //
   // Row by row, so that ten sums fill the sixteen registers with what they need
   // and nothing is spilled. Left to themselves compilers go column by column.

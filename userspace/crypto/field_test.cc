@@ -23,7 +23,7 @@ struct Bounds<F51> {
   static constexpr int kLimbs = 5;
   static uint64_t Narrow(int) { return kMask52; }
   static uint64_t Carried(int i) { return (uint64_t{1} << 51) + (i == 0 ? 19 << 11 : 1 << 11) - 1; }
-  static constexpr double kProductBits = 60.2, kBiasBits = 60.99;
+  static constexpr double kProductBits = 60.2;
 };
 template <>
 struct Bounds<F25> {
@@ -32,7 +32,7 @@ struct Bounds<F25> {
   static uint64_t Carried(int i) {
     return (uint64_t{1} << (i % 2 == 0 ? 26 : 25)) + (i == 1 ? 1 << 16 : i == 5 ? 1 << 12 : 0) - 1;
   }
-  static constexpr double kProductBits = 59.2, kBiasBits = 59.99;
+  static constexpr double kProductBits = 59.2;
 };
 
 template <typename Field>

@@ -15,7 +15,7 @@ namespace {
 constexpr X25519Backend kBySpeed[] = {X25519Backend::kIfma8, X25519Backend::kAvx2x4,
                                       X25519Backend::kPortable};
 constexpr size_t kLanesMax = std::max(kIfma8Lanes, kAvx2x4Lanes);
-constexpr size_t kStackBytes = 16384;  // twice what lanes may leave
+constexpr size_t kStackBytes = 32768;  // twice what lanes may leave
 
 struct Lanes {
   size_t count;

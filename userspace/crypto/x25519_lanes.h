@@ -10,7 +10,7 @@ namespace wicket::crypto {
 // alone, which multiplies every point.
 //
 // Requires: a CPU that has the instructions; RunsHere() says so.
-// Secrets:  constant time; vector registers are wiped, up to 8 KiB of stack are
+// Secrets:  constant time; vector registers are wiped, up to 16 KiB of stack are
 //           left to the caller.
 using X25519Lanes = void (*)(const uint8_t* const scalars[], const uint8_t* const points[],
                              uint8_t* const products[], uint64_t nonzero[]);

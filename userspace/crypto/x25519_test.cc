@@ -6,6 +6,7 @@
 #include "crypto/x25519_batch.h"
 
 #include <gtest/gtest.h>
+#include <pthread.h>
 #include <stdlib.h>
 
 #include <algorithm>
@@ -417,6 +418,65 @@ TEST_P(X25519BatchTest, AnAllZeroProductIsReportedForItsLaneAlone) {
         EXPECT_EQ(batch.products[i] == Bytes32{}, i == lane);
       }
     }
+  }
+}
+
+// Runs on a stack of its own, in which no part of a scalar, of its changes from
+// bit to bit, or of a product may be found afterwards.
+TEST_P(X25519BatchTest, LeavesNoSecretOnTheStack) {
+  struct Job {
+    X25519Backend backend;
+    Secret<32> scalar;
+    std::vector<Bytes32> points;
+    std::vector<const uint8_t*> views;
+    std::vector<Secret<32>> shared;
+    bool is_secret[11];
+  } job{GetParam(), {}, {}, {}, std::vector<Secret<32>>(11), {}};
+  Random random;
+  const Bytes32 scalar = random.Next();
+  memcpy(job.scalar.data(), scalar.data(), 32);
+  for (int i = 0; i < 11; ++i) job.points.push_back(random.Next());
+  for (const Bytes32& point : job.points) job.views.push_back(point.data());
+
+  constexpr size_t kStackBytes = 1 << 20;
+  const std::unique_ptr<uint8_t, decltype(&free)> stack(
+      static_cast<uint8_t*>(aligned_alloc(4096, kStackBytes)), free);
+  memset(stack.get(), 0, kStackBytes);
+  pthread_attr_t attributes;
+  pthread_attr_init(&attributes);
+  ASSERT_EQ(pthread_attr_setstack(&attributes, stack.get(), kStackBytes), 0);
+  pthread_t thread;
+  const auto run = [](void* argument) -> void* {
+    Job* j = static_cast<Job*>(argument);
+    X25519Batch(j->backend, j->scalar, j->views, j->shared, j->is_secret);
+    return nullptr;
+  };
+  ASSERT_EQ(pthread_create(&thread, &attributes, run, &job), 0);
+  pthread_join(thread, nullptr);
+  pthread_attr_destroy(&attributes);
+
+  std::vector<uint64_t> secrets;
+  const auto add = [&](const void* bytes) {
+    uint64_t words[4];
+    memcpy(words, bytes, sizeof(words));
+    secrets.insert(secrets.end(), words, words + 4);
+  };
+  add(scalar.data());
+  uint64_t changes[4];
+  ChangesOfScalar(scalar.data(), changes);
+  add(changes);
+  for (const Secret<32>& shared : job.shared) {
+    add(shared.data());
+    uint64_t limbs[5];
+    LimbsOfBytes(shared.data(), limbs);
+    secrets.insert(secrets.end(), limbs, limbs + 5);
+  }
+  for (size_t at = 0; at + 8 <= kStackBytes; ++at) {
+    uint64_t word;
+    memcpy(&word, stack.get() + at, sizeof(word));
+    if (word == 0) continue;
+    ASSERT_EQ(std::count(secrets.begin(), secrets.end(), word), 0)
+        << kStackBytes - at << " bytes below the top";
   }
 }
 

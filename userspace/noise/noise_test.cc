@@ -154,6 +154,37 @@ TEST_F(NoiseTest, RefusesLowOrderEphemeralAndStaticKeys) {
                                 crypto::GeneratePrivateKey(), 1, Tai64n{}));
 }
 
+// An initiation with tags that verify, under shared secrets that are all zero:
+// what a low-order ephemeral key, or static key, makes of any responder's key.
+wire::Initiation LowOrder(const Identity& self, bool is_ephemeral) {
+  wire::Initiation message{};
+  Secret<32> shared;
+  SymmetricState state = InitialState(self.public_key());
+  const auto ephemeral = crypto::GeneratePrivateKey();
+  if (!is_ephemeral) {
+    message.ephemeral = crypto::DerivePublicKey(ephemeral).bytes;
+    EXPECT_TRUE(crypto::X25519(ephemeral, self.public_key().bytes.data(), &shared));
+  }
+  state.MixHash(message.ephemeral);
+  state.MixChainingKey(message.ephemeral);
+  const auto static_key = state.MixKey({shared.data(), shared.size()});
+  state.EncryptAndHash(static_key, PublicKey{}.bytes, message.encrypted_static.data());
+  shared.Wipe();
+  const auto timestamp_key = state.MixKey({shared.data(), shared.size()});
+  state.EncryptAndHash(timestamp_key, Tai64n{}, message.encrypted_timestamp.data());
+  return message;
+}
+
+TEST_F(NoiseTest, RefusesLowOrderKeysWhoseTagsVerify) {
+  const Identity self(crypto::GeneratePrivateKey());
+  const auto ephemeral = LowOrder(self, true), static_key = LowOrder(self, false);
+  EXPECT_FALSE(OpenStatic(self, ephemeral));
+  auto claim = OpenStatic(self, static_key);
+  ASSERT_TRUE(claim);
+  EXPECT_EQ(claim->static_public, PublicKey{});
+  EXPECT_FALSE(OpenTimestamp(self, std::move(*claim), static_key));
+}
+
 // Whatever a batch holds, each message fares in it as it does alone.
 TEST_F(NoiseTest, ABatchSaysOfEachMessageWhatIsSaidOfItAlone) {
   const Secret<32> responder = crypto::GeneratePrivateKey();
@@ -183,6 +214,9 @@ TEST_F(NoiseTest, ABatchSaysOfEachMessageWhatIsSaidOfItAlone) {
                                    crypto::GeneratePrivateKey(), 1, stamp)
                       ->message;
         break;
+      case 6:
+      case 7:
+        return LowOrder(self, kind == 6);
       case 5:
         for (uint8_t& byte : message.ephemeral) byte = static_cast<uint8_t>(random());
         break;
@@ -190,7 +224,7 @@ TEST_F(NoiseTest, ABatchSaysOfEachMessageWhatIsSaidOfItAlone) {
     return message;
   };
   std::vector<wire::Initiation> pool;
-  for (size_t i = 0; i < 128; ++i) pool.push_back(made(random() % 8));
+  for (size_t i = 0; i < 128; ++i) pool.push_back(made(random() % 10));
 
   for (auto backend : {crypto::X25519Backend::kPortable, crypto::X25519Backend::kAvx2x4,
                        crypto::X25519Backend::kIfma8}) {

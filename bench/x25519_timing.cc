@@ -1,0 +1,94 @@
+// Does the time of a batch of multiplications tell its scalar? A measurement,
+// where tests/constant_time.cc looks at the code.
+//
+// Two classes of input in random order, one fixed and one drawn anew each time;
+// Welch's t-test on the times of both, with all times and with the slowest tenth
+// or half cut off. |t| above 4.5 in any of them, again and again, is a leak.
+//
+//   wicket_x25519_timing [MEASUREMENTS]
+//
+// Source: Reparaz, Balasch, Verbauwhede, "Dude, is my code constant time?" (2017).
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <x86intrin.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "crypto/curve25519.h"
+#include "crypto/x25519_batch.h"
+
+namespace wicket::crypto {
+namespace {
+
+struct Sample {
+  bool is_fixed;
+  double cycles;
+};
+
+double WelchT(const std::vector<Sample>& samples, double limit) {
+  double n[2] = {}, mean[2] = {}, squares[2] = {};
+  for (const Sample& sample : samples) {
+    if (sample.cycles > limit) continue;
+    const int c = sample.is_fixed;
+    const double delta = sample.cycles - mean[c];
+    mean[c] += delta / ++n[c];
+    squares[c] += delta * (sample.cycles - mean[c]);
+  }
+  return (mean[0] - mean[1]) /
+         sqrt(squares[0] / (n[0] - 1) / n[0] + squares[1] / (n[1] - 1) / n[1]);
+}
+
+// What is fixed: a scalar with few bits set, or a point that makes zero.
+void Measure(X25519Backend backend, bool is_scalar, size_t measurements) {
+  constexpr size_t kPoints = 8;
+  uint8_t points[kPoints][kKeyBytes];
+  const uint8_t* views[kPoints];
+  Secret<kKeyBytes> shared[kPoints];
+  bool is_secret[kPoints];
+  for (size_t i = 0; i < kPoints; ++i) views[i] = points[i];
+  std::vector<Sample> samples;
+  for (size_t m = 0; m < measurements; ++m) {
+    uint8_t coin;
+    FillRandom(&coin, 1);
+    Secret<kKeyBytes> scalar;
+    FillRandom(points[0], sizeof(points));
+    FillRandom(scalar.data(), kKeyBytes);
+    const bool is_fixed = coin & 1;
+    // The same work before the measurement, whatever the class.
+    const uint8_t keep = static_cast<uint8_t>(-!is_fixed);
+    uint8_t* varied = is_scalar ? scalar.data() : points[0];
+    for (size_t i = 0; i < kKeyBytes; ++i) varied[i] &= keep;
+    const uint64_t begin = __rdtsc();
+    X25519Batch(backend, scalar, views, shared, is_secret);
+    samples.push_back({is_fixed, static_cast<double>(__rdtsc() - begin)});
+  }
+  std::vector<double> sorted;
+  for (const Sample& sample : samples) sorted.push_back(sample.cycles);
+  std::sort(sorted.begin(), sorted.end());
+  const double all = WelchT(samples, sorted.back());
+  const double most = WelchT(samples, sorted[sorted.size() * 9 / 10]);
+  const double half = WelchT(samples, sorted[sorted.size() / 2]);
+  printf("%-9s %-6s t = %6.2f, fastest 90 %% %6.2f, fastest half %6.2f\n", ToString(backend),
+         is_scalar ? "scalar" : "point", all, most, half);
+}
+
+}  // namespace
+}  // namespace wicket::crypto
+
+int main(int argc, char** argv) {
+  using namespace wicket::crypto;
+  if (!Initialize().ok()) return 1;
+  const size_t measurements = argc > 1 ? strtoul(argv[1], nullptr, 10) : 100'000;
+  if (measurements < 100) {
+    fprintf(stderr, "usage: %s [MEASUREMENTS, at least 100]\n", argv[0]);
+    return 2;
+  }
+  for (auto backend : {X25519Backend::kPortable, X25519Backend::kAvx2x4, X25519Backend::kIfma8}) {
+    if (!RunsHere(backend)) continue;
+    Measure(backend, true, measurements);
+    Measure(backend, false, measurements);
+  }
+  return 0;
+}
