@@ -854,6 +854,7 @@ TEST_F(SteerTxCookieTest, OnlySoManyAreAnswered) {
   const auto turns = static_cast<int>(took / STEER_COOKIE_INTERVAL_NS);
   EXPECT_GE(answered, STEER_COOKIE_BURST);  // more, unless the machine stood still
   EXPECT_LE(answered, std::min(20'000, turns + STEER_COOKIE_BURST + 1));
+  EXPECT_EQ(shard_->cookies_sent, static_cast<uint64_t>(answered)) << "the shard must know";
   shard_->cookie_turn_ns = xsk::KtimeNanos() + 3'600'000'000'000ULL;
   const Bytes frame = Seal(Make({}));
   Bytes left;

@@ -302,8 +302,10 @@ int steer(struct xdp_md *ctx)
 	if (count == STEER_COUNT_STEER_COOKIE && nic->cookies_by_tx && has_bare_headers(&packet)) {
 		int action = answer_with_cookie(ctx, hash, device, &packet);
 
-		if (action == XDP_TX)
+		if (action == XDP_TX) {
+			__sync_fetch_and_add(&shard->cookies_sent, 1);
 			return verdict(STEER_COUNT_TX_COOKIE, action);
+		}
 		if (action == XDP_DROP)
 			return verdict(STEER_COUNT_DROP_NO_COOKIE, action);
 	}

@@ -100,7 +100,8 @@ struct steer_shard {
 	__u64 beat_ns;        /* ktime of its heartbeat */
 	__u64 load_until_ns;  /* ktime until which it is under load */
 	__u64 cookie_turn_ns; /* the program's: when the next cookie may be asked for */
-	__u64 padding[5];     /* a cache line of its own */
+	__u64 cookies_sent;   /* the program's: replies by XDP_TX, ever */
+	__u64 padding[4];     /* a cache line of its own */
 };
 
 struct steer_mac {

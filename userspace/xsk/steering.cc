@@ -354,10 +354,11 @@ absl::Status Steering::BindSocket(uint32_t slot, int socket_fd) {
 }
 
 ShardWords Steering::Shard(uint32_t slot) {
-  static_assert(offsetof(steer_shard, beat_ns) == 0 && offsetof(steer_shard, load_until_ns) == 8);
+  static_assert(offsetof(steer_shard, beat_ns) == 0 && offsetof(steer_shard, load_until_ns) == 8 &&
+                offsetof(steer_shard, cookies_sent) == 24);
   auto* words = reinterpret_cast<std::atomic<uint64_t>*>(
       static_cast<steer_shard*>(shard_words_.get()) + slot);
-  return {words, words + 1};
+  return {words, words + 1, words + 3};
 }
 
 namespace {

@@ -40,10 +40,12 @@ struct Service {
 // What the program needs to know of it. The nonces of its cookies begin anew with each call.
 steer_device DeviceOf(const Service& service);
 
-// What a shard tells the program, in ktime: that it lives, and until when it is under load.
+// What a shard tells the program, in ktime: that it lives, and until when it is under load;
+// and how many cookie replies the program has sent for it.
 struct ShardWords {
   std::atomic<uint64_t>* beat_ns = nullptr;
   std::atomic<uint64_t>* load_until_ns = nullptr;
+  const std::atomic<uint64_t>* cookies_sent = nullptr;
 };
 
 using SteerCounters = std::array<uint64_t, STEER_COUNT_MAX>;
