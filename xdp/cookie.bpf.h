@@ -140,10 +140,11 @@ static __always_inline void make_reply(struct cookie_reply *reply, struct steer_
 
 static __always_inline void write_ipv4(__u32 *ip, const struct classify_packet *packet)
 {
-	__u32 header[5] = { bpf_htonl(0x45 << 24 | (20 + COOKIE_UDP_BYTES)),
-			    bpf_htonl(0x4000), /* do not fragment */
-			    bpf_htonl(COOKIE_HOP_LIMIT << 24 | 17 << 16) };
+	__u32 header[5];
 
+	header[0] = bpf_htonl(0x45 << 24 | (20 + COOKIE_UDP_BYTES));
+	header[1] = bpf_htonl(0x4000); /* do not fragment */
+	header[2] = bpf_htonl(COOKIE_HOP_LIMIT << 24 | 17 << 16);
 	__builtin_memcpy(header + 3, packet->destination_be + 12, 4);
 	__builtin_memcpy(header + 4, packet->source_be + 12, 4);
 	header[2] |= (__u32)fold(sum_words(header, 5)) << 16;

@@ -160,7 +160,7 @@ def test_cookies_by_the_program_itself():
                                      Attack(lab, device, "--mix", "unknown", "--from", spoofed,
                                             "--attack-sources", "1000000", address=address))
             check(status["steering"]["tx_cookie"] > 5000, status["steering"])
-            check(report["cookies"] > 5000, f"few of them came and opened: {report}")
+            check(report["unexpected"] > report["sent"] / 2, f"few of them were sent: {report}")
             # Only what was in a ring when the load was seen is answered from there.
             check(status["verdicts"]["cookie"] < status["steering"]["tx_cookie"] / 10, status)
             check(any(client.cookie for client in made) and status["defence"]["under_load"],

@@ -100,9 +100,8 @@ absl::StatusOr<Skeleton> OpenSkeleton(const std::string& pin_dir) {
   if (!skeleton) return ErrnoStatus(errno, "steer_bpf__open()");
   bpf_map* map;
   bpf_object__for_each_map(map, skeleton->obj) {
-    const std::string name = bpf_map__name(map);
-    if (!absl::StartsWith(name, "steer_")) continue;  // .rodata and friends
-    const std::string path = absl::StrCat(MapDir(pin_dir), "/", name);
+    if (bpf_map__is_internal(map)) continue;  // .rodata and friends
+    const std::string path = absl::StrCat(MapDir(pin_dir), "/", bpf_map__name(map));
     if (int error = bpf_map__set_pin_path(map, path.c_str())) {
       return ErrnoStatus(-error, absl::StrCat("bpf_map__set_pin_path(", path, ")"));
     }
