@@ -11,6 +11,7 @@
 #include "crypto/blake2s_lanes.h"
 #include "crypto/blake2s_vector.h"
 #include "crypto/curve25519.h"
+#include "xdp/xchacha20poly1305.h"
 
 namespace wicket::crypto {
 namespace {
@@ -254,6 +255,110 @@ TEST(SecretTest, IsWipedWhenMovedFrom) {
   const Secret<4> b = std::move(a);
   EXPECT_EQ(a.data()[0], 0);  // NOLINT: looking at the moved-from bytes is the test
   EXPECT_EQ(b.data()[0], 9);
+}
+
+// --- what the XDP program seals cookies with -------------------------------------
+
+template <size_t n>
+std::array<uint32_t, n> Words(const std::string& hex) {
+  std::array<uint32_t, n> words{};
+  const std::string bytes = Unhex(hex);
+  EXPECT_EQ(bytes.size(), 4 * n);
+  memcpy(words.data(), bytes.data(), std::min(bytes.size(), 4 * n));
+  return words;
+}
+template <size_t n>
+std::string HexWords(const std::array<uint32_t, n>& words) {
+  return absl::BytesToHexString({reinterpret_cast<const char*>(words.data()), 4 * n});
+}
+
+// [RFC 8439 2.3.2], whose nonce has 12 bytes: the state as it is before it is added to.
+TEST_F(CryptoTest, ChaCha20Rounds) {
+  const auto key = Words<8>("000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f");
+  std::array<uint32_t, 16> x;
+  chacha20_rounds(x.data(), key.data(), 1, 0x09000000, 0x4a000000, 0);
+  EXPECT_EQ(x[0], 0x837778abu);
+  EXPECT_EQ(x[8], 0x335271c2u);
+  EXPECT_EQ(x[15], 0x4e3c50a2u);
+}
+
+// [draft-irtf-cfrg-xchacha-03 2.2.1]
+TEST_F(CryptoTest, HChaCha20) {
+  const auto key = Words<8>("000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f");
+  const auto nonce = Words<4>("000000090000004a0000000031415927");
+  std::array<uint32_t, 8> subkey;
+  hchacha20(subkey.data(), key.data(), nonce.data());
+  EXPECT_EQ(HexWords(subkey), "82413b4227b27bfed30e42508a877d73a0f9e4d58a74a853c12ec41326d3ecdc");
+}
+
+// [draft-irtf-cfrg-xchacha-03 A.3.1]: Poly1305's key and the first words of the ciphertext.
+TEST_F(CryptoTest, XChaCha20Streams) {
+  const auto key = Words<8>("808182838485868788898a8b8c8d8e8f909192939495969798999a9b9c9d9e9f");
+  const auto nonce = Words<6>("404142434445464748494a4b4c4d4e4f5051525354555657");
+  std::array<uint32_t, 8> subkey, stream;
+  hchacha20(subkey.data(), key.data(), nonce.data());
+  chacha20_half_block(stream.data(), subkey.data(), nonce.data() + 4, 0);
+  EXPECT_EQ(HexWords(stream), "7b191f80f361f099094f6f4b8fb97df847cc6873a8f2b190dd73807183f907d5");
+  chacha20_half_block(stream.data(), subkey.data(), nonce.data() + 4, 1);
+  const auto text = Words<4>("4c616469657320616e642047656e746c");  // "Ladies and Gentl"
+  std::array<uint32_t, 4> sealed;
+  for (size_t i = 0; i < 4; ++i) sealed[i] = text[i] ^ stream[i];
+  EXPECT_EQ(HexWords(sealed), "bd6d179d3e83d43b9576579493c0e939");
+}
+
+// [RFC 8439 A.3, vectors 7 to 11], where the reduction and the carries have their corners.
+TEST_F(CryptoTest, Poly1305Corners) {
+  const auto tag = [](const std::string& r, const std::string& pad, const std::string& message) {
+    const auto key = Words<4>(r), addend = Words<4>(pad);
+    std::array<uint32_t, 5> h{}, limbs;
+    std::array<uint32_t, 4> out;
+    poly1305_clamp(limbs.data(), key.data());
+    for (size_t at = 0; at < message.size(); at += 32) {
+      const auto block = Words<4>(message.substr(at, 32));
+      poly1305_block(h.data(), limbs.data(), block[0], block[1], block[2], block[3]);
+    }
+    poly1305_finish(out.data(), h.data(), addend.data());
+    return HexWords(out);
+  };
+  const std::string zeros(32, '0'), ones(32, 'f');
+  const std::string one = "01" + zeros.substr(2), two = "02" + zeros.substr(2);
+  EXPECT_EQ(tag(two, zeros, ones), "03" + zeros.substr(2));
+  EXPECT_EQ(tag(two, ones, two), "03" + zeros.substr(2));
+  EXPECT_EQ(tag(one, zeros, ones + "f0" + ones.substr(2) + "11" + zeros.substr(2)),
+            "05" + zeros.substr(2));
+  EXPECT_EQ(tag(one, zeros,
+                ones + "fbfefefefefefefefefefefefefefefe" + "01010101010101010101010101010101"),
+            zeros);
+  EXPECT_EQ(tag(two, zeros, "fd" + ones.substr(2)), "fa" + ones.substr(2));
+  const std::string r = "01000000000000000400000000000000";
+  const std::string start =
+      "e33594d7505e43b900000000000000003394d7505e4379cd0100000000000000" + zeros;
+  EXPECT_EQ(tag(r, zeros, start + one), "14000000000000005500000000000000");
+  EXPECT_EQ(tag(r, zeros, start), "13000000000000000000000000000000");
+}
+
+TEST_F(CryptoTest, CookiesAreSealedAsLibsodiumSealsThem) {
+  std::mt19937 random(13);
+  for (int round = 0; round < 100'000; ++round) {
+    std::array<uint32_t, 8> key, subkey, tag_key, stream;
+    std::array<uint32_t, 6> nonce;
+    std::array<uint32_t, 4> text, associated, tag;
+    for (auto& word : key) word = static_cast<uint32_t>(random());
+    for (auto& word : nonce) word = static_cast<uint32_t>(random());
+    for (auto& word : text) word = static_cast<uint32_t>(random());
+    for (auto& word : associated) word = static_cast<uint32_t>(random());
+    const auto bytes = [](const auto& words) {
+      return Bytes(reinterpret_cast<const uint8_t*>(words.data()), sizeof(words));
+    };
+    std::array<uint8_t, 32> expected;
+    SealX(bytes(key).data(), bytes(nonce).data(), bytes(text), bytes(associated), expected.data());
+    hchacha20(subkey.data(), key.data(), nonce.data());
+    chacha20_half_block(tag_key.data(), subkey.data(), nonce.data() + 4, 0);
+    chacha20_half_block(stream.data(), subkey.data(), nonce.data() + 4, 1);
+    for (size_t i = 0; i < 4; ++i) text[i] ^= stream[i];
+    poly1305_tag(tag.data(), tag_key.data(), associated.data(), text.data());
+    ASSERT_EQ(HexWords(text) + HexWords(tag), Hex(expected)) << round;
+  }
 }
 
 }  // namespace
