@@ -44,7 +44,7 @@ def handshakes(count):
         for number, key in crowd:
             for name, side in (("new", wicket), ("published", published)):
                 found[name].append(callers[side].session_ms(number, key))
-            say(f"client {number + 1} of {count}")
+                say(f"client {number + 1} of {count}: {name}, {found[name][-1]:.0f} ms")
         time.sleep(KNOWN_FLOW_S)
         for number, key in crowd:
             found["installed"].append(callers[wicket].session_ms(number, key))

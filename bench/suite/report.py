@@ -115,7 +115,9 @@ def micro(data):
 
 
 def problems(data):
-    return "\n".join(f"- Not measured: {text}" for text in data["machine"].get("problems", []))
+    texts = data["machine"].get("problems", [])
+    return "\n".join(["What went wrong in this run:\n", *(f"- {text}" for text in texts)]
+                     if texts else [])
 
 
 def fill(template, data, pictures, commands, folder="plots"):
