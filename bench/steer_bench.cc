@@ -80,7 +80,7 @@ void Run(benchmark::State& state, const std::vector<uint8_t>& frame) {
 // The program as a gateway has it: lo is its NIC, with a socket, and the shard is under load.
 class Served {
  public:
-  Served() {
+  explicit Served(bool cookies_by_tx = false) {
     libbpf_set_print(nullptr);
     skeleton_ = steer_bpf__open_and_load();
     auto socket = xsk::Socket::Open({.nic = "lo", .queue = 0, .force_copy = true});
@@ -89,16 +89,13 @@ class Served {
     const uint32_t lo = 1, slot = 0;
     const int fd = socket_->fd();
     const steer_service service{51820};
-    steer_device device{};
-    AbsorbKey(mac1_key_.data(), device.mac1_state);
-    const steer_nic nic{0, 1, {}, {}};
-    steer_shard shard{};
-    shard.beat_ns = shard.load_until_ns = xsk::KtimeNanos() + 3'600'000'000'000;
+    const steer_device device = xsk::DeviceOf({.mac1_key = mac1_key_, .cookie_key = mac1_key_});
+    const steer_nic nic{0, 1, {}, cookies_by_tx, 0};
     steer_secret secret{.born_ns = 1, .state = {}};
     AbsorbKey(secret_.data(), secret.state);
     Set(skeleton_->maps.steer_served, &service, &device);
     Set(skeleton_->maps.steer_nics, &lo, &nic);
-    Set(skeleton_->maps.steer_shards, &slot, &shard);
+    FillTurns();
     Set(skeleton_->maps.steer_secrets, &slot, &secret);
     Set(skeleton_->maps.steer_sockets, &slot, &fd);
   }
@@ -106,6 +103,13 @@ class Served {
 
   bool ok() const { return socket_ != nullptr; }
   int program() const { return bpf_program__fd(skeleton_->progs.steer); }
+  // A shard alive and under load, that may be asked for a burst of cookies.
+  void FillTurns() {
+    const uint32_t slot = 0;
+    steer_shard shard{};
+    shard.beat_ns = shard.load_until_ns = xsk::KtimeNanos() + 3'600'000'000'000;
+    Set(skeleton_->maps.steer_shards, &slot, &shard);
+  }
   std::vector<uint8_t> NextFrame() { return Initiation(++number_, mac1_key_, secrets_); }
 
  private:
@@ -144,10 +148,10 @@ void BM_SteerRepeat(benchmark::State& state) {
 }
 BENCHMARK(BM_SteerRepeat)->Name("Steer/repeat")->UseManualTime()->Iterations(20);
 
-// mac1, the look for a repeat, the cookie, mac2, the bucket and the redirect. A packet serves
-// once, so the kernel's own statistics count each run, with some 30 ns of their own.
-void BM_SteerMac2(benchmark::State& state) {
-  Served served;
+// Packets that serve once, so the kernel's own statistics count each run, with some 30 ns of
+// their own.
+void RunOnceEach(benchmark::State& state, bool with_mac2, bool cookies_by_tx, uint32_t action) {
+  Served served(cookies_by_tx);
   const int statistics = bpf_enable_stats(BPF_STATS_RUN_TIME);
   if (!served.ok() || statistics < 0) return state.SkipWithError("loading BPF programs needs root");
   constexpr int kFrames = 2000;
@@ -156,11 +160,12 @@ void BM_SteerMac2(benchmark::State& state) {
     uint32_t bytes = sizeof(before);
     bpf_obj_get_info_by_fd(served.program(), &before, &bytes);
     for (int i = 0; i < kFrames; ++i) {
-      const std::vector<uint8_t> frame = served.NextFrame();
+      std::vector<uint8_t> frame = served.NextFrame();
+      if (i % STEER_COOKIE_BURST == 0) served.FillTurns();
+      if (!with_mac2) std::fill(frame.end() - 16, frame.end(), uint8_t{0});
       LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = frame.data(),
                   .data_size_in = static_cast<uint32_t>(frame.size()), .repeat = 1);
-      if (bpf_prog_test_run_opts(served.program(), &options) != 0 ||
-          options.retval != XDP_REDIRECT) {
+      if (bpf_prog_test_run_opts(served.program(), &options) != 0 || options.retval != action) {
         abort();
       }
     }
@@ -170,7 +175,19 @@ void BM_SteerMac2(benchmark::State& state) {
   }
   close(statistics);
 }
+
+// mac1, the look for a repeat, the cookie, mac2, the bucket and the redirect.
+void BM_SteerMac2(benchmark::State& state) { RunOnceEach(state, true, false, XDP_REDIRECT); }
 BENCHMARK(BM_SteerMac2)->Name("Steer/mac2")->UseManualTime()->Iterations(10);
+
+// mac1, the look for a repeat, and a cookie reply in the frame's place.
+void BM_SteerTxCookie(benchmark::State& state) { RunOnceEach(state, false, true, XDP_TX); }
+BENCHMARK(BM_SteerTxCookie)->Name("Steer/cookie_tx")->UseManualTime()->Iterations(10);
+
+// What of a cookie reply by the ring is the program's; BM_PipelineCookie is the shard's, and
+// both ways of the ring come on top.
+void BM_SteerRingCookie(benchmark::State& state) { RunOnceEach(state, false, false, XDP_REDIRECT); }
+BENCHMARK(BM_SteerRingCookie)->Name("Steer/cookie_ring")->UseManualTime()->Iterations(10);
 
 // What BPF_PROG_TEST_RUN itself costs: a program of one instruction.
 void BM_SteerNothing(benchmark::State& state) {

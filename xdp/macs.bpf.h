@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* mac1 and mac2 of an initiation, in BPF.
+/* mac1 and mac2 of an initiation, and cookies, in BPF.
  *
  * One compression of BLAKE2s is some 3 000 instructions. It is a global function, which the
  * verifier reads once and not at every call, and works in a scratch area of the CPU, since
@@ -36,6 +36,13 @@ struct {
 	__type(key, __u32);
 	__type(value, struct steer_hash);
 } steer_scratch SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 2);
+	__type(key, __u32);
+	__type(value, struct steer_secret);
+} steer_secrets SEC(".maps");
 
 /* Absorbs hash->m; see blake2s_compress. */
 __attribute__((noinline)) int steer_compress(struct steer_hash *hash, __u32 total_bytes, int is_last)
@@ -78,6 +85,28 @@ static __always_inline int has_mac2(const struct initiation *message)
 	return message->mac2[0] | message->mac2[1] | message->mac2[2] | message->mac2[3];
 }
 
+/* The newer secret, or the older one. A secret that is not there yet is the older. */
+static __always_inline const struct steer_secret *secret_by_age(int older)
+{
+	__u32 first = 0, second = 1;
+	const struct steer_secret *a = bpf_map_lookup_elem(&steer_secrets, &first);
+	const struct steer_secret *b = bpf_map_lookup_elem(&steer_secrets, &second);
+
+	if (!a || !b)
+		return 0;
+	return (a->born_ns >= b->born_ns) != older ? a : b;
+}
+
+/* The cookie of the packet's source: the first words of hash->h. */
+static __always_inline void make_cookie(struct steer_hash *hash, const struct steer_secret *secret,
+					const struct classify_packet *packet)
+{
+	__builtin_memcpy(hash->h, secret->state, sizeof(hash->h));
+	LOAD_BLOCK(hash, packet->source_be, 4);
+	hash->m[4] = packet->source_port;
+	steer_compress(hash, 64 + 16 + 2, 1);
+}
+
 static __always_inline int mac2_verifies(struct steer_hash *hash, const struct steer_secret *secret,
 					 const struct classify_packet *packet,
 					 const struct initiation *message)
@@ -86,12 +115,8 @@ static __always_inline int mac2_verifies(struct steer_hash *hash, const struct s
 
 	if (secret->born_ns == 0)
 		return 0;
-	/* The cookie of its source... */
-	__builtin_memcpy(hash->h, secret->state, sizeof(hash->h));
-	LOAD_BLOCK(hash, packet->source_be, 4);
-	hash->m[4] = packet->source_port;
-	steer_compress(hash, 64 + 16 + 2, 1);
-	/* ...is the key, of which the first block is made. */
+	/* The cookie of its source is the key, of which the first block is made. */
+	make_cookie(hash, secret, packet);
 	__builtin_memcpy(hash->m, hash->h, MAC_BYTES);
 	__builtin_memset(hash->m + 4, 0, 64 - MAC_BYTES);
 	blake2s_begin(hash->h, MAC_BYTES, MAC_BYTES);

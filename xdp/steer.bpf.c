@@ -10,7 +10,8 @@
  *       | wrong   | wrong    | yes          | yes           | yes
  *       DROP      DROP       DROP           PASS            cookie -> its source's bucket -> XSK
  *                                                             | wrong      | empty
- *                                                             XSK or DROP  DROP
+ *                                                             |            DROP
+ *                                                             TX a cookie reply, or XSK, or DROP
  *
  * Fails open: whatever is not certain passes to the kernel, which answers for
  * the peers it has. What is dropped is what WireGuard would drop anyway, or would ask a
@@ -22,6 +23,7 @@
 #include <xdp/xdp_helpers.h>
 
 #include "classify.h"
+#include "cookie.bpf.h"
 #include "macs.bpf.h"
 #include "steer_abi.h"
 
@@ -73,13 +75,6 @@ struct {
 } steer_repeats SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 2);
-	__type(key, __u32);
-	__type(value, struct steer_secret);
-} steer_secrets SEC(".maps");
-
-struct {
 	__uint(type, BPF_MAP_TYPE_LRU_HASH);
 	__uint(max_entries, STEER_BUCKETS_MAX);
 	__type(key, struct steer_source);
@@ -118,7 +113,9 @@ static __always_inline int verdict(enum steer_count count, int action)
 
 /* Asks the routing table whether the kernel would keep the packet: a gateway
  * that also forwards must not take initiations meant for a host behind it.
- * A function of its own for its stack, of which the program has 512 bytes. */
+ * A function of its own for its stack, as some others are: of the program's 512 bytes
+ * steer_compress takes 304. Kernels before 6.8 round each function up to 32 bytes, so
+ * 192 are left to steer(). */
 static __attribute__((noinline)) int is_for_this_host(struct xdp_md *ctx, const struct classify_packet *packet)
 {
 	struct bpf_fib_lookup fib = {};
@@ -197,7 +194,7 @@ static __always_inline int take_turn(__u64 *turn, __u64 now, __u64 interval_ns, 
 }
 
 /* The bucket of the packet's source. */
-static __always_inline int source_may(const struct classify_packet *packet, __u64 now)
+static __attribute__((noinline)) int source_may(const struct classify_packet *packet, __u64 now)
 {
 	struct steer_source source = {};
 	__u64 first, *turn;
@@ -213,7 +210,7 @@ static __always_inline int source_may(const struct classify_packet *packet, __u6
 }
 
 /* Whether the packet was seen before; notes it. The map's own eviction is the bound. */
-static __always_inline int is_repeat(const struct initiation *message)
+static __attribute__((noinline)) int is_repeat(const struct initiation *message)
 {
 	struct steer_mac mac;
 	__u8 seen = 1;
@@ -231,18 +228,13 @@ static __always_inline enum steer_count judge_under_load(struct steer_hash *hash
 							 const struct classify_packet *packet,
 							 struct steer_shard *shard, __u64 now)
 {
-	__u32 first = 0, second = 1;
-	const struct steer_secret *a = bpf_map_lookup_elem(&steer_secrets, &first);
-	const struct steer_secret *b = bpf_map_lookup_elem(&steer_secrets, &second);
+	const struct steer_secret *newer = secret_by_age(0);
+	const struct steer_secret *older = secret_by_age(1);
 
-	if (has_mac2(message) && a && b) {
-		const struct steer_secret *newer = a->born_ns >= b->born_ns ? a : b;
-		const struct steer_secret *older = a->born_ns >= b->born_ns ? b : a;
-
-		if (mac2_verifies(hash, newer, packet, message) ||
-		    mac2_verifies(hash, older, packet, message))
-			return source_may(packet, now) ? STEER_COUNT_STEER_NEW : STEER_COUNT_DROP_RATE;
-	}
+	if (has_mac2(message) && newer && older &&
+	    (mac2_verifies(hash, newer, packet, message) ||
+	     mac2_verifies(hash, older, packet, message)))
+		return source_may(packet, now) ? STEER_COUNT_STEER_NEW : STEER_COUNT_DROP_RATE;
 	return take_turn(&shard->cookie_turn_ns, now, STEER_COOKIE_INTERVAL_NS, STEER_COOKIE_BURST)
 		       ? STEER_COUNT_STEER_COOKIE
 		       : STEER_COUNT_DROP_NO_COOKIE;
@@ -309,6 +301,16 @@ int steer(struct xdp_md *ctx)
 		count = judge_under_load(hash, message, &packet, shard, now);
 	if (count < STEER_COUNT_STEER_NEW)
 		sketch_source(&packet);
+	if (count == STEER_COUNT_STEER_COOKIE && nic->cookies_by_tx && has_bare_headers(&packet)) {
+		int action = answer_with_cookie(ctx, hash, device, &packet);
+
+		if (action == XDP_TX) {
+			__sync_fetch_and_add(&shard->cookies_sent, 1);
+			return verdict(STEER_COUNT_TX_COOKIE, action);
+		}
+		if (action == XDP_DROP)
+			return verdict(STEER_COUNT_DROP_NO_COOKIE, action);
+	}
 	if (count < STEER_COUNT_STEER_COOKIE)
 		return verdict(count, XDP_DROP);
 	return verdict(count, (int)bpf_redirect_map(&steer_sockets, slot, XDP_PASS));

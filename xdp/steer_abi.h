@@ -26,7 +26,7 @@
 
 #include <linux/types.h>
 
-#define STEER_ABI_VERSION 2 /* names the pin folder: another layout, another folder */
+#define STEER_ABI_VERSION 3 /* names the pin folder: another layout, another folder */
 
 enum {
 	STEER_SLOTS_MAX = 256,     /* RX queues over all NICs */
@@ -69,6 +69,7 @@ enum {
 	X(DROP_REPEAT, "drop_repeat", "the same packet again")                               \
 	X(DROP_NO_COOKIE, "drop_no_cookie", "under load: no cookie, and more of them than are answered") \
 	X(DROP_RATE, "drop_rate", "under load: a cookie, but too many from that source")     \
+	X(TX_COOKIE, "tx_cookie", "under load: answered with a cookie reply by the program")  \
 	X(STEER_COOKIE, "steer_cookie", "under load: handed to a shard for a cookie reply")  \
 	X(STEER_NEW, "steer_new", "handed to a shard")                                       \
 	X(STEER_RETRY, "steer_retry", "a known flow that retries: handed to a shard")
@@ -88,6 +89,10 @@ struct steer_service {
 struct steer_device {
 	__u32 device; /* its index in the configuration, for who looks with bpftool */
 	__u32 mac1_state[8]; /* BLAKE2s-128 keyed for its mac1, the key's block absorbed */
+	/* Its cookies are sealed under nonces that begin with these random bytes and end with
+	 * what cookie_nonce of xdp/cookie.bpf.h counts; so HChaCha20 is made here, once. */
+	__u32 cookie_prefix[4];
+	__u32 cookie_subkey[8]; /* HChaCha20 of HASH("cookie--" || public key) and the prefix */
 };
 
 /* What a shard tells the program, and the program notes of its slot. */
@@ -95,7 +100,8 @@ struct steer_shard {
 	__u64 beat_ns;        /* ktime of its heartbeat */
 	__u64 load_until_ns;  /* ktime until which it is under load */
 	__u64 cookie_turn_ns; /* the program's: when the next cookie may be asked for */
-	__u64 padding[5];     /* a cache line of its own */
+	__u64 cookies_sent;   /* the program's: replies by XDP_TX, ever */
+	__u64 padding[4];     /* a cache line of its own */
 };
 
 struct steer_mac {
@@ -119,7 +125,8 @@ struct steer_nic {
 	__u32 first_slot;
 	__u32 queues;
 	__u8 mac[6]; /* frames for another one are another host's, or a guest's */
-	__u8 padding[2];
+	__u8 cookies_by_tx; /* 1: the driver sends what XDP_TX hands it */
+	__u8 padding;
 };
 
 /* One client as the network shows it: source address, source port, and the
@@ -140,7 +147,7 @@ struct steer_flow_state {
 #define STEER_ASSERT _Static_assert
 #endif
 STEER_ASSERT(sizeof(struct steer_service) == 2, "steer_service has no padding");
-STEER_ASSERT(sizeof(struct steer_device) == 36, "steer_device has no padding");
+STEER_ASSERT(sizeof(struct steer_device) == 84, "steer_device has no padding");
 STEER_ASSERT(sizeof(struct steer_shard) == 64, "steer_shard is a cache line");
 STEER_ASSERT(sizeof(struct steer_mac) == 16, "steer_mac has no padding");
 STEER_ASSERT(sizeof(struct steer_secret) == 40, "steer_secret has no padding");

@@ -45,6 +45,7 @@ struct Choice {
 constexpr Choice<xsk::XdpMode> kXdpModes[] = {{"auto", xsk::XdpMode::kAuto},
                                               {"native", xsk::XdpMode::kNative},
                                               {"generic", xsk::XdpMode::kGeneric}};
+constexpr Choice<bool> kCookies[] = {{"ring", false}, {"xdp", true}};
 constexpr Choice<wgdev::Backend> kBackends[] = {{"auto", wgdev::Backend::kAuto},
                                                 {"netlink", wgdev::Backend::kNetlink},
                                                 {"uapi", wgdev::Backend::kUapi}};
@@ -359,6 +360,7 @@ absl::StatusOr<Config> ParseConfig(absl::string_view text, const std::string& na
       ReadName(&section, &nic_names, &nic.name);
       section.OneOf("xdp", kXdpModes, &nic.xdp);
       section.Flag("force_copy", &nic.force_copy);
+      section.OneOf("cookies", kCookies, &nic.cookies_by_tx);
       config.nics.push_back(nic);
     });
     top.Tables("device", [&](const toml::table& table) {

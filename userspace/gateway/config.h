@@ -28,6 +28,7 @@ struct NicConfig {
   std::string name;
   xsk::XdpMode xdp = xsk::XdpMode::kAuto;
   bool force_copy = false;
+  bool cookies_by_tx = false;  // made and sent by the XDP program, not by a shard
 };
 
 struct DeviceConfig {

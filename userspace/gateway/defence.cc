@@ -10,9 +10,9 @@ constexpr double kAttack = 1000;  // refused initiations a second
 constexpr absl::Duration kOver = absl::Seconds(10);
 
 // What nobody does who means well and is configured right.
-constexpr const char* kRefused[] = {"drop_length", "drop_mac1",    "drop_repeat", "drop_no_cookie",
-                                    "drop_rate",   "steer_cookie", "bad_static",  "unknown_peer",
-                                    "not_proven",  "replay",       "over_budget"};
+constexpr const char* kRefused[] = {"drop_length",  "drop_mac1",  "drop_repeat",  "drop_no_cookie",
+                                    "drop_rate",    "tx_cookie",  "steer_cookie", "bad_static",
+                                    "unknown_peer", "not_proven", "replay",       "over_budget"};
 
 }  // namespace
 

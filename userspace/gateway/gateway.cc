@@ -254,7 +254,9 @@ absl::Status Gateway::Publish() {
         {config.name, watched.port, watched.identity, watched.foreign,
          std::max<uint64_t>(config.handshakes_per_second / std::max<uint64_t>(shards, 1), 1)});
     if (watched.identity) {
-      services.push_back({watched.port, static_cast<uint32_t>(i), (*watched.identity)->mac1_key()});
+      const noise::Identity& self = **watched.identity;
+      services.push_back(
+          {watched.port, static_cast<uint32_t>(i), self.mac1_key(), self.cookie_key()});
     }
   }
   table_->Publish(std::move(table));
@@ -325,7 +327,8 @@ std::vector<std::string> Gateway::Reload(const Config& config) {
       config.store.path != config_.store.path || config.store.bytes_max != config_.store.bytes_max,
       "store");
   const auto same_nic = [](const NicConfig& a, const NicConfig& b) {
-    return a.name == b.name && a.xdp == b.xdp && a.force_copy == b.force_copy;
+    return a.name == b.name && a.xdp == b.xdp && a.force_copy == b.force_copy &&
+           a.cookies_by_tx == b.cookies_by_tx;
   };
   needs_restart(!std::equal(config.nics.begin(), config.nics.end(), config_.nics.begin(),
                             config_.nics.end(), same_nic),

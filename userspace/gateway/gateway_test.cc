@@ -18,6 +18,7 @@ path = "/tmp/x"
 [[nic]]
 name = "eth0"
 xdp = "generic"
+cookies = "xdp"
 [[device]]
 name = "wg0"
 backend = "uapi"
@@ -31,6 +32,7 @@ TEST(ConfigTest, ReadsAWholeFile) {
   EXPECT_EQ(config->reinject, ReinjectMode::kRaw);
   EXPECT_EQ(config->store.path, "/tmp/x");
   EXPECT_EQ(config->nics[0].xdp, xsk::XdpMode::kGeneric);
+  EXPECT_TRUE(config->nics[0].cookies_by_tx);
   EXPECT_EQ(config->devices[0].evict_after, absl::Seconds(200));
   EXPECT_EQ(config->devices[0].installed_max, 10u);
   EXPECT_EQ(config->pin_dir, "/sys/fs/bpf/wicket");
@@ -39,6 +41,7 @@ TEST(ConfigTest, ReadsAWholeFile) {
 TEST(ConfigTest, ReportsEveryProblemWithFileLineFoundAndAccepted) {
   const auto config = ParseConfig(
       "log_level = \"loud\"\nwhat = 1\n[store]\npath = 5\nbytes_max = 3\n[[nic]]\nxdp = \"fast\"\n"
+      "cookies = \"free\"\n"
       "[[nic]]\nname = \"eth0\"\n[[nic]]\nname = \"eth0\"\n[[device]]\nname = \"wg0\"\n"
       "evict_after = 10\n",
       "x.toml");
@@ -51,8 +54,9 @@ TEST(ConfigTest, ReportsEveryProblemWithFileLineFoundAndAccepted) {
         "x.toml:5: store.bytes_max: found 3; accepted: 1048576 to",
         "x.toml:6: nic.name: found nothing; accepted: an interface's name",
         "x.toml:7: nic.xdp: found 'fast'; accepted: \"auto\", \"native\", \"generic\"",
-        "x.toml:10: nic.name: found eth0 a second time",
-        "x.toml:14: device.evict_after: found 10; accepted: 180 to"}) {
+        "x.toml:8: nic.cookies: found 'free'; accepted: \"ring\", \"xdp\"",
+        "x.toml:11: nic.name: found eth0 a second time",
+        "x.toml:15: device.evict_after: found 10; accepted: 180 to"}) {
     EXPECT_NE(message.find(expected), std::string::npos) << expected << "\nin\n" << message;
   }
 }

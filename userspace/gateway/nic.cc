@@ -33,8 +33,8 @@ absl::Status Nic::Up(ReinjectMode wanted) {
   absl::Cleanup undo = [this] { Down(); };
   WICKET_RETURN_IF_ERROR(SetReinject(wanted));
   WICKET_RETURN_IF_ERROR(StartLanes());
-  WICKET_RETURN_IF_ERROR(
-      context_.steering->SetNic(attachment_.ifindex, first_slot_, queues_, mac_));
+  WICKET_RETURN_IF_ERROR(context_.steering->SetNic(attachment_.ifindex, first_slot_, queues_, mac_,
+                                                   config_.cookies_by_tx));
   std::move(undo).Cancel();
   return absl::OkStatus();
 }
@@ -197,7 +197,8 @@ std::string Nic::Describe() const {
       config_.name, ": XDP ", status.xdp_mode, status.shared ? " beside other programs" : "",
       attachment_.taken_over ? ", taken over" : ", attached", "; ", queues_,
       queues_ == 1 ? " queue, " : " queues, ", status.zero_copy ? "zero copy" : "copy mode",
-      "; reinject ", status.reinject, " (", status.reinject_reason, ")");
+      "; reinject ", status.reinject, " (", status.reinject_reason, ")",
+      config_.cookies_by_tx ? "; cookies by XDP_TX" : "");
 }
 
 }  // namespace wicket::gateway

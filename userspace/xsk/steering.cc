@@ -29,8 +29,10 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
+#include "crypto/curve25519.h"
 #include "xdp/blake2s.h"
 #include "xdp/steer.skel.h"
+#include "xdp/xchacha20poly1305.h"
 
 namespace wicket::xsk {
 namespace {
@@ -98,9 +100,8 @@ absl::StatusOr<Skeleton> OpenSkeleton(const std::string& pin_dir) {
   if (!skeleton) return ErrnoStatus(errno, "steer_bpf__open()");
   bpf_map* map;
   bpf_object__for_each_map(map, skeleton->obj) {
-    const std::string name = bpf_map__name(map);
-    if (!absl::StartsWith(name, "steer_")) continue;  // .rodata and friends
-    const std::string path = absl::StrCat(MapDir(pin_dir), "/", name);
+    if (bpf_map__is_internal(map)) continue;  // .rodata and friends
+    const std::string path = absl::StrCat(MapDir(pin_dir), "/", bpf_map__name(map));
     if (int error = bpf_map__set_pin_path(map, path.c_str())) {
       return ErrnoStatus(-error, absl::StrCat("bpf_map__set_pin_path(", path, ")"));
     }
@@ -118,6 +119,18 @@ void AbsorbKey(const uint8_t* key, uint32_t state[8]) {
 }
 
 }  // namespace
+
+steer_device DeviceOf(const Service& service) {
+  steer_device device{};
+  device.device = service.device;
+  AbsorbKey(service.mac1_key.data(), device.mac1_state);
+  crypto::FillRandom(reinterpret_cast<uint8_t*>(device.cookie_prefix),
+                     sizeof(device.cookie_prefix));
+  uint32_t key[8];
+  memcpy(key, service.cookie_key.data(), sizeof(key));
+  hchacha20(device.cookie_subkey, key, device.cookie_prefix);
+  return device;
+}
 
 std::map<std::string, uint64_t> NamedCounters(const SteerCounters& counters) {
   return {
@@ -256,8 +269,7 @@ absl::Status Steering::Serve(const std::vector<Service>& services) {
   for (const Service& service : services) {
     wanted.insert(service.port);
     const steer_service key{service.port};
-    steer_device value{.device = service.device, .mac1_state = {}};
-    AbsorbKey(service.mac1_key.data(), value.mac1_state);
+    const steer_device value = DeviceOf(service);
     if (bpf_map_update_elem(served_.get(), &key, &value, BPF_ANY) != 0) {
       return ErrnoStatus(errno,
                          absl::StrCat("bpf_map_update(steer_served, port ", service.port, ")"));
@@ -312,12 +324,13 @@ std::array<uint8_t, 6> Steering::MacOf(int ifindex) {
 }
 
 absl::Status Steering::SetNic(int ifindex, uint32_t first_slot, uint32_t queues,
-                              const std::array<uint8_t, 6>& mac) {
+                              const std::array<uint8_t, 6>& mac, bool cookies_by_tx) {
   const auto key = static_cast<uint32_t>(ifindex);
   steer_nic value{};
   value.first_slot = first_slot;
   value.queues = queues;
   memcpy(value.mac, mac.data(), mac.size());
+  value.cookies_by_tx = cookies_by_tx;
   if (bpf_map_update_elem(nics_.get(), &key, &value, BPF_ANY) != 0) {
     return ErrnoStatus(errno, absl::StrCat("bpf_map_update(steer_nics, ifindex ", ifindex, ")"));
   }
@@ -340,10 +353,11 @@ absl::Status Steering::BindSocket(uint32_t slot, int socket_fd) {
 }
 
 ShardWords Steering::Shard(uint32_t slot) {
-  static_assert(offsetof(steer_shard, beat_ns) == 0 && offsetof(steer_shard, load_until_ns) == 8);
+  static_assert(offsetof(steer_shard, beat_ns) == 0 && offsetof(steer_shard, load_until_ns) == 8 &&
+                offsetof(steer_shard, cookies_sent) == 24);
   auto* words = reinterpret_cast<std::atomic<uint64_t>*>(
       static_cast<steer_shard*>(shard_words_.get()) + slot);
-  return {words, words + 1};
+  return {words, words + 1, words + 3};
 }
 
 namespace {

@@ -29,17 +29,23 @@ struct Attachment {
   bool taken_over = false;          // was attached before we came
 };
 
-// A port that is served, for which device, and what mac1 of its initiations is keyed with.
+// A port that is served, for which device, what mac1 of its initiations is keyed with, and
+// what its cookies are sealed with.
 struct Service {
   uint16_t port = 0;
   uint32_t device = 0;
   std::array<uint8_t, 32> mac1_key{};
+  std::array<uint8_t, 32> cookie_key{};
 };
+// What the program needs to know of it. The nonces of its cookies begin anew with each call.
+steer_device DeviceOf(const Service& service);
 
-// What a shard tells the program, in ktime: that it lives, and until when it is under load.
+// What a shard tells the program, in ktime: that it lives, and until when it is under load;
+// and how many cookie replies the program has sent for it.
 struct ShardWords {
   std::atomic<uint64_t>* beat_ns = nullptr;
   std::atomic<uint64_t>* load_until_ns = nullptr;
+  const std::atomic<uint64_t>* cookies_sent = nullptr;
 };
 
 using SteerCounters = std::array<uint64_t, STEER_COUNT_MAX>;
@@ -73,8 +79,9 @@ class Steering {
   absl::Status Serve(const std::vector<Service>& services);
   // Makes `secret` the one that cookies are made with, in place of the one before the last.
   absl::Status AddSecret(const Secret<32>& secret);
+  // `cookies_by_tx`: the program answers with cookies itself. Requires: the driver does XDP_TX.
   absl::Status SetNic(int ifindex, uint32_t first_slot, uint32_t queues,
-                      const std::array<uint8_t, 6>& mac);
+                      const std::array<uint8_t, 6>& mac, bool cookies_by_tx);
   // Whether our program is on the interface's hook, alone or beside others.
   static bool IsAttached(int ifindex);
   absl::Status ForgetNic(int ifindex);
