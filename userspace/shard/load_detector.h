@@ -20,9 +20,8 @@ class LoadDetector {
   static constexpr uint64_t kAskedMax = 2000;  // a second
   static constexpr uint64_t kWindow_ns = 100'000'000;
 
-  // After each batch. `waiting`: frames in the ring that were not in it; `asked`: those in it
-  // that were answered with a cookie.
-  void Note(uint32_t waiting, uint32_t asked, uint64_t now_ns) {
+  // How many more were answered with a cookie, by whomever. At least once a window.
+  void NoteAsked(uint64_t asked, uint64_t now_ns) {
     asked_ += asked;
     if (now_ns - window_began_ns_ >= kWindow_ns) {
       const bool many = asked_ * 1'000'000'000 >= kAskedMax * (now_ns - window_began_ns_);
@@ -30,6 +29,9 @@ class LoadDetector {
       window_began_ns_ = now_ns;
       asked_ = 0;
     }
+  }
+  // After each batch. `waiting`: frames in the ring that were not in it.
+  void Note(uint32_t waiting, uint64_t now_ns) {
     if (waiting == 0) {
       busy_since_ns_ = now_ns;
     } else if (waiting >= kWaitingMax || now_ns - busy_since_ns_ >= kBusyMax_ns) {

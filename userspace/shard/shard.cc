@@ -23,6 +23,7 @@ Shard::Shard(Options options, std::unique_ptr<xsk::Socket> socket,
       pipeline_(std::move(pipeline)),
       devices_(devices),
       reader_(*devices),
+      cookies_sent_(options_.words.cookies_sent->load(std::memory_order_relaxed)),
       stop_(eventfd(0, EFD_CLOEXEC)) {
   devices_->Add(&reader_);
   thread_ = std::thread([this] { Loop(); });
@@ -48,7 +49,9 @@ void Shard::Loop() {
     const DeviceTable& devices = reader_.Renew();
     const std::span<xsk::RxFrame> frames = socket_->Peek();
     if (frames.empty()) {
-      load_.NoteIdle(xsk::KtimeNanos());
+      const uint64_t now_ns = xsk::KtimeNanos();
+      load_.NoteIdle(now_ns);
+      NoteAsked(0, now_ns);
       socket_->Release();  // wakes a kernel that waits for frames
       // A socket whose NIC is gone reports an error for ever; the gateway ends this shard.
       if (fds[0].revents & (POLLERR | POLLHUP)) fds[0].fd = -1;
@@ -88,13 +91,23 @@ void Shard::RunBatch(const DeviceTable& devices, std::span<xsk::RxFrame> frames)
     }
   }
   pipeline_->End();
-  load_.Note(socket_->Waiting() - static_cast<uint32_t>(frames.size()), asked, xsk::KtimeNanos());
-  options_.words.load_until_ns->store(load_.until_ns(), std::memory_order_relaxed);
+  const uint64_t now_ns = xsk::KtimeNanos();
+  load_.Note(socket_->Waiting() - static_cast<uint32_t>(frames.size()), now_ns);
+  NoteAsked(asked, now_ns);
   load_raised_.store(load_.raised(), std::memory_order_relaxed);
   socket_->Release();
   if (proven) {
     for (int fd : options_.wake_fds) eventfd_write(fd, 1);
   }
+}
+
+// Counts those whom the program answered by itself too, or the load would seem to be over as soon
+// as it takes the flood off the ring.
+void Shard::NoteAsked(uint64_t asked, uint64_t now_ns) {
+  const uint64_t sent = options_.words.cookies_sent->load(std::memory_order_relaxed);
+  load_.NoteAsked(asked + (sent - cookies_sent_), now_ns);
+  cookies_sent_ = sent;
+  options_.words.load_until_ns->store(load_.until_ns(), std::memory_order_relaxed);
 }
 
 }  // namespace wicket::shard

@@ -43,6 +43,7 @@ class Shard {
  private:
   void Loop();
   void RunBatch(const DeviceTable& devices, std::span<xsk::RxFrame> frames);
+  void NoteAsked(uint64_t asked, uint64_t now_ns);
 
   Options options_;
   std::unique_ptr<xsk::Socket> socket_;
@@ -50,6 +51,7 @@ class Shard {
   Published<DeviceTable>* devices_;
   Published<DeviceTable>::Reader reader_;
   LoadDetector load_;
+  uint64_t cookies_sent_;  // by the program, that load_ knows of
   std::atomic<uint64_t> load_raised_{0};
   bool readable_ = true;  // the store; without it there is no heartbeat, and all passes
   Fd stop_;

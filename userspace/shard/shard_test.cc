@@ -314,21 +314,21 @@ TEST(LoadDetectorTest, ManyThatWaitOrLongWaitsRaiseItForASecond) {
   constexpr uint64_t kMs = 1'000'000;
   LoadDetector load;
   load.NoteIdle(1000 * kMs);
-  load.Note(LoadDetector::kWaitingMax - 1, 0, 1001 * kMs);
+  load.Note(LoadDetector::kWaitingMax - 1, 1001 * kMs);
   EXPECT_FALSE(load.UnderLoad(1001 * kMs));
-  load.Note(LoadDetector::kWaitingMax, 0, 1002 * kMs);
+  load.Note(LoadDetector::kWaitingMax, 1002 * kMs);
   EXPECT_TRUE(load.UnderLoad(1002 * kMs));
   EXPECT_TRUE(load.UnderLoad(2001 * kMs));
   EXPECT_FALSE(load.UnderLoad(2002 * kMs));
   EXPECT_EQ(load.raised(), 1u);
   // A few that wait, but never none.
-  load.Note(0, 0, 3000 * kMs);
-  load.Note(10, 0, 3049 * kMs);
+  load.Note(0, 3000 * kMs);
+  load.Note(10, 3049 * kMs);
   EXPECT_FALSE(load.UnderLoad(3049 * kMs));
-  load.Note(10, 0, 3050 * kMs);
+  load.Note(10, 3050 * kMs);
   EXPECT_TRUE(load.UnderLoad(3050 * kMs));
   EXPECT_EQ(load.raised(), 2u);
-  load.Note(10, 0, 3060 * kMs);
+  load.Note(10, 3060 * kMs);
   EXPECT_EQ(load.raised(), 2u) << "it was under load already";
 }
 
@@ -336,12 +336,17 @@ TEST(LoadDetectorTest, ItStaysWhileManyComeWithoutACookie) {
   constexpr uint64_t kMs = 1'000'000;
   LoadDetector load;
   uint64_t ms = 1000;
-  for (; ms < 2000; ++ms) load.Note(0, 10, ms * kMs);
+  for (; ms < 2000; ++ms) load.NoteAsked(10, ms * kMs);
   EXPECT_FALSE(load.UnderLoad(ms * kMs)) << "cookies alone do not raise it";
-  load.Note(LoadDetector::kWaitingMax, 0, ms * kMs);
-  for (; ms < 5000; ++ms) load.Note(0, 10, ms * kMs);
+  load.Note(LoadDetector::kWaitingMax, ms * kMs);
+  for (; ms < 5000; ++ms) load.NoteAsked(10, ms * kMs);
   EXPECT_TRUE(load.UnderLoad(ms * kMs)) << "ten thousand a second";
-  for (; ms < 6200; ++ms) load.Note(0, 1, ms * kMs);
+  for (; ms < 8000; ms += 100) {  // answered by the program: the shard only sees their number
+    load.NoteIdle(ms * kMs);
+    load.NoteAsked(1000, ms * kMs);
+  }
+  EXPECT_TRUE(load.UnderLoad(ms * kMs));
+  for (; ms < 9200; ++ms) load.NoteAsked(1, ms * kMs);
   EXPECT_FALSE(load.UnderLoad(ms * kMs)) << "one thousand a second can be proven";
 }
 
