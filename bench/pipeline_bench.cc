@@ -69,9 +69,10 @@ class Bench {
     return frame;
   }
 
-  void Run(benchmark::State& state, std::vector<std::vector<uint8_t>> frames, Verdict expected) {
+  void Run(benchmark::State& state, std::vector<std::vector<uint8_t>> frames, Verdict expected,
+           bool under_load = false) {
     size_t i = 0;
-    const Now now{1, absl::FromUnixSeconds(1'800'000'000)};
+    const Now now{1, absl::FromUnixSeconds(1'800'000'000), under_load};
     uint32_t reply_bytes = 0;
     for (auto _ : state) {
       std::vector<uint8_t>& frame = frames[i++ % frames.size()];
@@ -109,6 +110,17 @@ void BM_PipelineUnknown(benchmark::State& state) {
   bench.Run(state, frames, Verdict::kUnknownPeer);
 }
 BENCHMARK(BM_PipelineUnknown)->Iterations(kDistinct);
+
+// A cookie reply, by the ring. Steer/cookie_tx is the same by XDP_TX.
+void BM_PipelineCookie(benchmark::State& state) {
+  Bench bench;
+  const Secret<32> secret;
+  bench.devices_.cookies = std::make_shared<noise::CookieSecrets>(secret, secret);
+  std::vector<std::vector<uint8_t>> frames;
+  for (int i = 0; i < kDistinct; ++i) frames.push_back(bench.Frame(bench.client_));
+  bench.Run(state, frames, Verdict::kCookie, /*under_load=*/true);
+}
+BENCHMARK(BM_PipelineCookie)->Iterations(kDistinct);
 
 void BM_PipelineBadMac1(benchmark::State& state) {
   Bench bench;

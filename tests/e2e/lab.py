@@ -207,8 +207,8 @@ class WireGuard:
 class Wicketd:
     """The daemon in a namespace, with its own store, pins and status file."""
 
-    def __init__(self, lab, devices, nics=("in",), reinject="auto", xdp="auto", device_extra="",
-                 log_level="debug"):
+    def __init__(self, lab, devices, nics=("in",), reinject="auto", xdp="auto",
+                 cookies="ring", device_extra="", log_level="debug"):
         self.lab = lab
         self.log = lab.dir / "wicketd.log"
         self.config = lab.dir / "wicket.toml"
@@ -221,7 +221,7 @@ class Wicketd:
                     f'[store]\npath = "{lab.store}"\n' \
                     f'[control]\nsocket = "{self.control}"\n'
         for nic in nics:
-            self.text += f'[[nic]]\nname = "{nic}"\nxdp = "{xdp}"\n'
+            self.text += f'[[nic]]\nname = "{nic}"\nxdp = "{xdp}"\ncookies = "{cookies}"\n'
         for device in devices:
             self.text += f'[[device]]\nname = "{device}"\n{device_extra}\n'
 
