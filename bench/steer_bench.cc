@@ -91,13 +91,11 @@ class Served {
     const steer_service service{51820};
     const steer_device device = xsk::DeviceOf({.mac1_key = mac1_key_, .cookie_key = mac1_key_});
     const steer_nic nic{0, 1, {}, cookies_by_tx, 0};
-    steer_shard shard{};
-    shard.beat_ns = shard.load_until_ns = xsk::KtimeNanos() + 3'600'000'000'000;
     steer_secret secret{.born_ns = 1, .state = {}};
     AbsorbKey(secret_.data(), secret.state);
     Set(skeleton_->maps.steer_served, &service, &device);
     Set(skeleton_->maps.steer_nics, &lo, &nic);
-    Set(skeleton_->maps.steer_shards, &slot, &shard);
+    FillTurns();
     Set(skeleton_->maps.steer_secrets, &slot, &secret);
     Set(skeleton_->maps.steer_sockets, &slot, &fd);
   }
@@ -105,6 +103,13 @@ class Served {
 
   bool ok() const { return socket_ != nullptr; }
   int program() const { return bpf_program__fd(skeleton_->progs.steer); }
+  // A shard alive and under load, that may be asked for a burst of cookies.
+  void FillTurns() {
+    const uint32_t slot = 0;
+    steer_shard shard{};
+    shard.beat_ns = shard.load_until_ns = xsk::KtimeNanos() + 3'600'000'000'000;
+    Set(skeleton_->maps.steer_shards, &slot, &shard);
+  }
   std::vector<uint8_t> NextFrame() { return Initiation(++number_, mac1_key_, secrets_); }
 
  private:
@@ -156,6 +161,7 @@ void RunOnceEach(benchmark::State& state, bool with_mac2, bool cookies_by_tx, ui
     bpf_obj_get_info_by_fd(served.program(), &before, &bytes);
     for (int i = 0; i < kFrames; ++i) {
       std::vector<uint8_t> frame = served.NextFrame();
+      if (i % STEER_COOKIE_BURST == 0) served.FillTurns();
       if (!with_mac2) std::fill(frame.end() - 16, frame.end(), uint8_t{0});
       LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = frame.data(),
                   .data_size_in = static_cast<uint32_t>(frame.size()), .repeat = 1);

@@ -138,7 +138,7 @@ static __always_inline void make_reply(struct cookie_reply *reply, struct steer_
 	reply->udp_be[1] |= (checksum == 0 ? 0xffff : checksum) << 16;
 }
 
-static __always_inline void write_ipv4(__u32 *ip, const struct classify_packet *packet)
+static __attribute__((noinline)) void write_ipv4(__u32 *ip, const struct classify_packet *packet)
 {
 	__u32 header[5];
 

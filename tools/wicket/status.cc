@@ -96,6 +96,7 @@ void PrintDefence(const document::DefenceStatus& defence) {
 void Print(const document::Status& status) {
   absl::PrintF("wicketd %s, process %d, up %s\n", status.version, status.pid,
                absl::FormatDuration(absl::Floor(absl::Now() - status.started, absl::Seconds(1))));
+  absl::PrintF("X25519: %s\n", status.x25519);
   absl::PrintF("store: %s, %d peers, %.1f MB\n\n", status.store_path, status.stored_peers,
                static_cast<double>(status.store_bytes) / 1e6);
   for (const auto& nic : status.nics) PrintNic(nic);

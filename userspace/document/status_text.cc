@@ -122,6 +122,7 @@ std::string ToJson(const Status& status) {
   object["written"] = absl::ToUnixMillis(status.written);
   object["store_path"] = status.store_path;
   object["pin_dir"] = status.pin_dir;
+  object["x25519"] = status.x25519;
   object["stored_peers"] = status.stored_peers;
   object["store_bytes"] = status.store_bytes;
   object["nics"] = std::move(nics);
@@ -142,6 +143,7 @@ absl::StatusOr<Status> ParseStatus(absl::string_view text) {
                   .written = absl::FromUnixMillis(Number<int64_t>(object, "written")),
                   .store_path = Text(object, "store_path"),
                   .pin_dir = Text(object, "pin_dir"),
+                  .x25519 = Text(object, "x25519"),
                   .stored_peers = Number<uint64_t>(object, "stored_peers"),
                   .store_bytes = Number<uint64_t>(object, "store_bytes"),
                   .nics = {},

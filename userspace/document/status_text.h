@@ -56,6 +56,7 @@ struct Status {
   absl::Time written;
   std::string store_path;
   std::string pin_dir;
+  std::string x25519;  // the back end of batches
   uint64_t stored_peers = 0;
   uint64_t store_bytes = 0;
   std::vector<NicStatus> nics;

@@ -348,6 +348,14 @@ absl::StatusOr<Config> ParseConfig(absl::string_view text, const std::string& na
     top.OneOf("log_level", kLogLevels, &config.log_level);
     top.OneOf("reinject", kReinjectModes, &config.reinject);
     top.Flag("pin_threads", &config.pin_threads);
+    std::string x25519 = "auto";
+    top.Text("x25519", &x25519);
+    if (const auto backend = crypto::ParseX25519Backend(x25519); backend.ok()) {
+      config.x25519 = *backend;
+    } else {
+      top.Problem(parsed.table().get("x25519")->source().begin.line, "x25519", x25519,
+                  backend.status().message());
+    }
     top.Table("store", [&](const toml::table& table) {
       Section section(table, "store", name, &problems);
       section.Text("path", &config.store.path);

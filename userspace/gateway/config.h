@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/status.h"
 #include "control/server.h"
+#include "crypto/x25519_batch.h"
 #include "store/store.h"
 #include "wgdev/device.h"
 #include "xsk/steering.h"
@@ -55,6 +56,7 @@ struct Config {
   LogLevel log_level = LogLevel::kInfo;
   ReinjectMode reinject = ReinjectMode::kAuto;
   bool pin_threads = true;
+  crypto::X25519Backend x25519 = crypto::FastestX25519();
   store::Options store{.path = "/var/lib/wicket"};
   std::vector<NicConfig> nics;
   std::vector<DeviceConfig> devices;

@@ -70,7 +70,8 @@ absl::Status Gateway::StartAll(Sessions unsaved) {
                      .verdicts = &past_verdicts_,
                      .slots_used = &slots_used_,
                      .events = &events_,
-                     .pin_threads = config_.pin_threads};
+                     .pin_threads = config_.pin_threads,
+                     .x25519 = config_.x25519};
   for (const DeviceConfig& device : config_.devices) {
     device_names_.push_back(device.name);
     Watched& watched = devices_.emplace_back();
@@ -323,6 +324,7 @@ std::vector<std::string> Gateway::Reload(const Config& config) {
   needs_restart(config.pin_dir != config_.pin_dir, "pin_dir");
   needs_restart(config.status_file != config_.status_file, "status_file");
   needs_restart(config.pin_threads != config_.pin_threads, "pin_threads");
+  needs_restart(config.x25519 != config_.x25519, "x25519");
   needs_restart(
       config.store.path != config_.store.path || config.store.bytes_max != config_.store.bytes_max,
       "store");
@@ -379,6 +381,7 @@ document::Status Gateway::ReadStatus() const {
   status.written = absl::Now();
   status.store_path = store_->path();
   status.pin_dir = config_.pin_dir;
+  status.x25519 = crypto::ToString(config_.x25519);
   if (const auto stats = store_->ReadStats(); stats.ok()) {
     status.stored_peers = stats->peers;
     status.store_bytes = stats->file_bytes;

@@ -100,7 +100,7 @@ absl::Status Nic::StartLane(uint32_t queue) {
   lane.sightings = std::make_unique<shard::SightingQueue>(shard::kSightingQueueCapacity);
   auto pipeline = std::make_unique<shard::Pipeline>(
       std::move(snapshot), queues, attachment_.ifindex, lane.verdicts.get(),
-      shard::Watch{&context_.events->watchers(), lane.sightings.get()});
+      shard::Watch{&context_.events->watchers(), lane.sightings.get()}, context_.x25519);
   lane.shard = std::make_unique<shard::Shard>(std::move(options), std::move(socket),
                                               std::move(pipeline), context_.devices);
   lanes_.push_back(std::move(lane));

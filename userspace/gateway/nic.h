@@ -23,6 +23,7 @@ struct NicContext {
   std::vector<bool>* slots_used;       // STEER_SLOTS_MAX
   event::EventLog* events;
   bool pin_threads;
+  crypto::X25519Backend x25519;
 };
 
 // Thread: one.
