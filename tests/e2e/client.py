@@ -61,11 +61,11 @@ class Client:
         start = time.monotonic()
         self.send_initiation(stamp)
         response = self.receive(seconds)
-        while response is not None and response[0] == 3:  # a cookie: the next try has mac2
+        if response is not None and response[0] == 3:  # a cookie: the next try has mac2
             self.cookie = self.handshake.answer_cookie(response)
             self.send_initiation()
             response = self.receive(seconds)
-        if response is None:
+        if response is None or response[0] == 3:
             return None
         self.finish(response)
         return time.monotonic() - start

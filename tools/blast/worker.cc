@@ -16,7 +16,6 @@ constexpr size_t kRemembered = 1 << 16;  // handshakes on their way, of one thre
 constexpr uint64_t kSpin_ns = 200'000;   // nearer than this, the next packet is not slept for
 constexpr uint64_t kMail_ns = 100'000;   // a wait, where another thread may have our answers
 constexpr uint64_t kBurst = 32;          // packets between two looks at what has come
-constexpr uint64_t kNobody = UINT64_MAX;
 constexpr uint64_t kCookieAge_ns = 120'000'000'000;  // [WG 5.4.7]
 constexpr uint16_t kPortMin = 1024;
 

@@ -16,12 +16,12 @@ constexpr const char* kRefused[] = {"drop_length",  "drop_mac1",  "drop_repeat",
 
 }  // namespace
 
-void Defence::Note(absl::Time now, const std::map<std::string, uint64_t>& steering,
+void Defence::Note(absl::Duration steady, const std::map<std::string, uint64_t>& steering,
                    const std::map<std::string, uint64_t>& verdicts, bool under_load,
                    uint64_t sources) {
   std::map<std::string, uint64_t> counts = steering;
   counts.insert(verdicts.begin(), verdicts.end());
-  const double seconds = absl::ToDoubleSeconds(now - noted_);
+  const double seconds = absl::ToDoubleSeconds(steady - noted_);
   const auto rate = [&](const std::string& name) {
     const uint64_t before = before_[name], after = counts[name];
     return after > before && seconds > 0 ? static_cast<double>(after - before) / seconds : 0;
@@ -37,15 +37,15 @@ void Defence::Note(absl::Time now, const std::map<std::string, uint64_t>& steeri
   status_.under_load = under_load;
   status_.sources = sources;
   before_ = std::move(counts);
-  noted_ = now;
+  noted_ = steady;
 
   const bool attacked = refused >= kAttack || under_load;
-  if (attacked) quiet_since_ = now;
-  if (attacked == status_.attack || (!attacked && now - quiet_since_ < kOver)) return;
+  if (attacked) quiet_since_ = steady;
+  if (attacked == status_.attack || (!attacked && steady - quiet_since_ < kOver)) return;
   status_.attack = attacked;
-  if (attacked) status_.attack_since = now;
+  if (attacked) status_.attack_since = absl::Now();
   events_->Append({.kind = attacked ? event::Kind::kAttack : event::Kind::kAttackOver,
-                   .at = now,
+                   .at = absl::Now(),
                    .device = "",
                    .peer = {},
                    .source = {},

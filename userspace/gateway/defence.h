@@ -18,7 +18,7 @@ class Defence {
 
   // Once a second: what the counters and verdicts have become, whether a shard is under load,
   // and how many sources were refused meanwhile.
-  void Note(absl::Time now, const std::map<std::string, uint64_t>& steering,
+  void Note(absl::Duration steady, const std::map<std::string, uint64_t>& steering,
             const std::map<std::string, uint64_t>& verdicts, bool under_load, uint64_t sources);
 
   const document::DefenceStatus& status() const { return status_; }
@@ -27,8 +27,8 @@ class Defence {
   event::EventLog* events_;
   document::DefenceStatus status_;
   std::map<std::string, uint64_t> before_;
-  absl::Time noted_ = absl::InfinitePast();
-  absl::Time quiet_since_ = absl::InfinitePast();
+  absl::Duration noted_ = -absl::InfiniteDuration();
+  absl::Duration quiet_since_ = -absl::InfiniteDuration();
 };
 
 }  // namespace wicket::gateway

@@ -20,6 +20,9 @@ namespace {
 constexpr absl::Duration kReaderCheckInterval = absl::Minutes(1);
 constexpr absl::Duration kStatusInterval = absl::Seconds(1);
 
+// Not the wall clock, which may be set back.
+absl::Duration SteadyNow() { return absl::Nanoseconds(static_cast<int64_t>(xsk::KtimeNanos())); }
+
 absl::Status WriteFile(const std::string& path, const std::string& text) {
   const std::string fresh = path + ".new";
   const Fd fd(open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640));
@@ -145,17 +148,17 @@ absl::Status Gateway::Tick() {
   table_->Collect();
   collector_->Tick();
   for (auto& nic : nics_) nic->DrainSightings(device_names_);
-  if (absl::Now() >= next_cookies_) {
+  if (SteadyNow() >= next_cookies_) {
     if (const absl::Status rotated = RotateCookies(); !rotated.ok()) {
       Log(LogLevel::kError, "rotating the cookie secret: ", rotated.message());
     }
   }
-  if (absl::Now() >= next_reader_check_) {
-    next_reader_check_ = absl::Now() + kReaderCheckInterval;
+  if (SteadyNow() >= next_reader_check_) {
+    next_reader_check_ = SteadyNow() + kReaderCheckInterval;
     store_->CheckReaders();
   }
-  if (absl::Now() >= next_status_) {
-    next_status_ = absl::Now() + kStatusInterval;
+  if (SteadyNow() >= next_status_) {
+    next_status_ = SteadyNow() + kStatusInterval;
     NoteDefence();
     WriteStatusFile();
   }
@@ -176,6 +179,10 @@ void Gateway::WatchDevices() {
     }
     if (auto foreign = watched.installer->foreign(); foreign != watched.foreign) {
       watched.foreign = std::move(foreign);
+      changed = true;
+    }
+    if (watched.installer->crowded() != watched.crowded) {
+      watched.crowded = !watched.crowded;
       changed = true;
     }
     if (watched.ifindex != 0 && !watched.installer->device_changed()) continue;
@@ -251,6 +258,7 @@ absl::Status Gateway::Publish() {
   for (size_t i = 0; i < devices_.size(); ++i) {
     const DeviceConfig& config = config_.devices[i];
     const Watched& watched = devices_[i];
+    table->crowded |= watched.crowded;
     table->devices.push_back(
         {config.name, watched.port, watched.identity, watched.foreign,
          std::max<uint64_t>(config.handshakes_per_second / std::max<uint64_t>(shards, 1), 1)});
@@ -271,7 +279,7 @@ absl::Status Gateway::RotateCookies() {
   WICKET_RETURN_IF_ERROR(steering_->AddSecret(secret));
   cookies_ =
       std::make_shared<const noise::CookieSecrets>(secret, cookies_ ? cookies_->newest() : secret);
-  next_cookies_ = absl::Now() + noise::kCookieAge;
+  next_cookies_ = SteadyNow() + noise::kCookieAge;
   return Publish();
 }
 
@@ -416,7 +424,7 @@ void Gateway::NoteDefence() {
     nic->AddVerdicts(&verdicts);
     under_load |= nic->Status().under_load;
   }
-  defence_.Note(absl::Now(), xsk::NamedCounters(steering_->ReadCounters()), verdicts, under_load,
+  defence_.Note(SteadyNow(), xsk::NamedCounters(steering_->ReadCounters()), verdicts, under_load,
                 steering_->TakeSources());
 }
 

@@ -55,6 +55,7 @@ class Gateway {
     std::string backend;
     std::shared_ptr<const crypto::Locked<noise::Identity>> identity;
     std::shared_ptr<const shard::ForeignPeers> foreign;
+    bool crowded = false;
     std::string last_problem;
   };
 
@@ -89,9 +90,9 @@ class Gateway {
   std::shared_ptr<const noise::CookieSecrets> cookies_;
   Defence defence_{&events_};
   std::vector<bool> slots_used_ = std::vector<bool>(STEER_SLOTS_MAX);
-  absl::Time next_status_ = absl::InfinitePast();
-  absl::Time next_cookies_ = absl::InfinitePast();
-  absl::Time next_reader_check_ = absl::InfinitePast();
+  absl::Duration next_status_ = -absl::InfiniteDuration();
+  absl::Duration next_cookies_ = -absl::InfiniteDuration();
+  absl::Duration next_reader_check_ = -absl::InfiniteDuration();
   bool running_ = false;  // the status file is ours
   std::vector<std::string> nic_problems_;
   std::vector<std::string> device_names_;

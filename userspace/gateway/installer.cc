@@ -156,6 +156,7 @@ void Installer::Loop() {
       }
       installed_count_ = installed_.size();
       unconfirmed_count_ = installed_.on_probation();
+      crowded_ = installed_.on_probation() >= config_.probation_max / 2;
       const bool may_evict = !evictions_.empty() && saver_->SavedUpTo() >= evictions_ticket_;
       if (!evictions_.empty() || !outdated_.empty()) wait_ms = kSliceWait_ms;
       busy = device_ != nullptr && (gathered > 0 || dump_ != nullptr || may_evict);

@@ -118,6 +118,9 @@ class Installer {
   bool device_lost() const { return device_lost_.load(std::memory_order_relaxed); }
   bool device_changed() const { return device_changed_.load(std::memory_order_relaxed); }
 
+  // Half of the probation is taken.
+  bool crowded() const { return crowded_.load(std::memory_order_relaxed); }
+
   void FillStatus(document::DeviceStatus* status) const;
 
  private:
@@ -199,6 +202,7 @@ class Installer {
   shard::ForeignPeers foreign_in_dump_;
 
   std::array<std::atomic<uint64_t>, static_cast<size_t>(InstallerCount::kMax)> counts_{};
+  std::atomic<bool> crowded_{false};
   std::atomic<uint64_t> installed_count_{0}, unconfirmed_count_{0}, foreign_count_{0};
   std::atomic<bool> device_lost_{false}, device_changed_{false}, stop_{false};
   Histogram seen_to_given_back_;

@@ -101,6 +101,10 @@ absl::Status Nic::StartLane(uint32_t queue) {
   auto pipeline = std::make_unique<shard::Pipeline>(
       std::move(snapshot), queues, attachment_.ifindex, lane.verdicts.get(),
       shard::Watch{&context_.events->watchers(), lane.sightings.get()}, context_.x25519);
+  if (!pipeline->batches() && context_.x25519 != crypto::X25519Backend::kPortable) {
+    Log(LogLevel::kWarning, config_.name, "/", queue, ": handshakes are proven one at a time: ",
+        "their keys cannot be locked into memory (raise RLIMIT_MEMLOCK or give CAP_IPC_LOCK)");
+  }
   lane.shard = std::make_unique<shard::Shard>(std::move(options), std::move(socket),
                                               std::move(pipeline), context_.devices);
   lanes_.push_back(std::move(lane));

@@ -35,9 +35,13 @@ class LoadDetector {
     if (waiting == 0) {
       busy_since_ns_ = now_ns;
     } else if (waiting >= kWaitingMax || now_ns - busy_since_ns_ >= kBusyMax_ns) {
-      raised_ += now_ns >= until_ns_;
-      until_ns_ = now_ns + kSticky_ns;
+      Raise(now_ns);
     }
+  }
+  // For what the ring does not show.
+  void Raise(uint64_t now_ns) {
+    raised_ += now_ns >= until_ns_;
+    until_ns_ = now_ns + kSticky_ns;
   }
   // The ring was found empty.
   void NoteIdle(uint64_t now_ns) { busy_since_ns_ = now_ns; }

@@ -82,6 +82,7 @@ struct DeviceTable {
   };
   std::vector<Entry> devices;  // by index of the configuration
   std::shared_ptr<const noise::CookieSecrets> cookies;
+  bool crowded = false;  // a device's probation: whoever comes is to prove his address first
 };
 
 struct Now {
@@ -115,6 +116,8 @@ class Pipeline {
     return RunBatch(devices, {&frame, 1}, now).front();
   }
   uint32_t reply_bytes(size_t i) const { return candidates_[i].reply_bytes; }
+  // False when handshakes are proven one at a time: as asked, or for want of lockable memory.
+  bool batches() const { return static_cast<bool>(batch_); }
   // A reply could not be sent.
   void CountLostReply() { counters_->Add(Verdict::kCookieLost, 1); }
 

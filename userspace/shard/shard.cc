@@ -51,13 +51,12 @@ void Shard::Loop() {
     const DeviceTable& devices = reader_.Renew();
     const std::span<xsk::RxFrame> frames = socket_->Peek();
     if (frames.empty()) {
-      const uint64_t now_ns = xsk::KtimeNanos();
-      load_.NoteIdle(now_ns);
-      NoteAsked(0, now_ns);
+      NoteAsked(0, xsk::KtimeNanos());
       socket_->Release();  // wakes a kernel that waits for frames
       // A socket whose NIC is gone reports an error for ever; the gateway ends this shard.
       if (fds[0].revents & (POLLERR | POLLHUP)) fds[0].fd = -1;
       poll(fds, 2, kBeat_ms);
+      load_.NoteIdle(xsk::KtimeNanos());  // until now there was nothing
       if (!readable_) {
         readable_ = pipeline_->Begin().ok();
         pipeline_->End();
@@ -81,6 +80,8 @@ void Shard::RunBatch(const DeviceTable& devices, std::span<xsk::RxFrame> frames)
   Now now{xsk::KtimeNanos(), absl::Now(), false};
   now.under_load = load_.UnderLoad(now.ktime_ns);
   bool proven = false;
+  // What gathers behind the ring is load too: a cookie is asked for before anybody is refused.
+  bool overrun = devices.crowded;
   uint32_t asked = 0;
   if (readable_) {
     std::array<Pipeline::Frame, xsk::kBatchMax> views;
@@ -89,6 +90,7 @@ void Shard::RunBatch(const DeviceTable& devices, std::span<xsk::RxFrame> frames)
         pipeline_->RunBatch(devices, std::span(views).first(frames.size()), now);
     for (size_t i = 0; i < verdicts.size(); ++i) {
       proven |= verdicts[i] == Verdict::kProven;
+      overrun |= verdicts[i] == Verdict::kOverBudget || verdicts[i] == Verdict::kInstallerBusy;
       if (verdicts[i] != Verdict::kCookie) continue;
       ++asked;
       if (!socket_->Reply(frames[i], pipeline_->reply_bytes(i))) pipeline_->CountLostReply();
@@ -96,6 +98,7 @@ void Shard::RunBatch(const DeviceTable& devices, std::span<xsk::RxFrame> frames)
   }
   pipeline_->End();
   const uint64_t now_ns = xsk::KtimeNanos();
+  if (overrun) load_.Raise(now.ktime_ns);
   load_.Note(socket_->Waiting() - static_cast<uint32_t>(frames.size()), now_ns);
   NoteAsked(asked, now_ns);
   load_raised_.store(load_.raised(), std::memory_order_relaxed);

@@ -21,6 +21,7 @@
 #include <unistd.h>
 #include <xdp/libxdp.h>
 
+#include <algorithm>
 #include <bit>
 #include <cmath>
 #include <set>
@@ -44,8 +45,8 @@ static_assert(sizeof(std::atomic<uint64_t>) == sizeof(uint64_t));
 
 using Skeleton = std::unique_ptr<steer_bpf, decltype(&steer_bpf__destroy)>;
 
-std::string MapDir(const std::string& pin_dir) {
-  return absl::StrCat(pin_dir, "/v", STEER_ABI_VERSION);
+std::string MapDir(const std::string& pin_dir, int version = STEER_ABI_VERSION) {
+  return absl::StrCat(pin_dir, "/v", version);
 }
 
 std::string ProgramPin(const std::string& pin_dir, int ifindex) {
@@ -159,6 +160,11 @@ absl::StatusOr<std::unique_ptr<Steering>> Steering::Open(const std::string& pin_
                            : "");
   }
   WICKET_RETURN_IF_ERROR(steering->OpenMaps(/*create=*/true));
+  // Cookies of before are nobody's any more.
+  const steer_secret none{};
+  for (uint32_t which : {0u, 1u}) {
+    bpf_map_update_elem(steering->secrets_.get(), &which, &none, BPF_ANY);
+  }
   uint32_t ifindex;
   while (bpf_map_get_next_key(steering->nics_.get(), nullptr, &ifindex) == 0) {
     WICKET_RETURN_IF_ERROR(steering->ForgetNic(static_cast<int>(ifindex)));
@@ -235,9 +241,14 @@ absl::StatusOr<std::vector<std::string>> Steering::DetachAll(const std::string& 
                        "a running wicketd uses these pins; stop it first");
   }
   std::vector<std::string> detached;
-  // Ours are those that use the maps pinned here; other gateways have their own.
-  const Fd served(bpf_obj_get(absl::StrCat(MapDir(pin_dir), "/steer_served").c_str()));
-  if (!served.valid()) {
+  // Ours are those that use the maps pinned here, by this version or one before; other
+  // gateways have their own.
+  std::set<uint32_t> ours;
+  for (int version = 1; version <= STEER_ABI_VERSION; ++version) {
+    const Fd served(bpf_obj_get(absl::StrCat(MapDir(pin_dir, version), "/steer_served").c_str()));
+    if (served.valid()) ours.insert(MapId(served.get()));
+  }
+  if (ours.empty()) {
     return ErrnoStatus(errno, absl::StrCat("bpf_obj_get(", MapDir(pin_dir), "/steer_served)"),
                        "nothing of ours is pinned there; a gateway with a pin_dir of its own is "
                        "detached with its --config");
@@ -248,19 +259,25 @@ absl::StatusOr<std::vector<std::string>> Steering::DetachAll(const std::string& 
   for (const struct if_nameindex* entry = interfaces.get(); entry->if_index != 0; ++entry) {
     const auto ifindex = static_cast<int>(entry->if_index);
     const Hook hook = ReadHook(ifindex);
-    if (!hook.ours.ours || !hook.ours.map_ids.count(MapId(served.get()))) continue;
+    if (!hook.ours.ours || std::none_of(ours.begin(), ours.end(), [&](uint32_t id) {
+          return hook.ours.map_ids.count(id) > 0;
+        })) {
+      continue;
+    }
     WICKET_RETURN_IF_ERROR(ReleaseHook(entry->if_name, ifindex, hook));
     detached.push_back(entry->if_name);
   }
-  const std::string map_dir = MapDir(pin_dir);
-  if (DIR* dir = opendir(map_dir.c_str())) {
+  for (int version = 1; version <= STEER_ABI_VERSION; ++version) {
+    const std::string map_dir = MapDir(pin_dir, version);
+    DIR* dir = opendir(map_dir.c_str());
+    if (dir == nullptr) continue;
     const absl::Cleanup close = [dir] { closedir(dir); };
     while (const dirent* entry = readdir(dir)) {
       if (entry->d_name[0] != '.') unlink(absl::StrCat(map_dir, "/", entry->d_name).c_str());
     }
     rmdir(map_dir.c_str());
-    rmdir(pin_dir.c_str());
   }
+  rmdir(pin_dir.c_str());
   return detached;
 }
 
@@ -380,7 +397,9 @@ steer_flow FlowOf(const Endpoint& source, uint16_t port) {
 absl::Status Steering::NoteFlow(const Endpoint& source, uint16_t port) {
   const steer_flow key = FlowOf(source, port);
   const steer_flow_state value{};
-  if (bpf_map_update_elem(flows_.get(), &key, &value, BPF_ANY) != 0) {
+  // What the program noted of a flow stays: otherwise whoever holds a key could pass off
+  // another's address and port as his, again and again, and the other would never be steered.
+  if (bpf_map_update_elem(flows_.get(), &key, &value, BPF_NOEXIST) != 0 && errno != EEXIST) {
     return ErrnoStatus(errno, "bpf_map_update(steer_flows)");
   }
   return absl::OkStatus();
