@@ -46,7 +46,7 @@ class Bench {
     devices_.devices.push_back({"wg0", kPort,
                                 std::make_shared<crypto::Locked<noise::Identity>>(
                                     crypto::Locked<noise::Identity>::Make(device_)),
-                                nullptr});
+                                nullptr, kUnlimited});
     Use(crypto::FastestX25519());
   }
   void Use(crypto::X25519Backend backend) {
