@@ -258,7 +258,9 @@ def test_replay_before_and_after_eviction():
         equal(daemon.counts()["evicted_unconfirmed"], 1, "evicted")
         attacker.send(captured)
         equal(attacker.receive(1), None, "a replay was answered after the eviction")
+        equal(daemon.fresh_status()["steering"]["drop_repeat"], 2, "exact repeats")
         daemon.stop()
+        daemon.detach()  # the program forgets what it has seen; the store does not
         daemon.start()
         attacker.send(captured)
         equal(attacker.receive(1), None, "a replay was answered after a restart")
@@ -287,10 +289,13 @@ def test_a_dead_session_leaves_and_its_rekey_cannot_be_replayed():
         check(time.monotonic() - last > 180, "evicted before its session was dead")
         equal(daemon.counts()["evicted_idle"], 1, "evicted_idle")
         check(pinned.key.public64 in device.peers(), "a pinned peer was evicted")
+        daemon.stop()
+        daemon.detach()  # the program forgets that it has seen it
+        daemon.start()
         attacker = Client(lab, device.key.public)
         attacker.send(rekey)
         equal(attacker.receive(1), None, "a replayed rekey was answered")
-        equal(daemon.counts()["replays"], 1, "replays")
+        equal(daemon.fresh_status()["verdicts"]["replay"] + daemon.counts()["replays"], 1, "replays")
         check(client.connect() is not None, "the client cannot come back")
         check(device.peers()[client.key.public64][2] < received, "counters of a new installation")
 

