@@ -14,7 +14,7 @@ import re
 from contextlib import ExitStack
 
 import stats
-from rig import BIN, BLAST, Side, attach_bare, cpu_seconds, run, softirq_seconds
+from rig import BIN, BLAST, GATEWAY4, Side, attach_bare, cpu_seconds, run, softirq_seconds
 
 LEGITIMATE = 10  # a second: one address may try 20 times under load
 KINDS = {
@@ -94,6 +94,10 @@ def measure(bench, kind, rates, rounds, seconds):
             run(BIN / "wicket", "import", "--offline", "--store", wicket.store, "--device",
                 wicket.device.name, "-", input=run(BLAST, "--export", "ndjson", *fleet).stdout)
         wicket.start_wicket(device_extra="probation_max = 60000")
+        # What drops everything answers no neighbour either.
+        for side in (wicket, alone, nobody):
+            side.client.ip("neigh", "replace", GATEWAY4, "lladdr", side.gateway.mac("in").hex(":"),
+                           "dev", "out", "nud", "permanent")
         attach_bare(nobody, "drop")
         for rate, number, seed in seeds:
             bench.progress(f"{kind}, {rate} a second, round {number + 1} of {rounds}")
