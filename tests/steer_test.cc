@@ -146,6 +146,15 @@ class SteerTest : public ::testing::Test {
     return reinterpret_cast<wire::Initiation*>(frame->data() + packet.udp_offset + 8);
   }
 
+  // Where the IP packet in the frame ends.
+  static size_t PacketEnd(const Bytes& frame) {
+    const auto get16 = [&](size_t at) { return size_t{frame[at]} << 8 | frame[at + 1]; };
+    size_t type = 12;
+    while (get16(type) == 0x8100 || get16(type) == 0x88a8) type += 4;
+    const size_t ip = type + 2;
+    return get16(type) == 0x0800 ? ip + get16(ip + 2) : ip + 40 + get16(ip + 4);
+  }
+
   uint32_t Action(const Bytes& frame) { return ActionAsIs(Seal(frame)); }
   // What the program left of the frame goes to `after`, unless it is null.
   uint32_t ActionAsIs(const Bytes& frame, Bytes* after = nullptr) {
@@ -158,7 +167,10 @@ class SteerTest : public ::testing::Test {
     }
     const int error = bpf_prog_test_run_opts(bpf_program__fd(skeleton_->progs.steer), &options);
     EXPECT_EQ(error, 0);
-    if (after != nullptr) after->resize(options.data_size_out);
+    if (after != nullptr) {
+      after->resize(options.data_size_out);
+      if (options.retval == XDP_TX) after->resize(PacketEnd(*after));  // the rest is padding
+    }
     return options.retval;
   }
 

@@ -199,8 +199,9 @@ static __always_inline int answer_with_cookie(struct xdp_md *ctx, struct steer_h
 	else
 		write_ipv6((__u32 *)ip, packet);
 	__builtin_memcpy(udp, reply, COOKIE_UDP_BYTES);
-	return bpf_xdp_adjust_tail(ctx, (int)(udp + COOKIE_UDP_BYTES - data_end)) == 0 ? XDP_TX :
-											  XDP_DROP;
+	/* The frame keeps its length, and what follows the datagram is padding: a program that may
+	 * shorten frames cannot be loaded through libxdp's dispatcher, whose own may not. */
+	return XDP_TX;
 }
 
 #endif
