@@ -156,7 +156,7 @@ void Installer::Loop() {
       }
       installed_count_ = installed_.size();
       unconfirmed_count_ = installed_.on_probation();
-      crowded_ = installed_.on_probation() >= config_.probation_max / 2;
+      crowded_ = installed_.on_probation() > config_.probation_max / 2;
       const bool may_evict = !evictions_.empty() && saver_->SavedUpTo() >= evictions_ticket_;
       if (!evictions_.empty() || !outdated_.empty()) wait_ms = kSliceWait_ms;
       busy = device_ != nullptr && (gathered > 0 || dump_ != nullptr || may_evict);
@@ -334,8 +334,9 @@ void Installer::InstallBatch(absl::Duration steady) {
 void Installer::NoteInstalled(const Pending& pending, absl::Duration steady) {
   const shard::InstallRequest& request = pending.request;
   InstalledPeer* peer = installed_.Find(request.public_key);
-  if (peer == nullptr)
+  if (peer == nullptr) {
     peer = installed_.Add(*pending.stored, pending.session, request.source.address, steady);
+  }
   const Endpoint before = peer->session.endpoint;
   if (before.address.family != Family::kNone && before != request.source) {
     steering_->ForgetFlow(before, port_).IgnoreError();

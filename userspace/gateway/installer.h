@@ -118,7 +118,7 @@ class Installer {
   bool device_lost() const { return device_lost_.load(std::memory_order_relaxed); }
   bool device_changed() const { return device_changed_.load(std::memory_order_relaxed); }
 
-  // Half of the probation is taken.
+  // More than half of the probation is taken.
   bool crowded() const { return crowded_.load(std::memory_order_relaxed); }
 
   void FillStatus(document::DeviceStatus* status) const;
