@@ -47,6 +47,8 @@ class Bench {
                                 std::make_shared<crypto::Locked<noise::Identity>>(
                                     crypto::Locked<noise::Identity>::Make(device_)),
                                 nullptr, kUnlimited});
+    const auto secret = crypto::GeneratePrivateKey();
+    devices_.cookies = std::make_shared<noise::CookieSecrets>(secret, secret);
     Use(crypto::FastestX25519());
   }
   void Use(crypto::X25519Backend backend) {

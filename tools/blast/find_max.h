@@ -32,7 +32,8 @@ struct FoundMax {
 
 // Doubles the rate from options.rate on until a trial of options.duration fails, then halves
 // what is between to 5 %, then asks twice more at the rate found, and a twentieth lower each
-// time it fails. `told` is called after each trial. Each trial takes new clients.
+// time it fails. A trial that the generator spoilt is made again, at most twice. `told` is called
+// after each trial. Each trial takes new clients.
 // Errors: those of a load; ResourceExhausted when the clients run out.
 absl::StatusOr<FoundMax> FindMax(LoadOptions options, const Bounds& bounds, const Fleet* fleet,
                                  const std::atomic<bool>& stop,

@@ -181,10 +181,6 @@ void Gateway::WatchDevices() {
       watched.foreign = std::move(foreign);
       changed = true;
     }
-    if (watched.installer->crowded() != watched.crowded) {
-      watched.crowded = !watched.crowded;
-      changed = true;
-    }
     if (watched.ifindex != 0 && !watched.installer->device_changed()) continue;
     const bool was_away = watched.ifindex == 0;
     auto device = ReadDevice(i);
@@ -258,10 +254,10 @@ absl::Status Gateway::Publish() {
   for (size_t i = 0; i < devices_.size(); ++i) {
     const DeviceConfig& config = config_.devices[i];
     const Watched& watched = devices_[i];
-    table->crowded |= watched.crowded;
     table->devices.push_back(
         {config.name, watched.port, watched.identity, watched.foreign,
-         std::max<uint64_t>(config.handshakes_per_second / std::max<uint64_t>(shards, 1), 1)});
+         std::max<uint64_t>(config.handshakes_per_second / std::max<uint64_t>(shards, 1), 1),
+         &watched.installer->crowded()});
     if (watched.identity) {
       const noise::Identity& self = **watched.identity;
       services.push_back(

@@ -55,7 +55,6 @@ class Gateway {
     std::string backend;
     std::shared_ptr<const crypto::Locked<noise::Identity>> identity;
     std::shared_ptr<const shard::ForeignPeers> foreign;
-    bool crowded = false;
     std::string last_problem;
   };
 

@@ -156,7 +156,7 @@ void Installer::Loop() {
       }
       installed_count_ = installed_.size();
       unconfirmed_count_ = installed_.on_probation();
-      crowded_ = installed_.on_probation() > config_.probation_max / 2;
+      crowded_ = installed_.on_probation() >= OpenPlaces();
       const bool may_evict = !evictions_.empty() && saver_->SavedUpTo() >= evictions_ticket_;
       if (!evictions_.empty() || !outdated_.empty()) wait_ms = kSliceWait_ms;
       busy = device_ != nullptr && (gathered > 0 || dump_ != nullptr || may_evict);
@@ -248,7 +248,7 @@ void Installer::Admit(Pending* pending, absl::Time now, absl::Duration steady) {
     next_dump_ = absl::ZeroDuration();  // perhaps some have confirmed since the last one
     return Count(InstallerCount::kProbationFull);
   }
-  if (peer == nullptr && CrowdsProbation(request.source.address, newcomers)) {
+  if (peer == nullptr && CrowdsProbation(request, newcomers)) {
     return Count(InstallerCount::kProbationSource);
   }
   const bool unanswered = peer != nullptr && steady - peer->last_request < kUnanswered &&
@@ -268,10 +268,13 @@ void Installer::Admit(Pending* pending, absl::Time now, absl::Duration steady) {
   if (peer != nullptr) Count(unanswered ? InstallerCount::kHealed : InstallerCount::kRoamed);
 }
 
-// One source may fill half of the probation. Beyond that it has a quarter at most, so that
-// whoever owns many keys leaves room for others.
-bool Installer::CrowdsProbation(const Address& source, uint64_t newcomers) const {
-  if (installed_.on_probation() + newcomers < config_.probation_max / 2) return false;
+// Anybody may fill half of the probation. The rest is for those who have proven their address
+// by a cookie, a quarter of all for each source, so that whoever owns many keys leaves room for
+// others.
+bool Installer::CrowdsProbation(const shard::InstallRequest& request, uint64_t newcomers) const {
+  if (installed_.on_probation() + newcomers < OpenPlaces()) return false;
+  if (!request.source_proven) return true;
+  const Address& source = request.source.address;
   const auto same = std::count_if(batch_.begin(), batch_.end(), [&](const Pending& other) {
     return other.install && other.peer == nullptr &&
            SourceOf(other.request.source.address) == SourceOf(source);

@@ -53,7 +53,8 @@ namespace wicket::gateway {
   X(FutureStamps, "future_stamps", "accepted, from a clock over 10 minutes ahead")       \
   X(Full, "full", "refused: installed_max reached")                                      \
   X(ProbationFull, "probation_full", "refused: probation_max reached")                   \
-  X(ProbationSource, "probation_source", "refused: too many of one source on probation") \
+  X(ProbationSource, "probation_source",                                                 \
+    "refused: half of it taken, and no cookie, or too many of that source")              \
   X(Gone, "gone", "refused: removed from the store, or expired, since it was proven")    \
   X(Confirmed, "confirmed", "sessions confirmed by a first data packet")                 \
   X(EvictedIdle, "evicted_idle", "peers removed because their session was dead")         \
@@ -118,8 +119,8 @@ class Installer {
   bool device_lost() const { return device_lost_.load(std::memory_order_relaxed); }
   bool device_changed() const { return device_changed_.load(std::memory_order_relaxed); }
 
-  // More than half of the probation is taken.
-  bool crowded() const { return crowded_.load(std::memory_order_relaxed); }
+  // Half of the probation is taken: whoever comes is to prove his address first.
+  const std::atomic<bool>& crowded() const { return crowded_; }
 
   void FillStatus(document::DeviceStatus* status) const;
 
@@ -137,7 +138,8 @@ class Installer {
   void Loop();
   size_t Gather();
   void Admit(Pending* pending, absl::Time now, absl::Duration steady);
-  bool CrowdsProbation(const Address& source, uint64_t newcomers) const;
+  uint64_t OpenPlaces() const { return (config_.probation_max + 1) / 2; }
+  bool CrowdsProbation(const shard::InstallRequest& request, uint64_t newcomers) const;
   void AdmitForeign(Pending* pending);
   void LoseDevice();
   void InstallBatch(absl::Duration steady);

@@ -28,6 +28,7 @@ Cookie CookieFor(const Secret<32>& secret, const Endpoint& source) {
 Cookie CookieSecrets::Make(const Endpoint& source) const { return CookieFor(newest_, source); }
 
 bool CookieSecrets::Accept(const Endpoint& source, const wire::Initiation& message) const {
+  if (message.mac2 == crypto::Mac{}) return false;
   for (const Secret<32>* secret : {&newest_, &before_}) {
     const crypto::Mac wanted = Mac2(CookieFor(*secret, source), message);
     if (crypto::Equal(wanted.data(), message.mac2.data(), wanted.size())) return true;

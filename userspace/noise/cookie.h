@@ -25,7 +25,8 @@ class CookieSecrets {
 
   const Secret<32>& newest() const { return newest_; }
   Cookie Make(const Endpoint& source) const;
-  // Whether the message's mac2 was made with a cookie for that source.
+  // Whether the message's mac2 was made with a cookie for that source. Costs nothing for who
+  // has none and says so by zeros.
   bool Accept(const Endpoint& source, const wire::Initiation& message) const;
 
  private:

@@ -93,7 +93,8 @@ Verdict Pipeline::Screen(const DeviceTable& devices, const Now& now, Candidate* 
   const wire::Initiation& message = *frame.initiation;
   if (!noise::CheckMac1(self, message)) return Verdict::kBadMac1;
   if (repeats_.SeenBefore(message.mac1)) return Verdict::kRepeat;
-  if (now.under_load && !devices.cookies->Accept(frame.source, message)) {
+  candidate->source_proven = devices.cookies->Accept(frame.source, message);
+  if (now.under_load && !candidate->source_proven) {
     const wire::CookieReply reply = noise::SealCookie(
         self.cookie_key(), devices.cookies->Make(frame.source), message.mac1, message.sender_index);
     candidate->reply_bytes = WriteCookieReply(candidate->bytes, frame, reply);
@@ -184,6 +185,7 @@ Verdict Pipeline::Deliver(const PublicKey& key, const Tai64n& stamp, const Now& 
   request->ip_offset = frame.ip_offset;
   request->udp_offset = frame.udp_offset;
   request->foreign = candidate->foreign;
+  request->source_proven = candidate->source_proven;
   request->frame_bytes = static_cast<uint16_t>(candidate->bytes.size());
   std::copy(candidate->bytes.begin(), candidate->bytes.end(), request->frame.begin());
   queue->Submit();

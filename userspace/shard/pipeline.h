@@ -41,7 +41,8 @@ struct InstallRequest {
   uint16_t ip_offset = 0;
   uint16_t udp_offset = 0;
   uint16_t frame_bytes = 0;
-  bool foreign = false;  // in the device, not of ours: to be given back and no more
+  bool foreign = false;        // in the device, not of ours: to be given back and no more
+  bool source_proven = false;  // by a cookie
   std::array<uint8_t, STEER_FRAME_MAX> frame;
 };
 
@@ -79,10 +80,11 @@ struct DeviceTable {
     // given back untouched.
     std::shared_ptr<const ForeignPeers> foreign;
     uint64_t handshakes_per_second = 0;  // that one shard may prove
+    // Its probation: whoever comes is to prove his address first. The installer's.
+    const std::atomic<bool>* crowded = nullptr;
   };
   std::vector<Entry> devices;  // by index of the configuration
   std::shared_ptr<const noise::CookieSecrets> cookies;
-  bool crowded = false;  // a device's probation: whoever comes is to prove his address first
 };
 
 struct Now {
@@ -133,6 +135,7 @@ class Pipeline {
     Frame bytes;
     wire::Frame frame;
     bool foreign = false;
+    bool source_proven = false;
     uint32_t reply_bytes = 0;
     Sighting sighting;
   };

@@ -5,6 +5,8 @@
 #include <sched.h>
 #include <sys/eventfd.h>
 
+#include <algorithm>
+
 #include "absl/time/clock.h"
 #include "base/log.h"
 #include "xsk/steering.h"
@@ -78,10 +80,14 @@ void Shard::RunBatch(const DeviceTable& devices, std::span<xsk::RxFrame> frames)
   readable_ = began.ok();
   if (!readable_) pipeline_->CountUnreadable(frames.size());
   Now now{xsk::KtimeNanos(), absl::Now(), false};
-  now.under_load = load_.UnderLoad(now.ktime_ns);
-  bool proven = false;
   // What gathers behind the ring is load too: a cookie is asked for before anybody is refused.
-  bool overrun = devices.crowded;
+  const bool crowded = std::any_of(
+      devices.devices.begin(), devices.devices.end(), [](const DeviceTable::Entry& device) {
+        return device.crowded != nullptr && device.crowded->load(std::memory_order_relaxed);
+      });
+  if (crowded) load_.Raise(now.ktime_ns);
+  now.under_load = load_.UnderLoad(now.ktime_ns);
+  bool proven = false, overrun = false;
   uint32_t asked = 0;
   if (readable_) {
     std::array<Pipeline::Frame, xsk::kBatchMax> views;

@@ -388,6 +388,25 @@ TEST_F(PipelineTest, ACookieIsForOneSourceOnly) {
   EXPECT_EQ(Run(frame), Verdict::kCookie);
 }
 
+// The installer keeps places for those.
+TEST_F(PipelineTest, WhoHasACookieHasProvenHisAddressAlsoWithoutLoad) {
+  for (const bool with_cookie : {false, true}) {
+    auto frame = Initiation(client_private_, now_);
+    wire::Frame found;
+    ASSERT_TRUE(wire::ParseFrame(frame, &found));
+    wire::Initiation sent = *found.initiation;
+    const auto cookie = with_cookie ? devices_.cookies->Make(found.source) : noise::Cookie{1};
+    sent.mac2 = noise::Mac2(cookie, sent);
+    memcpy(&frame[42], &sent, sizeof(sent));
+    ASSERT_EQ(Run(frame), Verdict::kProven);
+    ASSERT_NE(queue_.Peek(), nullptr);
+    EXPECT_EQ(queue_.Peek()->source_proven, with_cookie);
+    queue_.Release();
+  }
+  ASSERT_EQ(Run(Initiation(client_private_, now_)), Verdict::kProven);
+  EXPECT_FALSE(queue_.Peek()->source_proven);
+}
+
 TEST_F(PipelineTest, BeyondItsBudgetADeviceProvesNothing) {
   devices_.devices[0].handshakes_per_second = 100;
   int proven = 0;
