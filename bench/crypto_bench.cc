@@ -180,5 +180,22 @@ void BM_CreateInitiation(benchmark::State& state) {
 }
 BENCHMARK(BM_CreateInitiation);
 
+// Of so many clients at once. Argument: clients.
+void BM_CreateInitiations(benchmark::State& state) {
+  Fixture f;
+  const auto ephemeral = crypto::GeneratePrivateKey();
+  const auto n = static_cast<size_t>(state.range(0));
+  const std::vector<noise::Initiator> clients(n, {&f.initiator, &ephemeral, 1, Tai64n{}});
+  std::vector<noise::PendingHandshake> made(n);
+  for (auto _ : state) {
+    if (!noise::CreateInitiations(crypto::FastestX25519(), f.identity->public_key(), clients,
+                                  made)) {
+      abort();
+    }
+  }
+  state.SetItemsProcessed(state.iterations() * state.range(0));
+}
+BENCHMARK(BM_CreateInitiations)->Arg(2)->Arg(16);
+
 }  // namespace
 }  // namespace wicket

@@ -22,6 +22,15 @@ constexpr const char* kTexts[] = {
 constexpr uint64_t kStrangers = uint64_t{1} << 63;
 constexpr uint32_t kReused = 255;
 
+// Whether a packet takes a handshake of a client's own.
+bool IsClients(Kind kind) {
+  return kind == Kind::kNew || kind == Kind::kCookie || kind == Kind::kRekey || kind == Kind::kOld;
+}
+
+Tai64n StampOf(const PacketOrder& order) {
+  return ToTai64n(order.kind == Kind::kOld ? order.stamp - absl::Hours(24) : order.stamp);
+}
+
 noise::PendingHandshake Clone(const noise::PendingHandshake& handshake) {
   return {handshake.message, handshake.ephemeral_private.Clone(), handshake.state.Clone()};
 }
@@ -83,7 +92,38 @@ bool PacketMaker::Reuse(Reused* reused, uint32_t sender_index, Packet* packet) {
   return true;
 }
 
-Packet PacketMaker::Make(Kind kind, uint64_t client, uint32_t sender_index, absl::Time stamp) {
+void PacketMaker::Make(std::span<const PacketOrder> orders, std::span<Packet> packets) {
+  std::vector<size_t> together;
+  for (size_t i = 0; i < orders.size(); ++i) {
+    if (IsClients(orders[i].kind)) {
+      together.push_back(i);
+    } else {
+      packets[i] = Make(orders[i]);
+    }
+  }
+  if (together.size() == 1) packets[together[0]] = Make(orders[together[0]]);
+  if (together.size() < 2) return;
+  std::vector<Secret<kKeyBytes>> keys, ephemerals;
+  std::vector<noise::Initiator> initiators;
+  std::vector<noise::PendingHandshake> made(together.size());
+  keys.reserve(together.size());
+  ephemerals.reserve(together.size());
+  for (const size_t i : together) {
+    const PacketOrder& order = orders[i];
+    keys.push_back(fleet_->PrivateKey(order.client));
+    ephemerals.push_back(crypto::GeneratePrivateKey());
+    initiators.push_back({&keys.back(), &ephemerals.back(), order.sender_index, StampOf(order)});
+  }
+  if (!noise::CreateInitiations(backend_, target_, initiators, made)) return;
+  for (size_t k = 0; k < together.size(); ++k) {
+    const PacketOrder& order = orders[together[k]];
+    packets[together[k]] = {order.kind, order.client, std::move(made[k])};
+  }
+}
+
+Packet PacketMaker::Make(const PacketOrder& order) {
+  const auto [kind, of_client, sender_index, stamp] = order;
+  uint64_t client = of_client;
   Packet packet{kind, client, {}};
   wire::Initiation& message = packet.handshake.message;
   switch (kind) {
@@ -116,14 +156,14 @@ Packet PacketMaker::Make(Kind kind, uint64_t client, uint32_t sender_index, absl
       if (Reuse(&stranger_, sender_index, &packet)) return packet;
       client = kStrangers + ++strangers_;
       break;
-    case Kind::kOld:
-      stamp -= absl::Hours(24);
-      break;
+    case Kind::kData:
+    case Kind::kMax:
+      return packet;
     default:
       break;
   }
   auto made = noise::CreateInitiation(fleet_->PrivateKey(client), target_,
-                                      crypto::GeneratePrivateKey(), sender_index, ToTai64n(stamp));
+                                      crypto::GeneratePrivateKey(), sender_index, StampOf(order));
   if (made) packet.handshake = std::move(*made);
   if (kind == Kind::kUnknown) stranger_ = {Clone(packet.handshake), kReused};
   if (kind == Kind::kRepeat) repeated_ = Clone(packet.handshake);

@@ -54,16 +54,26 @@ struct Packet {
   noise::PendingHandshake handshake;
 };
 
+struct PacketOrder {
+  Kind kind = Kind::kMax;  // of kData and kMax nothing is made
+  uint64_t client = 0;
+  uint32_t sender_index = 0;
+  absl::Time stamp;  // when the client says it is
+};
+
 // Makes handshakes with one endpoint. Thread: one.
 class PacketMaker {
  public:
   PacketMaker(const Fleet* fleet, const PublicKey& target, uint64_t seed);
 
-  // An initiation of the kind, all but kData. `stamp` is when the client says it is.
-  // Strangers and forgers do as an attacker would: a handshake serves them for 256 packets,
-  // which differ in their sender's index and so in mac1.
+  // An initiation of the kind. Strangers and forgers do as an attacker would: a handshake serves
+  // them for 256 packets, which differ in their sender's index and so in mac1.
   // Cost: about 120 us for those that need a handshake, 1 us for the others.
-  Packet Make(Kind kind, uint64_t client, uint32_t sender_index, absl::Time stamp);
+  Packet Make(const PacketOrder& order);
+  // The same for each; a client's handshakes side by side, for about 30 us each where the CPU has
+  // the lanes.
+  // Requires: spans of one size.
+  void Make(std::span<const PacketOrder> orders, std::span<Packet> packets);
   uint64_t Random();
 
  private:
@@ -77,6 +87,7 @@ class PacketMaker {
 
   const Fleet* fleet_;
   PublicKey target_;
+  const crypto::X25519Backend backend_ = crypto::FastestX25519();
   uint64_t random_[2];
   uint64_t strangers_ = 0;
   crypto::Hash mac1_key_;

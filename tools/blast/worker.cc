@@ -15,6 +15,7 @@ constexpr uint64_t kSourcesMax = 16'384;
 constexpr size_t kRemembered = 1 << 16;  // handshakes on their way, of one thread
 constexpr uint64_t kSpin_ns = 200'000;   // nearer than this, the next packet is not slept for
 constexpr uint64_t kMail_ns = 100'000;   // a wait, where another thread may have our answers
+constexpr uint64_t kTogether = 16;       // handshakes made side by side
 constexpr uint64_t kBurst = 32;          // packets between two looks at what has come
 constexpr uint64_t kCookieAge_ns = 120'000'000'000;  // [WG 5.4.7]
 constexpr uint16_t kPortMin = 1024;
@@ -81,6 +82,18 @@ uint64_t Worker::DueAt(uint64_t number) const {
   return started_ns_ + static_cast<uint64_t>(schedule_.OffsetOf(number) * 1e9);
 }
 
+// How many packets from `number` on are late already, and so are made together: a batch waits for
+// nobody.
+uint64_t Worker::CountDue(uint64_t number) const {
+  const uint64_t now = NowNanos(), count_max = std::max<uint64_t>(options_.count_max / step_, 1);
+  uint64_t n = 1;
+  while (!options_.in_flight && n < kTogether && number + n < count_max &&
+         DueAt(number + n) <= now) {
+    ++n;
+  }
+  return n;
+}
+
 uint64_t Worker::DueInClosedLoop(uint64_t now) const {
   return awaited_ < std::max<uint64_t>(*options_.in_flight / step_, 1) ? now : now + 1'000'000'000;
 }
@@ -116,12 +129,28 @@ void Worker::Prepare(std::unique_ptr<Port> port) {
   // Stamps of what is prepared are those of the time it will be sent at, as far as that
   // is known.
   const absl::Time base = absl::Now() + absl::Microseconds(150) * options_.prepared / step_;
-  for (uint64_t i = 0; i < options_.prepared / step_; ++i) {
-    const auto packet = Plan();
-    if (!packet || packet->kind == Kind::kMax) break;
-    prepared_.push_back(maker_.Make(packet->kind, packet->client, NextIndex(),
-                                    base + absl::Seconds(schedule_.OffsetOf(i))));
+  const uint64_t wanted = options_.prepared / step_;
+  for (uint64_t i = 0, before = 1; i < wanted && made_.size() != before; i += kTogether) {
+    before = made_.size();
+    MakeSome(std::min(kTogether, wanted - i), [this, base, i](uint64_t k) {
+      return base + absl::Seconds(schedule_.OffsetOf(i + k));
+    });
   }
+}
+
+// Makes the next `n` packets, or fewer when the clients run out.
+void Worker::MakeSome(uint64_t n, const std::function<absl::Time(uint64_t)>& stamp_of) {
+  std::vector<PacketOrder> orders;
+  for (uint64_t k = 0; k < n; ++k) {
+    auto order = Plan();
+    if (!order) break;
+    order->sender_index = NextIndex();
+    order->stamp = stamp_of(k);
+    orders.push_back(*order);
+  }
+  std::vector<Packet> packets(orders.size());
+  maker_.Make(orders, packets);
+  std::move(packets.begin(), packets.end(), std::back_inserter(made_));
 }
 
 uint64_t Worker::TakeClient() {
@@ -132,7 +161,7 @@ uint64_t Worker::TakeClient() {
 }
 
 // Returns: nullopt when the clients that are wanted have run out.
-std::optional<Worker::Planned> Worker::Plan() {
+std::optional<PacketOrder> Worker::Plan() {
   Kind kind = options_.mix.Pick(static_cast<uint32_t>(maker_.Random()));
   if (kind == Kind::kRekey || kind == Kind::kData || kind == Kind::kOld) {
     const bool more_to_come = next_client_ < fleet_->size();
@@ -140,7 +169,7 @@ std::optional<Worker::Planned> Worker::Plan() {
     if (more_to_come && (sessions_.empty() || !options_.mix.Has(Kind::kNew))) kind = Kind::kNew;
     if (!more_to_come && sessions_.empty()) {
       ++counts.exhausted;
-      return Planned{Kind::kMax, 0};
+      return PacketOrder{};
     }
   }
   switch (kind) {
@@ -151,16 +180,16 @@ std::optional<Worker::Planned> Worker::Plan() {
         ++counts.exhausted;
         return std::nullopt;
       }
-      return Planned{kind, client};
+      return PacketOrder{kind, client};
     }
     case Kind::kRekey:
     case Kind::kData:
     case Kind::kOld:
-      return Planned{kind, sessions_[maker_.Random() % sessions_.size()].client()};
+      return PacketOrder{kind, sessions_[maker_.Random() % sessions_.size()].client()};
     case Kind::kForged:
-      return Planned{kind, maker_.Random() % std::max<uint64_t>(fleet_->size(), 1)};
+      return PacketOrder{kind, maker_.Random() % std::max<uint64_t>(fleet_->size(), 1)};
     default:  // of these only repeats are a client's: the last one's, who comes last himself
-      return Planned{kind, std::max<uint64_t>(fleet_->size(), 1) - 1};
+      return PacketOrder{kind, std::max<uint64_t>(fleet_->size(), 1) - 1};
   }
 }
 
@@ -211,21 +240,17 @@ void Worker::Run(const std::atomic<bool>& stop) {
 // Returns: false when there is nothing more to send.
 bool Worker::SendNext(uint64_t number, uint64_t due) {
   if (options_.replay) return SendCaptured(number, due);
-  Packet packet;
-  if (!prepared_.empty()) {
-    packet = std::move(prepared_.front());
-    prepared_.pop_front();
-  } else if (options_.prepared > 0) {
-    return false;
-  } else {
-    const auto planned = Plan();
-    if (!planned) return false;
-    if (planned->kind == Kind::kMax) return true;
-    if (planned->kind == Kind::kData) {
-      SendData(due);
-      return true;
-    }
-    packet = maker_.Make(planned->kind, planned->client, NextIndex(), absl::Now());
+  if (made_.empty() && options_.prepared == 0) {
+    const absl::Time now = absl::Now();
+    MakeSome(CountDue(number), [now](uint64_t) { return now; });
+  }
+  if (made_.empty()) return false;
+  Packet packet = std::move(made_.front());
+  made_.pop_front();
+  if (packet.kind == Kind::kMax) return true;  // nobody has a session yet
+  if (packet.kind == Kind::kData) {
+    SendData(due);
+    return true;
   }
   counts.sent[static_cast<size_t>(packet.kind)].fetch_add(1, std::memory_order_relaxed);
   SendHandshake(std::move(packet), due);
@@ -267,7 +292,7 @@ void Worker::SendHandshake(Packet packet, uint64_t due) {
 void Worker::SendAgain(uint32_t index, uint64_t now) {
   Remembered& slot = SlotOf(index);
   const uint64_t intended_ns = slot.intended_ns, attempts = slot.attempts;
-  Packet packet = maker_.Make(slot.packet.kind, slot.packet.client, NextIndex(), absl::Now());
+  Packet packet = maker_.Make({slot.packet.kind, slot.packet.client, NextIndex(), absl::Now()});
   slot.awaited = false;
   slot.packet.kind = Kind::kMax;  // a client forgets it, and takes no answer to it any more
   --awaited_;
@@ -464,9 +489,13 @@ uint64_t Worker::Capture(CaptureWriter* capture) {
   for (; number < options_.count_max; ++number) {
     const absl::Duration offset = absl::Seconds(schedule_.OffsetOf(number));
     if (offset >= options_.duration) break;
-    const auto planned = Plan();
-    if (!planned || planned->kind == Kind::kMax) break;
-    const Packet packet = maker_.Make(planned->kind, planned->client, NextIndex(), begin + offset);
+    if (made_.empty()) {
+      MakeSome(std::min(kTogether, options_.count_max - number),
+               [&](uint64_t k) { return begin + absl::Seconds(schedule_.OffsetOf(number + k)); });
+    }
+    if (made_.empty() || made_.front().kind == Kind::kMax) break;
+    const Packet packet = std::move(made_.front());
+    made_.pop_front();
     uint8_t frame[kHeaderBytesMax + sizeof(wire::Initiation)];
     const size_t bytes = WriteFrame(link, sources.At(SourceOf(packet)), options_.port.target,
                                     AsBytes(packet.handshake.message), frame);

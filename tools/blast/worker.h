@@ -66,10 +66,6 @@ class Worker {
   Counts counts;
 
  private:
-  struct Planned {
-    Kind kind;
-    uint64_t client;
-  };
   // A handshake on its way, by its sender index.
   struct Remembered {
     Packet packet;
@@ -91,11 +87,13 @@ class Worker {
   };
 
   uint64_t DueAt(uint64_t number) const;
+  uint64_t CountDue(uint64_t number) const;
   uint64_t DueInClosedLoop(uint64_t now) const;
   uint32_t NextIndex() { return number_ << 24 | (++index_ & 0xffffff); }
   Remembered& SlotOf(uint32_t index) { return remembered_[index % remembered_.size()]; }
   uint64_t TakeClient();
-  std::optional<Planned> Plan();
+  void MakeSome(uint64_t n, const std::function<absl::Time(uint64_t)>& stamp_of);
+  std::optional<PacketOrder> Plan();
   uint64_t SourceOf(const Packet& packet);
   bool SendNext(uint64_t number, uint64_t due);
   bool SendCaptured(uint64_t number, uint64_t due);
@@ -123,7 +121,7 @@ class Worker {
   uint64_t next_client_;
   PacketMaker maker_;
   std::unique_ptr<Port> port_;
-  std::deque<Packet> prepared_;
+  std::deque<Packet> made_;  // and not sent yet
   std::vector<Remembered> remembered_;
   std::priority_queue<Deadline, std::vector<Deadline>, std::greater<>> deadlines_;
   std::vector<Session> sessions_;  // the newest of each client

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <optional>
+#include <span>
 
 #include "base/tai64n.h"
+#include "crypto/x25519_batch.h"
 #include "noise/identity.h"
 #include "wire/messages.h"
 
@@ -24,6 +26,24 @@ struct PendingHandshake {
 [[nodiscard]] std::optional<PendingHandshake> CreateInitiation(
     const Secret<kKeyBytes>& self, const PublicKey& responder,
     const Secret<kKeyBytes>& ephemeral_private, uint32_t sender_index, const Tai64n& timestamp);
+
+// What a client puts into its initiation.
+struct Initiator {
+  const Secret<kKeyBytes>* self;
+  const Secret<kKeyBytes>* ephemeral_private;
+  uint32_t sender_index;
+  Tai64n timestamp;
+};
+
+// CreateInitiation() for many clients at once: made[i] is initiators[i]'s. Their multiplications,
+// four of each with the public keys, go through the lanes of X25519BatchEach().
+//
+// Requires: spans of one size, any size.
+// Returns:  false when `responder` is a low-order point; nothing in `made` must be used then.
+// Cost:     BM_CreateInitiations.
+[[nodiscard]] bool CreateInitiations(crypto::X25519Backend backend, const PublicKey& responder,
+                                     std::span<const Initiator> initiators,
+                                     std::span<PendingHandshake> made);
 
 struct TransportKeys {
   SymmetricState::Key send;

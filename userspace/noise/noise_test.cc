@@ -91,6 +91,18 @@ TEST_F(NoiseTest, MakesTheCapturedInitiationsAndOpensTheirResponses) {
     ASSERT_TRUE(pending);
     EXPECT_EQ(Hex(&pending->message, sizeof(expected)), handshake.fields.at("initiation"));
     EXPECT_TRUE(OpenResponse(self, Secret<32>(), *pending, response));
+    const Secret<32> ephemeral = handshake.Key("initiator_ephemeral");
+    for (const size_t n : {1, 2, 17, 40}) {
+      const std::vector<Initiator> initiators(n, {&self, &ephemeral, index, stamp});
+      std::vector<PendingHandshake> made(n);
+      ASSERT_TRUE(CreateInitiations(crypto::FastestX25519(),
+                                    *ParsePublicKey(handshake.fields.at("responder_public")),
+                                    initiators, made));
+      for (const PendingHandshake& one : made) {
+        EXPECT_EQ(Hex(&one.message, sizeof(expected)), handshake.fields.at("initiation"));
+        EXPECT_TRUE(OpenResponse(self, Secret<32>(), one, response));
+      }
+    }
     Secret<32> wrong_psk;
     wrong_psk.data()[0] = 1;
     EXPECT_FALSE(OpenResponse(self, wrong_psk, *pending, response));
@@ -152,6 +164,10 @@ TEST_F(NoiseTest, RefusesLowOrderEphemeralAndStaticKeys) {
   EXPECT_FALSE(OpenStatic(self, message));  // ephemeral key 0
   EXPECT_FALSE(CreateInitiation(crypto::GeneratePrivateKey(), PublicKey{},
                                 crypto::GeneratePrivateKey(), 1, Tai64n{}));
+  const auto key = crypto::GeneratePrivateKey();
+  const std::vector<Initiator> two(2, {&key, &key, 1, Tai64n{}});
+  std::vector<PendingHandshake> made(2);
+  EXPECT_FALSE(CreateInitiations(crypto::FastestX25519(), PublicKey{}, two, made));
 }
 
 // An initiation with tags that verify, under shared secrets that are all zero:
