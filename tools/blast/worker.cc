@@ -12,11 +12,12 @@ namespace wicket::blast {
 namespace {
 
 constexpr uint64_t kSourcesMax = 16'384;
-constexpr size_t kRemembered = 1 << 16;  // handshakes on their way, of one thread
-constexpr uint64_t kSpin_ns = 200'000;   // nearer than this, the next packet is not slept for
-constexpr uint64_t kMail_ns = 100'000;   // a wait, where another thread may have our answers
-constexpr uint64_t kTogether = 16;       // handshakes made side by side
-constexpr uint64_t kBurst = 32;          // packets between two looks at what has come
+constexpr size_t kRemembered = 1 << 16;       // handshakes on their way, of one thread
+constexpr uint64_t kSpin_ns = 200'000;        // nearer than this, the next packet is not slept for
+constexpr uint64_t kMail_ns = 100'000;        // a wait, where another thread may have our answers
+constexpr uint64_t kLinger_ns = 500'000'000;  // after the last packet of a capture
+constexpr uint64_t kTogether = 16;            // handshakes made side by side
+constexpr uint64_t kBurst = 32;               // packets between two looks at what has come
 constexpr uint64_t kCookieAge_ns = 120'000'000'000;  // [WG 5.4.7]
 constexpr uint16_t kPortMin = 1024;
 
@@ -231,6 +232,11 @@ void Worker::Run(const std::atomic<bool>& stop) {
   }
   Flush();
   counts.sending_ns = NowNanos() - started_ns_;
+  // Whether answers to a capture are still to come, nobody knows.
+  const uint64_t linger_ns = options_.replay ? std::min(Nanos(options_.timeout), kLinger_ns) : 0;
+  for (const uint64_t until = NowNanos() + linger_ns; NowNanos() < until && !stop;) {
+    Receive(10'000'000);
+  }
   while (awaited_ > 0 && !deadlines_.empty()) {
     Receive(10'000'000);
     Forget(NowNanos());
