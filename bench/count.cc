@@ -17,6 +17,7 @@
 #include "noise/initiator.h"
 #include "noise/responder.h"
 #include "store/store.h"
+#include "wgdev/set_device.h"
 #include "wgdev/uapi.h"
 #include "wire/messages.h"
 
@@ -156,6 +157,18 @@ void CountTexts() {
     std::vector<wgdev::PeerStats> peers;
     if (!Require(reader.Consume(answer, &peers)) || peers.size() != 10) abort();
     Keep(peers);
+  });
+  std::vector<PeerConfig> configs(64);
+  std::vector<wgdev::PeerInstall> installs;
+  for (uint64_t i = 0; i < configs.size(); ++i) {
+    configs[i] = PeerOf(i).config;
+    installs.push_back({&configs[i], {}, false});
+  }
+  std::vector<uint8_t> buffer(wgdev::SetDevice::kBytesMax);
+  Count("set_device_64", [&](int i) {
+    wgdev::SetDevice set(buffer.data(), 31, static_cast<uint32_t>(i), "wg0");
+    if (set.PutPeers(installs, {}).peer != installs.size()) abort();
+    Keep(set.Finish());
   });
   Histogram histogram;
   Count("histogram_record", [&](int i) { histogram.Record(static_cast<uint64_t>(i) * 997); });

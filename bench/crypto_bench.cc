@@ -3,6 +3,7 @@
 #include <array>
 #include <vector>
 
+#include "bench/costs.h"
 #include "crypto/aead.h"
 #include "crypto/blake2s.h"
 #include "crypto/blake2s_lanes.h"
@@ -32,6 +33,7 @@ struct Fixture {
 void BM_Blake2sCompress(benchmark::State& state) {
   uint8_t block[64] = {};
   crypto::Hash out;
+  const Costs costs(state);
   for (auto _ : state) {
     crypto::Blake2s(32).Update(block).Final(out.data());
     benchmark::DoNotOptimize(out);
@@ -42,6 +44,7 @@ BENCHMARK(BM_Blake2sCompress);
 void BM_Kdf(benchmark::State& state) {
   const crypto::Hash chaining_key{}, input{};
   crypto::Hash out[2];
+  const Costs costs(state);
   for (auto _ : state) {
     crypto::Kdf(chaining_key, input, {out[0].data(), out[1].data()});
     benchmark::DoNotOptimize(out);
@@ -53,6 +56,7 @@ void BM_Open(benchmark::State& state) {
   const crypto::Hash key{};
   uint8_t sealed[48], plain[32] = {};
   crypto::Seal(key.data(), 0, plain, key, sealed);
+  const Costs costs(state);
   for (auto _ : state) {
     benchmark::DoNotOptimize(crypto::Open(key.data(), 0, sealed, key, plain));
   }
@@ -62,6 +66,7 @@ BENCHMARK(BM_Open);
 void BM_X25519(benchmark::State& state) {
   Fixture f;
   Secret<kKeyBytes> shared;
+  const Costs costs(state);
   for (auto _ : state) {
     benchmark::DoNotOptimize(crypto::X25519(f.responder, f.message.ephemeral.data(), &shared));
   }
@@ -82,6 +87,7 @@ void BM_X25519Batch(benchmark::State& state) {
     key = crypto::DerivePublicKey(crypto::GeneratePrivateKey());
     points.push_back(key.bytes.data());
   }
+  const Costs costs(state);
   for (auto _ : state) {
     crypto::X25519Batch(backend, f.responder, points, shared, {is_secret, n});
     benchmark::DoNotOptimize(shared);
@@ -99,6 +105,7 @@ void BM_X25519Iterated(benchmark::State& state) {
   constexpr uint8_t kExpected[] = {0x7c, 0x39, 0x11, 0xe0, 0xab, 0x25, 0x86, 0xfd, 0x86, 0x44, 0x97,
                                    0x29, 0x7e, 0x57, 0x5e, 0x6f, 0x3b, 0xc6, 0x01, 0xc0, 0x88, 0x3c,
                                    0x30, 0xdf, 0x5f, 0x4d, 0xd2, 0xd2, 0x4f, 0x66, 0x54, 0x24};
+  const Costs costs(state);
   for (auto _ : state) {
     std::array<Secret<kKeyBytes>, kLanes> k, product;
     std::array<std::array<uint8_t, kKeyBytes>, kLanes> u{};
@@ -129,6 +136,7 @@ BENCHMARK(BM_X25519Iterated)->Arg(1)->Arg(2)->Iterations(1)->Unit(benchmark::kSe
 
 void BM_KdfLanes(benchmark::State& state) {
   crypto::HashLanes ck, input, key;
+  const Costs costs(state);
   for (auto _ : state) {
     crypto::KdfLanes(&ck, input, &key);
     benchmark::DoNotOptimize(key);
@@ -173,6 +181,7 @@ BENCHMARK(BM_OpenTimestamp)->Iterations(2000);
 void BM_CreateInitiation(benchmark::State& state) {
   Fixture f;
   const auto ephemeral = crypto::GeneratePrivateKey();
+  const Costs costs(state);
   for (auto _ : state) {
     benchmark::DoNotOptimize(
         noise::CreateInitiation(f.initiator, f.identity->public_key(), ephemeral, 1, Tai64n{}));
@@ -187,6 +196,7 @@ void BM_CreateInitiations(benchmark::State& state) {
   const auto n = static_cast<size_t>(state.range(0));
   const std::vector<noise::Initiator> clients(n, {&f.initiator, &ephemeral, 1, Tai64n{}});
   std::vector<noise::PendingHandshake> made(n);
+  const Costs costs(state);
   for (auto _ : state) {
     if (!noise::CreateInitiations(crypto::FastestX25519(), f.identity->public_key(), clients,
                                   made)) {

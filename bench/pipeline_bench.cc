@@ -2,9 +2,10 @@
 #include <benchmark/benchmark.h>
 #include <stdlib.h>
 
+#include <algorithm>
 #include <filesystem>
 
-#include "bench/allocations.h"
+#include "bench/costs.h"
 #include "noise/initiator.h"
 #include "shard/pipeline.h"
 
@@ -13,6 +14,17 @@ namespace {
 
 constexpr uint16_t kPort = 51820;
 constexpr uint64_t kUnlimited = 1'000'000'000'000;  // handshakes a second
+
+// Frames, and what is to become of each.
+struct Recorded {
+  std::vector<std::vector<uint8_t>> frames;
+  std::vector<Verdict> verdicts;
+
+  void Add(std::vector<uint8_t> frame, Verdict verdict) {
+    frames.push_back(std::move(frame));
+    verdicts.push_back(verdict);
+  }
+};
 
 class Bench {
  public:
@@ -63,10 +75,25 @@ class Bench {
     std::filesystem::remove_all(path_);
   }
 
-  std::vector<uint8_t> Frame(const Secret<kKeyBytes>& key) {
-    const auto message = noise::CreateInitiation(key, crypto::DerivePublicKey(device_),
-                                                 crypto::GeneratePrivateKey(), 1, Tai64n{})
-                             ->message;
+  std::vector<uint8_t> Frame(const Secret<kKeyBytes>& key) { return Frames({&key, 1}).front(); }
+  // A frame of each client.
+  std::vector<std::vector<uint8_t>> Frames(std::span<const Secret<kKeyBytes>> keys) {
+    std::vector<Secret<kKeyBytes>> ephemerals(keys.size());
+    std::vector<noise::Initiator> clients;
+    for (size_t i = 0; i < keys.size(); ++i) {
+      ephemerals[i] = crypto::GeneratePrivateKey();
+      clients.push_back({&keys[i], &ephemerals[i], 1, Tai64n{}});
+    }
+    std::vector<noise::PendingHandshake> made(keys.size());
+    if (!noise::CreateInitiations(crypto::FastestX25519(), crypto::DerivePublicKey(device_),
+                                  clients, made)) {
+      abort();
+    }
+    std::vector<std::vector<uint8_t>> frames;
+    for (const auto& pending : made) frames.push_back(FrameOf(pending.message));
+    return frames;
+  }
+  static std::vector<uint8_t> FrameOf(const wire::Initiation& message) {
     std::vector<uint8_t> frame(42 + sizeof(message));
     const uint8_t headers[] = {0,          0,
                                0,          0,
@@ -98,7 +125,7 @@ class Bench {
            bool under_load = false) {
     size_t i = 0;
     const Now now{1, absl::FromUnixSeconds(1'800'000'000), under_load};
-    const Allocations allocations(state);
+    const Costs costs(state);
     for (auto _ : state) {
       std::vector<uint8_t>& frame = frames[i++ % frames.size()];
       if (pipeline_->Run(devices_, frame, now) != expected) abort();
@@ -108,10 +135,10 @@ class Bench {
   }
 
   // Ring batches of `size` frames.
-  void RunBatches(benchmark::State& state, crypto::X25519Backend backend,
-                  std::vector<std::vector<uint8_t>>& frames, size_t size, Verdict expected) {
+  void RunBatches(benchmark::State& state, crypto::X25519Backend backend, Recorded& recorded,
+                  size_t size) {
     Use(backend);
-    std::vector<Pipeline::Frame> views(frames.begin(), frames.end());
+    std::vector<Pipeline::Frame> views(recorded.frames.begin(), recorded.frames.end());
     const Now now{1, absl::FromUnixSeconds(1'800'000'000)};
     size_t i = 0;
     for (auto _ : state) {
@@ -121,9 +148,8 @@ class Bench {
         i = 0;
         state.ResumeTiming();
       }
-      for (Verdict verdict : pipeline_->RunBatch(devices_, {&views[i], size}, now)) {
-        if (verdict != expected) abort();
-      }
+      const auto verdicts = pipeline_->RunBatch(devices_, {&views[i], size}, now);
+      if (!std::equal(verdicts.begin(), verdicts.end(), &recorded.verdicts[i])) abort();
       while (queue_.Peek()) queue_.Release();
       i += size;
     }
@@ -169,30 +195,57 @@ size_t StoredPeers() {
 
 struct Crowd {
   Crowd() : bench(kDistinct, StoredPeers() - kDistinct) {
-    for (const Secret<kKeyBytes>& client : bench.clients_) {
-      stored.push_back(bench.Frame(client));
-      unknown.push_back(bench.Frame(crypto::GeneratePrivateKey()));
+    std::vector<Secret<kKeyBytes>> strangers(kDistinct);
+    for (Secret<kKeyBytes>& stranger : strangers) stranger = crypto::GeneratePrivateKey();
+    for (auto& frame : bench.Frames(bench.clients_)) stored.Add(std::move(frame), Verdict::kProven);
+    for (auto& frame : bench.Frames(strangers))
+      unknown.Add(std::move(frame), Verdict::kUnknownPeer);
+    for (int i = 0; i < kDistinct; ++i) {
+      AddTo(&calm, i, i % 20 == 0 ? Verdict::kUnknownPeer : Verdict::kProven);
+      constexpr Verdict kAttack[] = {Verdict::kBadMac1, Verdict::kBadMac1, Verdict::kUnknownPeer,
+                                     Verdict::kUnknownPeer, Verdict::kNotProven};
+      AddTo(&attack, i, i % 20 == 0 ? Verdict::kProven : kAttack[i % 5]);
     }
   }
+  // Frame `i` of the stored or of the unknown, spoilt so that it gets that verdict.
+  void AddTo(Recorded* mix, int i, Verdict verdict) {
+    auto frame =
+        (verdict == Verdict::kUnknownPeer ? unknown : stored).frames[static_cast<size_t>(i)];
+    auto* message = reinterpret_cast<wire::Initiation*>(&frame[42]);
+    if (verdict == Verdict::kBadMac1) message->mac1[0] ^= 1;
+    if (verdict == Verdict::kNotProven) {
+      message->encrypted_timestamp[0] ^= 1;
+      message->mac1 = crypto::MacOf(noise::Mac1Key(crypto::DerivePublicKey(bench.device_)),
+                                    wire::BytesBefore(*message, message->mac1));
+    }
+    mix->Add(std::move(frame), verdict);
+  }
   Bench bench;
-  std::vector<std::vector<uint8_t>> stored, unknown;
+  Recorded stored, unknown;
+  // 95 % of stored peers, the rest unknown; and 5 % among forged mac1s, unknown keys and
+  // forgeries of stored ones, two to two to one.
+  Recorded calm, attack;
 };
 
-void RunCrowd(benchmark::State& state, bool stored) {
+void RunCrowd(benchmark::State& state, Recorded Crowd::*recorded) {
   static Crowd crowd;
   const auto backend = static_cast<crypto::X25519Backend>(state.range(0));
   if (!crypto::RunsHere(backend)) return state.SkipWithError("this CPU lacks the instructions");
   state.SetLabel(crypto::ToString(backend));
-  crowd.bench.RunBatches(state, backend, stored ? crowd.stored : crowd.unknown,
-                         static_cast<size_t>(state.range(1)),
-                         stored ? Verdict::kProven : Verdict::kUnknownPeer);
+  crowd.bench.RunBatches(state, backend, crowd.*recorded, static_cast<size_t>(state.range(1)));
 }
 
-void BM_PipelineBatchProven(benchmark::State& state) { RunCrowd(state, true); }
+void BM_PipelineBatchProven(benchmark::State& state) { RunCrowd(state, &Crowd::stored); }
 BENCHMARK(BM_PipelineBatchProven)->ArgsProduct({{0, 1, 2}, {1, 2, 8, 64}});
 
-void BM_PipelineBatchUnknown(benchmark::State& state) { RunCrowd(state, false); }
+void BM_PipelineBatchUnknown(benchmark::State& state) { RunCrowd(state, &Crowd::unknown); }
 BENCHMARK(BM_PipelineBatchUnknown)->ArgsProduct({{0, 1, 2}, {1, 8, 64}});
+
+void BM_PipelineBatchCalm(benchmark::State& state) { RunCrowd(state, &Crowd::calm); }
+BENCHMARK(BM_PipelineBatchCalm)->ArgsProduct({{0, 1, 2}, {64}});
+
+void BM_PipelineBatchAttack(benchmark::State& state) { RunCrowd(state, &Crowd::attack); }
+BENCHMARK(BM_PipelineBatchAttack)->ArgsProduct({{0, 1, 2}, {64}});
 
 // What identifying and proving take by the obvious way: one packet at a time, with libsodium.
 template <bool kProve>
@@ -203,6 +256,7 @@ void ProveSingly(benchmark::State& state) {
   std::vector<std::vector<uint8_t>> frames;
   for (int i = 0; i < 64; ++i) frames.push_back(bench.Frame(bench.client_));
   size_t i = 0;
+  const Costs costs(state);
   for (auto _ : state) {
     wire::Frame frame;
     store::PeerView view;

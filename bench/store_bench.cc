@@ -6,7 +6,7 @@
 #include <map>
 #include <random>
 
-#include "bench/allocations.h"
+#include "bench/costs.h"
 #include "bench/keys.h"
 #include "store/store.h"
 
@@ -52,13 +52,14 @@ void BM_ViewPeer(benchmark::State& state) {
   for (int i = 0; i < 4096; ++i) keys.push_back(KeyOf(random() % peers));
   size_t i = 0;
   store::PeerView view;
-  const Allocations allocations(state);
+  const Costs costs(state);
   for (auto _ : state) benchmark::DoNotOptimize(snapshot->ViewPeer(keys[i++ % keys.size()], &view));
 }
 BENCHMARK(BM_ViewPeer)->Arg(1'000)->Arg(1'000'000);
 
 void BM_Renew(benchmark::State& state) {
   auto snapshot = Filled::Of(1000).NewSnapshot();
+  const Costs costs(state);
   for (auto _ : state) {
     if (!snapshot->Renew().ok()) abort();
   }
@@ -75,7 +76,7 @@ store::Peer UsualPeer() {
 
 void BM_EncodePeer(benchmark::State& state) {
   const store::Peer peer = UsualPeer();
-  const Allocations allocations(state);
+  const Costs costs(state);
   for (auto _ : state) benchmark::DoNotOptimize(store::EncodePeer(peer));
 }
 BENCHMARK(BM_EncodePeer);
@@ -83,7 +84,7 @@ BENCHMARK(BM_EncodePeer);
 void BM_DecodePeer(benchmark::State& state) {
   const store::Peer peer = UsualPeer();
   const std::string record = *store::EncodePeer(peer);
-  const Allocations allocations(state);
+  const Costs costs(state);
   for (auto _ : state) {
     benchmark::DoNotOptimize(store::DecodePeer(peer.config.public_key, record));
   }

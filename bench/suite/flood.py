@@ -8,21 +8,28 @@ gateway's), plus what the whole machine spends in soft interrupts, less what it 
 while the same flood meets a program that drops everything (the price of the veth and of the
 generator's sending). The kernel books soft interrupts by its tick, so that part is sampled.
 Packets that wireguard-go's sockets or Wicket's rings had no room for are not counted as disposed
-of; those that wireguard-go's own queue dropped are, which is in its favour. To dispose of a packet is also to answer it with a cookie.
+of; those that wireguard-go's own queue dropped are, which is in its favour. To dispose of a packet
+is also to answer it with a cookie. What it takes to find out an unknown key shows at the rates at
+which a side asks for no cookies.
 """
 import re
+import time
 from contextlib import ExitStack
+from pathlib import Path
 
+import micro
 import stats
 from rig import BIN, BLAST, GATEWAY4, Side, attach_bare, cpu_seconds, run, softirq_seconds
 
 LEGITIMATE = 10  # a second: one address may try 20 times under load
+# No limit of ours but the processor's.
+UNBOUNDED = "probation_max = 60000\nhandshakes_per_second = 1000000"
 KINDS = {
     # kind: (measure of cost, measure of success, rates of smoke, quick, full)
     "bad-mac1": ("forged_drop_per_core", "forged_flood_success",
                  (20_000,), (50_000, 300_000), (20_000, 100_000, 300_000)),
     "unknown": ("unknown_key_per_core", "unknown_flood_success",
-                (1000,), (4000, 60_000), (1000, 4000, 20_000, 60_000)),
+                (1000,), (4000, 80_000), (1000, 4000, 20_000, 50_000, 80_000)),
 }
 
 
@@ -30,7 +37,14 @@ def options(kind, rate, seconds, seed):
     packets = int((rate + LEGITIMATE) * seconds)
     return ["--clients", int(LEGITIMATE * seconds * 2) + 40, "--seed", seed, "--mix",
             f"{kind}={rate},cookie={LEGITIMATE}", "--rate", rate + LEGITIMATE, "--prepare", packets,
-            "--count", packets, "--duration", seconds, "--timeout", min(seconds, 3), "--via", "xdp"]
+            "--count", packets, "--duration", seconds, "--timeout", 1, "--via", "xdp"]
+
+
+def resolve(*sides):
+    """What drops everything answers no neighbour either."""
+    for side in sides:
+        side.client.ip("neigh", "replace", GATEWAY4, "lladdr", side.gateway.mac("in").hex(":"),
+                       "dev", "out", "nud", "permanent")
 
 
 def unjudged(side):
@@ -56,7 +70,7 @@ class Tally:
     """What one side did at one rate, round by round."""
 
     def __init__(self):
-        self.micros, self.success, self.p99, self.sent = [], [], [], []
+        self.micros, self.success, self.p99, self.sent, self.asked = [], [], [], [], []
         self.attempts = self.cookies = 0
 
     def add(self, processes, interrupts, packets, figures):
@@ -65,6 +79,8 @@ class Tally:
         self.sent.append(figures["rate"])
         self.attempts += new["sent"]
         self.cookies += figures["cookies"]
+        # Cookies for nobody, and what was answered otherwise to a sender who was not waiting.
+        self.asked.append(figures["unexpected"] / figures["sent"])
         if new["sent"]:
             self.success.append(new["answered"] / new["sent"])
         if figures["latency_ms"]["count"]:
@@ -75,6 +91,8 @@ def floods(bench):
     rounds, seconds = bench.pick(smoke=(1, 1), quick=(1, 2), full=(5, 2))
     for kind, (cost, success, *rates) in KINDS.items():
         rates = dict(zip(("smoke", "quick", "full"), rates))[bench.mode]
+        if kind == "bad-mac1":
+            rates = (0, *rates)  # what newcomers wait for without a flood
         tallies = measure(bench, kind, rates, rounds, seconds)
         report(bench, kind, cost, success, rates, tallies)
 
@@ -93,11 +111,8 @@ def measure(bench, kind, rates, rounds, seconds):
                               input=run(BLAST, "--export", "conf", *fleet).stdout)
             run(BIN / "wicket", "import", "--offline", "--store", wicket.store, "--device",
                 wicket.device.name, "-", input=run(BLAST, "--export", "ndjson", *fleet).stdout)
-        wicket.start_wicket(device_extra="probation_max = 60000")
-        # What drops everything answers no neighbour either.
-        for side in (wicket, alone, nobody):
-            side.client.ip("neigh", "replace", GATEWAY4, "lladdr", side.gateway.mac("in").hex(":"),
-                           "dev", "out", "nud", "permanent")
+        wicket.start_wicket(device_extra=UNBOUNDED)
+        resolve(wicket, alone, nobody)
         attach_bare(nobody, "drop")
         for rate, number, seed in seeds:
             bench.progress(f"{kind}, {rate} a second, round {number + 1} of {rounds}")
@@ -111,10 +126,11 @@ def measure(bench, kind, rates, rounds, seconds):
 
 
 def report(bench, kind, cost, success, rates, tallies):
-    kept = [rate for rate in rates
+    offered = [rate for rate in rates if rate > 0]
+    kept = [rate for rate in offered
             if all(min(tallies[side, rate].sent) > 0.95 * rate for side in ("wicket", "alone"))]
     if not kept:
-        kept = [min(rates)]
+        kept = [min(offered)]
         bench.problem(f"{kind}: the generator did not keep {kept[0]} packets a second, but "
                       f"{min(tallies['wicket', kept[0]].sent):.0f} and "
                       f"{min(tallies['alone', kept[0]].sent):.0f}")
@@ -126,10 +142,16 @@ def report(bench, kind, cost, success, rates, tallies):
             f"legitimate first attempts were answered, {share['alone']} by wireguard-go")
     first = (f"{top} packets a second; an attempt is an initiation, and one more where a cookie is "
              f"asked for ({ours.cookies} times, {theirs.cookies} by wireguard-go)")
-    bench.results.add(cost, [1e6 / x for x in ours.micros], [1e6 / x for x in theirs.micros],
-                      note=note)
+    if kind == "unknown":
+        report_judged(bench, cost, kept, tallies)
+    else:
+        bench.results.add(cost, [1e6 / x for x in ours.micros], [1e6 / x for x in theirs.micros],
+                          note=note)
     if ours.success:
         bench.results.add(success, ours.success, theirs.success, n=ours.attempts, note=first)
+    if ("wicket", 0) in tallies:
+        bench.results.add("forged_flood_latency", ours.p99, tallies["wicket", 0].p99,
+                          n=ours.attempts, note=f"{top} packets a second")
     series = success.removesuffix("_success")
     for side, label in (("wicket", "Wicket, not installed"),
                         ("alone", "wireguard-go alone, installed")):
@@ -142,8 +164,93 @@ def report(bench, kind, cost, success, rates, tallies):
                                                          for rate, tally in of.items()])
 
 
+def report_judged(bench, name, rates, tallies):
+    """Each side at the rate at which it judges packets cheapest, of the rounds in which it asked
+    nobody for a cookie."""
+    best = {}
+    for side in ("wicket", "alone"):
+        judged = []
+        for rate in rates:
+            tally = tallies[side, rate]
+            micros = [took for took, asked in zip(tally.micros, tally.asked) if asked < 0.01]
+            if micros:
+                judged.append((stats.median(micros), rate, micros))
+        if not judged:
+            return bench.problem(f"{name}: {side} asked for cookies at every rate")
+        best[side] = min(judged)[1:]
+    bench.results.add(name, *([1e6 / x for x in best[side][1]] for side in ("wicket", "alone")),
+                      note=f"with what soft interrupts take; at {best['wicket'][0]} and "
+                           f"{best['alone'][0]} a second, none of which were asked for a cookie")
+
+
+def shard_seconds(daemon):
+    """Processor time of the shards' threads."""
+    total = 0
+    for task in Path(f"/proc/{daemon.process.pid}/task").iterdir():
+        if (task / "comm").read_text().startswith("in/"):
+            total += int((task / "schedstat").read_text().split()[0])
+    return total / 1e9
+
+
+def pipeline_alone(bench, nobody, rate):
+    """Proofs a second of the pipeline by itself, beside the same sending to nobody: processors that
+    share a core are slower together."""
+    case = "BM_PipelineBatchProven/2/64"
+    environment = {**bench.environment, "WICKET_BENCH_STORED": "1"}
+    sending = nobody.start_blast("--mix", "bad-mac1", "--rate", rate, "--duration", 60, "--via", "xdp",
+                                 "--count", 60 * rate)
+    try:
+        found, _ = micro.run([case], 0.3, 1, environment)
+    finally:
+        sending.terminate()
+        sending.wait()
+    return 1e9 / found[case][0]
+
+
+def saturation(bench):
+    """Proofs of one shard that is kept busy, by its own processor time; beside its pipeline alone.
+
+    What it proves are initiations a day old, of clients that were there: all of the handshake is
+    done for them, and the look-up, and then the stamp is no newer than the last one. So no device
+    is in the way.
+    """
+    rounds, clients, rates, seconds = bench.pick(
+        smoke=(1, 50, (500,), 1), quick=(1, 1000, (55_000, 55_000, 50_000, 50_000, 45_000, 40_000), 2),
+        full=(5, 4000, (55_000, 55_000, 50_000, 50_000, 45_000, 40_000), 2))
+    found, alone = [], []
+    with Side("wicket", queues=1) as side, Side("nobody", queues=1) as nobody:
+        fleet = ("--clients", clients)
+        run(BIN / "wicket", "import", "--offline", "--store", side.store, "--device",
+            side.device.name, "-", input=run(BLAST, "--export", "ndjson", *fleet).stdout)
+        daemon = side.start_wicket(device_extra=UNBOUNDED)
+        resolve(side, nobody)
+        attach_bare(nobody, "drop")
+        bench.progress(f"{clients} clients come once")
+        side.blast(*fleet, "--count", clients, "--rate", 500, "--duration", 60, "--retries", 3)
+        time.sleep(2)  # what was seen of them is in the store
+        rates = list(rates)
+        while len(found) < rounds:
+            rate = rates[0]
+            bench.progress(f"{rate} a second, round {len(found) + 1} of {rounds}")
+            before, busy = daemon.fresh_status()["verdicts"], shard_seconds(daemon)
+            figures = side.blast(*fleet, "--known", "--mix", "old", "--rate", rate, "--duration",
+                                 seconds, "--prepare", rate * seconds, "--count", rate * seconds,
+                                 "--random-seed", len(found), "--timeout", 0.2, "--via", "xdp")
+            after, busy = daemon.fresh_status()["verdicts"], shard_seconds(daemon) - busy
+            proven = after["replay"] - before["replay"]
+            if proven < 0.99 * figures["sent"] and len(rates) > 1:
+                rates.pop(0)  # more than it can prove
+                time.sleep(2)
+                continue
+            found.append(proven / busy)
+            alone.append(pipeline_alone(bench, nobody, rate))
+    bench.results.add("proofs_at_saturation", found, alone,
+                      note=f"{rates[0]} a second on one queue; {clients} stored peers")
+
+
 BENCHES = {
     "flood": (floods, "initiations that deserve nothing, with legitimate ones among them",
-              ("forged_drop_per_core", "forged_flood_success", "unknown_key_per_core",
-               "unknown_flood_success")),
+              ("forged_drop_per_core", "forged_flood_success", "forged_flood_latency",
+               "unknown_key_per_core", "unknown_flood_success")),
+    "saturation": (saturation, "a shard kept busy with proofs", ("proofs_at_saturation",)),
 }

@@ -1,9 +1,10 @@
 """What a client waits for: from its first packet to a usable session.
 
-Four sides in turns, client by client, all with real wireguard-go at both ends:
+Five sides in turns, client by client, all with real wireguard-go at both ends:
 
     wicket, not installed        wicket, the same client installed
     the published design         wireguard-go alone, all peers installed
+    wicket, not installed, handshakes proven one at a time by libsodium
 
 A client comes installed at the earliest 15 s after it came first: an initiation sooner than
 that looks like one that got no answer, and Wicket would take it up again.
@@ -36,29 +37,31 @@ def read_peers(path):
 
 
 def handshakes(bench):
-    rounds, clients = bench.pick(smoke=(1, 4), quick=(2, 15), full=(5, 50))
+    rounds, clients = bench.pick(smoke=(1, 4), quick=(1, 20), full=(5, 50))
     stored, alone_installed = bench.pick(smoke=(1000, 100), quick=(100_000, 1000),
                                          full=(1_000_000, 10_000))
     everyone = [clients_of(number * clients, clients) for number in range(rounds)]
     names = [{"public_key": key.public64, "allowed_ips": [address(number) + "/32"]}
              for crowd in everyone for number, key in crowd]
     with ExitStack() as stack:
-        wicket, published, alone = (stack.enter_context(Side(name))
-                                    for name in ("wicket", "published", "alone"))
-        bench.progress(f"storing {stored} peers, twice")
+        wicket, published, alone, portable = (
+            stack.enter_context(Side(name)) for name in ("wicket", "published", "alone", "portable"))
+        bench.progress(f"storing {stored} peers, three times")
         file = wicket.dir / "peers.ndjson"
         write_peers(file, stored, names)
         wicket.import_file(file)
+        portable.import_file(file)
         published.write_database(read_peers(file))
         bench.progress(f"installing {alone_installed} peers in wireguard-go")
         install_all(alone, names, alone_installed)
         wicket.start_wicket()
+        portable.start_wicket(settings='x25519 = "portable"\n')
         published.start_published()
         callers = {side: stack.enter_context(closing(Caller(side, rounds * clients)))
-                   for side in (wicket, published, alone)}
+                   for side in (wicket, published, alone, portable)}
 
         found = {name: [[] for _ in everyone]
-                 for name in ("new", "installed", "published", "alone")}
+                 for name in ("new", "installed", "published", "alone", "portable")}
         for turn in range(rounds + 1):
             came = time.monotonic()
             for i in range(clients):
@@ -66,7 +69,7 @@ def handshakes(bench):
                 visits = []
                 if turn < rounds:
                     visits += [("new", turn, wicket), ("published", turn, published),
-                               ("alone", turn, alone)]
+                               ("alone", turn, alone), ("portable", turn, portable)]
                 if turn > 0:
                     visits.append(("installed", turn - 1, wicket))
                 random.shuffle(visits)
@@ -114,6 +117,7 @@ def report(bench, found):
         add(f"handshake_{suffix}", "new", "installed", q, one)
         add(f"handshake_vs_published_{suffix}", "new", "published", q, crossed)
         add(f"handshake_vs_all_installed_{suffix}", "new", "alone", q, one)
+    add("handshake_vs_portable_p50", "new", "portable", 0.5, one)
     for label, side in (("Wicket, not installed", "new"), ("Wicket, installed", "installed"),
                         ("published design, not installed", "published"),
                         ("wireguard-go alone, installed", "alone")):
@@ -124,7 +128,7 @@ def report(bench, found):
 def throughput(bench):
     """Newcomers at ever higher rates: throughput against latency."""
     seconds = bench.pick(smoke=1, quick=2, full=2)
-    rates = bench.pick(smoke=(50, 100), quick=(100, 200, 400, 800),
+    rates = bench.pick(smoke=(50, 100), quick=(400, 800),
                        full=(100, 200, 400, 600, 800, 1200))
     rounds = bench.pick(smoke=1, quick=1, full=5)
     with ExitStack() as stack:
@@ -174,6 +178,6 @@ BENCHES = {
     "handshake": (handshakes, "what a client waits for, against all rivals",
                   ("handshake_p50", "handshake_p99", "handshake_vs_published_p50",
                    "handshake_vs_published_p99", "handshake_vs_all_installed_p50",
-                   "handshake_vs_all_installed_p99")),
+                   "handshake_vs_all_installed_p99", "handshake_vs_portable_p50")),
     "throughput": (throughput, "newcomers at ever higher rates", ("newcomers_per_s",)),
 }

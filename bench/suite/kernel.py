@@ -11,7 +11,7 @@ KERNEL = "6.12"
 
 def kernel(bench):
     clients, most, rounds, timeout = bench.pick(smoke=(2, 1000, 1, 300), quick=(4, 2500, 2, 300),
-                                                full=(8, 100_000, 5, 600))
+                                                full=(8, 100_000, 5, 900))
     guest = subprocess.Popen(
         [ROOT / "scripts" / "vm", "--timeout", str(timeout), KERNEL, "bench/suite/in_vm.py",
          *map(str, (clients, most, rounds))],

@@ -47,12 +47,25 @@ MEASURES = {
         "first packet to usable session, p50", "ms", LOWER, ALL_INSTALLED),
     "handshake_vs_all_installed_p99": Measure(
         "first packet to usable session, p99", "ms", LOWER, ALL_INSTALLED),
+    "handshake_vs_portable_p50": Measure(
+        "first packet to usable session, p50", "ms", LOWER, "the same with x25519 = \"portable\"",
+        "ratio <= 1.05"),
     "newcomers_per_s": Measure(
         "handshakes a second at p99 < 100 ms and a loss < 0.1 %", "1/s", HIGHER, ALL_INSTALLED),
     "proofs_per_core": Measure(
         "initiations proven a second and core", "1/s", HIGHER, SINGLY, "ratio >= 2"),
     "unknown_proofs_per_core": Measure(
         "unknown keys found out a second and core, in the shard", "1/s", HIGHER, SINGLY),
+    "lone_proofs_per_core": Measure(
+        "initiations proven that come alone, a second and core", "1/s", HIGHER, SINGLY,
+        "ratio >= 0.95"),
+    "calm_mix_per_core": Measure(
+        "initiations judged, one in twenty of an unknown key", "1/s", HIGHER, SINGLY),
+    "attack_mix_per_core": Measure(
+        "initiations judged, nineteen in twenty forged or unknown", "1/s", HIGHER, SINGLY),
+    "proofs_at_saturation": Measure(
+        "proofs a second of the shard's own processor time, end to end", "1/s", HIGHER,
+        "its pipeline by itself", "ratio >= 0.8"),
     "x25519_ifma8": Measure(
         "X25519 a second and core, 8 lanes of AVX-512 IFMA",
         "1/s", HIGHER, "libsodium", "ratio >= 5"),
@@ -62,8 +75,11 @@ MEASURES = {
         "bad-mac1 initiations disposed of, a second and core",
         "1/s", HIGHER, FLOODED, "ratio >= 5"),
     "unknown_key_per_core": Measure(
-        "unknown keys' initiations disposed of, a second and core",
-        "1/s", HIGHER, FLOODED, "ratio >= 25"),
+        "unknown keys found out, a second and core", "1/s", HIGHER,
+        "wireguard-go, while it is not under load", "ratio >= 25"),
+    "forged_flood_latency": Measure(
+        "first packet to answer during a flood of bad mac1, p99", "ms", LOWER,
+        "the same without a flood", "ratio <= 3"),
     "forged_flood_success": Measure(
         "legitimate first attempts answered, flood of bad mac1",
         "share", HIGHER, FLOODED, "value >= 0.99"),

@@ -17,6 +17,9 @@ CASES = {
     "proofs_per_core": ("BM_PipelineBatchProven/2/64", "BM_PipelineBatchProven/0/64", "rate"),
     "unknown_proofs_per_core": ("BM_PipelineBatchUnknown/2/64", "BM_PipelineBatchUnknown/0/64",
                                 "rate"),
+    "lone_proofs_per_core": ("BM_PipelineBatchProven/2/1", "BM_PipelineBatchProven/0/1", "rate"),
+    "calm_mix_per_core": ("BM_PipelineBatchCalm/2/64", "BM_PipelineBatchCalm/0/64", "rate"),
+    "attack_mix_per_core": ("BM_PipelineBatchAttack/2/64", "BM_PipelineBatchAttack/0/64", "rate"),
     "x25519_ifma8": ("BM_X25519Batch/2/8", "BM_X25519Batch/0/8", "rate"),
     "x25519_avx2x4": ("BM_X25519Batch/1/8", "BM_X25519Batch/0/8", "rate"),
     "xdp_pass_ns": ("BM_SteerPassData", "BM_SteerNothing", "added"),
@@ -46,7 +49,8 @@ LONG = ("BM_X25519Iterated", "BM_PipelineBatch")
 
 
 def run(names, seconds, rounds, environment):
-    """Interleaved rounds of each. Returns {name: [nanoseconds an operation]}, {name: allocations}."""
+    """Interleaved rounds of each. Returns {name: [nanoseconds an operation]} and
+    {"allocs", "cycles": {name: number an operation}}."""
     pattern = "^(" + "|".join(re.escape(name) for name in names) + ")$"
     result = subprocess.run([BIN / "wicket_bench", f"--benchmark_filter={pattern}",
                              f"--benchmark_min_time={seconds}", "--benchmark_format=json",
@@ -55,18 +59,22 @@ def run(names, seconds, rounds, environment):
                             capture_output=True, text=True, env=environment)
     if result.returncode != 0:
         raise RuntimeError(f"wicket_bench: {result.stderr.strip()[-500:]}")
-    found, allocations = {}, {}
+    found, counts = {}, {"allocs": {}, "cycles": {}}
     for row in json.loads(result.stdout)["benchmarks"]:
         if row.get("error_occurred") or row["run_type"] != "iteration":
             continue
         scale = {"ns": 1, "us": 1e3, "ms": 1e6, "s": 1e9}[row["time_unit"]]
         took = row["real_time" if "manual_time" in row["name"] else "cpu_time"] * scale
+        operations = 1
         if row.get("items_per_second"):
+            operations = max(round(row["items_per_second"] * took / 1e9), 1)
             took = 1e9 / row["items_per_second"]
         found.setdefault(plain(row["name"]), []).append(took)
-        if "allocs" in row:
-            allocations[plain(row["name"])] = round(row["allocs"], 2)
-    return found, allocations
+        for count, of in counts.items():
+            if count in row:
+                of.setdefault(plain(row["name"]), []).append(row[count] / operations)
+    return found, {count: {name: round(stats.median(of), 2) for name, of in by.items()}
+                   for count, by in counts.items()}
 
 
 def micro(bench):
@@ -78,14 +86,15 @@ def micro(bench):
               if not key.endswith("/1000000") and not key.startswith(LONG)}
     if bench.mode == "smoke":
         bench.environment["WICKET_BENCH_STORED"] = "10000"
-    samples, allocations = {}, {}
+    samples, counts = {}, {"allocs": {}, "cycles": {}}
     for group in (sorted(name for name in wanted if not name.startswith(LONG)),
                   sorted(name for name in wanted if name.startswith(LONG))):
         bench.progress(f"{len(group)} functions, {rounds} rounds")
         if group:
-            found, allocated = run(group, seconds, rounds, bench.environment)
+            found, counted = run(group, seconds, rounds, bench.environment)
             samples.update(found)
-            allocations.update(allocated)
+            for count, of in counted.items():
+                counts[count].update(of)
     for name, (ours, rival, how) in cases.items():
         if ours not in samples or rival not in samples:
             bench.problem(f"{name}: {ours} needs root")
@@ -99,7 +108,8 @@ def micro(bench):
                               samples[rival], note=note)
     bench.results.add_table("micro", {name: stats.median(took)
                                       for name, took in sorted(samples.items())})
-    bench.results.add_table("allocations", allocations)
+    bench.results.add_table("allocations", counts["allocs"])
+    bench.results.add_table("cycles", counts["cycles"])
 
 
 BENCHES = {

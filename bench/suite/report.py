@@ -109,9 +109,11 @@ def micro(data):
     rows = []
     for name, took in tables.get("micro", {}).items():
         time = figure(took, "ns") if took < 1e4 else figure(took / 1e3, "us")
-        allocations = tables.get("allocations", {}).get(name)
-        rows.append(f"| `{name}` | {time} | {'' if allocations is None else f'{allocations:g}'} |")
-    return "\n".join(["| function | | allocations |", "|---|---|---|"] + rows) if rows else ""
+        cycles, allocations = (tables.get(table, {}).get(name) for table in ("cycles", "allocations"))
+        rows.append(f"| `{name}` | {time} | {'' if cycles is None else number(cycles)} "
+                    f"| {'' if allocations is None else f'{allocations:g}'} |")
+    return "\n".join(["| function | | cycles | allocations |", "|---|---|---|---|"] + rows) \
+        if rows else ""
 
 
 def problems(data):

@@ -112,15 +112,22 @@ class Side(Lab):
         client within seconds, which Wicket takes for the client it knows there, and only the
         retry corrects.
         """
-        self.runs += 1
-        source = f"192.0.{100 + self.runs // 250}.{1 + self.runs % 250}"
-        self.client.ip("address", "add", f"{source}/16", "dev", "out")
-        command = [BLAST, "--from", source, "--target", f"{GATEWAY4}:{PORT}", "--public-key",
-                   self.device.key.public64, "--json", "-", *map(str, arguments)]
-        result = self.client.run(*command, check=False, timeout=timeout)
+        result = self.client.run(*self._blast(*arguments), check=False, timeout=timeout)
         if not result.stdout.startswith("{"):
             raise RuntimeError(f"wicket-blast: {result.stderr.strip()}")
         return json.loads(result.stdout)
+
+
+    def start_blast(self, *arguments):
+        return self.client.start(*self._blast(*arguments), stdout=subprocess.DEVNULL,
+                                 stderr=subprocess.DEVNULL)
+
+    def _blast(self, *arguments):
+        self.runs += 1
+        source = f"192.0.{100 + self.runs // 250}.{1 + self.runs % 250}"
+        self.client.ip("address", "add", f"{source}/16", "dev", "out")
+        return [BLAST, "--from", source, "--target", f"{GATEWAY4}:{PORT}", "--public-key",
+                self.device.key.public64, "--json", "-", *map(str, arguments)]
 
 
 class Echo:

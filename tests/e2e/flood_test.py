@@ -59,7 +59,9 @@ class Attack:
 @contextmanager
 def victims(clients=CLIENTS, real=REAL, portable=True, **options):
     """A gateway with stored clients, one of them with a session already."""
-    with gateway(log_level="info", **options) as (lab, device, daemon):
+    # One at a time: then a flood that this machine can make is more than a shard can prove.
+    settings = 'x25519 = "portable"\n' if portable else ""
+    with gateway(log_level="info", settings=settings, **options) as (lab, device, daemon):
         lab.gateway.ip("route", "add", "198.18.0.0/15", "via", CLIENT4)
         # Clients have addresses of their own: under load each source gets 20 tries a second.
         lab.client.run("ip", "-batch", "-", input="".join(
@@ -76,9 +78,6 @@ def victims(clients=CLIENTS, real=REAL, portable=True, **options):
         store(lab, device, *made)
         lab.import_peers([{"public_key": other.key.public64, "allowed_ips": [f"10.1.0.{i + 1}/32"]}
                           for i, other in enumerate(others)], device.name)
-        # One at a time: then a flood that this machine can make is more than a shard can prove.
-        if portable:
-            daemon.text = 'x25519 = "portable"\n' + daemon.text
         daemon.start()
         check(made[0].connect() is not None, "no session before the flood")
         yield lab, device, daemon, made, others

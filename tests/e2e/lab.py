@@ -208,7 +208,7 @@ class Wicketd:
     """The daemon in a namespace, with its own store, pins and status file."""
 
     def __init__(self, lab, devices, nics=("in",), reinject="auto", xdp="auto",
-                 cookies="ring", device_extra="", log_level="debug"):
+                 cookies="ring", settings="", device_extra="", log_level="debug"):
         self.lab = lab
         self.log = lab.dir / "wicketd.log"
         self.config = lab.dir / "wicket.toml"
@@ -217,7 +217,7 @@ class Wicketd:
         self.process = None
         self.wrapper = []
         self.text = f'pin_dir = "{lab.bpffs}/wicket"\nstatus_file = "{self.status_file}"\n' \
-                    f'log_level = "{log_level}"\nreinject = "{reinject}"\n' \
+                    f'log_level = "{log_level}"\nreinject = "{reinject}"\n{settings}' \
                     f'[store]\npath = "{lab.store}"\n' \
                     f'[control]\nsocket = "{self.control}"\n'
         for nic in nics:

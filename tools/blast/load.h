@@ -39,6 +39,7 @@ struct LoadOptions {
   uint64_t retries = 0;  // handshakes more, with a cookie where one was asked for
   absl::Duration retry_after = absl::Seconds(5);  // and up to a fifteenth more [WG 6.4]
   uint64_t prepared = 0;                          // packets made before the first is sent
+  bool known = false;                             // clients were there before this run
   bool confirm = true;                            // complete each handshake with a packet
   std::optional<Address> ping;                    // by an echo request to this one, in the tunnel
   const std::vector<CapturedDatagram>* replay = nullptr;  // in place of the mix

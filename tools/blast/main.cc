@@ -111,6 +111,10 @@ absl::Status Read(Options* options) {
   load.timeout = absl::Seconds(options->timeout_s);
   load.retry_after = absl::Seconds(options->retry_after_s);
   load.confirm = !options->no_confirm;
+  if (load.known && options->clients < static_cast<uint64_t>(load.threads)) {
+    return absl::InvalidArgumentError(
+        "--known: every thread needs a client (--clients, --threads)");
+  }
   if (!options->own_target && options->pcap.empty() &&
       !StaysHere(load.port.target.address, load.port.interface)) {
     return absl::InvalidArgumentError(
@@ -281,6 +285,8 @@ int Main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--random-seed", options.load.seed, "of the order of a mix")
       ->capture_default_str();
+  app.add_flag("--known", options.load.known,
+               "the clients were there before this run: rekey and old begin with any of them");
   app.add_flag("--no-confirm", options.no_confirm, "leave sessions unconfirmed");
   app.add_option("--json", options.json, "write the figures here; - is standard output");
   app.add_option("--hdr", options.hdr, "write the latencies' percentiles here (HdrHistogram)");

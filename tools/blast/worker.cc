@@ -164,6 +164,9 @@ uint64_t Worker::TakeClient() {
 // Returns: nullopt when the clients that are wanted have run out.
 std::optional<PacketOrder> Worker::Plan() {
   Kind kind = options_.mix.Pick(static_cast<uint32_t>(maker_.Random()));
+  if (options_.known && (kind == Kind::kRekey || kind == Kind::kOld)) {
+    return PacketOrder{kind, number_ + maker_.Random() % (fleet_->size() / step_) * step_};
+  }
   if (kind == Kind::kRekey || kind == Kind::kData || kind == Kind::kOld) {
     const bool more_to_come = next_client_ < fleet_->size();
     // Clients that nothing else brings in come in first.

@@ -27,6 +27,7 @@ namespace wicket::noise {
 class ResponderBatch {
  public:
   static constexpr size_t kMessagesMax = 64;
+  static constexpr size_t kLanes = SymmetricLanes::kLanes;  // in one go
   using Messages = std::span<const wire::Initiation* const>;
 
   explicit ResponderBatch(crypto::X25519Backend backend) : backend_(backend) {}
@@ -44,7 +45,6 @@ class ResponderBatch {
   const Tai64n* timestamp(size_t i) const { return proven_[i] ? &timestamps_[i] : nullptr; }
 
  private:
-  static constexpr size_t kLanes = SymmetricLanes::kLanes;
   static constexpr size_t kGroups = kMessagesMax / kLanes;
 
   size_t groups() const { return (messages_.size() + kLanes - 1) / kLanes; }

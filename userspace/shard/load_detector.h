@@ -1,40 +1,51 @@
 // Whether more comes in than a shard can prove.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 namespace wicket::shard {
 
-// Two signs, either of which counts: so many frames wait, or the ring was not seen empty for
-// so long that the oldest frame in it has waited for most of that. What is raised stays for a
-// second, as WireGuard has it, and for as long as so many come without a cookie that they would
-// raise it again.
+// Signs, any of which counts: the frames behind a batch are so many that the last of them will
+// wait for long, or the ring may overflow; or each batch left some for so long that the oldest
+// has waited for most of that. Frames that come while a batch is at work are no sign: they are the
+// next batch. What is raised stays for a second, as WireGuard has it, and for as long as so many
+// come without a cookie that to prove them would take three quarters of the shard's time.
 //
 // Thread: one.
 class LoadDetector {
  public:
-  static constexpr uint32_t kWaitingMax = 256;         // an eighth of the ring
+  static constexpr uint32_t kWaitingMax = 1536;  // three quarters of the ring
+  static constexpr uint64_t kBacklogMax_ns = 20'000'000;
+  static constexpr uint32_t kLeftOver = 8;             // what did not fill the batch's lanes
   static constexpr uint64_t kBusyMax_ns = 50'000'000;  // some 500 handshakes one at a time
   static constexpr uint64_t kSticky_ns = 1'000'000'000;
 
-  static constexpr uint64_t kAskedMax = 2000;  // a second
   static constexpr uint64_t kWindow_ns = 100'000'000;
+  static constexpr uint64_t kProofsToMeasure = 8;  // a batch of fewer says little of a full one
 
+  // How long it took to prove a batch, of which none was answered with a cookie.
+  void NoteProven(uint64_t proofs, uint64_t took_ns) {
+    if (proofs < kProofsToMeasure) return;
+    const uint64_t cost_ns = std::clamp<uint64_t>(took_ns / proofs, 1'000, 1'000'000);
+    proof_ns_ += cost_ns / 16 - proof_ns_ / 16;
+  }
   // How many more were answered with a cookie, by whomever. At least once a window.
   void NoteAsked(uint64_t asked, uint64_t now_ns) {
     asked_ += asked;
     if (now_ns - window_began_ns_ >= kWindow_ns) {
-      const bool many = asked_ * 1'000'000'000 >= kAskedMax * (now_ns - window_began_ns_);
+      const bool many = asked_ * proof_ns_ >= (now_ns - window_began_ns_) * 3 / 4;
       if (many && UnderLoad(now_ns)) until_ns_ = now_ns + kSticky_ns;
       window_began_ns_ = now_ns;
       asked_ = 0;
     }
   }
-  // After each batch. `waiting`: frames in the ring that were not in it.
+  // Before each batch. `waiting`: frames in the ring that are not in it.
   void Note(uint32_t waiting, uint64_t now_ns) {
-    if (waiting == 0) {
+    if (waiting < kLeftOver) {
       busy_since_ns_ = now_ns;
-    } else if (waiting >= kWaitingMax || now_ns - busy_since_ns_ >= kBusyMax_ns) {
+    } else if (waiting >= kWaitingMax || waiting * proof_ns_ >= kBacklogMax_ns ||
+               now_ns - busy_since_ns_ >= kBusyMax_ns) {
       Raise(now_ns);
     }
   }
@@ -51,6 +62,7 @@ class LoadDetector {
   uint64_t raised() const { return raised_; }
 
  private:
+  uint64_t proof_ns_ = 100'000;  // until it is measured: as one at a time
   uint64_t busy_since_ns_ = 0;
   uint64_t window_began_ns_ = 0, asked_ = 0;
   uint64_t until_ns_ = 0;

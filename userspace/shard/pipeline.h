@@ -9,6 +9,7 @@
 // the pipeline for a sender who has not proven its key.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <memory>
 #include <span>
@@ -118,6 +119,14 @@ class Pipeline {
     return RunBatch(devices, {&frame, 1}, now).front();
   }
   uint32_t reply_bytes(size_t i) const { return candidates_[i].reply_bytes; }
+  // How many of so many frames to run at once. A set of lanes takes as long however many of them
+  // are filled, so what would fill one in part comes first in the next batch instead, together
+  // with whatever arrives until then; those before it are done the sooner.
+  size_t BatchFor(size_t waiting) const {
+    const size_t n = std::min(waiting, kBatchMax);
+    return batches() && n > noise::ResponderBatch::kLanes ? n - n % noise::ResponderBatch::kLanes
+                                                          : n;
+  }
   // False when handshakes are proven one at a time: as asked, or for want of lockable memory.
   bool batches() const { return static_cast<bool>(batch_); }
   // A reply could not be sent.

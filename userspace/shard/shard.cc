@@ -51,7 +51,8 @@ void Shard::Loop() {
   while (!(fds[1].revents & POLLIN)) {
     if (readable_) options_.words.beat_ns->store(xsk::KtimeNanos(), std::memory_order_relaxed);
     const DeviceTable& devices = reader_.Renew();
-    const std::span<xsk::RxFrame> frames = socket_->Peek();
+    const std::span<xsk::RxFrame> frames =
+        socket_->Peek(pipeline_->BatchFor(std::max<uint32_t>(socket_->Waiting(), 1)));
     if (frames.empty()) {
       NoteAsked(0, xsk::KtimeNanos());
       socket_->Release();  // wakes a kernel that waits for frames
@@ -86,6 +87,7 @@ void Shard::RunBatch(const DeviceTable& devices, std::span<xsk::RxFrame> frames)
         return device.crowded != nullptr && device.crowded->load(std::memory_order_relaxed);
       });
   if (crowded) load_.Raise(now.ktime_ns);
+  load_.Note(socket_->Waiting() - static_cast<uint32_t>(frames.size()), now.ktime_ns);
   now.under_load = load_.UnderLoad(now.ktime_ns);
   bool proven = false, overrun = false;
   uint32_t asked = 0;
@@ -104,8 +106,8 @@ void Shard::RunBatch(const DeviceTable& devices, std::span<xsk::RxFrame> frames)
   }
   pipeline_->End();
   const uint64_t now_ns = xsk::KtimeNanos();
+  if (asked == 0 && readable_) load_.NoteProven(frames.size(), now_ns - now.ktime_ns);
   if (overrun) load_.Raise(now.ktime_ns);
-  load_.Note(socket_->Waiting() - static_cast<uint32_t>(frames.size()), now_ns);
   NoteAsked(asked, now_ns);
   load_raised_.store(load_.raised(), std::memory_order_relaxed);
   socket_->Release();

@@ -425,9 +425,9 @@ TEST(LoadDetectorTest, ManyThatWaitOrLongWaitsRaiseItForASecond) {
   constexpr uint64_t kMs = 1'000'000;
   LoadDetector load;
   load.NoteIdle(1000 * kMs);
-  load.Note(LoadDetector::kWaitingMax - 1, 1001 * kMs);
+  load.Note(199, 1001 * kMs);
   EXPECT_FALSE(load.UnderLoad(1001 * kMs));
-  load.Note(LoadDetector::kWaitingMax, 1002 * kMs);
+  load.Note(200, 1002 * kMs);  // of 100 us each, as long as nothing is known
   EXPECT_TRUE(load.UnderLoad(1002 * kMs));
   EXPECT_TRUE(load.UnderLoad(2001 * kMs));
   EXPECT_FALSE(load.UnderLoad(2002 * kMs));
@@ -459,6 +459,43 @@ TEST(LoadDetectorTest, ItStaysWhileManyComeWithoutACookie) {
   EXPECT_TRUE(load.UnderLoad(ms * kMs));
   for (; ms < 9200; ++ms) load.NoteAsked(1, ms * kMs);
   EXPECT_FALSE(load.UnderLoad(ms * kMs)) << "one thousand a second can be proven";
+}
+
+TEST(LoadDetectorTest, WhatIsLeftForTheNextBatchIsNoLoad) {
+  LoadDetector load;
+  for (uint64_t ms = 0; ms < 1000; ++ms) load.Note(LoadDetector::kLeftOver - 1, ms * 1'000'000);
+  EXPECT_FALSE(load.UnderLoad(1'000'000'000));
+  for (uint64_t ms = 1000; ms < 1060; ++ms) load.Note(LoadDetector::kLeftOver, ms * 1'000'000);
+  EXPECT_TRUE(load.UnderLoad(1'060'000'000));
+}
+
+TEST_F(PipelineTest, BatchesFillTheirLanes) {
+  ASSERT_EQ(pipeline_->batches(), crypto::FastestX25519() != crypto::X25519Backend::kPortable);
+  for (size_t waiting : {1, 2, 7, 8}) EXPECT_EQ(pipeline_->BatchFor(waiting), waiting);
+  if (pipeline_->batches()) {
+    EXPECT_EQ(pipeline_->BatchFor(9), 8u);
+    EXPECT_EQ(pipeline_->BatchFor(31), 24u);
+  }
+  EXPECT_EQ(pipeline_->BatchFor(64), 64u);
+  EXPECT_EQ(pipeline_->BatchFor(1000), Pipeline::kBatchMax);
+}
+
+TEST(LoadDetectorTest, HowManyAreTooManyIsMeasured) {
+  constexpr uint64_t kMs = 1'000'000;
+  for (const uint64_t proof_ns : {15'000, 150'000}) {
+    LoadDetector load;
+    for (int i = 0; i < 200; ++i) load.NoteProven(64, 64 * proof_ns);
+    load.NoteProven(1, 10 * kMs);  // one by itself, which was interrupted
+    load.Raise(1000 * kMs);
+    for (uint64_t ms = 1000; ms < 4000; ++ms) load.NoteAsked(10, ms * kMs);
+    EXPECT_EQ(load.UnderLoad(4000 * kMs), proof_ns == 150'000) << "ten thousand a second";
+    LoadDetector other = load;
+    other.NoteIdle(9000 * kMs);
+    other.Note(1000, 9001 * kMs);
+    EXPECT_EQ(other.UnderLoad(9001 * kMs), proof_ns == 150'000) << "a thousand in the ring";
+    other.Note(LoadDetector::kWaitingMax, 9002 * kMs);
+    EXPECT_TRUE(other.UnderLoad(9002 * kMs)) << "it may overflow";
+  }
 }
 
 TEST(PublishedTest, KeepsWhatAReaderHoldsAndFreesTheRest) {

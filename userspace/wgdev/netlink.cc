@@ -1,7 +1,6 @@
 // Facts this file rests on:
 //  * The driver holds RTNL for a whole message and computes one X25519 for each
 //    new peer under it, so a message carries few peers, however many are asked for.
-//  * nla_len is 16 bits: a nest of peers ends before 65 535 bytes.
 //  * A message is not atomic: peers before the failing one stay, later ones are
 //    skipped, and the error does not say which it was.
 //  * A dump interrupted by a change is flagged, and may end early without a word.
@@ -19,17 +18,14 @@
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
+#include "wgdev/set_device.h"
 
 namespace wicket::wgdev {
 namespace {
 
 constexpr size_t kPeersPerMessageMax = 64;     // 3-6 ms of RTNL at 50-100 us a peer
 constexpr size_t kRemovalsPerMessageMax = 16;  // two grace periods each
-constexpr size_t kNestBytesMax = 60'000;       // of 65 535, so that one entry more still fits
-constexpr size_t kSendBytes = 72 * 1024;
-constexpr size_t kReceiveBytes = 32 * 1024;  // what libmnl asks for dumps
-constexpr size_t kPeerHeaderBytesMax = 280;  // all of a peer but its allowed ips
-constexpr size_t kAllowedIpBytesMax = 48;
+constexpr size_t kReceiveBytes = 32 * 1024;    // what libmnl asks for dumps
 constexpr int kAnswerTimeout_s = 10;
 
 class Socket {
@@ -74,18 +70,6 @@ class Socket {
   explicit Socket(mnl_socket* socket) : socket_(socket) {}
   std::unique_ptr<mnl_socket, Close> socket_;
 };
-
-nlmsghdr* PutHeader(uint8_t* buffer, uint16_t type, uint8_t command, uint16_t flags,
-                    uint32_t sequence) {
-  nlmsghdr* header = mnl_nlmsg_put_header(buffer);
-  header->nlmsg_type = type;
-  header->nlmsg_flags = static_cast<uint16_t>(NLM_F_REQUEST | flags);
-  header->nlmsg_seq = sequence;
-  auto* genl = static_cast<genlmsghdr*>(mnl_nlmsg_put_extra_header(header, sizeof(genlmsghdr)));
-  genl->cmd = command;
-  genl->version = 1;
-  return header;
-}
 
 // Visits the attributes that lie in `bytes` bytes at `begin`; stops at a broken one.
 template <typename Visit>
@@ -259,97 +243,13 @@ class NetlinkDump : public Dump {
   bool interrupted_ = false;
 };
 
-// Writes SET_DEVICE messages into one buffer, peer by peer.
-class SetDevice {
- public:
-  SetDevice(uint8_t* buffer, uint16_t family, uint32_t sequence, const std::string& name)
-      : message_(PutHeader(buffer, family, WG_CMD_SET_DEVICE, NLM_F_ACK, sequence)) {
-    mnl_attr_put_strz(message_, WGDEVICE_A_IFNAME, name.c_str());
-    peers_ = mnl_attr_nest_start(message_, WGDEVICE_A_PEERS);
-  }
-
-  size_t nest_bytes() const {
-    return static_cast<size_t>(static_cast<const uint8_t*>(mnl_nlmsg_get_payload_tail(message_)) -
-                               reinterpret_cast<const uint8_t*>(peers_));
-  }
-
-  // Writes the peer's entry with its allowed ips from `first_ip` on.
-  // Returns: the first allowed ip that did not fit; all fit when it is their number.
-  size_t PutPeer(const PeerInstall& peer, size_t first_ip) {
-    const PeerConfig& config = *peer.config;
-    nlattr* nest = mnl_attr_nest_start(message_, 0);
-    mnl_attr_put(message_, WGPEER_A_PUBLIC_KEY, kKeyBytes, config.public_key.bytes.data());
-    if (first_ip == 0) {
-      const Secret<kKeyBytes> none;
-      mnl_attr_put_u32(message_, WGPEER_A_FLAGS, WGPEER_F_REPLACE_ALLOWEDIPS);
-      mnl_attr_put(message_, WGPEER_A_PRESHARED_KEY, kKeyBytes,
-                   config.preshared_key ? config.preshared_key->data() : none.data());
-      if (peer.endpoint.address.family != Family::kNone) {
-        sockaddr_storage storage;
-        const socklen_t bytes = ToSockaddr(peer.endpoint, &storage);
-        mnl_attr_put(message_, WGPEER_A_ENDPOINT, bytes, &storage);
-      }
-      mnl_attr_put_u16(message_, WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL,
-                       peer.initiate ? uint16_t{0} : config.persistent_keepalive_s);
-    }
-    size_t ip = first_ip;
-    if (!config.allowed_ips.empty()) {
-      nlattr* ips = mnl_attr_nest_start(message_, WGPEER_A_ALLOWEDIPS);
-      while (ip < config.allowed_ips.size() && nest_bytes() + kAllowedIpBytesMax < kNestBytesMax) {
-        PutAllowedIp(config.allowed_ips[ip++]);
-      }
-      mnl_attr_nest_end(message_, ips);
-    }
-    mnl_attr_nest_end(message_, nest);
-    if (first_ip == 0 && peer.initiate) {
-      // A keepalive that goes from 0 to anything sends a packet at once, and with
-      // it an initiation.
-      PutKeepalive(config.public_key, std::max(uint16_t{1}, config.persistent_keepalive_s));
-      if (config.persistent_keepalive_s == 0) PutKeepalive(config.public_key, 0);
-    }
-    return ip;
-  }
-
-  void PutRemoval(const PublicKey& key) {
-    nlattr* nest = mnl_attr_nest_start(message_, 0);
-    mnl_attr_put(message_, WGPEER_A_PUBLIC_KEY, kKeyBytes, key.bytes.data());
-    mnl_attr_put_u32(message_, WGPEER_A_FLAGS, WGPEER_F_REMOVE_ME);
-    mnl_attr_nest_end(message_, nest);
-  }
-
-  const nlmsghdr* Finish() {
-    mnl_attr_nest_end(message_, peers_);
-    return message_;
-  }
-
- private:
-  void PutAllowedIp(const Prefix& prefix) {
-    nlattr* nest = mnl_attr_nest_start(message_, 0);
-    mnl_attr_put_u16(message_, WGALLOWEDIP_A_FAMILY,
-                     prefix.address.family == Family::kIpv4 ? AF_INET : AF_INET6);
-    mnl_attr_put(message_, WGALLOWEDIP_A_IPADDR, prefix.address.size(),
-                 prefix.address.bytes.data());
-    mnl_attr_put_u8(message_, WGALLOWEDIP_A_CIDR_MASK, prefix.length);
-    mnl_attr_nest_end(message_, nest);
-  }
-
-  // The same peer again, later in the same message: entries apply in order.
-  void PutKeepalive(const PublicKey& key, uint16_t seconds) {
-    nlattr* nest = mnl_attr_nest_start(message_, 0);
-    mnl_attr_put(message_, WGPEER_A_PUBLIC_KEY, kKeyBytes, key.bytes.data());
-    mnl_attr_put_u32(message_, WGPEER_A_FLAGS, WGPEER_F_UPDATE_ONLY);
-    mnl_attr_put_u16(message_, WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL, seconds);
-    mnl_attr_nest_end(message_, nest);
-  }
-
-  nlmsghdr* message_;
-  nlattr* peers_;
-};
-
 class NetlinkDevice : public Device {
  public:
   NetlinkDevice(std::string name, Socket socket, uint16_t family)
-      : name_(std::move(name)), socket_(std::move(socket)), family_(family), send_(kSendBytes) {}
+      : name_(std::move(name)),
+        socket_(std::move(socket)),
+        family_(family),
+        send_(SetDevice::kBytesMax) {}
   ~NetlinkDevice() override { explicit_bzero(send_.data(), send_.size()); }
 
   absl::string_view backend() const override { return "netlink"; }
@@ -394,19 +294,9 @@ class NetlinkDevice : public Device {
   }
 
   absl::Status InstallRange(std::span<const PeerInstall> peers) {
-    size_t peer = 0, ip = 0;
-    while (peer < peers.size()) {
+    for (SetDevice::Position next; next.peer < peers.size();) {
       SetDevice set(send_.data(), family_, ++sequence_, name_);
-      bool full = false;
-      while (peer < peers.size() && !full) {
-        if (set.nest_bytes() + kPeerHeaderBytesMax + kAllowedIpBytesMax >= kNestBytesMax) break;
-        ip = set.PutPeer(peers[peer], ip);
-        full = ip < peers[peer].config->allowed_ips.size();  // goes on in the next message
-        if (!full) {
-          ++peer;
-          ip = 0;
-        }
-      }
+      next = set.PutPeers(peers, next);
       WICKET_RETURN_IF_ERROR(Transact(set.Finish()));
     }
     return absl::OkStatus();

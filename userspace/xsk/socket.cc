@@ -136,9 +136,10 @@ absl::StatusOr<std::unique_ptr<Socket>> Socket::Open(const SocketOptions& option
 
 int Socket::fd() const { return xsk_socket__fd(rings_->socket.get()); }
 
-std::span<RxFrame> Socket::Peek() {
+std::span<RxFrame> Socket::Peek(size_t count_max) {
   uint32_t index = 0;
-  const uint32_t received = xsk_ring_cons__peek(&rings_->rx, kBatchMax, &index);
+  const uint32_t received =
+      xsk_ring_cons__peek(&rings_->rx, static_cast<uint32_t>(count_max), &index);
   for (uint32_t i = 0; i < received; ++i) {
     const xdp_desc* descriptor = xsk_ring_cons__rx_desc(&rings_->rx, index++);
     batch_[i].data = rings_->At(descriptor->addr);

@@ -60,8 +60,9 @@ class Socket {
   int fd() const;
   bool zero_copy() const { return zero_copy_; }
 
-  // Takes received frames, at most kBatchMax.
-  std::span<RxFrame> Peek();
+  // Takes received frames, at most `count_max`.
+  // Requires: 0 < count_max <= kBatchMax.
+  std::span<RxFrame> Peek(size_t count_max = kBatchMax);
   // Frames that wait to be taken, those of the last Peek included.
   uint32_t Waiting() const;
   // Sends `bytes` of a frame of the last Peek, from its data, when Release comes.

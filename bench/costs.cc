@@ -1,6 +1,7 @@
-#include "bench/allocations.h"
+#include "bench/costs.h"
 
 #include <stdlib.h>
+#include <x86intrin.h>
 
 #include <atomic>
 #include <new>
@@ -10,6 +11,8 @@ std::atomic<uint64_t> allocations{0};
 }  // namespace
 
 uint64_t wicket::AllocationsSoFar() { return allocations.load(std::memory_order_relaxed); }
+
+uint64_t wicket::CyclesSoFar() { return __rdtsc(); }
 
 void* operator new(size_t bytes) {
   allocations.fetch_add(1, std::memory_order_relaxed);

@@ -1,0 +1,50 @@
+// The Netlink message that changes a WireGuard device, peer by peer.
+#pragma once
+
+#include <linux/netlink.h>
+
+#include <span>
+#include <string>
+
+#include "wgdev/device.h"
+
+namespace wicket::wgdev {
+
+// Begins a generic Netlink request in `buffer`.
+nlmsghdr* PutHeader(uint8_t* buffer, uint16_t type, uint8_t command, uint16_t flags,
+                    uint32_t sequence);
+
+// WG_CMD_SET_DEVICE, written into a buffer.
+//
+// Secrets: the buffer holds preshared keys; its owner wipes it.
+// Cost:    no allocation; BM_SetDevice.
+// Source:  [uapi wireguard.h]
+class SetDevice {
+ public:
+  static constexpr size_t kBytesMax = 72 * 1024;
+
+  // What comes next: an allowed ip of a peer. A peer with more of them than one message holds
+  // goes on in the next one.
+  struct Position {
+    size_t peer = 0, ip = 0;
+  };
+
+  // `buffer`: kBytesMax bytes. `family`: of generic Netlink.
+  SetDevice(uint8_t* buffer, uint16_t family, uint32_t sequence, const std::string& name);
+
+  // Writes peers from `begin` on, as many as fit. Returns: the first thing that did not.
+  Position PutPeers(std::span<const PeerInstall> peers, Position begin);
+  void PutRemoval(const PublicKey& key);
+  const nlmsghdr* Finish();
+
+ private:
+  size_t nest_bytes() const;
+  size_t PutPeer(const PeerInstall& peer, size_t first_ip);
+  void PutAllowedIp(const Prefix& prefix);
+  void PutKeepalive(const PublicKey& key, uint16_t seconds);
+
+  nlmsghdr* message_;
+  nlattr* peers_;
+};
+
+}  // namespace wicket::wgdev
