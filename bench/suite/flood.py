@@ -24,10 +24,13 @@ from rig import BIN, BLAST, GATEWAY4, Side, attach_bare, cpu_seconds, run, softi
 LEGITIMATE = 10  # a second: one address may try 20 times under load
 # No limit of ours but the processor's.
 UNBOUNDED = "probation_max = 60000\nhandshakes_per_second = 1000000"
+BOUNDED = "probation_max = 60000\nhandshakes_per_second = 2000"
 KINDS = {
     # kind: (measure of cost, measure of success, rates of smoke, quick, full)
     "bad-mac1": ("forged_drop_per_core", "forged_flood_success",
                  (20_000,), (50_000, 300_000), (20_000, 100_000, 300_000)),
+    "repeat": ("repeat_drop_per_core", "repeat_flood_success",
+               (1000,), (), (20_000, 100_000, 300_000)),
     "unknown": ("unknown_key_per_core", "unknown_flood_success",
                 (1000,), (4000, 80_000), (1000, 4000, 20_000, 50_000, 80_000)),
 }
@@ -91,6 +94,8 @@ def floods(bench):
     rounds, seconds = bench.pick(smoke=(1, 1), quick=(1, 2), full=(5, 2))
     for kind, (cost, success, *rates) in KINDS.items():
         rates = dict(zip(("smoke", "quick", "full"), rates))[bench.mode]
+        if not rates:
+            continue
         if kind == "bad-mac1":
             rates = (0, *rates)  # what newcomers wait for without a flood
         tallies = measure(bench, kind, rates, rounds, seconds)
@@ -103,22 +108,30 @@ def measure(bench, kind, rates, rounds, seconds):
     with ExitStack() as stack:
         wicket, alone, nobody = (stack.enter_context(Side(name))
                                  for name in ("wicket", "alone", "nobody"))
+        gateways = {wicket: {"device_extra": UNBOUNDED}}
+        if kind == "unknown":
+            bounded = stack.enter_context(Side("bounded"))
+            gateways[bounded] = {"device_extra": BOUNDED, "cookies": "xdp"}
+            bounded.client.run("ethtool", "-K", "out", "gro", "on")  # or a veth sends no XDP_TX
         seeds = [(rate, number, f"{kind}{rate}/{number}") for number in range(rounds)
                  for rate in rates]
         for rate, _, seed in seeds:
             fleet = ("--clients", int(LEGITIMATE * seconds * 2) + 40, "--seed", seed)
             alone.gateway.run("wg", "addconf", alone.device.name, "/dev/stdin",
                               input=run(BLAST, "--export", "conf", *fleet).stdout)
-            run(BIN / "wicket", "import", "--offline", "--store", wicket.store, "--device",
-                wicket.device.name, "-", input=run(BLAST, "--export", "ndjson", *fleet).stdout)
-        wicket.start_wicket(device_extra=UNBOUNDED)
-        resolve(wicket, alone, nobody)
+            for side in gateways:
+                run(BIN / "wicket", "import", "--offline", "--store", side.store, "--device",
+                    side.device.name, "-", input=run(BLAST, "--export", "ndjson", *fleet).stdout)
+        for side, settings in gateways.items():
+            side.start_wicket(**settings)
+        sides = [*gateways, alone]
+        resolve(*sides, nobody)
         attach_bare(nobody, "drop")
         for rate, number, seed in seeds:
             bench.progress(f"{kind}, {rate} a second, round {number + 1} of {rounds}")
             if number == 0:
                 floors[rate] = flood(nobody, kind, rate, seconds, seed)[1]
-            for side in (wicket, alone) if number % 2 else (alone, wicket):
+            for side in sides if number % 2 else reversed(sides):
                 processes, interrupts, packets, figures = flood(side, kind, rate, seconds, seed)
                 tallies.setdefault((side.name, rate), Tally()).add(
                     processes, interrupts - floors[rate], packets, figures)
@@ -144,6 +157,9 @@ def report(bench, kind, cost, success, rates, tallies):
              f"asked for ({ours.cookies} times, {theirs.cookies} by wireguard-go)")
     if kind == "unknown":
         report_judged(bench, cost, kept, tallies)
+        disposed = [1e6 / x for x in tallies["bounded", top].micros]
+        bench.results.add("unknown_disposed_per_core", disposed, [1e6 / x for x in theirs.micros],
+                          note=f"{top} a second, with what soft interrupts take")
     else:
         bench.results.add(cost, [1e6 / x for x in ours.micros], [1e6 / x for x in theirs.micros],
                           note=note)
@@ -154,7 +170,10 @@ def report(bench, kind, cost, success, rates, tallies):
                           n=ours.attempts, note=f"{top} packets a second")
     series = success.removesuffix("_success")
     for side, label in (("wicket", "Wicket, not installed"),
+                        ("bounded", "Wicket, 2 000 handshakes a second, cookies by XDP_TX"),
                         ("alone", "wireguard-go alone, installed")):
+        if (side, top) not in tallies:
+            continue
         of = {rate: tallies[side, rate] for rate in kept}
         bench.results.add_line(success, label, [[rate, 100 * stats.median(tally.success)]
                                                 for rate, tally in of.items() if tally.success])
@@ -251,6 +270,7 @@ def saturation(bench):
 BENCHES = {
     "flood": (floods, "initiations that deserve nothing, with legitimate ones among them",
               ("forged_drop_per_core", "forged_flood_success", "forged_flood_latency",
-               "unknown_key_per_core", "unknown_flood_success")),
+               "repeat_drop_per_core", "repeat_flood_success", "unknown_key_per_core",
+               "unknown_disposed_per_core", "unknown_flood_success")),
     "saturation": (saturation, "a shard kept busy with proofs", ("proofs_at_saturation",)),
 }

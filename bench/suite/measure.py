@@ -77,6 +77,14 @@ MEASURES = {
     "unknown_key_per_core": Measure(
         "unknown keys found out, a second and core", "1/s", HIGHER,
         "wireguard-go, while it is not under load", "ratio >= 25"),
+    "unknown_disposed_per_core": Measure(
+        "unknown keys' initiations disposed of, a second and core: a budget of 2 000 handshakes a "
+        "second, and cookies by XDP_TX", "1/s", HIGHER, FLOODED, "ratio >= 7"),
+    "repeat_drop_per_core": Measure(
+        "exact repeats disposed of, a second and core", "1/s", HIGHER, FLOODED, "ratio >= 5"),
+    "repeat_flood_success": Measure(
+        "legitimate first attempts answered, flood of one packet repeated",
+        "share", HIGHER, FLOODED, "value >= 0.99"),
     "forged_flood_latency": Measure(
         "first packet to answer during a flood of bad mac1, p99", "ms", LOWER,
         "the same without a flood", "ratio <= 3"),
@@ -89,6 +97,9 @@ MEASURES = {
     "xdp_pass_ns": Measure(
         "added to a data packet by the XDP program", "ns", LOWER, EMPTY, "value <= 10"),
     "xdp_bad_mac1_ns": Measure("a bad mac1 dropped by the XDP program", "ns", LOWER, EMPTY),
+    "forged_drop_vs_shard_ns": Measure(
+        "a bad mac1 found out by the XDP program", "ns", LOWER,
+        "handed to a shard and found out there", "ratio <= 0.5"),
     "xdp_mac2_ns": Measure("a mac2 checked by the XDP program", "ns", LOWER, EMPTY),
     "create_p99_1e7": Measure(
         "durable create over the socket, p99, 10 000 000 stored",
@@ -163,6 +174,12 @@ SERIES = {
                          "attack packets a second", "p99 of those answered, ms", "y"),
     "forged_flood_cost": ("Processor time of an initiation with a bad mac1",
                           "attack packets a second", "microseconds a packet", "y"),
+    "repeat_flood_success": ("Legitimate attempts during a flood of one packet repeated",
+                             "attack packets a second", "first attempts answered, %", ""),
+    "repeat_flood_p99": ("What newcomers wait for during a flood of one packet repeated",
+                         "attack packets a second", "p99 of those answered, ms", "y"),
+    "repeat_flood_cost": ("Processor time of a packet repeated", "attack packets a second",
+                          "microseconds a packet", "y"),
     "unknown_flood_success": ("Legitimate attempts during a flood of unknown keys",
                               "attack packets a second", "first attempts answered, %", ""),
     "unknown_flood_p99": ("What newcomers wait for during a flood of unknown keys",

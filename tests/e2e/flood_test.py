@@ -5,16 +5,17 @@ Run all scenarios, or those named as arguments. Needs root.
 """
 import json
 import os
+import socket
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from blast_test import BLAST, blast, command, import_fleet  # noqa: E402
 from client import Client, connect_all  # noqa: E402
-from gateway_test import check, equal, gateway, main, store  # noqa: E402
+from gateway_test import check, equal, gateway, main, squat, store  # noqa: E402
 from lab import CLIENT4, CLIENT6, GATEWAY4, GATEWAY6, SLOW, run, wait_for  # noqa: E402
 from noise import Key  # noqa: E402
 
@@ -213,6 +214,76 @@ def test_beyond_the_budget_cookies_are_asked_for():
                                    "--attack-sources", "1000000"))
         check(status["verdicts"]["over_budget"] > 0, status["verdicts"])
         check(status["verdicts"]["cookie"] > 100, f"no cookies: {status['verdicts']}")
+
+
+def test_the_secret_rotates_in_mid_flood():
+    """What was handed out before still lets in."""
+    with victims(clients=25, real=1, portable=False, queues=1,
+                 device_extra="handshakes_per_second = 1000") as (lab, device, daemon, made, others):
+        rotation = daemon.status()["started"] / 1e3 + 120
+        probe = Client(lab, device.key.public, source=("198.19.0.1", 2000))  # stored nowhere
+
+        def cookie():
+            probe.send_initiation()
+            answer = probe.receive(2)
+            check(answer is not None and answer[0] == 3, "not asked for a cookie")
+            return probe.handshake.answer_cookie(answer)
+
+        time.sleep(rotation - 8 - time.time())
+        attack = Attack(lab, device, "--mix", "unknown", "--from", SPOOFED4, "--attack-sources",
+                        "1000000", rate=4_000)
+        try:
+            check(wait_for(lambda: daemon.status()["defence"]["under_load"], 5), "not under load")
+            before = cookie()
+            equal(connect_all(made[1:], tries=1, retry_after=0.5 / SLOW), {}, "let in without a cookie")
+            check(all(client.cookie for client in made[1:]), "not everybody was asked")
+            check(time.time() < rotation, "too late to tell")
+            time.sleep(rotation + 1.5 - time.time())
+            check(cookie() != before, "the secret is the same")
+            equal(len(connect_all(made[1:], tries=1)), len(made) - 1,
+                  "let in by cookies of the secret before")
+            check(others[0].ns.run("ping", "-n", "-c", "1", "-W", str(int(12 * SLOW)), "-I",
+                                   others[0].name, "10.0.0.1", check=False).returncode == 0,
+                  "a real client stays out")
+        finally:
+            attack.end()
+
+
+def test_gateway_and_device_ask_for_a_cookie_each():
+    """Both are under load: a client answers one, then the other, and is in."""
+    with gateway(device_extra="probation_max = 8") as (lab, device, daemon):
+        clients = [lab.client_device(device.key.public64, f"10.1.0.{i + 1}") for i in range(2)]
+        lab.import_peers([{"public_key": client.key.public64, "allowed_ips": [f"10.1.0.{i + 1}"]}
+                          for i, client in enumerate(clients)], device.name)
+        squat(lab, device, daemon, 4)
+        replies = lab.client.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(0x0800))
+        replies.bind(("out", 0x0800))
+        before = device.cpu_seconds()
+        # From inside, where no program of ours is.
+        flood = lab.gateway.start(*command(device, "--seed", "strangers", "--mix", "repeat", "--rate",
+                                           "20000", "--duration", "60", address="127.0.0.1"),
+                                  stdout=subprocess.DEVNULL)
+        try:
+            check(wait_for(lambda: device.cpu_seconds() > before + 0.5, 10), "no flood")
+            for client, seconds in zip(clients, (25, 15)):
+                # The first is asked by both; when the second comes, only the device is under load.
+                check(lab.client.run("ping", "-n", "-c", "1", "-W", str(int(seconds * SLOW)), "-I",
+                                     client.name, "10.0.0.1", check=False).returncode == 0,
+                      f"no session within {seconds} s")
+                check(wait_for(lambda: daemon.counts()["evicted_unconfirmed"] == 4, 30), "they stay")
+            check(flood.poll() is None, "the flood has ended")
+        finally:
+            flood.terminate()
+            flood.wait(30 * SLOW)
+        verdicts = daemon.fresh_status()["verdicts"]
+        check(verdicts["cookie"] >= 1, f"the gateway asked nobody: {verdicts}")
+        came = 0
+        replies.setblocking(False)
+        with suppress(BlockingIOError):
+            while True:
+                packet, (_, _, direction, *_) = replies.recvfrom(2048)
+                came += direction == socket.PACKET_HOST and packet[28:32] == b"\3\0\0\0"
+        check(came > verdicts["cookie"] + 1, f"{came} cookies, {verdicts['cookie']} of the gateway")
 
 
 def test_a_stale_cookie_is_answered_with_a_fresh_one():

@@ -737,6 +737,35 @@ def test_an_attacker_with_many_keys_of_its_own_displaces_nobody():
               "no room after probation was over")
 
 
+def squat(lab, device, daemon, count):
+    """So many clients come and do not finish, from an address of their own."""
+    address = "192.0.3.1"
+    lab.client.ip("address", "add", f"{address}/16", "dev", "out")
+    squatters = [Client(lab, device.key.public, source=(address, 0)) for _ in range(count)]
+    store(lab, device, *squatters)
+    daemon.start()
+    for squatter in squatters:
+        squatter.send_initiation()
+    check(wait_for(lambda: daemon.counts()["installs"] == count, 10), "they did not come")
+
+
+def test_clients_answer_a_cookie():
+    """While half of the probation is taken, nobody is installed without one."""
+    with gateway(device_extra="probation_max = 8") as (lab, device, daemon):
+        clients = [lab.client_device(device.key.public64, "10.1.0.1"),
+                   lab.client_device(device.key.public64, "10.1.0.2", endpoint=f"[{GATEWAY6}]:{PORT}")]
+        lab.import_peers([{"public_key": client.key.public64, "allowed_ips": [f"10.1.0.{i + 1}"]}
+                          for i, client in enumerate(clients)], device.name)
+        squat(lab, device, daemon, 4)
+        # The answer to a cookie is the client's next try, 5 s later.
+        pings = [lab.client.start("ping", "-n", "-c", "1", "-W", str(int(12 * SLOW)), "-I", client.name,
+                                  "10.0.0.1", stdout=subprocess.DEVNULL) for client in clients]
+        equal([ping.wait(30 * SLOW) for ping in pings], [0, 0], "pings over IPv4 and IPv6")
+        verdicts = daemon.fresh_status()["verdicts"]
+        check(verdicts["cookie"] >= 2, f"who was asked? {verdicts}")
+        equal(verdicts["proven"], 4 + 2, "proven")
+
+
 def test_pinned_peers_stay_and_an_owned_device_has_no_others():
     with gateway(device_extra="owned = true") as (lab, device, daemon):
         pinned, loose, stranger = (Client(lab, device.key.public) for _ in range(3))

@@ -17,6 +17,7 @@ from lab import BIN, PORT, run  # noqa: E402
 CORE = [
     "test_first_packet_connects_over_ipv4_and_ipv6",
     "test_preshared_key",
+    "test_clients_answer_a_cookie",
     "test_several_queues_share_the_work",
     "test_a_thousand_clients_at_once",
     "test_raw_socket_reinjection",
