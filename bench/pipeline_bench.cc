@@ -141,6 +141,7 @@ class Bench {
     std::vector<Pipeline::Frame> views(recorded.frames.begin(), recorded.frames.end());
     const Now now{1, absl::FromUnixSeconds(1'800'000'000)};
     size_t i = 0;
+    const Costs costs(state);  // with what the pauses take: a hundredth
     for (auto _ : state) {
       if (i + size > views.size()) {
         state.PauseTiming();

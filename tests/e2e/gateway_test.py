@@ -728,8 +728,7 @@ def test_an_attacker_with_many_keys_of_its_own_displaces_nobody():
         missing = [client for client in good if client.key.public64 not in installed]
         equal(missing, [], "displaced")
         check(250 < len(installed) <= 1000, f"{len(installed)} installed of 1000 at most")
-        counts = daemon.counts()  # all come from one address, which may have half of it
-        check(counts["probation_source"] > 0, f"probation was never crowded: {counts}")
+        check(daemon.fresh_status()["verdicts"]["cookie"] > 0, "probation was never crowded")
         # Probation ends: there is room for a newcomer again.
         late = Client(lab, device.key.public)
         store(lab, device, late)
@@ -737,11 +736,13 @@ def test_an_attacker_with_many_keys_of_its_own_displaces_nobody():
               "no room after probation was over")
 
 
+SQUATTERS4 = "192.0.3.1"
+
+
 def squat(lab, device, daemon, count):
     """So many clients come and do not finish, from an address of their own."""
-    address = "192.0.3.1"
-    lab.client.ip("address", "add", f"{address}/16", "dev", "out")
-    squatters = [Client(lab, device.key.public, source=(address, 0)) for _ in range(count)]
+    lab.client.ip("address", "replace", f"{SQUATTERS4}/16", "dev", "out")
+    squatters = [Client(lab, device.key.public, source=(SQUATTERS4, 0)) for _ in range(count)]
     store(lab, device, *squatters)
     daemon.start()
     for squatter in squatters:
@@ -764,6 +765,28 @@ def test_clients_answer_a_cookie():
         verdicts = daemon.fresh_status()["verdicts"]
         check(verdicts["cookie"] >= 2, f"who was asked? {verdicts}")
         equal(verdicts["proven"], 4 + 2, "proven")
+        equal(daemon.counts()["probation_cookie"], 0, "refused without being asked")
+
+
+def test_a_source_has_a_quarter_of_the_free_places():
+    with gateway(device_extra="probation_max = 8") as (lab, device, daemon):
+        # From where the squatters are, and from another address, both beyond the first half.
+        for address in SQUATTERS4, "192.0.3.2":
+            lab.client.ip("address", "add", f"{address}/16", "dev", "out")
+        late = Client(lab, device.key.public, source=(SQUATTERS4, 0))
+        greedy = [Client(lab, device.key.public, source=("192.0.3.2", 0)) for _ in range(2)]
+        store(lab, device, late, *greedy)
+        squat(lab, device, daemon, 4)
+        check(late.connect() is not None, "the address of others who never proved it is held against him")
+        check(late.cookie, "he was not asked for a cookie")
+        answers = []
+        for client in greedy:  # they answer the cookie, and do not finish
+            client.send_initiation()
+            client.cookie = client.handshake.answer_cookie(client.receive(2))
+            client.send_initiation()
+            answers.append(client.receive(1) is not None)
+        equal(answers, [True, False], "of one address, the first and the second")
+        equal(daemon.counts()["probation_source"], 1, "probation_source")
 
 
 def test_pinned_peers_stay_and_an_owned_device_has_no_others():

@@ -18,6 +18,7 @@ CORE = [
     "test_first_packet_connects_over_ipv4_and_ipv6",
     "test_preshared_key",
     "test_clients_answer_a_cookie",
+    "test_a_source_has_a_quarter_of_the_free_places",
     "test_several_queues_share_the_work",
     "test_a_thousand_clients_at_once",
     "test_raw_socket_reinjection",

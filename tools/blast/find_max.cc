@@ -46,6 +46,7 @@ class Search {
       if (borne < options_.rate) borne = 0;
     }
     found_.rate = borne;
+    found_.confirmed = borne > 0 && !stop_;
     return std::move(found_);
   }
 
@@ -76,6 +77,7 @@ class Search {
       if (stop_) load->Stop();
     }
     load->Join();
+    if (stop_) return Trial{.rate = rate, .failed = "stopped"};
     auto summary = std::make_unique<Summary>();
     Summarize(load->counts(), summary.get());
     const bool newcomers = options.mix.Has(Kind::kNew) || options.mix.Has(Kind::kCookie);
@@ -132,6 +134,7 @@ std::string ToJson(const FoundMax& found, const Bounds& bounds) {
   }
   return boost::json::serialize(
       boost::json::object{{"max_rate", found.rate},
+                          {"confirmed", found.confirmed},
                           {"limit", found.limit},
                           {"generator_was_the_limit", found.generator},
                           {"bounds", {{"loss", bounds.loss_max}, {"p99_ms", bounds.p99_max_ms}}},

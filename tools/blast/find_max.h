@@ -24,8 +24,9 @@ struct Trial {
 };
 
 struct FoundMax {
-  double rate = 0;    // borne in every trial; 0: not even the first
-  std::string limit;  // what failed above it
+  double rate = 0;         // borne in every trial; 0: not even the first
+  bool confirmed = false;  // twice more; false when it was stopped before
+  std::string limit;       // what failed above it
   bool generator = false;
   std::vector<Trial> trials;
 };

@@ -115,6 +115,10 @@ absl::Status Read(Options* options) {
     return absl::InvalidArgumentError(
         "--known: every thread needs a client (--clients, --threads)");
   }
+  if (!load.port.interface.empty() && load.port.via != Via::kXdp && options->pcap.empty()) {
+    return absl::InvalidArgumentError(
+        "--interface is for --via xdp; sockets take the route there is");
+  }
   if (!options->own_target && options->pcap.empty() &&
       !StaysHere(load.port.target.address, load.port.interface)) {
     return absl::InvalidArgumentError(
@@ -158,6 +162,7 @@ int RunFindMax(const Options& options, const Fleet& fleet, std::ofstream* json) 
     std::cout << absl::StrFormat(
         "\n%.0f a second, with a loss of %g %% and a p99 of %g ms at most\n", found->rate,
         100 * options.bounds.loss_max, options.bounds.p99_max_ms);
+    if (found->rate > 0 && !found->confirmed) std::cout << "stopped before it was confirmed\n";
     if (found->rate == 0) std::cout << "not even the first rate was borne; begin lower (--rate)\n";
     if (found->generator) {
       std::cout << "THE GENERATOR WAS THE LIMIT, not the target: " << found->limit << "\n";

@@ -127,9 +127,8 @@ SourceRange Worker::Range() const {
 
 void Worker::Prepare(std::unique_ptr<Port> port) {
   port_ = std::move(port);
-  // Stamps of what is prepared are those of the time it will be sent at, as far as that
-  // is known.
-  const absl::Time base = absl::Now() + absl::Microseconds(150) * options_.prepared / step_;
+  // Stamps are in order, and never ahead of the time they are sent at.
+  const absl::Time base = absl::Now();
   const uint64_t wanted = options_.prepared / step_;
   for (uint64_t i = 0, before = 1; i < wanted && made_.size() != before; i += kTogether) {
     before = made_.size();
@@ -165,7 +164,7 @@ uint64_t Worker::TakeClient() {
 std::optional<PacketOrder> Worker::Plan() {
   Kind kind = options_.mix.Pick(static_cast<uint32_t>(maker_.Random()));
   if (options_.known && (kind == Kind::kRekey || kind == Kind::kOld)) {
-    return PacketOrder{kind, number_ + maker_.Random() % (fleet_->size() / step_) * step_};
+    return PacketOrder{kind, number_ + turn_++ % (fleet_->size() / step_) * step_};
   }
   if (kind == Kind::kRekey || kind == Kind::kData || kind == Kind::kOld) {
     const bool more_to_come = next_client_ < fleet_->size();
@@ -189,7 +188,7 @@ std::optional<PacketOrder> Worker::Plan() {
     case Kind::kRekey:
     case Kind::kData:
     case Kind::kOld:
-      return PacketOrder{kind, sessions_[maker_.Random() % sessions_.size()].client()};
+      return PacketOrder{kind, sessions_[turn_++ % sessions_.size()].client()};
     case Kind::kForged:
       return PacketOrder{kind, maker_.Random() % std::max<uint64_t>(fleet_->size(), 1)};
     default:  // of these only repeats are a client's: the last one's, who comes last himself
@@ -251,7 +250,8 @@ bool Worker::SendNext(uint64_t number, uint64_t due) {
   if (options_.replay) return SendCaptured(number, due);
   if (made_.empty() && options_.prepared == 0) {
     const absl::Time now = absl::Now();
-    MakeSome(CountDue(number), [now](uint64_t) { return now; });
+    // A client's stamps differ, should he come twice.
+    MakeSome(CountDue(number), [now](uint64_t k) { return now + absl::Nanoseconds(k); });
   }
   if (made_.empty()) return false;
   Packet packet = std::move(made_.front());
@@ -384,7 +384,8 @@ void Worker::TakeResponse(std::span<const uint8_t> payload, uint64_t now) {
   memcpy(&response, payload.data(), sizeof(response));
   Remembered& slot = SlotOf(IndexOf(response.receiver_index));
   const Packet& packet = slot.packet;
-  if (slot.session != SIZE_MAX || !WantsAnswer(packet.kind) ||
+  // Too late is lost: to count it as answered would hide how long it took.
+  if (!slot.awaited || slot.session != SIZE_MAX || !WantsAnswer(packet.kind) ||
       packet.handshake.message.sender_index != response.receiver_index) {
     ++counts.unexpected;
     return;
@@ -396,11 +397,9 @@ void Worker::TakeResponse(std::span<const uint8_t> payload, uint64_t now) {
     return;
   }
   ++counts.answered[static_cast<size_t>(packet.kind)];
-  if (slot.awaited) {
-    slot.awaited = false;
-    --awaited_;
-    counts.latency.Record(now > slot.intended_ns ? now - slot.intended_ns : 0);
-  }
+  slot.awaited = false;
+  --awaited_;
+  counts.latency.Record(now > slot.intended_ns ? now - slot.intended_ns : 0);
   const auto [at, fresh] = session_of_.try_emplace(packet.client, sessions_.size());
   Session session(packet.client, response.sender_index, std::move(*keys));
   if (options_.confirm) {

@@ -131,6 +131,7 @@ class Worker {
   std::vector<uint64_t> queued_due_;
   uint64_t attack_source_ = 0, attack_run_ = 0;
   uint64_t awaited_ = 0;
+  uint64_t turn_ = 0;  // of who comes again
   uint64_t started_ns_ = 0;
   uint32_t index_ = 0;
 };

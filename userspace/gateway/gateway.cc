@@ -355,6 +355,9 @@ std::vector<std::string> Gateway::Reload(const Config& config) {
     for (size_t i = 0; i < devices_.size(); ++i) {
       devices_[i].installer->SetConfig(config.devices[i]);
     }
+    if (const absl::Status published = Publish(); !published.ok()) {
+      Log(LogLevel::kError, "serving ports: ", published.message());
+    }
   }
   if (config.reinject != config_.reinject) SetReinject(config.reinject);
   return restart;

@@ -248,8 +248,11 @@ void Installer::Admit(Pending* pending, absl::Time now, absl::Duration steady) {
     next_dump_ = absl::ZeroDuration();  // perhaps some have confirmed since the last one
     return Count(InstallerCount::kProbationFull);
   }
-  if (peer == nullptr && CrowdsProbation(request, newcomers)) {
-    return Count(InstallerCount::kProbationSource);
+  if (peer == nullptr && installed_.on_probation() + newcomers >= OpenPlaces()) {
+    if (!request.source_proven) return Count(InstallerCount::kProbationCookie);
+    if (CrowdsProbation(request.source.address, newcomers)) {
+      return Count(InstallerCount::kProbationSource);
+    }
   }
   const bool unanswered = peer != nullptr && steady - peer->last_request < kUnanswered &&
                           peer->session.endpoint == request.source;
@@ -268,19 +271,16 @@ void Installer::Admit(Pending* pending, absl::Time now, absl::Duration steady) {
   if (peer != nullptr) Count(unanswered ? InstallerCount::kHealed : InstallerCount::kRoamed);
 }
 
-// Anybody may fill half of the probation. The rest is for those who have proven their address
-// by a cookie, a quarter of all for each source, so that whoever owns many keys leaves room for
-// others.
-bool Installer::CrowdsProbation(const shard::InstallRequest& request, uint64_t newcomers) const {
-  if (installed_.on_probation() + newcomers < OpenPlaces()) return false;
-  if (!request.source_proven) return true;
-  const Address& source = request.source.address;
+// Anybody may fill half of the probation. Of the other half, which is for those who have proven
+// their address by a cookie, a source may have a quarter of what is free: so however many sources
+// somebody owns, room is left for one who has nobody there.
+bool Installer::CrowdsProbation(const Address& source, uint64_t newcomers) const {
   const auto same = std::count_if(batch_.begin(), batch_.end(), [&](const Pending& other) {
-    return other.install && other.peer == nullptr &&
+    return other.install && other.peer == nullptr && other.request.source_proven &&
            SourceOf(other.request.source.address) == SourceOf(source);
   });
-  const uint64_t share = std::max<uint64_t>(config_.probation_max / 4, 1);
-  return installed_.on_probation_from(source) + static_cast<uint64_t>(same) >= share;
+  const uint64_t free = config_.probation_max - installed_.on_probation() - newcomers;
+  return 4 * (installed_.on_probation_from(source) + static_cast<uint64_t>(same)) >= free;
 }
 
 // Somebody else's peer: the device knows it, and its own replay protection is
@@ -338,7 +338,9 @@ void Installer::NoteInstalled(const Pending& pending, absl::Duration steady) {
   const shard::InstallRequest& request = pending.request;
   InstalledPeer* peer = installed_.Find(request.public_key);
   if (peer == nullptr) {
-    peer = installed_.Add(*pending.stored, pending.session, request.source.address, steady);
+    // An address that anybody can write into a packet is not charged for it.
+    peer = installed_.Add(*pending.stored, pending.session,
+                          request.source_proven ? request.source.address : Address{}, steady);
   }
   const Endpoint before = peer->session.endpoint;
   if (before.address.family != Family::kNone && before != request.source) {

@@ -53,8 +53,8 @@ namespace wicket::gateway {
   X(FutureStamps, "future_stamps", "accepted, from a clock over 10 minutes ahead")       \
   X(Full, "full", "refused: installed_max reached")                                      \
   X(ProbationFull, "probation_full", "refused: probation_max reached")                   \
-  X(ProbationSource, "probation_source",                                                 \
-    "refused: half of it taken, and no cookie, or too many of that source")              \
+  X(ProbationCookie, "probation_cookie", "refused: half of it taken, and no cookie")     \
+  X(ProbationSource, "probation_source", "refused: too many of one source on probation") \
   X(Gone, "gone", "refused: removed from the store, or expired, since it was proven")    \
   X(Confirmed, "confirmed", "sessions confirmed by a first data packet")                 \
   X(EvictedIdle, "evicted_idle", "peers removed because their session was dead")         \
@@ -139,7 +139,7 @@ class Installer {
   size_t Gather();
   void Admit(Pending* pending, absl::Time now, absl::Duration steady);
   uint64_t OpenPlaces() const { return (config_.probation_max + 1) / 2; }
-  bool CrowdsProbation(const shard::InstallRequest& request, uint64_t newcomers) const;
+  bool CrowdsProbation(const Address& source, uint64_t newcomers) const;
   void AdmitForeign(Pending* pending);
   void LoseDevice();
   void InstallBatch(absl::Duration steady);

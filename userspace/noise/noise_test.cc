@@ -92,7 +92,7 @@ TEST_F(NoiseTest, MakesTheCapturedInitiationsAndOpensTheirResponses) {
     EXPECT_EQ(Hex(&pending->message, sizeof(expected)), handshake.fields.at("initiation"));
     EXPECT_TRUE(OpenResponse(self, Secret<32>(), *pending, response));
     const Secret<32> ephemeral = handshake.Key("initiator_ephemeral");
-    for (const size_t n : {1, 2, 17, 40}) {
+    for (const size_t n : {1, 2, 17, 40}) {  // in every lane
       const std::vector<Initiator> initiators(n, {&self, &ephemeral, index, stamp});
       std::vector<PendingHandshake> made(n);
       ASSERT_TRUE(CreateInitiations(crypto::FastestX25519(),
@@ -106,6 +106,34 @@ TEST_F(NoiseTest, MakesTheCapturedInitiationsAndOpensTheirResponses) {
     Secret<32> wrong_psk;
     wrong_psk.data()[0] = 1;
     EXPECT_FALSE(OpenResponse(self, wrong_psk, *pending, response));
+  }
+}
+
+// One by one and side by side they are the same, whoever stands next to them.
+TEST_F(NoiseTest, ManyInitiationsAtOnceAreEachTheirClients) {
+  const PublicKey responder = crypto::DerivePublicKey(crypto::GeneratePrivateKey());
+  std::vector<Secret<32>> keys, ephemerals;
+  std::vector<Initiator> clients;
+  keys.reserve(33);
+  ephemerals.reserve(33);
+  for (uint32_t i = 0; i < 33; ++i) {
+    keys.push_back(crypto::GeneratePrivateKey());
+    ephemerals.push_back(crypto::GeneratePrivateKey());
+    Tai64n stamp{};
+    stamp[7] = static_cast<uint8_t>(i);
+    clients.push_back({&keys.back(), &ephemerals.back(), i, stamp});
+  }
+  for (const auto backend : {crypto::X25519Backend::kPortable, crypto::X25519Backend::kAvx2x4,
+                             crypto::X25519Backend::kIfma8}) {
+    if (!crypto::RunsHere(backend)) continue;
+    std::vector<PendingHandshake> made(clients.size());
+    ASSERT_TRUE(CreateInitiations(backend, responder, clients, made));
+    for (size_t i = 0; i < clients.size(); ++i) {
+      const auto alone = CreateInitiation(keys[i], responder, ephemerals[i],
+                                          clients[i].sender_index, clients[i].timestamp);
+      EXPECT_EQ(memcmp(&made[i].message, &alone->message, sizeof(alone->message)), 0)
+          << ToString(backend) << ", client " << i;
+    }
   }
 }
 

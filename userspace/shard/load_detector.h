@@ -10,7 +10,8 @@ namespace wicket::shard {
 // wait for long, or the ring may overflow; or each batch left some for so long that the oldest
 // has waited for most of that. Frames that come while a batch is at work are no sign: they are the
 // next batch. What is raised stays for a second, as WireGuard has it, and for as long as so many
-// come without a cookie that to prove them would take three quarters of the shard's time.
+// come without a cookie that to prove them would take three quarters of the shard's time, or of
+// its budget.
 //
 // Thread: one.
 class LoadDetector {
@@ -22,19 +23,20 @@ class LoadDetector {
   static constexpr uint64_t kSticky_ns = 1'000'000'000;
 
   static constexpr uint64_t kWindow_ns = 100'000'000;
-  static constexpr uint64_t kProofsToMeasure = 8;  // a batch of fewer says little of a full one
 
-  // How long it took to prove a batch, of which none was answered with a cookie.
-  void NoteProven(uint64_t proofs, uint64_t took_ns) {
-    if (proofs < kProofsToMeasure) return;
-    const uint64_t cost_ns = std::clamp<uint64_t>(took_ns / proofs, 1'000, 1'000'000);
+  // What a proof of the last batch took.
+  void NoteProof(uint64_t took_ns) {
+    const uint64_t cost_ns = std::clamp<uint64_t>(took_ns, 1'000, 1'000'000);
     proof_ns_ += cost_ns / 16 - proof_ns_ / 16;
   }
+  // How many handshakes a second may be proven, whatever they take.
+  void SetBudget(uint64_t per_second) { budget_ = per_second; }
   // How many more were answered with a cookie, by whomever. At least once a window.
   void NoteAsked(uint64_t asked, uint64_t now_ns) {
     asked_ += asked;
     if (now_ns - window_began_ns_ >= kWindow_ns) {
-      const bool many = asked_ * proof_ns_ >= (now_ns - window_began_ns_) * 3 / 4;
+      const uint64_t cost_ns = std::max(proof_ns_, 1'000'000'000 / budget_);
+      const bool many = asked_ * cost_ns >= (now_ns - window_began_ns_) * 3 / 4;
       if (many && UnderLoad(now_ns)) until_ns_ = now_ns + kSticky_ns;
       window_began_ns_ = now_ns;
       asked_ = 0;
@@ -62,6 +64,7 @@ class LoadDetector {
   uint64_t raised() const { return raised_; }
 
  private:
+  uint64_t budget_ = 1'000'000'000;
   uint64_t proof_ns_ = 100'000;  // until it is measured: as one at a time
   uint64_t busy_since_ns_ = 0;
   uint64_t window_began_ns_ = 0, asked_ = 0;

@@ -4,6 +4,7 @@
 
 #include "guard/replay.h"
 #include "shard/cookie_reply.h"
+#include "xsk/steering.h"
 
 namespace wicket::shard {
 
@@ -41,6 +42,8 @@ Pipeline::Pipeline(store::Snapshot snapshot, std::vector<RequestQueue*> queues, 
 
 std::span<const Verdict> Pipeline::RunBatch(const DeviceTable& devices,
                                             std::span<const Frame> frames, const Now& now) {
+  beyond_budget_ = false;
+  proof_ns_ = 0;
   for (size_t i = 0; i < frames.size(); ++i) {
     candidates_[i] = {};
     candidates_[i].bytes = frames[i];
@@ -53,10 +56,15 @@ std::span<const Verdict> Pipeline::RunBatch(const DeviceTable& devices,
       if (waits) waiting_[n++] = i;
     }
     if (n > 1 && batch_) {
+      const uint64_t began_ns = xsk::KtimeNanos();
       ProveTogether(devices.devices[d], now, n);
+      const size_t lanes = (n + kLanes - 1) / kLanes * kLanes;
+      proof_ns_ = (xsk::KtimeNanos() - began_ns) / lanes;
     } else {
       for (size_t i : std::span(waiting_).first(n)) {
+        const uint64_t began_ns = xsk::KtimeNanos();
         verdicts_[i] = ProveAlone(devices.devices[d], now, &candidates_[i]);
+        if (!batch_) proof_ns_ = xsk::KtimeNanos() - began_ns;
       }
     }
   }
@@ -94,15 +102,21 @@ Verdict Pipeline::Screen(const DeviceTable& devices, const Now& now, Candidate* 
   if (!noise::CheckMac1(self, message)) return Verdict::kBadMac1;
   if (repeats_.SeenBefore(message.mac1)) return Verdict::kRepeat;
   candidate->source_proven = devices.cookies->Accept(frame.source, message);
-  if (now.under_load && !candidate->source_proven) {
+  bool ask = now.under_load && !candidate->source_proven;
+  if (!ask) {
+    guard::HandshakeBudget& budget = budgets_[index];
+    budget.SetRate(device.handshakes_per_second);
+    if (budget.Take(frame.source.address, now.ktime_ns)) return Verdict::kProven;
+    beyond_budget_ = true;
+    ask = !candidate->source_proven;
+  }
+  if (ask) {
     const wire::CookieReply reply = noise::SealCookie(
         self.cookie_key(), devices.cookies->Make(frame.source), message.mac1, message.sender_index);
     candidate->reply_bytes = WriteCookieReply(candidate->bytes, frame, reply);
     return Verdict::kCookie;
   }
-  guard::HandshakeBudget& budget = budgets_[index];
-  budget.SetRate(device.handshakes_per_second);
-  return budget.Take(frame.source.address, now.ktime_ns) ? Verdict::kProven : Verdict::kOverBudget;
+  return Verdict::kOverBudget;
 }
 
 Verdict Pipeline::FindPeer(const DeviceTable::Entry& device, const PublicKey& key,

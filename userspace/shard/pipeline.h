@@ -3,7 +3,7 @@
 //   frame -> parse -> mac1 -> repeat? -> e es s -> stored? -> ss t -> fresh? -> InstallRequest
 //                                        claim                proof
 //                              |         `---- side by side ----´
-//                         under load: cookie?
+//                         under load, or beyond the budget: cookie?
 //
 // The second multiplication is spent on stored peers only, and nothing leaves
 // the pipeline for a sender who has not proven its key.
@@ -98,6 +98,7 @@ struct Now {
 class Pipeline {
  public:
   static constexpr size_t kBatchMax = noise::ResponderBatch::kMessagesMax;
+  static constexpr size_t kLanes = noise::ResponderBatch::kLanes;
   using Frame = std::span<uint8_t>;
 
   // `queues[d]` leads to the installer of device d. Neither is owned.
@@ -124,11 +125,14 @@ class Pipeline {
   // with whatever arrives until then; those before it are done the sooner.
   size_t BatchFor(size_t waiting) const {
     const size_t n = std::min(waiting, kBatchMax);
-    return batches() && n > noise::ResponderBatch::kLanes ? n - n % noise::ResponderBatch::kLanes
-                                                          : n;
+    return batches() && n > kLanes ? n - n % kLanes : n;
   }
   // False when handshakes are proven one at a time: as asked, or for want of lockable memory.
   bool batches() const { return static_cast<bool>(batch_); }
+  // Of the last batch: what a proof took with all lanes filled, or 0 when it does not tell; and
+  // whether a device's budget was spent.
+  uint64_t proof_ns() const { return proof_ns_; }
+  bool beyond_budget() const { return beyond_budget_; }
   // A reply could not be sent.
   void CountLostReply() { counters_->Add(Verdict::kCookieLost, 1); }
 
@@ -176,6 +180,8 @@ class Pipeline {
   std::array<Verdict, kBatchMax> verdicts_;
   std::array<size_t, kBatchMax> waiting_;  // indices of candidates
   crypto::Locked<noise::ResponderBatch> batch_;
+  uint64_t proof_ns_ = 0;
+  bool beyond_budget_ = false;
 };
 
 }  // namespace wicket::shard

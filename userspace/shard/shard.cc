@@ -87,6 +87,9 @@ void Shard::RunBatch(const DeviceTable& devices, std::span<xsk::RxFrame> frames)
         return device.crowded != nullptr && device.crowded->load(std::memory_order_relaxed);
       });
   if (crowded) load_.Raise(now.ktime_ns);
+  uint64_t budget = 1;
+  for (const DeviceTable::Entry& device : devices.devices) budget += device.handshakes_per_second;
+  load_.SetBudget(budget);
   load_.Note(socket_->Waiting() - static_cast<uint32_t>(frames.size()), now.ktime_ns);
   now.under_load = load_.UnderLoad(now.ktime_ns);
   bool proven = false, overrun = false;
@@ -98,7 +101,7 @@ void Shard::RunBatch(const DeviceTable& devices, std::span<xsk::RxFrame> frames)
         pipeline_->RunBatch(devices, std::span(views).first(frames.size()), now);
     for (size_t i = 0; i < verdicts.size(); ++i) {
       proven |= verdicts[i] == Verdict::kProven;
-      overrun |= verdicts[i] == Verdict::kOverBudget || verdicts[i] == Verdict::kInstallerBusy;
+      overrun |= verdicts[i] == Verdict::kInstallerBusy;
       if (verdicts[i] != Verdict::kCookie) continue;
       ++asked;
       if (!socket_->Reply(frames[i], pipeline_->reply_bytes(i))) pipeline_->CountLostReply();
@@ -106,8 +109,8 @@ void Shard::RunBatch(const DeviceTable& devices, std::span<xsk::RxFrame> frames)
   }
   pipeline_->End();
   const uint64_t now_ns = xsk::KtimeNanos();
-  if (asked == 0 && readable_) load_.NoteProven(frames.size(), now_ns - now.ktime_ns);
-  if (overrun) load_.Raise(now.ktime_ns);
+  if (readable_ && pipeline_->proof_ns() > 0) load_.NoteProof(pipeline_->proof_ns());
+  if (overrun || pipeline_->beyond_budget()) load_.Raise(now.ktime_ns);
   NoteAsked(asked, now_ns);
   load_raised_.store(load_.raised(), std::memory_order_relaxed);
   socket_->Release();

@@ -413,10 +413,19 @@ TEST_F(PipelineTest, BeyondItsBudgetADeviceProvesNothing) {
   for (int i = 0; i < 60; ++i) {
     const Verdict verdict = Run(Initiation(crypto::GeneratePrivateKey(), now_));
     proven += verdict == Verdict::kUnknownPeer;
-    EXPECT_TRUE(verdict == Verdict::kUnknownPeer || verdict == Verdict::kOverBudget);
+    EXPECT_TRUE(verdict == Verdict::kUnknownPeer || verdict == Verdict::kCookie);
+    EXPECT_EQ(pipeline_->beyond_budget(), verdict == Verdict::kCookie);
   }
   EXPECT_GE(proven, 5);
   EXPECT_LE(proven, 12) << "a burst of a twentieth, twice, and what a source has kept for it";
+  // Who has a cookie already is refused.
+  auto frame = Initiation(client_private_, now_);
+  wire::Frame found;
+  ASSERT_TRUE(wire::ParseFrame(frame, &found));
+  wire::Initiation sent = *found.initiation;
+  sent.mac2 = noise::Mac2(devices_.cookies->Make(found.source), sent);
+  memcpy(&frame[42], &sent, sizeof(sent));
+  EXPECT_EQ(Run(frame), Verdict::kOverBudget);
   ktime_ns_ += 1'000'000'000;
   EXPECT_EQ(Run(Initiation(crypto::GeneratePrivateKey(), now_)), Verdict::kUnknownPeer);
 }
@@ -461,6 +470,18 @@ TEST(LoadDetectorTest, ItStaysWhileManyComeWithoutACookie) {
   EXPECT_FALSE(load.UnderLoad(ms * kMs)) << "one thousand a second can be proven";
 }
 
+TEST(LoadDetectorTest, ItStaysWhileTheBudgetIsAskedFor) {
+  constexpr uint64_t kMs = 1'000'000;
+  LoadDetector load;
+  load.SetBudget(1000);
+  load.Raise(1000 * kMs);
+  uint64_t ms = 1000;
+  for (; ms < 4000; ++ms) load.NoteAsked(1, ms * kMs);
+  EXPECT_TRUE(load.UnderLoad(ms * kMs)) << "a thousand a second";
+  for (; ms < 6000; ++ms) load.NoteAsked(ms % 2, ms * kMs);
+  EXPECT_FALSE(load.UnderLoad(ms * kMs)) << "five hundred";
+}
+
 TEST(LoadDetectorTest, WhatIsLeftForTheNextBatchIsNoLoad) {
   LoadDetector load;
   for (uint64_t ms = 0; ms < 1000; ++ms) load.Note(LoadDetector::kLeftOver - 1, ms * 1'000'000);
@@ -484,8 +505,7 @@ TEST(LoadDetectorTest, HowManyAreTooManyIsMeasured) {
   constexpr uint64_t kMs = 1'000'000;
   for (const uint64_t proof_ns : {15'000, 150'000}) {
     LoadDetector load;
-    for (int i = 0; i < 200; ++i) load.NoteProven(64, 64 * proof_ns);
-    load.NoteProven(1, 10 * kMs);  // one by itself, which was interrupted
+    for (int i = 0; i < 200; ++i) load.NoteProof(proof_ns);
     load.Raise(1000 * kMs);
     for (uint64_t ms = 1000; ms < 4000; ++ms) load.NoteAsked(10, ms * kMs);
     EXPECT_EQ(load.UnderLoad(4000 * kMs), proof_ns == 150'000) << "ten thousand a second";

@@ -138,6 +138,8 @@ int Socket::fd() const { return xsk_socket__fd(rings_->socket.get()); }
 
 std::span<RxFrame> Socket::Peek(size_t count_max) {
   uint32_t index = 0;
+  // libxdp looks at the producer again only when all it saw before is taken.
+  rings_->rx.cached_prod = __atomic_load_n(rings_->rx.producer, __ATOMIC_ACQUIRE);
   const uint32_t received =
       xsk_ring_cons__peek(&rings_->rx, static_cast<uint32_t>(count_max), &index);
   for (uint32_t i = 0; i < received; ++i) {
