@@ -18,7 +18,7 @@ from rig import BLAST, Caller, Side, run
 
 FEW = 500
 CHUNK = 2500
-INSTALL_S = 180  # peers are installed for so long at most
+INSTALL_S = 120  # peers are installed for so long at most
 
 
 def say(text):
