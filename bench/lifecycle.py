@@ -115,7 +115,7 @@ def evictions_round():
     """Returns the times of connections before, and while, a crowd leaves."""
     with Lab() as lab:
         device = lab.gateway_device()
-        daemon = lab.daemon(device, device_extra="installed_max = 20000\nprobation_max = 15000",
+        daemon = lab.daemon(device, device_extra="installed_max = 60000\nprobation_max = 60000",
                             log_level="info")
         crowd = [b64encode(os.urandom(32)).decode() for _ in range(CROWD)]
         clients = [Client(lab, device.key.public) for _ in range(2 * CLIENTS)]

@@ -173,7 +173,7 @@ def report(bench, kind, cost, success, rates, tallies):
                           n=ours.attempts, note=f"{top} packets a second")
     series = success.removesuffix("_success")
     for side, label in (("wicket", "Wicket, not installed"),
-                        ("bounded", "Wicket, 2 000 handshakes a second, cookies by XDP_TX"),
+                        ("bounded", "Wicket, budget of 2 000/s"),
                         ("alone", "wireguard-go alone, installed")):
         if (side, top) not in tallies:
             continue

@@ -337,6 +337,11 @@ def test_foreign_targets_and_wrong_usage_are_refused():
         check("--public-key" in refused("--target", f"{GATEWAY4}:1", "--public-key", "x"), "key")
         text = refused("--target", f"{GATEWAY4}:1", "--public-key", key, "--mix", "new,evil")
         check("evil" in text and "bad-mac1" in text, text)
+        text = refused("--target", "203.0.113.1:51820", "--public-key", key, "--interface", "out")
+        check("--via xdp" in text, "an interface of ours is no leave to load others")
+        scenario = lab.dir / "typo.toml"
+        scenario.write_text("ratte = 5\n")
+        check("ratte" in refused(*command(device, "--scenario", scenario)[1:]), "a misspelt option")
         lost = lab.client.run(*command(device, "--count", "1", "--json", "/nonexistent/x"), check=False)
         check(lost.returncode == 1 and "/nonexistent/x: cannot be written" in lost.stderr, lost.stderr)
         equal(lost.stdout, "", "a run whose figures would be lost")

@@ -231,6 +231,7 @@ int Main(int argc, char** argv) {
   Options options;
   app.set_version_flag("--version", "wicket-blast " WICKET_VERSION);
   app.set_config("--scenario", "", "a TOML file with any of these options");
+  app.allow_config_extras(CLI::config_extras_mode::error);
   app.add_option("--target", options.target, "the endpoint, ADDRESS:PORT");
   app.add_option("--public-key", options.target_key, "the endpoint's public key");
   app.add_option("--clients", options.clients, "how many there are")
@@ -261,7 +262,7 @@ int Main(int argc, char** argv) {
       ->check(CLI::Range(0.001, 600.0))
       ->capture_default_str();
   app.add_option("--ping", options.ping,
-                 "complete handshakes with a ping to this address in the tunnel");
+                 "complete handshakes with a ping to this IPv6 address in the tunnel");
   app.add_option("--via", options.load.port.via, "sockets, or frames through AF_XDP")
       ->transform(CLI::CheckedTransformer(
           std::map<std::string, Via>{{"udp", Via::kUdp}, {"xdp", Via::kXdp}}))
