@@ -11,8 +11,7 @@ namespace {
 
 constexpr double kPrecision = 0.05, kRateMax = 1e8;
 constexpr int kConfirmations = 2;
-constexpr int kSpoilt =
-    2;  // trials at one rate that may fail by the generator before it is the limit
+constexpr int kSpoilt = 2;  // trials of one rate that are made again
 constexpr absl::Duration kPause = absl::Milliseconds(20);
 constexpr absl::Duration kRest = absl::Milliseconds(500);  // between trials: queues run empty
 

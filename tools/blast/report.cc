@@ -81,9 +81,6 @@ std::string GeneratorWasTheLimit(const Summary& summary, const LoadOptions& opti
         "(--prepare), or use more threads",
         Milliseconds(summary.lateness.Quantile(0.99)));
   }
-  if (summary.send_errors > summary.sent_total / 1000) {
-    return absl::StrFormat("%d packets could not be sent", summary.send_errors);
-  }
   if (summary.sent_total > 100 && summary.Rate() < kRateTolerance * WantedRate(options) &&
       summary.exhausted == 0) {
     return absl::StrFormat("%.0f packets a second left, not %.0f", summary.Rate(),
