@@ -40,7 +40,19 @@ struct EmulatedLane {
   EmulatedLane ShiftRightBy(int bits) const {
     return Each([&](int i) { return v[i] >> bits; });
   }
-  static void KeepInRegisters(EmulatedLane (&)[10]) {}
+
+  using Real = EmulatedLane;
+  static Real ToReal(const EmulatedLane& a) { return a; }
+  static EmulatedLane FromReal(const Real& a) { return a; }
+  static constexpr uint64_t kHighBits = 0, kLowBits = 0;
+  static void MultiplyAdd(const Real& a, const Real& b, EmulatedLane* low, EmulatedLane* high) {
+    for (int i = 0; i < kCount; ++i) {
+      const auto product = static_cast<unsigned __int128>(a.v[i]) * b.v[i];
+      const auto halves_high = static_cast<uint64_t>((product + (1ULL << 50)) >> 51);
+      high->v[i] += halves_high;
+      low->v[i] += static_cast<uint64_t>(product) - (halves_high << 51);
+    }
+  }
 
   friend EmulatedLane operator+(const EmulatedLane& a, const EmulatedLane& b) {
     return Each([&](int i) { return a.v[i] + b.v[i]; });
@@ -95,7 +107,22 @@ struct IntervalLane {
   IntervalLane ShiftRight() const {
     return {least >> bits, greatest >> bits};
   }
-  static void KeepInRegisters(IntervalLane (&)[10]) {}
+
+  using Real = IntervalLane;
+  static Real ToReal(const IntervalLane& a) {
+    Check(a.greatest < uint64_t{1} << 52);
+    return a;
+  }
+  static IntervalLane FromReal(const Real& a) { return a; }
+  static constexpr uint64_t kHighBits = 0, kLowBits = 0;
+  // The high half is rounded up or down, and added to 2^103 stays below 2^104.
+  static void MultiplyAdd(const Real& a, const Real& b, IntervalLane* low, IntervalLane* high) {
+    const auto product = static_cast<unsigned __int128>(a.greatest) * b.greatest;
+    const uint64_t half = uint64_t{1} << 51;
+    Check(product < static_cast<unsigned __int128>(half - 1) << 52);
+    *high = *high + UpTo(static_cast<uint64_t>(product >> 51) + 1);
+    *low = *low + UpTo(half) - UpTo(half);
+  }
 
   friend IntervalLane operator+(const IntervalLane& a, const IntervalLane& b) {
     IntervalLane r{a.least + b.least, 0};

@@ -1,19 +1,19 @@
-// The bounds that field51.h and field25.h state, for all inputs: whatever could
+// The bounds that field51.h and field51_fma.h state, for all inputs: whatever could
 // exceed a lane or the multiplier's operand ends the test in IntervalLane.
 #include <gtest/gtest.h>
 
 #include <cmath>
 
 #include "crypto/emulated_lane.h"
-#include "crypto/field25.h"
 #include "crypto/field51.h"
+#include "crypto/field51_fma.h"
 #include "crypto/montgomery_ladder.h"
 
 namespace wicket::crypto {
 namespace {
 
 using F51 = Field51<IntervalLane>;
-using F25 = Field25<IntervalLane>;
+using Fma = Field51Fma<IntervalLane>;
 
 // The greatest limbs a Narrow may have, and what a limb may reach after Carry().
 template <typename Field>
@@ -26,13 +26,11 @@ struct Bounds<F51> {
   static constexpr double kProductBits = 60.2;
 };
 template <>
-struct Bounds<F25> {
-  static constexpr int kLimbs = 10;
-  static uint64_t Narrow(int i) { return (uint64_t{1} << (i % 2 == 0 ? 26 : 25)) + (1 << 18) - 1; }
-  static uint64_t Carried(int i) {
-    return (uint64_t{1} << (i % 2 == 0 ? 26 : 25)) + (i == 1 ? 1 << 16 : i == 5 ? 1 << 12 : 0) - 1;
-  }
-  static constexpr double kProductBits = 59.2;
+struct Bounds<Fma> {
+  static constexpr int kLimbs = 5;
+  static uint64_t Narrow(int) { return (uint64_t{1} << 51) + (1 << 16) - 1; }
+  static uint64_t Carried(int i) { return Bounds<F51>::Carried(i); }
+  static constexpr double kProductBits = 59.8;
 };
 
 template <typename Field>
@@ -62,7 +60,7 @@ class FieldTest : public ::testing::Test {
   }
 };
 
-using Fields = ::testing::Types<F51, F25>;
+using Fields = ::testing::Types<F51, Fma>;
 TYPED_TEST_SUITE(FieldTest, Fields);
 
 TYPED_TEST(FieldTest, ProductsOfFullLimbsStayInTheirBounds) {
@@ -105,9 +103,16 @@ TEST(FieldBias, IsAMultipleOfP) {
   Field51<Lane>::Store(Field51<Lane>::Carry(Field51<Lane>::Subtract(zero51, zero51)), limbs);
   memcpy(flat, limbs, sizeof(flat));
   EXPECT_TRUE(is_zero(flat));
-  const auto zero25 = Field25<Lane>::Widen(Field25<Lane>::Small(0));
-  Field25<Lane>::Store(Field25<Lane>::Carry(Field25<Lane>::Subtract(zero25, zero25)), limbs);
+  using F = Field51Fma<Lane>;
+  const auto zero = F::Small(0);
+  F::Store(F::Carry(F::Subtract(F::Widen(zero), F::Widen(zero))), limbs);
   memcpy(flat, limbs, sizeof(flat));
+  EXPECT_TRUE(is_zero(flat));
+  for (const auto& product : {F::Multiply(zero, zero), F::Square(zero)}) {
+    F::Store(F::Carry(product), limbs);
+    memcpy(flat, limbs, sizeof(flat));
+    EXPECT_TRUE(is_zero(flat));
+  }
   EXPECT_TRUE(is_zero(flat));
 }
 

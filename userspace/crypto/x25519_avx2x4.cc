@@ -1,10 +1,10 @@
-// Four lanes of 64 bits with the 32-bit multiplier of AVX2.
+// Four lanes of 64 bits with AVX2 and the multiplier of FMA.
 //
 // Compiled for that instruction set as a whole: limbs51.h says what must not
 // be included here.
 #include <immintrin.h>
 
-#include "crypto/field25.h"
+#include "crypto/field51_fma.h"
 #include "crypto/montgomery_ladder.h"
 #include "crypto/x25519_lanes.h"
 
@@ -12,6 +12,8 @@ namespace wicket::crypto {
 namespace {
 
 using Vector = uint64_t __attribute__((vector_size(32)));
+
+constexpr uint64_t BitsOf(double value) { return __builtin_bit_cast(uint64_t, value); }
 
 struct Lane {
   static constexpr int kCount = kAvx2x4Lanes;
@@ -22,9 +24,6 @@ struct Lane {
     return lane;
   }
   void Store(uint64_t values[kCount]) const { memcpy(values, &v, sizeof(v)); }
-  static Lane Select(Lane mask, Lane a, Lane b) {
-    return {Vector(_mm256_blendv_epi8(__m256i(a.v), __m256i(b.v), __m256i(mask.v)))};
-  }
   template <int bits>
   Lane ShiftLeft() const {
     return {v << bits};
@@ -43,11 +42,22 @@ struct Lane {
     return {Vector(_mm256_mul_epu32(__m256i(a.v), __m256i(b.v)))};
   }
 
-  // Keeps what comes after it from being computed before, and ten sums in registers.
-  static void KeepInRegisters(Lane (&r)[10]) {
-    asm(""
-        : "+x"(r[0].v), "+x"(r[1].v), "+x"(r[2].v), "+x"(r[3].v), "+x"(r[4].v), "+x"(r[5].v),
-          "+x"(r[6].v), "+x"(r[7].v), "+x"(r[8].v), "+x"(r[9].v));
+  // Integers < 2^52 as doubles. The bits of 2^52 + n are those of 2^52, plus n.
+  using Real = __m256d;
+  static Real ToReal(Lane a) {
+    return _mm256_sub_pd(__m256d(a.v + BitsOf(0x1p52)), _mm256_set1_pd(0x1p52));
+  }
+  static Lane FromReal(Real a) {
+    return {Vector(_mm256_add_pd(a, _mm256_set1_pd(0x1p52))) - BitsOf(0x1p52)};
+  }
+  static Real Select(Lane mask, Real a, Real b) { return _mm256_blendv_pd(a, b, __m256d(mask.v)); }
+  static constexpr uint64_t kHighBits = BitsOf(0x1p103), kLowBits = BitsOf(0x3p51);
+  // Adds both halves of a * b, high and low, and the bits above.
+  static void MultiplyAdd(Real a, Real b, Lane* low, Lane* high) {
+    const Real h = _mm256_fmadd_pd(a, b, _mm256_set1_pd(0x1p103));
+    const Real l = _mm256_fmadd_pd(a, b, _mm256_sub_pd(_mm256_set1_pd(0x1p103 + 0x3p51), h));
+    high->v += Vector(h);
+    low->v += Vector(l);
   }
 
   Vector v;
@@ -59,13 +69,13 @@ void WipeRegisters() { _mm256_zeroall(); }
 
 void X25519Avx2x4(const uint8_t* const scalars[], const uint8_t* const points[],
                   uint8_t* const products[], uint64_t nonzero[]) {
-  Ladder<Field25<Lane>, Lane, ScalarEach<Lane>>(scalars, points, products, nonzero);
+  Ladder<Field51Fma<Lane>, Lane, ScalarEach<Lane>>(scalars, points, products, nonzero);
   WipeRegisters();
 }
 
 void X25519Avx2x4OneScalar(const uint8_t* const scalars[], const uint8_t* const points[],
                            uint8_t* const products[], uint64_t nonzero[]) {
-  Ladder<Field25<Lane>, Lane, OneScalar<Lane>>(scalars, points, products, nonzero);
+  Ladder<Field51Fma<Lane>, Lane, OneScalar<Lane>>(scalars, points, products, nonzero);
   WipeRegisters();
 }
 

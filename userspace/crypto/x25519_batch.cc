@@ -15,24 +15,24 @@ namespace {
 constexpr X25519Backend kBySpeed[] = {X25519Backend::kIfma8, X25519Backend::kAvx2x4,
                                       X25519Backend::kPortable};
 constexpr size_t kLanesMax = std::max(kIfma8Lanes, kAvx2x4Lanes);
+constexpr size_t kWorth = 2;           // it takes so many points to be faster than libsodium
 constexpr size_t kStackBytes = 32768;  // twice what lanes may leave
 
 struct Lanes {
   size_t count;
-  size_t worth;  // it takes this many points to be faster than libsodium
   X25519Lanes one_scalar, each;
 };
 
 Lanes LanesOf(X25519Backend backend) {
   switch (backend) {
     case X25519Backend::kIfma8:
-      return {kIfma8Lanes, 2, X25519Ifma8OneScalar, X25519Ifma8};
+      return {kIfma8Lanes, X25519Ifma8OneScalar, X25519Ifma8};
     case X25519Backend::kAvx2x4:
-      return {kAvx2x4Lanes, 3, X25519Avx2x4OneScalar, X25519Avx2x4};
+      return {kAvx2x4Lanes, X25519Avx2x4OneScalar, X25519Avx2x4};
     case X25519Backend::kPortable:
       break;
   }
-  return {1, 2, nullptr, nullptr};
+  return {1, nullptr, nullptr};
 }
 
 // `scalars` holds one scalar for all points, or one each.
@@ -47,7 +47,7 @@ void Multiply(X25519Backend backend, std::span<const Secret<kKeyBytes>* const> s
   bool in_lanes = false;
   for (size_t begin = 0; begin < points.size();) {
     const size_t n = std::min(lanes.count, points.size() - begin);
-    if (n < lanes.worth) {
+    if (n < kWorth) {
       is_secret[begin] = X25519(scalar(begin), points[begin], &shared[begin]);
       ++begin;
       continue;
@@ -92,7 +92,7 @@ bool RunsHere(X25519Backend backend) {
     case X25519Backend::kIfma8:
       return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512ifma");
     case X25519Backend::kAvx2x4:
-      return __builtin_cpu_supports("avx2");
+      return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     case X25519Backend::kPortable:
       return true;
   }

@@ -1,11 +1,11 @@
 // X25519 for many points at once, on as many lanes as the CPU has.
 //
 //   ifma8      AVX-512 IFMA: 8 multiplications in the time of 1.1
-//   avx2x4     AVX2:         4 in the time of 1.9
+//   avx2x4     AVX2 and FMA: 4 in the time of 1.6
 //   portable   libsodium, one after the other: always there, the reference
 //
 // A set of lanes costs the same however many of them are wanted: empty ones are
-// filled up, and too few points for it (one; with AVX2 two) go to libsodium.
+// filled up, and one point goes to libsodium.
 #pragma once
 
 #include <span>

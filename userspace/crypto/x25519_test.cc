@@ -20,8 +20,8 @@
 #include "absl/strings/numbers.h"
 #include "crypto/curve25519.h"
 #include "crypto/emulated_lane.h"
-#include "crypto/field25.h"
 #include "crypto/field51.h"
+#include "crypto/field51_fma.h"
 #include "crypto/montgomery_ladder.h"
 
 // Sanitizers put room between variables: their stacks are not those that are shipped.
@@ -528,8 +528,8 @@ void ExpectProductsOfEdges() {
 TEST(X25519LadderTest, OfFiveLimbsOnEmulatedLanes) {
   ExpectProductsOfEdges<Field51<EmulatedLane<8>>, EmulatedLane<8>>();
 }
-TEST(X25519LadderTest, OfTenLimbsOnEmulatedLanes) {
-  ExpectProductsOfEdges<Field25<EmulatedLane<4>>, EmulatedLane<4>>();
+TEST(X25519LadderTest, OfFiveDoublesOnEmulatedLanes) {
+  ExpectProductsOfEdges<Field51Fma<EmulatedLane<4>>, EmulatedLane<4>>();
 }
 
 }  // namespace
