@@ -65,7 +65,10 @@ MEASURES = {
         "initiations judged, nineteen in twenty forged or unknown", "1/s", HIGHER, SINGLY),
     "proofs_at_saturation": Measure(
         "proofs a second of the shard's own processor time, end to end", "1/s", HIGHER,
-        "its pipeline by itself", "ratio >= 0.8"),
+        "its pipeline by itself, beside as busy a generator", "ratio >= 0.8"),
+    "proofs_sustained": Measure(
+        "proofs a second that one shard bears, end to end, on two processors that share a core",
+        "1/s", HIGHER, "its pipeline by itself, beside as busy a generator"),
     "x25519_ifma8": Measure(
         "X25519 a second and core, 8 lanes of AVX-512 IFMA",
         "1/s", HIGHER, "libsodium", "ratio >= 6"),

@@ -7,9 +7,9 @@
 namespace wicket::shard {
 
 // Signs, any of which counts: the frames behind a batch are so many that the last of them will
-// wait for long, or the ring may overflow; or each batch left some for so long that the oldest
-// has waited for most of that. Frames that come while a batch is at work are no sign: they are the
-// next batch. What is raised stays for a second, as WireGuard has it, and for as long as so many
+// wait for long, or the ring may overflow; or each batch for so long left as many as a batch takes
+// at most, so that more come than go. Frames that come while a batch is at work are no sign: they
+// are the next batch. What is raised stays for a second, as WireGuard has it, and for as long as so many
 // come without a cookie that to prove them would take three quarters of the shard's time, or of
 // its budget.
 //
@@ -18,11 +18,15 @@ class LoadDetector {
  public:
   static constexpr uint32_t kWaitingMax = 1536;  // three quarters of the ring
   static constexpr uint64_t kBacklogMax_ns = 20'000'000;
-  static constexpr uint32_t kLeftOver = 8;             // what did not fill the batch's lanes
+  static constexpr uint32_t kLeftOver = 64;            // the greatest batch
   static constexpr uint64_t kBusyMax_ns = 50'000'000;  // some 500 handshakes one at a time
   static constexpr uint64_t kSticky_ns = 1'000'000'000;
 
   static constexpr uint64_t kWindow_ns = 100'000'000;
+
+  // `batches`: whether handshakes are proven side by side. What a proof takes is assumed until
+  // it was measured.
+  explicit LoadDetector(bool batches = false) : proof_ns_(batches ? 25'000 : 100'000) {}
 
   // What a proof of the last batch took.
   void NoteProof(uint64_t took_ns) {
@@ -65,7 +69,7 @@ class LoadDetector {
 
  private:
   uint64_t budget_ = 1'000'000'000;
-  uint64_t proof_ns_ = 100'000;  // until it is measured: as one at a time
+  uint64_t proof_ns_;
   uint64_t busy_since_ns_ = 0;
   uint64_t window_began_ns_ = 0, asked_ = 0;
   uint64_t until_ns_ = 0;

@@ -27,6 +27,7 @@ Shard::Shard(Options options, std::unique_ptr<xsk::Socket> socket,
       pipeline_(std::move(pipeline)),
       devices_(devices),
       reader_(*devices),
+      load_(pipeline_->batches()),
       cookies_sent_(options_.words.cookies_sent->load(std::memory_order_relaxed)),
       stop_(eventfd(0, EFD_CLOEXEC)) {
   devices_->Add(&reader_);

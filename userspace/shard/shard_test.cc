@@ -441,14 +441,14 @@ TEST(LoadDetectorTest, ManyThatWaitOrLongWaitsRaiseItForASecond) {
   EXPECT_TRUE(load.UnderLoad(2001 * kMs));
   EXPECT_FALSE(load.UnderLoad(2002 * kMs));
   EXPECT_EQ(load.raised(), 1u);
-  // A few that wait, but never none.
+  // Never many, but each time a batch more than could be taken.
   load.Note(0, 3000 * kMs);
-  load.Note(10, 3049 * kMs);
+  load.Note(LoadDetector::kLeftOver, 3049 * kMs);
   EXPECT_FALSE(load.UnderLoad(3049 * kMs));
-  load.Note(10, 3050 * kMs);
+  load.Note(LoadDetector::kLeftOver, 3050 * kMs);
   EXPECT_TRUE(load.UnderLoad(3050 * kMs));
   EXPECT_EQ(load.raised(), 2u);
-  load.Note(10, 3060 * kMs);
+  load.Note(LoadDetector::kLeftOver, 3060 * kMs);
   EXPECT_EQ(load.raised(), 2u) << "it was under load already";
 }
 
