@@ -26,6 +26,7 @@ LOWER, HIGHER = "lower", "higher"
 INSTALLED = "the same client, installed beforehand"
 PUBLISHED = "the published design"
 ALL_INSTALLED = "wireguard-go alone, all peers installed"
+RING = "mac1 checked, and nothing else, in a thread behind AF_XDP"
 FLOODED = "wireguard-go under the same flood"
 SINGLY = "libsodium, one at a time"
 EMPTY = "an empty program, harness included"
@@ -77,6 +78,10 @@ MEASURES = {
     "forged_drop_per_core": Measure(
         "bad-mac1 initiations disposed of, a second and core",
         "1/s", HIGHER, FLOODED, "ratio >= 5"),
+    "forged_drop_vs_ring": Measure(
+        "bad-mac1 initiations disposed of, a second and core", "1/s", HIGHER, RING, "ratio >= 2"),
+    "repeat_drop_vs_ring": Measure(
+        "exact repeats disposed of, a second and core", "1/s", HIGHER, RING, "ratio >= 2"),
     "unknown_key_per_core": Measure(
         "unknown keys found out, a second and core", "1/s", HIGHER,
         "wireguard-go, while it is not under load", "ratio >= 25"),

@@ -79,6 +79,25 @@ class Side(Lab):
         if self.target.stdout.readline() != "ready\n":
             raise RuntimeError("wicket_published did not start")
 
+    def start_ring_check(self):
+        self.target = self.gateway.start(BIN / "wicket_ring_check", "--nic", "in", "--programs",
+                                         BARE, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                         text=True)
+        if self.target.stdout.readline() != "ready\n":
+            raise RuntimeError("wicket_ring_check did not start")
+        self.processes.callback(self._stop_ring_check)
+
+    def ring_check_counts(self):
+        """Returns: (initiations refused, lost for want of room) so far."""
+        self.target.stdin.write("\n")
+        self.target.stdin.flush()
+        return tuple(map(int, self.target.stdout.readline().split()))
+
+    def _stop_ring_check(self):
+        self.target.stdin.close()
+        if self.target.wait(10) != 0:
+            raise RuntimeError(f"wicket_ring_check ended with status {self.target.returncode}")
+
     def _stop_published(self):
         self.target.terminate()
         counts = self.target.communicate(timeout=10)[0]
