@@ -76,12 +76,12 @@ def chosen(names, known):
 
 def show_list(known):
     for name, (_, about, measures) in known.items():
-        print(f"{name}{'*' if name in ROOTLESS else ''}: {about}")
+        print(f"{name}{'*' if name in ROOTLESS else ''}{'+' if name in SLOW else ''}: {about}")
         for one in measures:
             there = measure.MEASURES[one]
             rival = f" | against {there.rival}" if there.rival else ""
             print(f"  {one:32} {there.title} [{there.unit}]{rival}")
-    print("* runs without root")
+    print("* runs without root\n+ not with --quick or --smoke, unless by name")
 
 
 def run(names, known, mode, results):
