@@ -138,6 +138,32 @@ def test_scenario_files_ctrl_c_and_percentiles():
               f"{median} and {report['latency_ms']}")
 
 
+def test_who_was_the_limit_is_told():
+    with gateway() as (lab, device, daemon):
+        def limit(*arguments, interrupt_after=None):
+            figures = lab.dir / "limit.json"
+            running = lab.client.start(*command(device, *arguments, "--json", figures),
+                                       stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            if interrupt_after:
+                time.sleep(interrupt_after)
+                running.send_signal(signal.SIGINT)
+            running.wait(20 * SLOW)
+            return json.loads(figures.read_text())["generator_limit"]
+
+        # A ramp is held against what it should have sent until it was stopped.
+        equal(limit("--mix", "junk", "--ramp", "50:1000", "--duration", "20",
+                    interrupt_after=2), "", "a ramp that was stopped")
+        # In a closed loop who waits is not the limit, and who never does is.
+        check("busy" in limit("--mix", "junk", "--in-flight", "1", "--duration", "0.5"),
+              "nobody was waited for")
+        os.kill(device.process.pid, signal.SIGSTOP)
+        try:
+            equal(limit("--in-flight", "1", "--duration", "1", "--timeout", "0.2"), "",
+                  "the target was waited for")
+        finally:
+            os.kill(device.process.pid, signal.SIGCONT)
+
+
 def test_every_shipped_scenario_runs_and_is_documented():
     with gateway(device_extra="probation_max = 5000", log_level="info") as (lab, device, daemon):
         files = sorted((ROOT / "bench/scenarios").glob("*.toml"))

@@ -159,6 +159,25 @@ class WireGuard:
         if answer != b"errno=0\n\n":
             raise RuntimeError(f"{self.name}: {answer}")
 
+    def become(self, key, port, gateway_public):
+        """Makes wireguard-go another client, which initiates at once, to have its keepalive sent."""
+        self.key, self.port = key, port
+        self.set_uapi(f"private_key={key.private.hex()}", f"listen_port={port}",
+                      "replace_peers=true", f"public_key={gateway_public.hex()}",
+                      f"endpoint={GATEWAY4}:{PORT}", "allowed_ip=10.0.0.0/8",
+                      "persistent_keepalive_interval=600")
+
+    def has_session(self):
+        """Whether wireguard-go completed a handshake with any peer."""
+        with socket.socket(socket.AF_UNIX) as uapi:
+            uapi.connect(self.uapi_path)
+            uapi.sendall(b"get=1\n\n")
+            answer = b""
+            while not answer.endswith(b"\n\n"):
+                answer += uapi.recv(4096)
+        return any(line.startswith(b"last_handshake_time_sec=") and not line.endswith(b"=0")
+                   for line in answer.split(b"\n"))
+
     def set(self, *arguments, **kwargs):
         return self.ns.run("wg", "set", self.name, *arguments, **kwargs)
 
@@ -367,16 +386,16 @@ class Lab:
         """
         crowd = []
         self.client.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
-        self.gateway.ip("route", "add", "198.18.0.0/16", "via", CLIENT4)
+        self.gateway.ip("route", "add", "198.19.128.0/17", "via", CLIENT4)
         for number in range((count + 24) // 25):
             home = self.namespace(f"h{number}")
             self.client.ip("link", "add", f"h{number}", "type", "veth", "peer", "name", "road",
                            "netns", home.name)
-            self.client.ip("address", "add", f"198.18.{number}.1/24", "dev", f"h{number}")
+            self.client.ip("address", "add", f"198.19.{128 + number}.1/24", "dev", f"h{number}")
             self.client.ip("link", "set", f"h{number}", "up")
-            home.ip("address", "add", f"198.18.{number}.2/24", "dev", "road")
+            home.ip("address", "add", f"198.19.{128 + number}.2/24", "dev", "road")
             home.ip("link", "set", "road", "up")
-            home.ip("route", "add", "default", "via", f"198.18.{number}.1")
+            home.ip("route", "add", "default", "via", f"198.19.{128 + number}.1")
             family = [self._device(home, None, 0, kernel=False)
                       for _ in range(min(25, count - len(crowd)))]
             for device in family:

@@ -64,6 +64,7 @@ struct Counts {
   std::atomic<uint64_t> send_errors{0};
   std::atomic<uint64_t> exhausted{0};   // a client was wanted and there was none
   std::atomic<uint64_t> sending_ns{0};  // from the first packet to the last, once that is known
+  std::atomic<uint64_t> waited_ns{0};   // of them, for answers or for the next packet's time
   std::atomic<uint64_t> clients{0};     // that have come
   Histogram latency;                    // intended time to verified answer
   Histogram usable;                     // intended time to the first data from the tunnel

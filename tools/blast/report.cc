@@ -9,15 +9,19 @@ namespace wicket::blast {
 namespace {
 
 constexpr double kRateTolerance = 0.98;
+constexpr double kBusy = 0.95;  // of the time of a closed loop's thread
 constexpr uint64_t kLate_ns = 5'000'000;
 constexpr double kQuantiles[] = {0.5, 0.9, 0.99, 0.999, 1.0};
 
 double Milliseconds(uint64_t ns) { return static_cast<double>(ns) / 1e6; }
 
 // Returns: 0 when there is none.
-double WantedRate(const LoadOptions& options) {
+// Of a ramp, as far as it came.
+double WantedRate(const LoadOptions& options, double seconds) {
   if (options.replay && options.at_captured_times) return 0;
-  return options.ramp_to ? (options.rate + *options.ramp_to) / 2 : options.rate;
+  if (!options.ramp_to) return options.rate;
+  const double part = std::min(1.0, seconds / absl::ToDoubleSeconds(options.duration));
+  return options.rate + (*options.ramp_to - options.rate) * part / 2;
 }
 
 void PrintQuantiles(const char* title, const Histogram& histogram, std::ostream& out) {
@@ -66,6 +70,10 @@ void Summarize(const std::vector<const Counts*>& counts, Summary* summary) {
     summary->ponged += part->ponged;
     summary->clients += part->clients;
     sending_ns = std::max(sending_ns, part->sending_ns.load());
+    if (part->sending_ns > 0) {
+      summary->busy = std::max(summary->busy, 1 - static_cast<double>(part->waited_ns) /
+                                                      static_cast<double>(part->sending_ns));
+    }
     summary->latency.Add(part->latency);
     summary->usable.Add(part->usable);
     summary->lateness.Add(part->lateness);
@@ -74,17 +82,21 @@ void Summarize(const std::vector<const Counts*>& counts, Summary* summary) {
 }
 
 std::string GeneratorWasTheLimit(const Summary& summary, const LoadOptions& options) {
-  if (options.in_flight) return "";
+  if (options.in_flight) {
+    if (summary.busy < kBusy) return "";
+    return absl::StrFormat("its threads were busy for %.0f %% of the time: use more (--threads)",
+                           100 * summary.busy);
+  }
   if (summary.lateness.Quantile(0.99) > kLate_ns) {
     return absl::StrFormat(
         "packets left up to %.1f ms late (p99): send fewer, prepare them "
         "(--prepare), or use more threads",
         Milliseconds(summary.lateness.Quantile(0.99)));
   }
-  if (summary.sent_total > 100 && summary.Rate() < kRateTolerance * WantedRate(options) &&
+  const double wanted = WantedRate(options, summary.seconds);
+  if (summary.sent_total > 100 && summary.Rate() < kRateTolerance * wanted &&
       summary.exhausted == 0) {
-    return absl::StrFormat("%.0f packets a second left, not %.0f", summary.Rate(),
-                           WantedRate(options));
+    return absl::StrFormat("%.0f packets a second left, not %.0f", summary.Rate(), wanted);
   }
   return "";
 }

@@ -15,6 +15,7 @@ struct Summary {
   uint64_t lost = 0, unverified = 0, unexpected = 0, cookies = 0, send_errors = 0, exhausted = 0;
   uint64_t retried = 0, replayed = 0, responses = 0, pinged = 0, ponged = 0, clients = 0;
   double seconds = 0;  // of sending
+  double busy = 0;     // the share of them that the busiest thread spent working
   Histogram latency, usable, lateness;
 
   double Rate() const { return seconds > 0 ? static_cast<double>(sent_total) / seconds : 0; }

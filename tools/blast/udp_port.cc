@@ -1,6 +1,7 @@
 // The way out through UDP sockets, one a source.
 #include <errno.h>
 #include <netinet/in.h>
+#include <poll.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
@@ -15,7 +16,8 @@ namespace {
 constexpr int kEvents = 64;
 constexpr int kSocketBytes = 1 << 20;
 constexpr size_t kQueued = 64, kPayloadMax = 1500;
-constexpr uint64_t kRun = 32;  // packets of one source go by one system call
+constexpr int kFullMax = 1000;  // waits of 1 ms for room in a socket's buffer
+constexpr uint64_t kRun = 32;   // packets of one source go by one system call
 
 absl::StatusOr<Fd> OpenSource(const PortOptions& options, uint64_t number) {
   sockaddr_storage address;
@@ -85,6 +87,7 @@ class UdpPort : public Port {
     mmsghdr messages[kQueued];
     iovec parts[kQueued];
     uint64_t errors = 0;
+    int full = 0;
     for (size_t begin = 0, end; begin < queued_; begin = end) {
       for (end = begin; end < queued_ && queue_[end].socket == queue_[begin].socket; ++end) {
         parts[end] = {queue_[end].payload, queue_[end].bytes};
@@ -95,6 +98,11 @@ class UdpPort : public Port {
       for (size_t at = begin; at < end;) {
         const int sent = sendmmsg(queue_[begin].socket, &messages[at],
                                   static_cast<unsigned>(end - at), MSG_NOSIGNAL);
+        if (sent < 0 && (errno == EAGAIN || errno == ENOBUFS) && ++full <= kFullMax) {
+          pollfd room{queue_[begin].socket, POLLOUT, 0};  // the generator's limit: it leaves late
+          poll(&room, 1, 1);
+          continue;
+        }
         at += sent > 0 ? static_cast<size_t>(sent) : 1;  // an error is about the first
         errors += sent <= 0;
       }

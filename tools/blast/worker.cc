@@ -16,6 +16,7 @@ constexpr size_t kRemembered = 1 << 16;       // handshakes on their way, of one
 constexpr uint64_t kSpin_ns = 200'000;        // nearer than this, the next packet is not slept for
 constexpr uint64_t kMail_ns = 100'000;        // a wait, where another thread may have our answers
 constexpr uint64_t kLinger_ns = 500'000'000;  // after the last packet of a capture
+constexpr uint64_t kTaken = 4;                // answers verified between two looks at what is due
 constexpr uint64_t kTogether = 16;            // handshakes made side by side
 constexpr uint64_t kBurst = 32;               // packets between two looks at what has come
 constexpr uint64_t kCookieAge_ns = 120'000'000'000;  // [WG 5.4.7]
@@ -49,15 +50,15 @@ uint64_t NowNanos() {
 
 // --- answers for others ------------------------------------------------------
 
-void Mailboxes::Post(size_t thread, std::span<const uint8_t> payload) {
+void Mailboxes::Post(size_t thread, Letter letter) {
   if (thread >= boxes_.size()) return;
   Box& box = boxes_[thread];
   const std::lock_guard lock(box.mutex);
-  box.letters.emplace_back(payload.begin(), payload.end());
+  box.letters.push_back(std::move(letter));
   box.any = true;
 }
 
-std::vector<Mailboxes::Letter> Mailboxes::Collect(size_t thread) {
+std::vector<Letter> Mailboxes::Collect(size_t thread) {
   Box& box = boxes_[thread];
   if (!box.any) return {};
   const std::lock_guard lock(box.mutex);
@@ -230,10 +231,11 @@ void Worker::Run(const std::atomic<bool>& stop) {
       Flush();
     }
     Receive(due > now + kSpin_ns ? std::min(due, end_ns) - now - kSpin_ns / 2 : 0);
-    Forget(now);
+    Forget();
   }
   Flush();
   counts.sending_ns = NowNanos() - started_ns_;
+  counts.waited_ns = waited_ns_;
   // Whether answers to a capture are still to come, nobody knows.
   const uint64_t linger_ns = options_.replay ? std::min(Nanos(options_.timeout), kLinger_ns) : 0;
   for (const uint64_t until = NowNanos() + linger_ns; NowNanos() < until && !stop;) {
@@ -241,7 +243,7 @@ void Worker::Run(const std::atomic<bool>& stop) {
   }
   while (awaited_ > 0 && !deadlines_.empty()) {
     Receive(10'000'000);
-    Forget(NowNanos());
+    Forget();
   }
 }
 
@@ -349,22 +351,36 @@ void Worker::Flush() {
 
 // --- what comes back ---------------------------------------------------------
 
+// What has come is stamped before anything is verified: to verify takes as long as hundreds of
+// packets take to arrive.
 void Worker::Receive(uint64_t wait_ns) {
   if (mailboxes_ != nullptr) wait_ns = std::min(wait_ns, kMail_ns);
-  port_->Receive(wait_ns, [this](std::span<const uint8_t> payload) {
+  if (!arrived_.empty()) wait_ns = 0;
+  const uint64_t began_ns = NowNanos();
+  uint64_t ended_ns = 0;  // the wait
+  port_->Receive(wait_ns, [&](std::span<const uint8_t> payload) {
+    Letter letter{NowNanos(), {payload.begin(), payload.end()}};
+    if (ended_ns == 0) ended_ns = letter.arrived_ns;
     // Responses, cookies and data have our index at 8, 4 and 4; its top byte is the thread.
     if (mailboxes_ != nullptr && payload.size() >= 12) {
       const size_t thread = payload[payload[0] == 2 ? 11 : 7];
-      if (thread != number_) return mailboxes_->Post(thread, payload);
+      if (thread != number_) return mailboxes_->Post(thread, std::move(letter));
     }
-    Take(payload);
+    arrived_.push_back(std::move(letter));
   });
-  if (mailboxes_ == nullptr) return;
-  for (const Mailboxes::Letter& letter : mailboxes_->Collect(number_)) Take(letter);
+  if (wait_ns > 0) waited_ns_ += (ended_ns > 0 ? ended_ns : NowNanos()) - began_ns;
+  if (mailboxes_ != nullptr) {
+    for (Letter& letter : mailboxes_->Collect(number_)) arrived_.push_back(std::move(letter));
+  }
+  for (uint64_t taken = 0; taken < kTaken && !arrived_.empty(); ++taken) {
+    Take(arrived_.front());
+    arrived_.pop_front();
+  }
 }
 
-void Worker::Take(std::span<const uint8_t> payload) {
-  const uint64_t now = NowNanos();
+void Worker::Take(const Letter& letter) {
+  const std::span<const uint8_t> payload = letter.payload;
+  const uint64_t now = letter.arrived_ns;
   const uint8_t type = payload.empty() ? 0 : payload[0];
   if (options_.replay) {
     ++counts.responses;
@@ -466,8 +482,10 @@ void Worker::GiveUp(Remembered* slot) {
   slot->awaited = slot->pinged = false;
 }
 
-// Tries again, or gives up, what has waited for long enough.
-void Worker::Forget(uint64_t now) {
+// Tries again, or gives up, what has waited for long enough. An answer that was not looked at yet
+// may have come in time.
+void Worker::Forget() {
+  const uint64_t now = arrived_.empty() ? NowNanos() : arrived_.front().arrived_ns;
   while (!deadlines_.empty() && deadlines_.top().at_ns < now) {
     const uint32_t index = deadlines_.top().index;
     deadlines_.pop();

@@ -15,15 +15,19 @@ namespace wicket::blast {
 
 uint64_t NowNanos();  // CLOCK_MONOTONIC
 
+// An answer, and when it came.
+struct Letter {
+  uint64_t arrived_ns;
+  std::vector<uint8_t> payload;
+};
+
 // Answers that arrived on another thread's queue, as AF_XDP lets them.
 class Mailboxes {
  public:
-  using Letter = std::vector<uint8_t>;
-
   explicit Mailboxes(int threads) : boxes_(static_cast<size_t>(threads)) {}
 
   // Thread: any.
-  void Post(size_t thread, std::span<const uint8_t> payload);
+  void Post(size_t thread, Letter letter);
   std::vector<Letter> Collect(size_t thread);
 
  private:
@@ -103,11 +107,11 @@ class Worker {
   void Queue(uint64_t source, std::span<const uint8_t> payload, uint64_t due);
   void Flush();
   void Receive(uint64_t wait_ns);
-  void Take(std::span<const uint8_t> payload);
+  void Take(const Letter& letter);
   void TakeResponse(std::span<const uint8_t> payload, uint64_t now);
   void TakeCookie(std::span<const uint8_t> payload, uint64_t now);
   void TakeData(std::span<const uint8_t> payload, uint64_t now);
-  void Forget(uint64_t now);
+  void Forget();
   void GiveUp(Remembered* slot);
 
   const LoadOptions options_;
@@ -129,10 +133,11 @@ class Worker {
   absl::flat_hash_map<uint64_t, HeldCookie> cookies_;
   std::map<Endpoint, uint64_t> replay_sources_;
   std::vector<uint64_t> queued_due_;
+  std::deque<Letter> arrived_;  // and not looked at yet
   uint64_t attack_source_ = 0, attack_run_ = 0;
   uint64_t awaited_ = 0;
   uint64_t turn_ = 0;  // of who comes again
-  uint64_t started_ns_ = 0;
+  uint64_t started_ns_ = 0, waited_ns_ = 0;
   uint32_t index_ = 0;
 };
 

@@ -16,6 +16,7 @@ namespace {
 
 constexpr uint32_t kSendFrames = 2048;
 constexpr int kFlushTries = 1000;
+constexpr int kBatches = 32;  // of answers, taken at once
 
 class XdpPort : public Port {
  public:
@@ -52,10 +53,14 @@ class XdpPort : public Port {
                         static_cast<long>(wait_ns % 1'000'000'000)};
     if (wait_ns > 0) ppoll(polled_.data(), polled_.size(), &wait, nullptr);
     for (const auto& socket : sockets_) {
-      for (const xsk::RxFrame& frame : socket->Peek()) {
-        if (const auto datagram = ReadFrame({frame.data, frame.bytes})) take(datagram->payload);
+      for (int i = 0; i < kBatches; ++i) {
+        const std::span<const xsk::RxFrame> frames = socket->Peek();
+        for (const xsk::RxFrame& frame : frames) {
+          if (const auto datagram = ReadFrame({frame.data, frame.bytes})) take(datagram->payload);
+        }
+        socket->Release();
+        if (frames.size() < xsk::kBatchMax) break;
       }
-      socket->Release();
     }
   }
 

@@ -24,10 +24,17 @@ void PrintEvent(const json::object& event) {
     std::cout << "(" << *missed << " events were missed)" << std::endl;
     return;
   }
-  std::cout << text("at") << "  " << Bold(absl::StrFormat("%-9s", text("event"))) << "  "
-            << absl::StrFormat("%-8s", text("device")) << "  "
-            << (text("public_key").empty() ? "(not proven)" : text("public_key")) << "  "
-            << text("source");
+  std::cout << text("at") << "  " << Bold(absl::StrFormat("%-9s", text("event")));
+  if (const auto* figures = event.if_contains("figures"); figures && figures->is_object()) {
+    for (const auto& [name, value] : figures->get_object()) {
+      std::cout << "  " << std::string(name) << " "
+                << absl::StrFormat("%.6g", value.to_number<double>());
+    }
+  } else {
+    std::cout << "  " << absl::StrFormat("%-8s", text("device")) << "  "
+              << (text("public_key").empty() ? "(not proven)" : text("public_key")) << "  "
+              << text("source");
+  }
   if (!text("reason").empty()) std::cout << "  " << text("reason");
   std::cout << std::endl;
 }

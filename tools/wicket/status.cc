@@ -70,7 +70,7 @@ void PrintDevice(const document::DeviceStatus& device) {
   absl::PrintF("  installed: %d peers, %d unconfirmed, %d of others\n", device.installed,
                device.installed_unconfirmed, device.foreign);
   if (device.install_count > 0) {
-    absl::PrintF("  packet seen to given back: p50 %.2f ms, p99 %.2f ms (%d)\n",
+    absl::PrintF("  lately, packet seen to given back: p50 %.2f ms, p99 %.2f ms (%d)\n",
                  device.install_p50_ms, device.install_p99_ms, device.install_count);
   }
   for (const auto& [name, count] : device.counts) {

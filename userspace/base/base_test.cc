@@ -99,6 +99,25 @@ TEST(HistogramTest, QuantilesAreWithinOneBucketOfTheTruth) {
   EXPECT_EQ(Histogram().Quantile(0.5), 0u);
 }
 
+TEST(HistogramTest, RecentSamplesAreForgotten) {
+  constexpr uint64_t kPeriod = RecentHistogram::kPeriod_ns;
+  RecentHistogram recent;
+  const auto count = [&](uint64_t now_ns) {
+    Histogram sum;
+    recent.AddTo(now_ns, &sum);
+    return sum.Count();
+  };
+  recent.Record(1, 7 * kPeriod);
+  recent.Record(1, 8 * kPeriod - 1);
+  EXPECT_EQ(count(8 * kPeriod - 1), 2u);
+  recent.Record(1, 8 * kPeriod);
+  EXPECT_EQ(count(9 * kPeriod - 1), 3u);
+  EXPECT_EQ(count(9 * kPeriod), 1u) << "those before the last period";
+  EXPECT_EQ(count(10 * kPeriod), 0u) << "also when nothing came since";
+  recent.Record(1, 11 * kPeriod);
+  EXPECT_EQ(count(11 * kPeriod), 1u);
+}
+
 TEST(SpscQueueTest, KeepsOrderAcrossThreads) {
   constexpr uint32_t kItems = 200'000;
   SpscQueue<uint32_t> queue(64);

@@ -31,6 +31,10 @@ void Histogram::Add(const Histogram& other) {
   }
 }
 
+void Histogram::Clear() {
+  for (auto& count : counts_) count.store(0, std::memory_order_relaxed);
+}
+
 uint64_t Histogram::Count() const {
   uint64_t total = 0;
   for (const auto& count : counts_) total += count.load(std::memory_order_relaxed);
@@ -48,6 +52,23 @@ uint64_t Histogram::Quantile(double quantile) const {
     if (below > rank) return MiddleOf(bucket);
   }
   return MiddleOf(kBuckets - 1);
+}
+
+void RecentHistogram::Record(uint64_t ns, uint64_t now_ns) {
+  const uint64_t period = now_ns / kPeriod_ns;
+  Half& half = halves_[period % 2];
+  if (half.period.load(std::memory_order_relaxed) != period) {
+    half.samples.Clear();
+    half.period.store(period, std::memory_order_release);
+  }
+  half.samples.Record(ns);
+}
+
+void RecentHistogram::AddTo(uint64_t now_ns, Histogram* sum) const {
+  const uint64_t period = now_ns / kPeriod_ns;
+  for (const Half& half : halves_) {
+    if (half.period.load(std::memory_order_acquire) + 1 >= period) sum->Add(half.samples);
+  }
 }
 
 }  // namespace wicket

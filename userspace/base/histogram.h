@@ -21,6 +21,8 @@ class Histogram {
   // of its bucket. Returns: 0 when empty.
   uint64_t Quantile(double quantile) const;
   uint64_t Count() const;
+  // Thread: the writer's.
+  void Clear();
 
  private:
   static constexpr uint32_t kSubBits = 5;
@@ -32,6 +34,24 @@ class Histogram {
   static uint64_t MiddleOf(uint32_t bucket);
 
   std::array<std::atomic<uint64_t>, kBuckets> counts_{};
+};
+
+// What was recorded within the last one to two periods.
+//
+// Thread: one writer, any readers.
+class RecentHistogram {
+ public:
+  static constexpr uint64_t kPeriod_ns = 10'000'000'000;
+
+  void Record(uint64_t nanoseconds, uint64_t now_ns);
+  void AddTo(uint64_t now_ns, Histogram* sum) const;
+
+ private:
+  struct Half {
+    std::atomic<uint64_t> period{0};  // that the samples are of
+    Histogram samples;
+  };
+  Half halves_[2];
 };
 
 }  // namespace wicket

@@ -41,6 +41,10 @@ std::string ToJson(const event::Event& event) {
   if (event.peer) object["public_key"] = ToBase64(*event.peer);
   if (event.source.address.family != Family::kNone) object["source"] = ToString(event.source);
   if (*event.reason != '\0') object["reason"] = event.reason;
+  if (!event.figures.empty()) {
+    json::object& figures = object["figures"].emplace_object();
+    for (const auto& [name, value] : event.figures) figures[name] = value;
+  }
   return json::serialize(object);
 }
 

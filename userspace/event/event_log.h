@@ -7,6 +7,7 @@
 
 #include <atomic>
 #include <condition_variable>
+#include <map>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -19,17 +20,18 @@
 namespace wicket::event {
 
 // X(Name, text, what it means)
-#define WICKET_EVENTS(X)                                                                  \
-  X(Seen, "seen", "an initiation proved its key and went to the installer")               \
-  X(Refused, "refused", "an initiation was not let in; `reason` says why")                \
-  X(Installed, "installed", "a peer was put into its device")                             \
-  X(Confirmed, "confirmed", "a session's first data packet came")                         \
-  X(Evicted, "evicted", "a peer was taken out of its device")                             \
-  X(Expired, "expired", "a peer's time was over; it is deleted")                          \
-  X(Created, "created", "a peer was stored")                                              \
-  X(Updated, "updated", "a stored peer was changed")                                      \
-  X(Deleted, "deleted", "a peer was deleted")                                             \
-  X(Attack, "attack", "initiations are refused at a high rate, or a shard is under load") \
+#define WICKET_EVENTS(X)                                                                 \
+  X(Seen, "seen", "an initiation proved its key and went to the installer")              \
+  X(Refused, "refused", "an initiation was not let in; `reason` says why")               \
+  X(Installed, "installed", "a peer was put into its device")                            \
+  X(Confirmed, "confirmed", "a session's first data packet came")                        \
+  X(Evicted, "evicted", "a peer was taken out of its device")                            \
+  X(Expired, "expired", "a peer's time was over; it is deleted")                         \
+  X(Created, "created", "a peer was stored")                                             \
+  X(Updated, "updated", "a stored peer was changed")                                     \
+  X(Deleted, "deleted", "a peer was deleted")                                            \
+  X(Attack, "attack",                                                                    \
+    "initiations are refused at a high rate, or a shard is under load; every 10 s anew") \
   X(AttackOver, "attack_over", "neither for 10 s")
 
 enum class Kind : uint8_t {
@@ -46,6 +48,8 @@ struct Event {
   std::optional<PublicKey> peer;  // only of a sender who has proven it, or who is stored
   Endpoint source;                // family kNone: none
   const char* reason = "";        // static storage
+  // Of an attack: sources, proven_per_s, install_p99_ms, and what is refused, a second.
+  std::map<std::string, double> figures = {};
 };
 
 // Thread: any.

@@ -8,6 +8,7 @@ namespace {
 
 constexpr double kAttack = 1000;  // refused initiations a second
 constexpr absl::Duration kOver = absl::Seconds(10);
+constexpr absl::Duration kAgain = absl::Seconds(10);  // it is told of while it lasts
 
 // What nobody does who means well and is configured right.
 constexpr const char* kRefused[] = {"drop_length",  "drop_mac1",  "drop_repeat",  "drop_no_cookie",
@@ -18,7 +19,7 @@ constexpr const char* kRefused[] = {"drop_length",  "drop_mac1",  "drop_repeat",
 
 void Defence::Note(absl::Duration steady, const std::map<std::string, uint64_t>& steering,
                    const std::map<std::string, uint64_t>& verdicts, bool under_load,
-                   uint64_t sources) {
+                   uint64_t sources, double install_p99_ms) {
   std::map<std::string, uint64_t> counts = steering;
   counts.insert(verdicts.begin(), verdicts.end());
   const double seconds = absl::ToDoubleSeconds(steady - noted_);
@@ -39,17 +40,25 @@ void Defence::Note(absl::Duration steady, const std::map<std::string, uint64_t>&
   before_ = std::move(counts);
   noted_ = steady;
 
-  const bool attacked = refused >= kAttack || under_load;
-  if (attacked) quiet_since_ = steady;
-  if (attacked == status_.attack || (!attacked && steady - quiet_since_ < kOver)) return;
-  status_.attack = attacked;
-  if (attacked) status_.attack_since = absl::Now();
-  events_->Append({.kind = attacked ? event::Kind::kAttack : event::Kind::kAttackOver,
+  const bool attacked = refused >= kAttack || under_load, before = status_.attack;
+  if (attacked) attacked_ = steady;
+  status_.attack = attacked || (before && steady - attacked_ < kOver);
+  if (!before && !attacked) return;
+  if (before && status_.attack && steady - told_ < kAgain) return;
+  if (!before) status_.attack_since = absl::Now();
+  told_ = steady;
+  std::map<std::string, double> figures = status_.refused_per_s;
+  figures["sources"] = static_cast<double>(sources);
+  figures["proven_per_s"] = status_.proven_per_s;
+  figures["install_p99_ms"] = install_p99_ms;
+  events_->Append({.kind = status_.attack ? event::Kind::kAttack : event::Kind::kAttackOver,
                    .at = absl::Now(),
                    .device = "",
                    .peer = {},
                    .source = {},
-                   .reason = under_load ? "under load" : ""});
+                   .reason = under_load ? "under load" : "",
+                   .figures = std::move(figures)});
+  if (before && status_.attack) return;
   if (attacked) {
     Log(LogLevel::kWarning, "attack: ", static_cast<uint64_t>(refused),
         " initiations a second are refused, of about ", sources, " sources",

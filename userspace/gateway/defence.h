@@ -17,9 +17,10 @@ class Defence {
   explicit Defence(event::EventLog* events) : events_(events) {}
 
   // Once a second: what the counters and verdicts have become, whether a shard is under load,
-  // and how many sources were refused meanwhile.
+  // how many sources were refused meanwhile, and what those who are let in wait for lately.
   void Note(absl::Duration steady, const std::map<std::string, uint64_t>& steering,
-            const std::map<std::string, uint64_t>& verdicts, bool under_load, uint64_t sources);
+            const std::map<std::string, uint64_t>& verdicts, bool under_load, uint64_t sources,
+            double install_p99_ms);
 
   const document::DefenceStatus& status() const { return status_; }
 
@@ -28,7 +29,8 @@ class Defence {
   document::DefenceStatus status_;
   std::map<std::string, uint64_t> before_;
   absl::Duration noted_ = -absl::InfiniteDuration();
-  absl::Duration quiet_since_ = -absl::InfiniteDuration();
+  absl::Duration attacked_ = -absl::InfiniteDuration();  // last
+  absl::Duration told_ = -absl::InfiniteDuration();
 };
 
 }  // namespace wicket::gateway

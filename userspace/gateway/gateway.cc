@@ -423,8 +423,14 @@ void Gateway::NoteDefence() {
     nic->AddVerdicts(&verdicts);
     under_load |= nic->Status().under_load;
   }
+  double install_p99_ms = 0;
+  for (const Watched& watched : devices_) {
+    document::DeviceStatus device;
+    watched.installer->FillStatus(&device);
+    install_p99_ms = std::max(install_p99_ms, device.install_p99_ms);
+  }
   defence_.Note(SteadyNow(), xsk::NamedCounters(steering_->ReadCounters()), verdicts, under_load,
-                steering_->TakeSources());
+                steering_->TakeSources(), install_p99_ms);
 }
 
 void Gateway::WriteStatusFile() {

@@ -373,8 +373,8 @@ void Installer::GiveBack(Pending* pending) {
                                          : injector_->InjectRaw(packet);
     Count(status.ok() ? InstallerCount::kReinjected : InstallerCount::kReinjectErrors);
   }
-  const uint64_t took_ns = xsk::KtimeNanos() - request.seen_ns;
-  seen_to_given_back_.Record(took_ns);
+  const uint64_t now_ns = xsk::KtimeNanos(), took_ns = now_ns - request.seen_ns;
+  seen_to_given_back_.Record(took_ns, now_ns);
   if (!status.ok()) {
     Log(LogLevel::kWarning, config_.name, ": giving back: ", status.message());
   } else if (LogEnabled(LogLevel::kDebug)) {
@@ -745,9 +745,11 @@ void Installer::FillStatus(document::DeviceStatus* status) const {
   status->installed = installed_count_;
   status->installed_unconfirmed = unconfirmed_count_;
   status->foreign = foreign_count_;
-  status->install_count = seen_to_given_back_.Count();
-  status->install_p50_ms = static_cast<double>(seen_to_given_back_.Quantile(0.5)) / 1e6;
-  status->install_p99_ms = static_cast<double>(seen_to_given_back_.Quantile(0.99)) / 1e6;
+  Histogram recent;
+  seen_to_given_back_.AddTo(xsk::KtimeNanos(), &recent);
+  status->install_count = recent.Count();
+  status->install_p50_ms = static_cast<double>(recent.Quantile(0.5)) / 1e6;
+  status->install_p99_ms = static_cast<double>(recent.Quantile(0.99)) / 1e6;
 }
 
 }  // namespace wicket::gateway

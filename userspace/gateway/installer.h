@@ -207,7 +207,7 @@ class Installer {
   std::atomic<bool> crowded_{false};
   std::atomic<uint64_t> installed_count_{0}, unconfirmed_count_{0}, foreign_count_{0};
   std::atomic<bool> device_lost_{false}, device_changed_{false}, stop_{false};
-  Histogram seen_to_given_back_;
+  RecentHistogram seen_to_given_back_;
   std::thread thread_;
 };
 
