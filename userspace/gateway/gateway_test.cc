@@ -129,6 +129,26 @@ TEST_F(InstalledPeersTest, ProbationEndsAfterFifteenSecondsInTwoSteps) {
   EXPECT_EQ(peers_.TakeRemovable(10), Keys{});
 }
 
+TEST_F(InstalledPeersTest, ThePinnedTakeNobodysPlaceOnProbation) {
+  Add(1, /*pinned=*/true);
+  Add(2);
+  EXPECT_EQ(peers_.on_probation(), 1u);
+  peers_.SetPinned(Key(1), false);
+  EXPECT_EQ(peers_.on_probation(), 2u);
+  peers_.SetPinned(Key(1), true);
+  peers_.SetPinned(Key(2), true);
+  EXPECT_EQ(peers_.on_probation(), 0u);
+  Dump({Stats(1, 5000), Stats(2)}, 101);
+  peers_.SetPinned(Key(1), false);
+  EXPECT_EQ(peers_.on_probation(), 0u) << "it has confirmed";
+  peers_.SetPinned(Key(2), false);
+  EXPECT_EQ(peers_.on_probation(), 1u);
+  peers_.Erase(Key(1));
+  peers_.Erase(Key(2));
+  EXPECT_EQ(peers_.on_probation(), 0u);
+  EXPECT_EQ(peers_.on_probation_from(*ParseAddress("192.0.2.1")), 0u);
+}
+
 TEST_F(InstalledPeersTest, ProbationIsCountedBySource) {
   store::Peer stored;
   const auto add = [&](uint8_t n, const char* from) {
@@ -261,8 +281,9 @@ TEST_F(InstalledPeersTest, TheIndexAgreesWithAScan) {
     const Keys leaving = Leaving(now_s, false, 1000);
     ASSERT_EQ(std::set<PublicKey>(leaving.begin(), leaving.end()), expected) << now_s;
     size_t on_probation = 0;
-    for (const PublicKey& key : peers_.List({}, SIZE_MAX))
-      on_probation += !peers_.Find(key)->confirmed;
+    for (const PublicKey& key : peers_.List({}, SIZE_MAX)) {
+      on_probation += !peers_.Find(key)->confirmed && !peers_.Find(key)->pinned;
+    }
     ASSERT_EQ(peers_.on_probation(), on_probation);
   }
 }

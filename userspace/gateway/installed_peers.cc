@@ -42,8 +42,7 @@ InstalledPeer* InstalledPeers::Add(const store::Peer& stored, const store::Sessi
                        .pinned = stored.pinned,
                        .came_from = SourceOf(from),
                        .seen_in_dump = dump_};
-  ++on_probation_;
-  ++on_probation_from_[peer.came_from];
+  BeginProbation(peer);
   Enter(key, &peer);
   return &peer;
 }
@@ -52,11 +51,18 @@ void InstalledPeers::Erase(const PublicKey& key) {
   const auto it = peers_.find(key);
   if (it == peers_.end()) return;
   Withdraw(key, &it->second);
-  if (!it->second.confirmed) EndProbation(it->second);
+  EndProbation(it->second);
   peers_.erase(it);
 }
 
+void InstalledPeers::BeginProbation(const InstalledPeer& peer) {
+  if (peer.confirmed || peer.pinned) return;
+  ++on_probation_;
+  ++on_probation_from_[peer.came_from];
+}
+
 void InstalledPeers::EndProbation(const InstalledPeer& peer) {
+  if (peer.confirmed || peer.pinned) return;
   --on_probation_;
   const auto it = on_probation_from_.find(peer.came_from);
   if (--it->second == 0) on_probation_from_.erase(it);
@@ -112,7 +118,9 @@ void InstalledPeers::SetPinned(const PublicKey& key, bool pinned) {
   InstalledPeer* peer = Find(key);
   if (peer == nullptr || peer->pinned == pinned) return;
   Withdraw(key, peer);
+  EndProbation(*peer);
   peer->pinned = pinned;
+  BeginProbation(*peer);
   Enter(key, peer);
 }
 
@@ -219,8 +227,8 @@ bool InstalledPeers::Observe(const PublicKey& key, const wgdev::PeerStats& stats
   }
   if (stats.last_handshake == absl::UnixEpoch() || peer->confirmed) return false;
   Withdraw(key, peer);
-  peer->confirmed = true;
   EndProbation(*peer);
+  peer->confirmed = true;
   Enter(key, peer);
   return true;
 }

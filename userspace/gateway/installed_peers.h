@@ -120,6 +120,8 @@ class InstalledPeers {
   using Index = absl::btree_set<std::pair<absl::Duration, PublicKey>>;
   Index& IndexOf(const InstalledPeer& peer) { return peer.confirmed ? established_ : probation_; }
   void Enter(const PublicKey& key, InstalledPeer* peer);
+  // The pinned stay whether they confirm or not, and take nobody's place.
+  void BeginProbation(const InstalledPeer& peer);
   void EndProbation(const InstalledPeer& peer);
   void Withdraw(const PublicKey& key, InstalledPeer* peer);
   void BeginLeavingFrom(Index* index, absl::Duration lifetime, absl::Duration steady_now,
