@@ -464,6 +464,9 @@ TEST_F(SteerTest, KnownFlowsPassAndTheirRetriesAreSteered) {
   state.last_initiation_ns = xsk::KtimeNanos() - STEER_RETRY_NS - 1'000'000'000;
   Update(skeleton_->maps.steer_flows, &flow, &state);
   EXPECT_EQ(Run(frame), (Outcome{XDP_PASS, STEER_COUNT_PASS_FLOW})) << "a rekey, long after";
+  state.forgotten = 1;
+  Update(skeleton_->maps.steer_flows, &flow, &state);
+  EXPECT_EQ(Run(frame), kSteered) << "its peer has left";
 }
 
 TEST_F(SteerTest, X22_AStaleHeartbeatPassesEverything) {

@@ -157,7 +157,7 @@ static __attribute__((noinline)) enum steer_count look_up_flow(const struct clas
 	key.source_port = packet->source_port;
 	key.port = packet->port;
 	state = bpf_map_lookup_elem(&steer_flows, &key);
-	if (!state)
+	if (!state || state->forgotten)
 		return STEER_COUNT_STEER_NEW;
 	last = state->last_initiation_ns;
 	state->last_initiation_ns = now;

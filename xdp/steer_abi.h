@@ -26,13 +26,13 @@
 
 #include <linux/types.h>
 
-#define STEER_ABI_VERSION 3 /* names the pin folder: another layout, another folder */
+#define STEER_ABI_VERSION 4 /* names the pin folder: another layout, another folder */
 
 enum {
 	STEER_SLOTS_MAX = 256,     /* RX queues over all NICs */
 	STEER_NICS_MAX = 64,
 	STEER_SERVICES_MAX = 256,  /* ports served */
-	STEER_FLOWS_MAX = 1 << 17, /* 131 072 flows, 6 MiB at most */
+	STEER_FLOWS_MAX = 1 << 17, /* 131 072 flows, 9 MiB at most */
 	STEER_FRAME_MAX = 512,     /* longest frame that is steered: headers and 148 bytes */
 	STEER_REPEATS_MAX = 1 << 16, /* initiations remembered, 5 MiB */
 	STEER_BUCKETS_MAX = 1 << 16, /* sources that answered a cookie, 5 MiB */
@@ -45,6 +45,11 @@ enum {
 /* A known flow that initiates again within this time was not answered: the
  * client's own retry comes after 5 to 5.33 s, its next rekey after 120 s. */
 #define STEER_RETRY_NS (15ULL * 1000 * 1000 * 1000)
+
+/* What is noted of a flow begins anew so often at most. Whoever has one valid key can have any
+ * flow noted, by its address on his packets: so that those do not make the kernel's silence
+ * look like news each time, a retry is known for one however often the flow was noted since. */
+#define STEER_HISTORY_NS (120ULL * 1000 * 1000 * 1000)
 
 /* Under load a source that answered a cookie has a bucket of 5 initiations, which fills
  * by 20 a second: what WireGuard's own limiter allows. */
@@ -138,7 +143,10 @@ struct steer_flow {
 };
 
 struct steer_flow_state {
-	__u64 last_initiation_ns; /* ktime; 0: none seen since the flow was noted */
+	__u64 last_initiation_ns; /* ktime; 0: none seen since its history began */
+	__u64 history_ns;         /* ktime of that */
+	__u32 forgotten;          /* 1: its peer has left */
+	__u32 padding;
 };
 
 #if defined(__cplusplus)
@@ -154,6 +162,6 @@ STEER_ASSERT(sizeof(struct steer_secret) == 40, "steer_secret has no padding");
 STEER_ASSERT(sizeof(struct steer_source) == 16, "steer_source has no padding");
 STEER_ASSERT(sizeof(struct steer_nic) == 16, "steer_nic has no padding");
 STEER_ASSERT(sizeof(struct steer_flow) == 20, "steer_flow has no padding");
-STEER_ASSERT(sizeof(struct steer_flow_state) == 8, "steer_flow_state has no padding");
+STEER_ASSERT(sizeof(struct steer_flow_state) == 24, "steer_flow_state has no padding");
 
 #endif

@@ -8,6 +8,7 @@ import os
 import socket
 import subprocess
 import sys
+import threading
 import time
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -234,6 +235,38 @@ def test_a_customer_with_ten_thousand_keys():
                                 Attack(lab, device, "--mix", "rekey", "--seed", "customer", "--clients",
                                        "10000", "--from", source, rate=1_000))
             check(status["verdicts"]["cookie"] > 100, status)
+
+
+def test_a_customer_keeps_nobody_out_by_his_address():
+    """His own valid initiations, from his address and from a victim's in turns, make the victim's
+    flow known again and again: to the kernel, which does not know the victim."""
+    with gateway(queues=1, log_level="info") as (lab, device, daemon):
+        made = [Client(lab, device.key.public, source=(CLIENT4, 2000 + i)) for i in range(24)]
+        attackers, victims = made[:12], made[12:]
+        store(lab, device, *made)
+        daemon.start()
+        ended = threading.Event()
+
+        def attack():
+            while not ended.is_set():
+                for attacker, victim in zip(attackers, victims):
+                    attacker.send_initiation()
+                    own, attacker.socket = attacker.socket, victim.socket
+                    attacker.send_initiation()
+                    attacker.socket = own
+
+        thread = threading.Thread(target=attack)
+        thread.start()
+        try:
+            time.sleep(3)
+            tries = connect_all(victims, tries=2)
+        finally:
+            ended.set()
+            thread.join()
+        counts = daemon.fresh_status()["steering"]
+        equal(len(tries), len(victims), "connected within two tries")
+        check(counts["pass_flow"] > len(victims) and not daemon.status()["defence"]["under_load"],
+              counts)
 
 
 def test_beyond_the_budget_cookies_are_asked_for():

@@ -396,9 +396,17 @@ steer_flow FlowOf(const Endpoint& source, uint16_t port) {
 
 absl::Status Steering::NoteFlow(const Endpoint& source, uint16_t port) {
   const steer_flow key = FlowOf(source, port);
-  const steer_flow_state value{};
+  const uint64_t now_ns = KtimeNanos();
+  steer_flow_state value{
+      .last_initiation_ns = 0, .history_ns = now_ns, .forgotten = 0, .padding = 0};
   // Its history begins anew: a client whom the kernel asked for a cookie, and who has it now,
   // is to pass with it, and not to be asked for ours.
+  steer_flow_state before;
+  if (bpf_map_lookup_elem(flows_.get(), &key, &before) == 0 &&
+      now_ns - before.history_ns < STEER_HISTORY_NS) {
+    value.last_initiation_ns = before.last_initiation_ns;
+    value.history_ns = before.history_ns;
+  }
   if (bpf_map_update_elem(flows_.get(), &key, &value, BPF_ANY) != 0) {
     return ErrnoStatus(errno, "bpf_map_update(steer_flows)");
   }
@@ -407,8 +415,11 @@ absl::Status Steering::NoteFlow(const Endpoint& source, uint16_t port) {
 
 absl::Status Steering::ForgetFlow(const Endpoint& source, uint16_t port) {
   const steer_flow key = FlowOf(source, port);
-  if (bpf_map_delete_elem(flows_.get(), &key) != 0 && errno != ENOENT) {
-    return ErrnoStatus(errno, "bpf_map_delete(steer_flows)");
+  steer_flow_state value;
+  if (bpf_map_lookup_elem(flows_.get(), &key, &value) != 0) return absl::OkStatus();
+  value.forgotten = 1;
+  if (bpf_map_update_elem(flows_.get(), &key, &value, BPF_EXIST) != 0 && errno != ENOENT) {
+    return ErrnoStatus(errno, "bpf_map_update(steer_flows)");
   }
   return absl::OkStatus();
 }

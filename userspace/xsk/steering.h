@@ -93,7 +93,8 @@ class Steering {
   // See STEER_STALE_NS.
   ShardWords Shard(uint32_t slot);
 
-  // From here on the flow's initiations pass to the kernel.
+  // From here on the flow's initiations pass to the kernel, but for those that come again soon:
+  // see STEER_RETRY_NS and STEER_HISTORY_NS.
   absl::Status NoteFlow(const Endpoint& source, uint16_t port);
   absl::Status ForgetFlow(const Endpoint& source, uint16_t port);
 
