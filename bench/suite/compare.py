@@ -2,7 +2,7 @@
 import measure
 import stats
 
-ALPHA = 0.01  # of forty measures, chance calls one changed in every third comparison
+ALPHA = 0.01  # of seventy measures, chance calls one changed in two of three comparisons
 
 
 def samples_of(data, name, ratios):
@@ -63,6 +63,8 @@ def table(a, b, ratios=False):
         if only:
             lines.append(f"{label}: {', '.join(only)}")
     changed = sum(row[5] in ("better", "worse") for row in rows)
-    lines += ["", f"{changed} of {len(rows)} changed beyond noise (Mann-Whitney U test on the "
-                  f"rounds' figures, p <= {ALPHA:g})"]
+    telling = sum(row[5] != "few" for row in rows)
+    lines += ["", f"{changed} of {telling} changed beyond noise (Mann-Whitney U test on the "
+                  f"rounds' figures, p <= {ALPHA:g}); {len(rows) - telling} more have too few "
+                  "rounds to tell" + ("" if telling else ": full runs have more")]
     return "\n".join(lines)

@@ -138,8 +138,11 @@ def test_scenario_files_ctrl_c_and_percentiles():
               f"{median} and {report['latency_ms']}")
 
 
-def test_who_was_the_limit_is_told():
+def test_what_was_asked_for_leaves_and_who_was_the_limit_is_told():
     with gateway() as (lab, device, daemon):
+        conf = run(BLAST, "--export", "conf", "--clients", "50").stdout
+        device.ns.run("wg", "addconf", device.name, "/dev/stdin", input=conf)
+
         def limit(*arguments, interrupt_after=None):
             figures = lab.dir / "limit.json"
             running = lab.client.start(*command(device, *arguments, "--json", figures),
@@ -150,6 +153,22 @@ def test_who_was_the_limit_is_told():
             running.wait(20 * SLOW)
             return json.loads(figures.read_text())["generator_limit"]
 
+        # Threads take turns, and no more leave than was asked for.
+        report = blast(lab, device, "--clients", "50", "--count", "10", "--threads", "4", "--rate",
+                       "100")
+        equal(report["sent"], 10, "packets of four threads")
+        # A window of one is sent, answered, and opened again.
+        report = blast(lab, device, "--clients", "50", "--in-flight", "1", "--duration", "1")
+        check(report["answered"] > 20 and report["lost"] == 0, report)
+        # What is retried is no part of the rate.
+        report = blast(lab, device, "--seed", "nobody", "--rate", "50", "--duration", "1",
+                       "--retries", "2", "--retry-after", "0.3")
+        check(45 < report["rate"] < 55 and report["retried"] > 50, report)
+        # A silent target and a packet every second: the end comes when it should.
+        for _ in range(3):
+            began = time.monotonic()
+            limit("--seed", "nobody", "--rate", "1", "--duration", "1.5", "--timeout", "0.3")
+            check(time.monotonic() - began < 4 * SLOW, "it does not end")
         # A ramp is held against what it should have sent until it was stopped.
         equal(limit("--mix", "junk", "--ramp", "50:1000", "--duration", "20",
                     interrupt_after=2), "", "a ramp that was stopped")

@@ -89,11 +89,12 @@ Load::~Load() {
 
 void Load::Start() {
   running_ = static_cast<int>(workers_.size());
+  const uint64_t started_ns = NowNanos();
   for (size_t i = 0; i < workers_.size(); ++i) {
-    threads_.emplace_back([this, i] {
+    threads_.emplace_back([this, i, started_ns] {
       pthread_setname_np(pthread_self(), "blast");
       if (!cpus_.empty()) PinTo(cpus_[i % cpus_.size()]);
-      workers_[i]->Run(stop_);
+      workers_[i]->Run(started_ns, stop_);
       --running_;
     });
   }

@@ -61,14 +61,15 @@ struct Counts {
   std::atomic<uint64_t> responses{0};   // to packets out of a capture: nobody can verify them
   std::atomic<uint64_t> cookies{0};     // cookie replies: the endpoint says it is under load
   std::atomic<uint64_t> pinged{0}, ponged{0};
-  std::atomic<uint64_t> send_errors{0};
-  std::atomic<uint64_t> exhausted{0};   // a client was wanted and there was none
-  std::atomic<uint64_t> sending_ns{0};  // from the first packet to the last, once that is known
-  std::atomic<uint64_t> waited_ns{0};   // of them, for answers or for the next packet's time
-  std::atomic<uint64_t> clients{0};     // that have come
-  Histogram latency;                    // intended time to verified answer
-  Histogram usable;                     // intended time to the first data from the tunnel
-  Histogram lateness;                   // intended time to sent
+  std::atomic<uint64_t> send_errors{0};  // refused by the system, or by the target's
+  std::atomic<uint64_t> no_room{0};      // never left: the way out stayed full
+  std::atomic<uint64_t> exhausted{0};    // a client was wanted and there was none
+  std::atomic<uint64_t> sending_ns{0};   // from the first packet to the last, once that is known
+  std::atomic<uint64_t> waited_ns{0};    // of them, for answers or for the next packet's time
+  std::atomic<uint64_t> clients{0};      // that have come
+  Histogram latency;                     // intended time to verified answer
+  Histogram usable;                      // intended time to the first data from the tunnel
+  Histogram lateness;                    // intended time to sent
 
   uint64_t Sent() const;  // all packets but those inside tunnels
   uint64_t Answered() const;

@@ -61,8 +61,10 @@ absl::Status Read(Options* options) {
   load.port.target = *target;
   const auto key = ParsePublicKey(options->target_key);
   if (!key) {
-    return absl::InvalidArgumentError(
-        "--public-key: not a public key (44 characters of base64, as `wg show` prints it)");
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--public-key: ",
+        options->target_key.empty() ? "missing; the target's" : "not a public key; accepted",
+        ": 44 characters of base64, as `wg show` prints it"));
   }
   load.target_key = *key;
   for (const std::string& text : options->from) {

@@ -39,6 +39,12 @@ struct PortOptions {
   std::optional<uint16_t> vlan;
 };
 
+// Packets that did not leave.
+struct Unsent {
+  uint64_t refused = 0;  // an error: nobody listens there, for one
+  uint64_t no_room = 0;  // the way out stayed full
+};
+
 // Thread: one.
 class Port {
  public:
@@ -48,8 +54,8 @@ class Port {
 
   // Queues a packet. Requires: `source` is in the range it was opened for.
   virtual void Send(uint64_t source, std::span<const uint8_t> payload) = 0;
-  // Hands what is queued to the kernel. Returns: packets that it did not take.
-  virtual uint64_t Flush() = 0;
+  // Hands what is queued to the kernel. Returns: packets that it did not take, so far.
+  virtual Unsent Flush() = 0;
   // Waits for at most `wait_ns`, and takes what has come.
   virtual void Receive(uint64_t wait_ns, const Take& take) = 0;
   // So many packets one after the other had better come from one source.

@@ -62,6 +62,7 @@ void Summarize(const std::vector<const Counts*>& counts, Summary* summary) {
     summary->unexpected += part->unexpected;
     summary->cookies += part->cookies;
     summary->send_errors += part->send_errors;
+    summary->no_room += part->no_room;
     summary->exhausted += part->exhausted;
     summary->retried += part->retried;
     summary->replayed += part->replayed;
@@ -93,6 +94,9 @@ std::string GeneratorWasTheLimit(const Summary& summary, const LoadOptions& opti
         "(--prepare), or use more threads",
         Milliseconds(summary.lateness.Quantile(0.99)));
   }
+  if (summary.no_room * 100 > summary.sent_total) {
+    return absl::StrFormat("%d packets never left: the way out stayed full", summary.no_room);
+  }
   const double wanted = WantedRate(options, summary.seconds);
   if (summary.sent_total > 100 && summary.Rate() < kRateTolerance * wanted &&
       summary.exhausted == 0) {
@@ -116,7 +120,7 @@ void PrintTable(const Summary& summary, const LoadOptions& options, std::ostream
     out << absl::StrFormat("%-10s %12d %12d\n", "replayed", summary.replayed, summary.responses);
   }
   out << absl::StrFormat("\n%.0f packets a second for %.1f s", summary.Rate(), summary.seconds);
-  if (summary.retried) out << absl::StrFormat(", %d of them handshakes again", summary.retried);
+  if (summary.retried) out << absl::StrFormat(", and %d handshakes again", summary.retried);
   if (summary.lost) out << absl::StrFormat(", %d without an answer", summary.lost);
   if (summary.pinged > summary.ponged) {
     out << absl::StrFormat(", %d pings without an answer", summary.pinged - summary.ponged);
@@ -124,14 +128,21 @@ void PrintTable(const Summary& summary, const LoadOptions& options, std::ostream
   out << "\n";
   PrintQuantiles("from the intended time to the verified answer, ms:", summary.latency, out);
   PrintQuantiles("to the first data out of the tunnel, ms:          ", summary.usable, out);
+  PrintQuantiles("of it, from the intended time to the sending, ms: ", summary.lateness, out);
   const std::pair<uint64_t, const char*> notes[] = {
       {summary.unverified, "answers did not verify: is this the right public key?"},
       {summary.unexpected, "packets came that answer nothing"},
       {summary.cookies, "cookie replies that verify: the target says it is under load"},
       {summary.send_errors, "packets could not be sent: does anybody listen there?"},
+      {summary.no_room, "packets never left: the way out stayed full"},
       {summary.exhausted, "times no client was left that had not come before (--clients)"}};
   for (const auto& [count, text] : notes) {
     if (count > 0) out << absl::StrFormat("%d %s\n", count, text);
+  }
+  if (summary.wanted > 0 && summary.answered_total == 0) {
+    out << "nothing was answered: is that the target's public key (wg show), and does it know "
+           "these "
+           "clients (--export, with the same --seed and --clients)?\n";
   }
   if (const std::string why = GeneratorWasTheLimit(summary, options); !why.empty()) {
     out << "THE GENERATOR WAS THE LIMIT, not the target: " << why << "\n";
@@ -146,6 +157,12 @@ std::string ToJson(const Summary& summary, const LoadOptions& options) {
                                                 {"answered", summary.answered[kind]}};
   }
   json["target"] = ToString(options.port.target);
+  json["via"] = options.port.via == Via::kXdp ? "xdp" : "udp";
+  json["threads"] = options.threads;
+  json["seed"] = options.seed;
+  if (!options.in_flight && WantedRate(options, summary.seconds) > 0) {
+    json["wanted_rate"] = WantedRate(options, summary.seconds);
+  }
   json["seconds"] = summary.seconds;
   json["rate"] = summary.Rate();
   json["sent"] = summary.sent_total;
@@ -157,6 +174,7 @@ std::string ToJson(const Summary& summary, const LoadOptions& options) {
   json["cookies"] = summary.cookies;
   json["retried"] = summary.retried;
   json["send_errors"] = summary.send_errors;
+  json["no_room"] = summary.no_room;
   json["exhausted"] = summary.exhausted;
   json["kinds"] = kinds;
   json["latency_ms"] = QuantilesOf(summary.latency);

@@ -12,13 +12,17 @@ namespace wicket::blast {
 struct Summary {
   uint64_t sent[kKinds] = {}, answered[kKinds] = {};
   uint64_t sent_total = 0, answered_total = 0, wanted = 0;  // wanted: sent and due an answer
-  uint64_t lost = 0, unverified = 0, unexpected = 0, cookies = 0, send_errors = 0, exhausted = 0;
+  uint64_t lost = 0, unverified = 0, unexpected = 0, cookies = 0, send_errors = 0, no_room = 0,
+           exhausted = 0;
   uint64_t retried = 0, replayed = 0, responses = 0, pinged = 0, ponged = 0, clients = 0;
   double seconds = 0;  // of sending
   double busy = 0;     // the share of them that the busiest thread spent working
   Histogram latency, usable, lateness;
 
-  double Rate() const { return seconds > 0 ? static_cast<double>(sent_total) / seconds : 0; }
+  // Of what the schedule asked for: retries follow from the target's silence.
+  double Rate() const {
+    return seconds > 0 ? static_cast<double>(sent_total - retried - no_room) / seconds : 0;
+  }
   double Loss() const {
     return wanted ? 1 - static_cast<double>(answered_total) / static_cast<double>(wanted) : 0;
   }

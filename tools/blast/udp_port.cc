@@ -49,14 +49,17 @@ class UdpPort : public Port {
       : epoll_(std::move(epoll)), sockets_(std::move(sockets)), step_(step) {}
 
   void Send(uint64_t source, std::span<const uint8_t> payload) override {
-    if (queued_ == kQueued) errors_ += FlushQueue();
+    if (queued_ == kQueued) FlushQueue();
     Queued& slot = queue_[queued_++];
     slot.socket = sockets_[source / step_].get();
     slot.bytes = std::min(payload.size(), kPayloadMax);
     memcpy(slot.payload, payload.data(), slot.bytes);
   }
 
-  uint64_t Flush() override { return FlushQueue() + std::exchange(errors_, 0); }
+  Unsent Flush() override {
+    FlushQueue();
+    return std::exchange(unsent_, {});
+  }
 
   void Receive(uint64_t wait_ns, const Take& take) override {
     epoll_event events[kEvents];
@@ -83,10 +86,9 @@ class UdpPort : public Port {
   };
 
   // Each run of packets with the same socket goes by one call.
-  uint64_t FlushQueue() {
+  void FlushQueue() {
     mmsghdr messages[kQueued];
     iovec parts[kQueued];
-    uint64_t errors = 0;
     int full = 0;
     for (size_t begin = 0, end; begin < queued_; begin = end) {
       for (end = begin; end < queued_ && queue_[end].socket == queue_[begin].socket; ++end) {
@@ -98,17 +100,17 @@ class UdpPort : public Port {
       for (size_t at = begin; at < end;) {
         const int sent = sendmmsg(queue_[begin].socket, &messages[at],
                                   static_cast<unsigned>(end - at), MSG_NOSIGNAL);
-        if (sent < 0 && (errno == EAGAIN || errno == ENOBUFS) && ++full <= kFullMax) {
-          pollfd room{queue_[begin].socket, POLLOUT, 0};  // the generator's limit: it leaves late
+        const bool no_room = sent < 0 && (errno == EAGAIN || errno == ENOBUFS);
+        if (no_room && ++full <= kFullMax) {  // the generator's limit: it leaves late
+          pollfd room{queue_[begin].socket, POLLOUT, 0};
           poll(&room, 1, 1);
           continue;
         }
         at += sent > 0 ? static_cast<size_t>(sent) : 1;  // an error is about the first
-        errors += sent <= 0;
+        if (sent <= 0) ++(no_room ? unsent_.no_room : unsent_.refused);
       }
     }
     queued_ = 0;
-    return errors;
   }
 
   Fd epoll_;
@@ -116,7 +118,7 @@ class UdpPort : public Port {
   uint64_t step_;
   Queued queue_[kQueued];
   size_t queued_ = 0;
-  uint64_t errors_ = 0;
+  Unsent unsent_;
 };
 
 }  // namespace

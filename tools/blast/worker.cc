@@ -4,6 +4,7 @@
 #include <time.h>
 
 #include <algorithm>
+#include <bit>
 #include <cmath>
 
 #include "absl/time/clock.h"
@@ -12,8 +13,9 @@ namespace wicket::blast {
 namespace {
 
 constexpr uint64_t kSourcesMax = 16'384;
-constexpr size_t kRemembered = 1 << 16;       // handshakes on their way, of one thread
+constexpr uint64_t kRememberedMin = 1 << 16, kRememberedMax = 1 << 19;
 constexpr uint64_t kSpin_ns = 200'000;        // nearer than this, the next packet is not slept for
+constexpr uint64_t kWaitMax_ns = 20'000'000;  // without a look at who wants it to end
 constexpr uint64_t kMail_ns = 100'000;        // a wait, where another thread may have our answers
 constexpr uint64_t kLinger_ns = 500'000'000;  // after the last packet of a capture
 constexpr uint64_t kTaken = 4;                // answers verified between two looks at what is due
@@ -28,6 +30,14 @@ uint64_t Nanos(absl::Duration duration) {
 
 uint64_t RoundUp(uint64_t value, uint64_t multiple) {
   return (std::max<uint64_t>(value, 1) + multiple - 1) / multiple * multiple;
+}
+
+// Handshakes that may be on their way, of one thread: until they are given up.
+size_t RememberedOf(const LoadOptions& options) {
+  const double rate = std::max(options.rate, options.ramp_to.value_or(0)) / options.threads;
+  const double most = rate * absl::ToDoubleSeconds(options.timeout);
+  return std::bit_ceil(
+      std::clamp(static_cast<uint64_t>(std::min(most, 1e9)), kRememberedMin, kRememberedMax));
 }
 
 uint32_t IndexOf(const std::array<uint8_t, 4>& bytes) {
@@ -78,18 +88,18 @@ double Schedule::OffsetOf(uint64_t number) const {
 
 uint64_t Worker::DueAt(uint64_t number) const {
   if (options_.replay && options_.at_captured_times) {
-    const uint64_t at = std::min<uint64_t>(number * step_ + number_, options_.replay->size() - 1);
+    const uint64_t at = std::min<uint64_t>(OfAll(number), options_.replay->size() - 1);
     return started_ns_ + Nanos((*options_.replay)[at].offset);
   }
-  return started_ns_ + static_cast<uint64_t>(schedule_.OffsetOf(number) * 1e9);
+  return started_ns_ + static_cast<uint64_t>(schedule_.OffsetOf(OfAll(number)) * 1e9);
 }
 
 // How many packets from `number` on are late already, and so are made together: a batch waits for
 // nobody.
 uint64_t Worker::CountDue(uint64_t number) const {
-  const uint64_t now = NowNanos(), count_max = std::max<uint64_t>(options_.count_max / step_, 1);
+  const uint64_t now = NowNanos();
   uint64_t n = 1;
-  while (!options_.in_flight && n < kTogether && number + n < count_max &&
+  while (!options_.in_flight && n < kTogether && OfAll(number + n) < options_.count_max &&
          DueAt(number + n) <= now) {
     ++n;
   }
@@ -116,7 +126,7 @@ Worker::Worker(const LoadOptions& options, const Fleet* fleet, int number, Mailb
       cookie_key_(noise::CookieKey(options.target_key)),
       next_client_(options.first_client + number_),
       maker_(fleet, options.target_key, options.seed * 1000 + number_),
-      remembered_(kRemembered) {
+      remembered_(RememberedOf(options)) {
   queued_due_.reserve(kBurst);
 }
 
@@ -134,7 +144,7 @@ void Worker::Prepare(std::unique_ptr<Port> port) {
   for (uint64_t i = 0, before = 1; i < wanted && made_.size() != before; i += kTogether) {
     before = made_.size();
     MakeSome(std::min(kTogether, wanted - i), [this, base, i](uint64_t k) {
-      return base + absl::Seconds(schedule_.OffsetOf(i + k));
+      return base + absl::Seconds(schedule_.OffsetOf(OfAll(i + k)));
     });
   }
 }
@@ -213,37 +223,41 @@ uint64_t Worker::SourceOf(const Packet& packet) {
 
 // --- sending -----------------------------------------------------------------
 
-void Worker::Run(const std::atomic<bool>& stop) {
-  started_ns_ = NowNanos();
+void Worker::Run(uint64_t started_ns, const std::atomic<bool>& stop) {
+  started_ns_ = started_ns;
   const uint64_t end_ns = started_ns_ + Nanos(options_.duration);
-  const uint64_t count_max = std::max<uint64_t>(options_.count_max / step_, 1);
   uint64_t number = 0;
-  bool more = true;
+  bool more = OfAll(number) < options_.count_max;
   while (more && !stop) {
     const uint64_t now = NowNanos();
     if (now >= end_ns) break;
     const uint64_t due = options_.in_flight ? DueInClosedLoop(now) : DueAt(number);
     if (due <= now) {
-      more = SendNext(number, due) && ++number < count_max;
-      if (queued_due_.size() < kBurst && more && (options_.in_flight || DueAt(number) <= now)) {
-        continue;
-      }
-      Flush();
+      more = SendNext(number, due) && OfAll(++number) < options_.count_max;
+      if (more && queued_due_.size() < kBurst) continue;
     }
-    Receive(due > now + kSpin_ns ? std::min(due, end_ns) - now - kSpin_ns / 2 : 0);
-    Forget();
+    Flush();
+    uint64_t until = std::min({due, end_ns, now + kWaitMax_ns});
+    if (!deadlines_.empty()) until = std::min(until, deadlines_.top().at_ns);
+    Receive(until > now + kSpin_ns ? until - now - kSpin_ns / 2 : 0);
+    Forget(/*try_again=*/true);
   }
   Flush();
   counts.sending_ns = NowNanos() - started_ns_;
   counts.waited_ns = waited_ns_;
+  Drain(stop);
+}
+
+// Waits for what is still to come.
+void Worker::Drain(const std::atomic<bool>& stop) {
   // Whether answers to a capture are still to come, nobody knows.
   const uint64_t linger_ns = options_.replay ? std::min(Nanos(options_.timeout), kLinger_ns) : 0;
   for (const uint64_t until = NowNanos() + linger_ns; NowNanos() < until && !stop;) {
-    Receive(10'000'000);
+    Receive(kWaitMax_ns);
   }
-  while (awaited_ > 0 && !deadlines_.empty()) {
-    Receive(10'000'000);
-    Forget();
+  while ((awaited_ > 0 && !deadlines_.empty()) || !arrived_.empty()) {
+    Receive(kWaitMax_ns);
+    Forget(/*try_again=*/!stop);
   }
 }
 
@@ -325,7 +339,7 @@ void Worker::SendData(uint64_t due) {
 
 // From a source of ours for each that the capture has. Returns: false at the end.
 bool Worker::SendCaptured(uint64_t number, uint64_t due) {
-  const uint64_t at = number * step_ + number_;
+  const uint64_t at = OfAll(number);
   if (at >= options_.replay->size()) return false;
   const CapturedDatagram& datagram = (*options_.replay)[at];
   const auto [source, fresh] = replay_sources_.try_emplace(
@@ -341,9 +355,15 @@ void Worker::Queue(uint64_t source, std::span<const uint8_t> payload, uint64_t d
   if (queued_due_.size() >= kBurst) Flush();
 }
 
+void Worker::FlushPort() {
+  const Unsent unsent = port_->Flush();
+  if (unsent.refused > 0) counts.send_errors += unsent.refused;
+  if (unsent.no_room > 0) counts.no_room += unsent.no_room;
+}
+
 void Worker::Flush() {
   if (queued_due_.empty()) return;
-  if (const uint64_t errors = port_->Flush(); errors > 0) counts.send_errors += errors;
+  FlushPort();
   const uint64_t now = NowNanos();
   for (const uint64_t due : queued_due_) counts.lateness.Record(now > due ? now - due : 0);
   queued_due_.clear();
@@ -362,7 +382,7 @@ void Worker::Receive(uint64_t wait_ns) {
     Letter letter{NowNanos(), {payload.begin(), payload.end()}};
     if (ended_ns == 0) ended_ns = letter.arrived_ns;
     // Responses, cookies and data have our index at 8, 4 and 4; its top byte is the thread.
-    if (mailboxes_ != nullptr && payload.size() >= 12) {
+    if (mailboxes_ != nullptr && !options_.replay && payload.size() >= 12) {
       const size_t thread = payload[payload[0] == 2 ? 11 : 7];
       if (thread != number_) return mailboxes_->Post(thread, std::move(letter));
     }
@@ -431,7 +451,7 @@ void Worker::TakeResponse(std::span<const uint8_t> payload, uint64_t now) {
       size = session.SealKeepalive(bytes);
     }
     port_->Send(slot.source, {bytes, size});
-    if (const uint64_t errors = port_->Flush(); errors > 0) counts.send_errors += errors;
+    FlushPort();
   }
   slot.session = at->second;
   if (fresh) {
@@ -484,14 +504,14 @@ void Worker::GiveUp(Remembered* slot) {
 
 // Tries again, or gives up, what has waited for long enough. An answer that was not looked at yet
 // may have come in time.
-void Worker::Forget() {
+void Worker::Forget(bool try_again) {
   const uint64_t now = arrived_.empty() ? NowNanos() : arrived_.front().arrived_ns;
   while (!deadlines_.empty() && deadlines_.top().at_ns < now) {
     const uint32_t index = deadlines_.top().index;
     deadlines_.pop();
     Remembered& slot = SlotOf(index);
     if (IndexOf(slot.packet.handshake.message.sender_index) != index) continue;
-    if (slot.awaited && slot.attempts <= options_.retries) {
+    if (try_again && slot.awaited && slot.attempts <= options_.retries) {
       SendAgain(index, now);
     } else {
       GiveUp(&slot);

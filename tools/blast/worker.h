@@ -39,20 +39,20 @@ class Mailboxes {
   std::vector<Box> boxes_;
 };
 
-// When packets are due.
+// When packets are due, of all threads: they take turns.
 class Schedule {
  public:
   explicit Schedule(const LoadOptions& options)
-      : rate_(options.rate / options.threads),
-        slope_(options.ramp_to ? (*options.ramp_to - options.rate) / options.threads /
-                                     absl::ToDoubleSeconds(options.duration)
-                               : 0) {}
+      : rate_(options.rate),
+        slope_(options.ramp_to
+                   ? (*options.ramp_to - options.rate) / absl::ToDoubleSeconds(options.duration)
+                   : 0) {}
 
   // Of packet `number`, in seconds from the start.
   double OffsetOf(uint64_t number) const;
 
  private:
-  double rate_, slope_;  // of one thread
+  double rate_, slope_;
 };
 
 class Worker {
@@ -63,7 +63,8 @@ class Worker {
   SourceRange Range() const;
   // Takes its port, and makes what is to be prepared.
   void Prepare(std::unique_ptr<Port> port);
-  void Run(const std::atomic<bool>& stop);
+  // `started_ns`: of all threads.
+  void Run(uint64_t started_ns, const std::atomic<bool>& stop);
   // Returns: packets written.
   uint64_t Capture(CaptureWriter* capture);
 
@@ -90,6 +91,8 @@ class Worker {
     uint64_t until_ns;
   };
 
+  // `number` counts this thread's packets.
+  uint64_t OfAll(uint64_t number) const { return number * step_ + number_; }
   uint64_t DueAt(uint64_t number) const;
   uint64_t CountDue(uint64_t number) const;
   uint64_t DueInClosedLoop(uint64_t now) const;
@@ -106,12 +109,14 @@ class Worker {
   void SendAgain(uint32_t index, uint64_t now);
   void Queue(uint64_t source, std::span<const uint8_t> payload, uint64_t due);
   void Flush();
+  void FlushPort();
   void Receive(uint64_t wait_ns);
   void Take(const Letter& letter);
   void TakeResponse(std::span<const uint8_t> payload, uint64_t now);
   void TakeCookie(std::span<const uint8_t> payload, uint64_t now);
   void TakeData(std::span<const uint8_t> payload, uint64_t now);
-  void Forget();
+  void Forget(bool try_again);
+  void Drain(const std::atomic<bool>& stop);
   void GiveUp(Remembered* slot);
 
   const LoadOptions options_;

@@ -36,16 +36,16 @@ class XdpPort : public Port {
       sockets_[0]->Flush();
     }
     if (frame == nullptr) {
-      ++errors_;
+      ++no_room_;
       return;
     }
     sockets_[0]->Submit(
         static_cast<uint32_t>(WriteFrame(link_, sources_.At(source), target_, payload, frame)));
   }
 
-  uint64_t Flush() override {
+  Unsent Flush() override {
     sockets_[0]->Flush();
-    return std::exchange(errors_, 0);
+    return {.refused = 0, .no_room = std::exchange(no_room_, 0)};
   }
 
   void Receive(uint64_t wait_ns, const Take& take) override {
@@ -72,7 +72,7 @@ class XdpPort : public Port {
   Link link_;
   std::vector<std::unique_ptr<xsk::Socket>> sockets_;
   std::vector<pollfd> polled_;
-  uint64_t errors_ = 0;
+  uint64_t no_room_ = 0;
 };
 
 struct CloseProgram {
