@@ -80,7 +80,7 @@ void Run(benchmark::State& state, const std::vector<uint8_t>& frame) {
 // The program as a gateway has it: lo is its NIC, with a socket, and the shard is under load.
 class Served {
  public:
-  explicit Served(bool cookies_by_tx = false) {
+  explicit Served(bool cookies_by_tx = false, bool rotated = false) {
     libbpf_set_print(nullptr);
     skeleton_ = steer_bpf__open_and_load();
     auto socket = xsk::Socket::Open({.nic = "lo", .queue = 0, .force_copy = true});
@@ -91,12 +91,17 @@ class Served {
     const steer_service service{51820};
     const steer_device device = xsk::DeviceOf({.mac1_key = mac1_key_, .cookie_key = mac1_key_});
     const steer_nic nic{0, 1, {}, cookies_by_tx, 0};
-    steer_secret secret{.born_ns = 1, .state = {}};
+    // The secret of before, which frames have their mac2 by, and the one that replaced it.
+    steer_secret secret{.born_ns = 1, .state = {}}, newer{.born_ns = 2, .state = {}};
     AbsorbKey(secret_.data(), secret.state);
+    Secret<32> another;
+    another.data()[0] = 9;
+    AbsorbKey(another.data(), newer.state);
     Set(skeleton_->maps.steer_served, &service, &device);
     Set(skeleton_->maps.steer_nics, &lo, &nic);
     FillTurns();
     Set(skeleton_->maps.steer_secrets, &slot, &secret);
+    if (rotated) Set(skeleton_->maps.steer_secrets, &lo, &newer);
     Set(skeleton_->maps.steer_sockets, &slot, &fd);
   }
   ~Served() { steer_bpf__destroy(skeleton_); }
@@ -150,8 +155,9 @@ BENCHMARK(BM_SteerRepeat)->Name("Steer/repeat")->UseManualTime()->Iterations(20)
 
 // Packets that serve once, so the kernel's own statistics count each run, with some 30 ns of
 // their own.
-void RunOnceEach(benchmark::State& state, bool with_mac2, bool cookies_by_tx, uint32_t action) {
-  Served served(cookies_by_tx);
+enum class Mac2 { kNone, kOfNewer, kOfOlder, kWrong };
+void RunOnceEach(benchmark::State& state, Mac2 mac2, bool cookies_by_tx, uint32_t action) {
+  Served served(cookies_by_tx, mac2 == Mac2::kOfOlder || mac2 == Mac2::kWrong);
   const int statistics = bpf_enable_stats(BPF_STATS_RUN_TIME);
   if (!served.ok() || statistics < 0) return state.SkipWithError("loading BPF programs needs root");
   constexpr int kFrames = 2000;
@@ -162,7 +168,8 @@ void RunOnceEach(benchmark::State& state, bool with_mac2, bool cookies_by_tx, ui
     for (int i = 0; i < kFrames; ++i) {
       std::vector<uint8_t> frame = served.NextFrame();
       if (i % STEER_COOKIE_BURST == 0) served.FillTurns();
-      if (!with_mac2) std::fill(frame.end() - 16, frame.end(), uint8_t{0});
+      if (mac2 == Mac2::kNone) std::fill(frame.end() - 16, frame.end(), uint8_t{0});
+      if (mac2 == Mac2::kWrong) frame.back() ^= 1;
       LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = frame.data(),
                   .data_size_in = static_cast<uint32_t>(frame.size()), .repeat = 1);
       if (bpf_prog_test_run_opts(served.program(), &options) != 0 || options.retval != action) {
@@ -177,16 +184,30 @@ void RunOnceEach(benchmark::State& state, bool with_mac2, bool cookies_by_tx, ui
 }
 
 // mac1, the look for a repeat, the cookie, mac2, the bucket and the redirect.
-void BM_SteerMac2(benchmark::State& state) { RunOnceEach(state, true, false, XDP_REDIRECT); }
+void BM_SteerMac2(benchmark::State& state) {
+  RunOnceEach(state, Mac2::kOfNewer, false, XDP_REDIRECT);
+}
 BENCHMARK(BM_SteerMac2)->Name("Steer/mac2")->UseManualTime()->Iterations(10);
 
+// By the secret before, and by none: both are tried. The latter then has a cookie asked for.
+void BM_SteerMac2Older(benchmark::State& state) {
+  RunOnceEach(state, Mac2::kOfOlder, false, XDP_REDIRECT);
+}
+BENCHMARK(BM_SteerMac2Older)->Name("Steer/mac2_older")->UseManualTime()->Iterations(10);
+void BM_SteerMac2Wrong(benchmark::State& state) {
+  RunOnceEach(state, Mac2::kWrong, false, XDP_REDIRECT);
+}
+BENCHMARK(BM_SteerMac2Wrong)->Name("Steer/mac2_wrong")->UseManualTime()->Iterations(10);
+
 // mac1, the look for a repeat, and a cookie reply in the frame's place.
-void BM_SteerTxCookie(benchmark::State& state) { RunOnceEach(state, false, true, XDP_TX); }
+void BM_SteerTxCookie(benchmark::State& state) { RunOnceEach(state, Mac2::kNone, true, XDP_TX); }
 BENCHMARK(BM_SteerTxCookie)->Name("Steer/cookie_tx")->UseManualTime()->Iterations(10);
 
 // What of a cookie reply by the ring is the program's; BM_PipelineCookie is the shard's, and
 // both ways of the ring come on top.
-void BM_SteerRingCookie(benchmark::State& state) { RunOnceEach(state, false, false, XDP_REDIRECT); }
+void BM_SteerRingCookie(benchmark::State& state) {
+  RunOnceEach(state, Mac2::kNone, false, XDP_REDIRECT);
+}
 BENCHMARK(BM_SteerRingCookie)->Name("Steer/cookie_ring")->UseManualTime()->Iterations(10);
 
 // What BPF_PROG_TEST_RUN itself costs: a program of one instruction.

@@ -108,6 +108,11 @@ MEASURES = {
         "a bad mac1 dropped by the XDP program", "ns", LOWER, EMPTY, "value <= 600"),
     "xdp_mac2_ns": Measure(
         "a mac2 checked by the XDP program", "ns", LOWER, EMPTY, "value <= 2500"),
+    "xdp_mac2_older_ns": Measure(
+        "a mac2 by the secret before the last rotation checked by the XDP program", "ns", LOWER,
+        EMPTY),
+    "xdp_mac2_wrong_ns": Measure(
+        "a mac2 of no secret refused by the XDP program, and a cookie asked for", "ns", LOWER, EMPTY),
     "create_p99_1e7": Measure(
         "durable create over the socket, p99, 10 000 000 stored",
         "ms", LOWER, SMALL, "ratio <= 1.5"),

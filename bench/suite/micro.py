@@ -28,6 +28,8 @@ CASES = {
     "xdp_pass_ns": ("BM_SteerPassData", "BM_SteerNothing", "added"),
     "xdp_bad_mac1_ns": ("Steer/bad_mac1", "BM_SteerNothing", "added"),
     "xdp_mac2_ns": ("Steer/mac2", "BM_SteerNothing", "added"),
+    "xdp_mac2_older_ns": ("Steer/mac2_older", "BM_SteerNothing", "added"),
+    "xdp_mac2_wrong_ns": ("Steer/mac2_wrong", "BM_SteerNothing", "added"),
 }
 NOTES = {
     "proofs_per_core": "a shard's whole work on a ring batch of 64, among 1 000 000 stored peers, "

@@ -159,12 +159,12 @@ class WireGuard:
         if answer != b"errno=0\n\n":
             raise RuntimeError(f"{self.name}: {answer}")
 
-    def become(self, key, port, gateway_public):
+    def become(self, key, port, gateway_public, endpoint=f"{GATEWAY4}:{PORT}"):
         """Makes wireguard-go another client, which initiates at once, to have its keepalive sent."""
         self.key, self.port = key, port
         self.set_uapi(f"private_key={key.private.hex()}", f"listen_port={port}",
                       "replace_peers=true", f"public_key={gateway_public.hex()}",
-                      f"endpoint={GATEWAY4}:{PORT}", "allowed_ip=10.0.0.0/8",
+                      f"endpoint={endpoint}", "allowed_ip=10.0.0.0/8",
                       "persistent_keepalive_interval=600")
 
     def has_session(self):
@@ -385,7 +385,8 @@ class Lab:
         one user: each has an inotify instance, of which a user may have 128.
         """
         crowd = []
-        self.client.run("sysctl", "-qw", "net.ipv4.ip_forward=1")
+        self.client.run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
+        self.gateway.ip("-6", "route", "add", "2001:db8:1::/48", "via", CLIENT6)
         self.gateway.ip("route", "add", "198.19.128.0/17", "via", CLIENT4)
         for number in range((count + 24) // 25):
             home = self.namespace(f"h{number}")
@@ -396,6 +397,9 @@ class Lab:
             home.ip("address", "add", f"198.19.{128 + number}.2/24", "dev", "road")
             home.ip("link", "set", "road", "up")
             home.ip("route", "add", "default", "via", f"198.19.{128 + number}.1")
+            for ns, nic, host in ((self.client, f"h{number}", 1), (home, "road", 2)):
+                ns.ip("address", "add", f"2001:db8:1:{number}::{host}/64", "dev", nic, "nodad")
+            home.ip("-6", "route", "add", "default", "via", f"2001:db8:1:{number}::1")
             family = [self._device(home, None, 0, kernel=False)
                       for _ in range(min(25, count - len(crowd)))]
             for device in family:

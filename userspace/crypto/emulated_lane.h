@@ -44,13 +44,14 @@ struct EmulatedLane {
   using Real = EmulatedLane;
   static Real ToReal(const EmulatedLane& a) { return a; }
   static EmulatedLane FromReal(const Real& a) { return a; }
-  static constexpr uint64_t kHighBits = 0, kLowBits = 0;
+  // As strange as those of a CPU, whose sums wrap around too until all are taken away.
+  static constexpr uint64_t kHighBits = 0xfedcba9876543211, kLowBits = 0xc0ffee0123456789;
   static void MultiplyAdd(const Real& a, const Real& b, EmulatedLane* low, EmulatedLane* high) {
     for (int i = 0; i < kCount; ++i) {
       const auto product = static_cast<unsigned __int128>(a.v[i]) * b.v[i];
       const auto halves_high = static_cast<uint64_t>((product + (1ULL << 50)) >> 51);
-      high->v[i] += halves_high;
-      low->v[i] += static_cast<uint64_t>(product) - (halves_high << 51);
+      high->v[i] += kHighBits + halves_high;
+      low->v[i] += kLowBits + static_cast<uint64_t>(product) - (halves_high << 51);
     }
   }
 

@@ -5,11 +5,13 @@
 // WICKET_X25519_PAIRS is the number of random pairs, 20 000 unless set.
 #include "crypto/x25519_batch.h"
 
+#include <fenv.h>
 #include <gtest/gtest.h>
 #include <pthread.h>
 #include <stdlib.h>
 
 #include <algorithm>
+#include <bit>
 #include <boost/multiprecision/cpp_int.hpp>
 #include <random>
 #include <set>
@@ -480,6 +482,9 @@ TEST_P(X25519BatchTest, LeavesNoSecretOnTheStack) {
     uint64_t limbs[5];
     LimbsOfBytes(shared.data(), limbs);
     secrets.insert(secrets.end(), limbs, limbs + 5);
+    for (uint64_t limb : limbs) {  // as avx2x4 has them
+      secrets.push_back(std::bit_cast<uint64_t>(static_cast<double>(limb)));
+    }
   }
   for (size_t at = 0; at + 8 <= kStackBytes; ++at) {
     uint64_t word;
@@ -490,6 +495,19 @@ TEST_P(X25519BatchTest, LeavesNoSecretOnTheStack) {
   }
 }
 #endif
+
+// avx2x4 computes with doubles: whichever way the thread that calls it has them rounded.
+TEST_P(X25519BatchTest, IsTheSameInEveryRoundingMode) {
+  const auto edges = EdgePoints();
+  const Bytes32 scalar = Random().Next();
+  const auto expected = Multiplied(GetParam(), {scalar}, edges).products;
+  for (int mode : {FE_DOWNWARD, FE_UPWARD, FE_TOWARDZERO}) {
+    ASSERT_EQ(fesetround(mode), 0);
+    const auto products = Multiplied(GetParam(), {scalar}, edges).products;
+    fesetround(FE_TONEAREST);
+    EXPECT_EQ(products, expected) << mode;
+  }
+}
 
 TEST(X25519BackendTest, IsReadFromItsName) {
   EXPECT_EQ(*ParseX25519Backend("portable"), X25519Backend::kPortable);

@@ -356,14 +356,19 @@ void Installer::NoteInstalled(const Pending& pending, absl::Duration steady) {
 
 void Installer::GiveBack(Pending* pending) {
   shard::InstallRequest& request = pending->request;
-  if (const absl::Status noted = steering_->NoteFlow(request.source, request.port); !noted.ok()) {
-    Log(LogLevel::kWarning, config_.name, ": ", noted.message());
-  }
   const reinject::Packet packet{
       {request.frame.data(), request.frame_bytes}, request.ip_offset, request.udp_offset};
   const ReinjectMode mode = RouteMode(request.ifindex);
+  const bool given = mode == ReinjectMode::kLive || mode == ReinjectMode::kRaw;
+  // Of whom it is not known that he is where he says, the next initiation comes here again, until
+  // his session is confirmed: else he could have whatever address answered, or kept out. Where
+  // nothing is given back, his retry is what the device is to answer.
+  if (request.source_proven || !given) {
+    const absl::Status noted = steering_->NoteFlow(request.source, request.port);
+    if (!noted.ok()) Log(LogLevel::kWarning, config_.name, ": ", noted.message());
+  }
   absl::Status status;
-  if (mode == ReinjectMode::kLive || mode == ReinjectMode::kRaw) {
+  if (given) {
     if (const uint64_t wait_ns = pacer_.TakeTurn(xsk::KtimeNanos()); wait_ns > 0) {
       const timespec pause{static_cast<time_t>(wait_ns / 1'000'000'000),
                            static_cast<long>(wait_ns % 1'000'000'000)};
@@ -426,7 +431,7 @@ void Installer::LetLeave(absl::Duration steady) {
   }
   for (const PublicKey& key : installed_.TakeReturned()) {
     const InstalledPeer* peer = installed_.Find(key);  // gone again, or revoked, since
-    if (peer == nullptr || peer->leaving) continue;
+    if (peer == nullptr || peer->leaving || !peer->confirmed) continue;
     steering_->NoteFlow(peer->session.endpoint, port_).IgnoreError();
   }
   // Somebody holds the store. What was seen grows stale; the next dump shows it anew.
@@ -478,6 +483,7 @@ void Installer::ObserveInDump(const wgdev::PeerStats& stats) {
   InstalledPeer* peer = installed_.Find(stats.public_key);
   if (peer == nullptr) return AdoptUnknown(stats);
   const Endpoint before = peer->session.endpoint;
+  const uint64_t handshakes = peer->session.handshakes;
   if (installed_.Observe(stats.public_key, stats, Steady())) {
     Count(InstallerCount::kConfirmed);
     Note(event::Kind::kConfirmed, stats.public_key, stats.endpoint);
@@ -495,8 +501,12 @@ void Installer::ObserveInDump(const wgdev::PeerStats& stats) {
     steering_->ForgetFlow(before, port_).IgnoreError();
     installed_.Revoke(stats.public_key);
   }
-  if (peer->session.endpoint != before && !peer->leaving) {  // it roams by its data packets
-    if (before.address.family != Family::kNone) steering_->ForgetFlow(before, port_).IgnoreError();
+  if (peer->leaving) return;
+  const bool roamed = peer->session.endpoint != before;  // by its data packets
+  if (roamed && before.address.family != Family::kNone) {
+    steering_->ForgetFlow(before, port_).IgnoreError();
+  }
+  if (peer->confirmed && (roamed || peer->session.handshakes != handshakes)) {
     steering_->NoteFlow(peer->session.endpoint, port_).IgnoreError();
   }
 }
