@@ -184,7 +184,7 @@ def survive(lab, daemon, made, crowd, attack, tries=2, padded=False, asked=False
         print(json.dumps(status, indent=1), report, "cookies:", sum(c.cookie is not None for c in made))
     equal(len(needed), len(made) - 1, "connected")
     check(came >= 0.99 * len(crowd.keys), f"{came} of {len(crowd.keys)} real clients connected")
-    check(not asked or crowd.asked > len(crowd.keys) / 2, f"{crowd.asked} were asked for a cookie")
+    check(not asked or crowd.asked >= 10, f"{crowd.asked} were asked for a cookie")
     check(answers_max is None or answers <= answers_max, f"{answers} answers to spoofed sources")
     check(grown < 8 * 1024, f"{grown} KiB more")
     # Replies of the program are as long as what they answer, and what came is counted without

@@ -383,6 +383,7 @@ def test_a_peer_removed_by_somebody_else_comes_back():
         store(lab, device, client)
         daemon.start()
         check(client.connect() is not None, "no session")
+        check(wait_for(lambda: daemon.counts()["confirmed"] == 1, 10), "the flow is not known")
         device.remove_peer(client.key.public64)
         equal(client.connect(seconds=1), None, "the known flow passes, to nobody")
         check(client.connect() is not None, "the retry did not heal it")

@@ -272,8 +272,9 @@ void Installer::Admit(Pending* pending, absl::Time now, absl::Duration steady) {
 }
 
 // Anybody may fill half of the probation. Of the other half, which is for those who have proven
-// their address by a cookie, a source may have a quarter of what is free: so however many sources
-// somebody owns, room is left for one who has nobody there.
+// their address by a cookie, a source may have a quarter of what is free: so what is left shrinks
+// by a quarter with each source that somebody owns, and it takes some 36 of them, and as many keys
+// as there are places, to fill the default.
 bool Installer::CrowdsProbation(const Address& source, uint64_t newcomers) const {
   const auto same = std::count_if(batch_.begin(), batch_.end(), [&](const Pending& other) {
     return other.install && other.peer == nullptr && other.request.source_proven &&
