@@ -46,9 +46,9 @@ enum {
  * client's own retry comes after 5 to 5.33 s, its next rekey after 120 s. */
 #define STEER_RETRY_NS (15ULL * 1000 * 1000 * 1000)
 
-/* What is noted of a flow begins anew so often at most. Whoever has one valid key can have any
- * flow noted, by its address on his packets: so that those do not make the kernel's silence
- * look like news each time, a retry is known for one however often the flow was noted since. */
+/* What is known of a flow begins anew so often at most. Whoever has a session can have any flow
+ * noted, by its address on his packets; a retry there is still known for one, however often the
+ * flow was noted since. */
 #define STEER_HISTORY_NS (120ULL * 1000 * 1000 * 1000)
 
 /* Under load a source that answered a cookie has a bucket of 5 initiations, which fills

@@ -141,8 +141,7 @@ void PrintTable(const Summary& summary, const LoadOptions& options, std::ostream
   }
   if (summary.wanted > 0 && summary.answered_total == 0) {
     out << "nothing was answered: is that the target's public key (wg show), and does it know "
-           "these "
-           "clients (--export, with the same --seed and --clients)?\n";
+           "these clients (--export, with the same --seed and --clients)?\n";
   }
   if (const std::string why = GeneratorWasTheLimit(summary, options); !why.empty()) {
     out << "THE GENERATOR WAS THE LIMIT, not the target: " << why << "\n";

@@ -26,19 +26,17 @@
 //         IFMA extensions" (2016). [Intel SDM VPMADD52LUQ]
 #pragma once
 
-#include "crypto/limbs51.h"
+#include "crypto/wide51.h"
 
 namespace wicket::crypto {
 
 template <typename Lane>
-class Field51 {
+class Field51 : public Wide51<Lane> {
  public:
   struct Narrow {
     Lane limb[5];
   };
-  struct Wide {
-    Lane limb[5];
-  };
+  using typename Wide51<Lane>::Wide;
 
   // From limbs < 2^51, lane by lane.
   static Narrow Load(const uint64_t limbs[5][Lane::kCount]) {
@@ -62,21 +60,6 @@ class Field51 {
     return {{Lane::Select(mask, a.limb[0], b.limb[0]), Lane::Select(mask, a.limb[1], b.limb[1]),
              Lane::Select(mask, a.limb[2], b.limb[2]), Lane::Select(mask, a.limb[3], b.limb[3]),
              Lane::Select(mask, a.limb[4], b.limb[4])}};
-  }
-
-  // Of two products, < 2^60.2 each: the sum is < 2^61.2.
-  [[gnu::always_inline]] static Wide Add(const Wide& a, const Wide& b) {
-    return {{a.limb[0] + b.limb[0], a.limb[1] + b.limb[1], a.limb[2] + b.limb[2],
-             a.limb[3] + b.limb[3], a.limb[4] + b.limb[4]}};
-  }
-
-  // Of two products. 2^10 p, limb by limb 2^61 less a little, keeps every limb
-  // from falling below zero: the difference is < 2^60.2 + 2^61 < 2^61.7.
-  [[gnu::always_inline]] static Wide Subtract(const Wide& a, const Wide& b) {
-    const Lane low = Lane::Broadcast((kMask51 - 18) << 10), high = Lane::Broadcast(kMask51 << 10);
-    return {{a.limb[0] + low - b.limb[0], a.limb[1] + high - b.limb[1],
-             a.limb[2] + high - b.limb[2], a.limb[3] + high - b.limb[3],
-             a.limb[4] + high - b.limb[4]}};
   }
 
   // Every limb keeps 51 bits and passes the rest on, all at once: less than

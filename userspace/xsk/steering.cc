@@ -397,10 +397,10 @@ steer_flow FlowOf(const Endpoint& source, uint16_t port) {
 absl::Status Steering::NoteFlow(const Endpoint& source, uint16_t port) {
   const steer_flow key = FlowOf(source, port);
   const uint64_t now_ns = KtimeNanos();
-  steer_flow_state value{
-      .last_initiation_ns = 0, .history_ns = now_ns, .forgotten = 0, .padding = 0};
   // Its history begins anew: a client whom the kernel asked for a cookie, and who has it now,
   // is to pass with it, and not to be asked for ours.
+  steer_flow_state value{
+      .last_initiation_ns = 0, .history_ns = now_ns, .forgotten = 0, .padding = 0};
   steer_flow_state before;
   if (bpf_map_lookup_elem(flows_.get(), &key, &before) == 0 &&
       now_ns - before.history_ns < STEER_HISTORY_NS) {
