@@ -334,11 +334,31 @@ class Lab:
             raise
 
     def __exit__(self, *exception):
-        if exception[0] is not None and os.environ.get("WICKET_KEEP_LOG"):
-            for daemon in self.daemons:
-                if daemon.log.exists():
-                    sys.stderr.write(daemon.log_text[-8000:])
+        if exception[0] is not None:
+            try:
+                self.explain()
+            except Exception as error:  # noqa: BLE001: what failed is told in any case
+                sys.stderr.write(f"no more is known: {error}\n")
         self.close()
+
+    def explain(self):
+        """Tells where packets went, for a failure that may not come again."""
+        length = 8000 if os.environ.get("WICKET_KEEP_LOG") else 1500
+        for daemon in self.daemons:
+            if daemon.log.exists():
+                sys.stderr.write(daemon.log_text[-length:])
+            if daemon.process and daemon.process.poll() is None:
+                status = daemon.fresh_status()
+                for of in ("nics", "devices"):
+                    sys.stderr.write(f"{of}: {json.dumps(status[of])}\n")
+        for device in self.devices[:4]:
+            sys.stderr.write(device.ns.run("sh", "-c", f"wg show {device.name} latest-handshakes; "
+                                           f"wg show {device.name} transfer", check=False)
+                             .stdout[:400])
+        for ns, nic in ((self.gateway, "in"), (self.client, "out")):
+            sys.stderr.write(ns.run("sh", "-c", f"ip -s link show {nic}; ip neigh; "
+                                    "grep ^Udp: /proc/net/snmp; grep ^Udp6 /proc/net/snmp6",
+                                    check=False).stdout[:3000])
 
     def namespace(self, suffix):
         ns = Namespace(f"{self.id}{suffix}")
