@@ -384,7 +384,7 @@ def test_gateway_and_device_ask_for_a_cookie_each():
                 check(lab.client.run("ping", "-n", "-c", "1", "-W", str(int(seconds * SLOW)), "-I",
                                      client.name, "10.0.0.1", check=False).returncode == 0,
                       f"no session within {seconds} s")
-                check(wait_for(lambda: daemon.counts()["evicted_unconfirmed"] == 4, 30), "they stay")
+                check(wait_for(lambda: daemon.counts()["evicted_unconfirmed"] == 4, 45), "they stay")
             check(flood.poll() is None, "the flood has ended")
         finally:
             flood.terminate()

@@ -127,6 +127,19 @@ def test_a_thousand_clients_at_once():
         equal(len(device.peers()), count, "installed")
 
 
+def test_a_client_whose_first_data_packet_was_lost_is_still_expected():
+    """He believes in his session and sends the next one after 25 s, as keepalives are."""
+    with gateway() as (lab, device, daemon):
+        client = Client(lab, device.key.public)
+        store(lab, device, client)
+        daemon.start()
+        client.send_initiation()
+        response = client.receive(2)
+        time.sleep(25)
+        client.finish(response)
+        check(wait_for(lambda: daemon.counts()["confirmed"] == 1, 5), "his session is gone")
+
+
 def test_a_thousand_wireguard_go_clients_at_once():
     with gateway() as (lab, device, daemon):
         count = int(1000 * SCALE)
@@ -141,9 +154,11 @@ def test_a_thousand_wireguard_go_clients_at_once():
 
         def in_session():
             return sum(handshake > 0 for _, handshake, _, _ in device.peers().values())
-        wait_for(lambda: in_session() == count, 30, every=0.5)
+        # Whose keepalive was lost among so many sends the next one 25 s later.
+        wait_for(lambda: in_session() == count, 45, every=0.5)
         equal(in_session(), count, "in session")
-        equal(daemon.counts()["installs"], count, "installs")
+        counts = daemon.counts()
+        equal(counts["installs"] - counts["healed"], count, "installs, but for repeated tries")
 
 
 def test_several_devices():
@@ -254,7 +269,7 @@ def test_replay_before_and_after_eviction():
         attacker = Client(lab, device.key.public)
         attacker.send(captured)
         equal(attacker.receive(1), None, "a replay was answered")
-        check(wait_for(lambda: not device.peers(), 25, every=0.5), "not evicted after 15 s")
+        check(wait_for(lambda: not device.peers(), 45, every=0.5), "not evicted after 30 s")
         equal(daemon.counts()["evicted_unconfirmed"], 1, "evicted")
         attacker.send(captured)
         equal(attacker.receive(1), None, "a replay was answered after the eviction")
@@ -322,7 +337,7 @@ def test_a_clock_set_back_is_believed_after_ten_minutes():
         daemon.start()
         ahead = client.send_initiation(tai64n(time.time() + 10 * 365 * 86400))
         check(client.receive(2), "a fast clock is refused")  # and never confirmed
-        check(wait_for(lambda: not device.peers(), 25, every=0.5), "not evicted after 15 s")
+        check(wait_for(lambda: not device.peers(), 45, every=0.5), "not evicted after 30 s")
         equal(client.connect(seconds=1), None, "the true time is believed too early")
         daemon.stop()
         # The daemon's clock alone goes on by eleven minutes.
@@ -581,7 +596,7 @@ def test_adopts_known_peers_and_leaves_strangers_alone():
         check(wait_for(lambda: daemon.counts()["adopted"] == 1, 5), "not adopted")
         status = daemon.fresh_status()["devices"][0]
         equal((status["installed"], status["foreign"]), (1, 1), "installed, foreign")
-        time.sleep(18)  # longer than an unconfirmed peer of ours would live
+        time.sleep(32)  # longer than an unconfirmed peer of ours would live
         check(stranger.key.public64 in device.peers(), "a stranger was removed")
         check(stranger.connect() is not None, "a stranger's rekey was lost")
         moved = Client(lab, device.key.public, key=stranger.key)
@@ -677,7 +692,7 @@ def test_stopping_does_not_wait_for_another_writer_for_ever():
 
 
 def test_ten_thousand_leave_while_others_come():
-    with gateway(device_extra="installed_max = 20000\nprobation_max = 15000", log_level="info") \
+    with gateway(device_extra="installed_max = 60000\nprobation_max = 60000", log_level="info") \
             as (lab, device, daemon):
         crowd = [b64encode(os.urandom(32)).decode() for _ in range(10_000)]
         clients = [Client(lab, device.key.public) for _ in range(int(1000 * SCALE))]
@@ -688,7 +703,7 @@ def test_ten_thousand_leave_while_others_come():
         watch = Watch(daemon, BIN / "wicket")
         try:
             check(wait_for(lambda: daemon.counts()["adopted"] == len(crowd), 30), "not adopted")
-            wait_for(lambda: watch.times("evicted"), 30, every=0.01)
+            wait_for(lambda: watch.times("evicted"), 45, every=0.01)
             spans = []
             for client in clients:
                 begin = time.time()

@@ -356,7 +356,7 @@ class Lab:
                                            f"wg show {device.name} transfer", check=False)
                              .stdout[:400])
         for ns, nic in ((self.gateway, "in"), (self.client, "out")):
-            sys.stderr.write(ns.run("sh", "-c", f"ip -s link show {nic}; ip neigh; "
+            sys.stderr.write(ns.run("sh", "-c", f"ip -s link show {nic}; ip neigh | head -3; "
                                     "grep ^Udp: /proc/net/snmp; grep ^Udp6 /proc/net/snmp6",
                                     check=False).stdout[:3000])
 

@@ -99,8 +99,8 @@ class InstalledPeersTest : public ::testing::Test {
     stored.pinned = pinned;
     peers_.Add(stored, session, *ParseAddress("192.0.2.1"), absl::Seconds(at_s));
   }
-  std::vector<PublicKey> Leaving(int now_s, bool pressed = false, size_t count = 100) {
-    return peers_.BeginLeaving(absl::Seconds(now_s), count, pressed);
+  std::vector<PublicKey> Leaving(int now_s, InstalledPeers::Press press = {}, size_t count = 100) {
+    return peers_.BeginLeaving(absl::Seconds(now_s), count, press);
   }
   wgdev::PeerStats Stats(uint8_t n, int handshake_s = 0, uint64_t received = 0) {
     return {.public_key = Key(n),
@@ -112,21 +112,28 @@ class InstalledPeersTest : public ::testing::Test {
   InstalledPeers peers_{absl::Seconds(300)};
 };
 
-TEST_F(InstalledPeersTest, ProbationEndsAfterFifteenSecondsInTwoSteps) {
+TEST_F(InstalledPeersTest, ProbationEndsInTwoSteps) {
   Add(1);
   EXPECT_EQ(peers_.on_probation(), 1u);
-  EXPECT_EQ(Leaving(115), Keys{});
+  EXPECT_EQ(Leaving(130), Keys{});
   peers_.BeginDump();  // one that is under way proves nothing
-  EXPECT_EQ(Leaving(116), Keys{Key(1)});
-  EXPECT_EQ(Leaving(117), Keys{}) << "twice";
-  peers_.Observe(Key(1), Stats(1), absl::Seconds(117));
+  EXPECT_EQ(Leaving(131), Keys{Key(1)});
+  EXPECT_EQ(Leaving(132), Keys{}) << "twice";
+  peers_.Observe(Key(1), Stats(1), absl::Seconds(132));
   peers_.EndDump(true);
   EXPECT_EQ(peers_.TakeRemovable(10), Keys{});
-  Dump({Stats(1)}, 118, /*complete=*/false);
-  Dump({Stats(1)}, 119);
+  Dump({Stats(1)}, 133, /*complete=*/false);
+  Dump({Stats(1)}, 134);
   EXPECT_EQ(peers_.TakeRemovable(10), Keys{Key(1)}) << "and once only";
-  Dump({Stats(1)}, 120);
+  Dump({Stats(1)}, 135);
   EXPECT_EQ(peers_.TakeRemovable(10), Keys{});
+}
+
+TEST_F(InstalledPeersTest, ProbationIsShorterInACrowd) {
+  Add(1);
+  EXPECT_EQ(Leaving(115, {.probation = true}), Keys{});
+  EXPECT_EQ(Leaving(116, {.established = true}), Keys{});
+  EXPECT_EQ(Leaving(116, {.probation = true}), Keys{Key(1)});
 }
 
 TEST_F(InstalledPeersTest, ThePinnedTakeNobodysPlaceOnProbation) {
@@ -192,8 +199,8 @@ TEST_F(InstalledPeersTest, UnderPressureDeadSessionsGoOldestFirstAndLiveOnesNeve
     Dump({Stats(n, 5000 + n)}, 100 + n);
   }
   EXPECT_EQ(Leaving(283), Keys{}) << "evict_after is 300";
-  EXPECT_EQ(Leaving(284, /*pressed=*/true, 2), (Keys{Key(1), Key(2)}));
-  EXPECT_EQ(Leaving(284, /*pressed=*/true), (Keys{Key(3)}));
+  EXPECT_EQ(Leaving(284, {.established = true}, 2), (Keys{Key(1), Key(2)}));
+  EXPECT_EQ(Leaving(284, {.established = true}), (Keys{Key(3)}));
 }
 
 TEST_F(InstalledPeersTest, AJumpOfTheWallClockEvictsNobody) {
@@ -278,7 +285,7 @@ TEST_F(InstalledPeersTest, TheIndexAgreesWithAScan) {
         expected.insert(key);
       }
     }
-    const Keys leaving = Leaving(now_s, false, 1000);
+    const Keys leaving = Leaving(now_s, {}, 1000);
     ASSERT_EQ(std::set<PublicKey>(leaving.begin(), leaving.end()), expected) << now_s;
     size_t on_probation = 0;
     for (const PublicKey& key : peers_.List({}, SIZE_MAX)) {

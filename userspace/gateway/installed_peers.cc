@@ -134,11 +134,12 @@ void InstalledPeers::MarkDirty(const PublicKey& key) {
 // --- leaving ----------------------------------------------------------------
 
 std::vector<PublicKey> InstalledPeers::BeginLeaving(absl::Duration steady_now, size_t count,
-                                                    bool pressed) {
+                                                    Press press) {
   std::vector<PublicKey> leaving;
-  BeginLeavingFrom(&probation_, kProbation, steady_now, count, &leaving);
-  BeginLeavingFrom(&established_, pressed ? kSessionLifetime : evict_after_, steady_now, count,
-                   &leaving);
+  BeginLeavingFrom(&probation_, press.probation ? kProbationInACrowd : kProbation, steady_now,
+                   count, &leaving);
+  BeginLeavingFrom(&established_, press.established ? kSessionLifetime : evict_after_, steady_now,
+                   count, &leaving);
   return leaving;
 }
 

@@ -2,7 +2,7 @@
 //
 //            install                first data packet                 180 s of silence
 //   stored ----------> probation ---------------------> established ------------------> leaving
-//                          | 15 s                             ^                            |
+//                          | 30 s, 15 in a crowd              ^                            |
 //                          +----------> leaving <-------------+---- a new handshake -------+
 //                                          | a later dump: as idle as before
 //                                          +----> removable
@@ -36,7 +36,10 @@
 
 namespace wicket::gateway {
 
-inline constexpr absl::Duration kProbation = absl::Seconds(15);
+// Longer than the usual persistent keepalive of 25 s: a client whose first data packet was lost
+// believes in its session, and would not initiate again for two minutes.
+inline constexpr absl::Duration kProbation = absl::Seconds(30);
+inline constexpr absl::Duration kProbationInACrowd = absl::Seconds(15);
 inline constexpr absl::Duration kSessionLifetime = absl::Seconds(180);  // [WG 6.1]
 
 struct InstalledPeer {
@@ -91,10 +94,13 @@ class InstalledPeers {
   void MarkDirty(const PublicKey& key);
 
   // --- leaving ---
-  // At most `count` peers whose time is over, longest ago first; they are leaving from
-  // now on. `pressed`: the device is full, so established peers go when their session
-  // is dead, however long they may stay otherwise.
-  std::vector<PublicKey> BeginLeaving(absl::Duration steady_now, size_t count, bool pressed);
+  struct Press {
+    bool established = false;  // the device is full: they go as soon as their session is dead
+    bool probation = false;    // it is crowded, or is not to last for another reason
+  };
+  // At most `count` peers of each kind whose time is over, longest ago first; they are
+  // leaving from now on.
+  std::vector<PublicKey> BeginLeaving(absl::Duration steady_now, size_t count, Press press);
   // It is not stored any more, or for another device: removable at once.
   void Revoke(const PublicKey& key);
   // Peers to be removed, at most `count`, once each. Whoever is not after all must Stay.

@@ -426,8 +426,14 @@ void Installer::Housekeep() {
 
 // Moves peers on their way out by a step each.
 void Installer::LetLeave(absl::Duration steady) {
-  for (const PublicKey& key :
-       installed_.BeginLeaving(steady, kLeaveSlice, std::exchange(pressed_, false))) {
+  // An inverted peer the device calls for 90 s: whoever does not answer is not to hear that.
+  const bool inverts = std::any_of(routes_.begin(), routes_.end(), [](const NicRoute& route) {
+    return route.mode == ReinjectMode::kInvert;
+  });
+  const InstalledPeers::Press press = {
+      .established = std::exchange(pressed_, false),
+      .probation = inverts || installed_.on_probation() >= OpenPlaces()};
+  for (const PublicKey& key : installed_.BeginLeaving(steady, kLeaveSlice, press)) {
     steering_->ForgetFlow(installed_.Find(key)->session.endpoint, port_).IgnoreError();
   }
   for (const PublicKey& key : installed_.TakeReturned()) {
