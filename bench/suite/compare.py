@@ -11,8 +11,10 @@ def samples_of(data, name, ratios):
     ours, theirs = both["value"], both["against"]
     if not ratios:
         return ours
-    if len(theirs) != len(ours) or not all(theirs):
+    if not theirs or not all(theirs):
         return []
+    if len(theirs) != len(ours):  # of no common rounds
+        return [x / stats.median(theirs) for x in ours]
     return [x / y for x, y in zip(ours, theirs)]
 
 

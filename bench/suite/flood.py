@@ -27,6 +27,7 @@ LEGITIMATE = 10  # a second: one address may try 20 times under load
 RATES = (70_000, 60_000, 55_000, 50_000, 45_000, 40_000, 30_000, 20_000, 10_000, 5_000)
 # At saturation: more at once than a shard can prove, and fewer than it would ask for cookies at.
 BURST, BURST_RATE = 1_000, 200_000
+PREPARED, NO_RATE = 300_000, 10_000_000  # for as long as it takes to send them
 # No limit of ours but the processor's.
 UNBOUNDED = "probation_max = 60000\nhandshakes_per_second = 1000000"
 BOUNDED = "probation_max = 60000\nhandshakes_per_second = 2000"
@@ -103,7 +104,7 @@ class Tally:
 
 
 def floods(bench):
-    rounds, seconds = bench.pick(smoke=(1, 1), quick=(1, 2), full=(5, 2))
+    rounds, seconds = bench.pick(smoke=(1, 1), quick=(1, 2), full=(5, 1.25))
     for kind, (cost, success, *rates) in KINDS.items():
         rates = dict(zip(("smoke", "quick", "full"), rates))[bench.mode]
         if not rates:
@@ -255,6 +256,12 @@ def pipeline_alone(bench, nobody, rate):
     return 1e9 / found[case][0]
 
 
+def generator_alone(nobody):
+    """Packets a second that one thread of the generator sends, prepared, as frames."""
+    return nobody.blast("--clients", 1, "--mix", "unknown=1", "--rate", NO_RATE, "--prepare",
+                        PREPARED, "--count", PREPARED, "--via", "xdp")["rate"]
+
+
 def saturation(bench):
     """Proofs of one shard that is kept busy, by its own processor time; against its pipeline alone.
 
@@ -262,10 +269,11 @@ def saturation(bench):
     done for them, and the look-up, and then the stamp is no newer than the last one. So no device
     is in the way. They come in bursts: a shard that has more than it can prove for longer than
     that asks for cookies. What it bears for longer, without asking, is a figure of its own.
+    So is what the generator sends, which must be more than any of them proves.
     """
     bursts, rounds, clients, rates, seconds = bench.pick(
         smoke=(3, 1, 50, (500,), 1), quick=(10, 2, 1000, RATES, 2), full=(20, 5, 4000, RATES, 2))
-    found, alone = [], []
+    found, alone, sent_alone = [], [], []
     with Side("wicket", queues=1) as side, Side("nobody", queues=1) as nobody:
         fleet = ("--clients", clients)
         run(BIN / "wicket", "import", "--offline", "--store", side.store, "--device",
@@ -285,6 +293,7 @@ def saturation(bench):
                 time.sleep(1.5)  # asked for cookies: something else held the shard up
             if number % (bursts // rounds) == 0:
                 alone.append(pipeline_alone(bench, nobody, RATES[0]))
+                sent_alone.append(generator_alone(nobody))
         for rate in rates:
             bench.progress(f"{rate} a second for {seconds} s")
             proven, _, sent, took = proofs_of(side, daemon, fleet, rate, rate * seconds, rate)
@@ -293,6 +302,9 @@ def saturation(bench):
                                   note=f"for {seconds} s, before a cookie is asked for")
                 break
             time.sleep(2)
+    bench.results.add("generator_per_core", sent_alone, alone,
+                      note=f"{PREPARED} initiations made beforehand, one thread, AF_XDP in copy "
+                           "mode, into a veth that drops them")
     if len(found) < bursts / 2:
         return bench.problem(f"proofs_at_saturation: {bursts - len(found)} of {bursts} bursts of "
                              f"{BURST} were too many")
@@ -318,5 +330,5 @@ BENCHES = {
                "repeat_flood_success", "unknown_key_per_core", "unknown_disposed_per_core",
                "unknown_flood_success")),
     "saturation": (saturation, "a shard kept busy with proofs",
-                   ("proofs_at_saturation", "proofs_sustained")),
+                   ("proofs_at_saturation", "proofs_sustained", "generator_per_core")),
 }

@@ -129,8 +129,8 @@ def throughput(bench):
     """Newcomers at ever higher rates: throughput against latency."""
     seconds = bench.pick(smoke=1, quick=2, full=2)
     rates = bench.pick(smoke=(50, 100), quick=(400, 800),
-                       full=(100, 200, 400, 600, 800, 1200))
-    rounds = bench.pick(smoke=1, quick=1, full=3)
+                       full=(200, 400, 800, 1200))
+    rounds = bench.pick(smoke=1, quick=1, full=5)
     with ExitStack() as stack:
         wicket, alone = (stack.enter_context(Side(name)) for name in ("wicket", "alone"))
         fleet = [(number, rate) for number in range(rounds) for rate in rates]

@@ -70,6 +70,9 @@ MEASURES = {
     "proofs_sustained": Measure(
         "proofs a second that one shard bears, end to end, on two processors that share a core",
         "1/s", HIGHER, "its pipeline by itself, beside as busy a generator"),
+    "generator_per_core": Measure(
+        "packets a second that a thread of the generator sends", "1/s", HIGHER,
+        "proofs of the pipeline by itself", "ratio >= 10"),
     "x25519_ifma8": Measure(
         "X25519 a second and core, 8 lanes of AVX-512 IFMA",
         "1/s", HIGHER, "libsodium", "ratio >= 6"),
@@ -278,7 +281,8 @@ def schema_problem(data):
     import jsonschema
     validator = jsonschema.Draft7Validator(json.loads(SCHEMA.read_text()))
     for error in validator.iter_errors(data):
-        return f"{'/'.join(map(str, error.absolute_path))}: {error.message}"
+        where = "/".join(map(str, error.absolute_path))
+        return f"{where}: {error.message}" if where else error.message
     return None
 
 
@@ -286,8 +290,10 @@ def read(path):
     """Errors: ValueError says what is wrong with the file."""
     try:
         data = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path}: {error}") from error
+    except OSError as error:
+        raise ValueError(f"{path}: {error.strerror}") from error
+    except ValueError as error:
+        raise ValueError(f"{path}: not JSON: {error}") from error
     problem = schema_problem(data)
     if problem:
         raise ValueError(f"{path}: not the results of a bench: {problem}")

@@ -51,6 +51,7 @@ def test_every_kind_gets_what_it_deserves():
                   (600, 0, 0, 1), report)  # the repeated packet, once
             sent = {name: kind["sent"] for name, kind in report["kinds"].items()}
             equal(set(sent), set(kinds.split(",")), "kinds")
+            equal(set(report["mix"]), set(sent), "the mix")
             for name, kind in report["kinds"].items():
                 equal(kind["answered"], kind["sent"] if name == "new" else 0, name)
             status = daemon.fresh_status()
@@ -136,6 +137,22 @@ def test_scenario_files_ctrl_c_and_percentiles():
         median = min(rows, key=lambda row: abs(float(row[1]) - 0.5))
         check(abs(float(median[0]) - report["latency_ms"]["p50"]) < 0.3 * report["latency_ms"]["p50"],
               f"{median} and {report['latency_ms']}")
+
+
+def test_a_bad_scenario_is_told_by_file_and_line():
+    with tempfile.TemporaryDirectory(prefix="wicket-") as folder:
+        for text, said in (('rate = 5\nrat = 6\n', ':2: found "rat"'),
+                           ("rate = 5\nmix = \n", ":2: "),
+                           ("clients = 5\nfrom = [[]]\n", ":2: from: accepted"),
+                           ("[load]\nrate = 5\n", ':1: found "load"'),
+                           ('rate = "much"\n', "much not in range")):
+            scenario = Path(folder) / "bad.toml"
+            scenario.write_text(text)
+            result = run(BLAST, "--scenario", scenario, "--export", "conf", check=False)
+            equal(result.returncode, 2, text)
+            check(said in result.stderr and str(scenario) in result.stderr, result.stderr)
+        result = run(BLAST, "--one", "--two", check=False)
+        check("--one --two" in result.stderr, result.stderr)
 
 
 def test_what_was_asked_for_leaves_and_who_was_the_limit_is_told():

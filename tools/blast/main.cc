@@ -8,10 +8,12 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "absl/time/clock.h"
 #include "tools/blast/find_max.h"
 #include "tools/blast/report.h"
 #include "tools/blast/route.h"
+#include "tools/blast/scenario.h"
 
 namespace wicket::blast {
 namespace {
@@ -233,6 +235,7 @@ int Main(int argc, char** argv) {
   Options options;
   app.set_version_flag("--version", "wicket-blast " WICKET_VERSION);
   app.set_config("--scenario", "", "a TOML file with any of these options");
+  app.config_formatter(std::make_shared<Scenario>(&app));
   app.allow_config_extras(CLI::config_extras_mode::error);
   app.add_option("--target", options.target, "the endpoint, ADDRESS:PORT");
   app.add_option("--public-key", options.target_key, "the endpoint's public key");
@@ -323,8 +326,17 @@ int Main(int argc, char** argv) {
   app.get_option("--replay")->excludes(app.get_option("--pcap"));
   try {
     app.parse(argc, argv);
+  } catch (const CLI::ExtrasError&) {  // it would list them backwards
+    std::cerr << "wicket-blast: not expected: " << absl::StrJoin(app.remaining(), " ")
+              << "\nRun with --help for more information.\n";
+    return kUsage;
   } catch (const CLI::ParseError& error) {
-    return app.exit(error) == 0 ? kOk : kUsage;
+    const int status = app.exit(error);
+    if (const auto scenario = app.get_config_ptr()->as<std::string>();
+        status == static_cast<int>(CLI::ExitCodes::ValidationError) && !scenario.empty()) {
+      std::cerr << "It stands on the command line or in " << scenario << ".\n";
+    }
+    return status == 0 ? kOk : kUsage;
   }
   if (!crypto::Initialize().ok()) return kFailure;
   if (!options.export_as.empty()) {

@@ -40,7 +40,8 @@ class Mix {
   static absl::StatusOr<Mix> Parse(absl::string_view text);
   // `random`: uniform in 0..2^32-1.
   Kind Pick(uint32_t random) const;
-  bool Has(Kind kind) const { return weights_[static_cast<size_t>(kind)] > 0; }
+  bool Has(Kind kind) const { return Weight(kind) > 0; }
+  uint32_t Weight(Kind kind) const { return weights_[static_cast<size_t>(kind)]; }
 
  private:
   std::array<uint32_t, kKinds> weights_{};

@@ -149,8 +149,11 @@ void PrintTable(const Summary& summary, const LoadOptions& options, std::ostream
 }
 
 std::string ToJson(const Summary& summary, const LoadOptions& options) {
-  boost::json::object json, kinds;
+  boost::json::object json, kinds, mix;
   for (size_t kind = 0; kind < kKinds; ++kind) {
+    if (const uint32_t weight = options.mix.Weight(static_cast<Kind>(kind))) {
+      mix[ToString(static_cast<Kind>(kind))] = weight;
+    }
     if (summary.sent[kind] == 0) continue;
     kinds[ToString(static_cast<Kind>(kind))] = {{"sent", summary.sent[kind]},
                                                 {"answered", summary.answered[kind]}};
@@ -159,6 +162,7 @@ std::string ToJson(const Summary& summary, const LoadOptions& options) {
   json["via"] = options.port.via == Via::kXdp ? "xdp" : "udp";
   json["threads"] = options.threads;
   json["seed"] = options.seed;
+  if (options.replay == nullptr) json["mix"] = mix;
   if (!options.in_flight && WantedRate(options, summary.seconds) > 0) {
     json["wanted_rate"] = WantedRate(options, summary.seconds);
   }

@@ -89,6 +89,7 @@ class Interface : public XdpInterface {
     WICKET_ASSIGN_OR_RETURN(self->hop_, FirstHop(options.target, options.interface));
     Sources& sources = self->options_.sources;
     if (sources.from.empty()) sources.from = {PrefixOf(self->hop_.own, self->hop_.own.bits())};
+    libbpf_set_print(nullptr);  // what goes wrong is told below
     catch_bpf* program = catch_bpf__open();
     if (program == nullptr) return absl::InternalError("catch_bpf__open()");
     self->program_.reset(program);

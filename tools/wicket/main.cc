@@ -3,6 +3,7 @@
 #include <functional>
 #include <iostream>
 
+#include "absl/strings/str_join.h"
 #include "tools/wicket/commands.h"
 
 namespace wicket::tools {
@@ -96,6 +97,10 @@ int Main(int argc, char** argv) {
 
   try {
     app.parse(argc, argv);
+  } catch (const CLI::ExtrasError&) {  // it would list them backwards
+    std::cerr << "wicket: not expected: " << absl::StrJoin(app.remaining(true), " ")
+              << "\nRun with --help for more information.\n";
+    return kUsage;
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? kOk : kUsage;
   }

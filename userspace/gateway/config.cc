@@ -8,26 +8,9 @@
 #include <set>
 #include <sstream>
 
-#define TOML_EXCEPTIONS 0
-// The parser asserts that its input is what it is about to check, and with NDEBUG
-// tells the compiler to rely on it. Bad input is no bug of ours: it must come to
-// the checks behind the assertions.
-#define TOML_ASSERT(expr) static_cast<void>(0)
-#ifdef NDEBUG
-#undef NDEBUG
-#endif
-#if defined(__GNUC__)
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wconversion"
-#pragma GCC diagnostic ignored "-Wshadow"
-#endif
-#include <toml++/toml.h>
-#if defined(__GNUC__)
-#pragma GCC diagnostic pop
-#endif
-
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "base/toml.h"
 
 namespace wicket::gateway {
 namespace {
