@@ -885,7 +885,7 @@ TEST_F(SteerTest, TheVerifierHasNotMuchMoreToReadThanBefore) {
   bpf_prog_info info{};
   uint32_t length = sizeof(info);
   ASSERT_EQ(bpf_obj_get_info_by_fd(bpf_program__fd(skeleton_->progs.steer), &info, &length), 0);
-  constexpr uint32_t kRecorded = 24'000;  // Linux 6.18: 24 036, 6.12: 24 402, 6.1: 24 798
+  constexpr uint32_t kRecorded = 21'800;  // Linux 6.18: 21 773, 6.12: 22 138, 6.1: 22 540
   EXPECT_GT(info.verified_insns, kRecorded / 2);
   EXPECT_LE(info.verified_insns, kRecorded + kRecorded / 10);
 }

@@ -52,30 +52,40 @@ BLAKE2S_INLINE void blake2s_begin(__u32 h[8], __u32 out_bytes, __u32 key_bytes)
 }
 
 #define BLAKE2S_ROR(x, n) (((x) >> (n)) | ((x) << (32 - (n))))
-#define BLAKE2S_G(a, b, c, d, x, y)             \
-	do {                                    \
-		a += b + (x);                   \
-		d = BLAKE2S_ROR(d ^ a, 16);     \
-		c += d;                         \
-		b = BLAKE2S_ROR(b ^ c, 12);     \
-		a += b + (y);                   \
-		d = BLAKE2S_ROR(d ^ a, 8);      \
-		c += d;                         \
-		b = BLAKE2S_ROR(b ^ c, 7);      \
-	} while (0)
+/* On words of a state, which are named v0 to vf, and of a block m. */
+#define BLAKE2S_G(a, b, c, d, x, y)                     \
+	v##a += v##b + m[x];                            \
+	v##d = BLAKE2S_ROR(v##d ^ v##a, 16);            \
+	v##c += v##d;                                   \
+	v##b = BLAKE2S_ROR(v##b ^ v##c, 12);            \
+	v##a += v##b + m[y];                            \
+	v##d = BLAKE2S_ROR(v##d ^ v##a, 8);             \
+	v##c += v##d;                                   \
+	v##b = BLAKE2S_ROR(v##b ^ v##c, 7);
 
-/* One round; the arguments are the row of SIGMA. [RFC 7693 2.7, 3.2] */
-#define BLAKE2S_ROUND(s0, s1, s2, s3, s4, s5, s6, s7, s8, s9, sa, sb, sc, sd, se, sf) \
-	do {                                                                  \
-		BLAKE2S_G(v0, v4, v8, vc, m[s0], m[s1]);                      \
-		BLAKE2S_G(v1, v5, v9, vd, m[s2], m[s3]);                      \
-		BLAKE2S_G(v2, v6, va, ve, m[s4], m[s5]);                      \
-		BLAKE2S_G(v3, v7, vb, vf, m[s6], m[s7]);                      \
-		BLAKE2S_G(v0, v5, va, vf, m[s8], m[s9]);                      \
-		BLAKE2S_G(v1, v6, vb, vc, m[sa], m[sb]);                      \
-		BLAKE2S_G(v2, v7, v8, vd, m[sc], m[sd]);                      \
-		BLAKE2S_G(v3, v4, v9, ve, m[se], m[sf]);                      \
-	} while (0)
+/* One round of a G that is told which words, in hex; the numbers are a row of SIGMA.
+ * [RFC 7693 2.7, 3.2] */
+#define BLAKE2S_ROUND(G, s0, s1, s2, s3, s4, s5, s6, s7, s8, s9, sa, sb, sc, sd, se, sf)  \
+	G(0, 4, 8, c, s0, s1)                                                             \
+	G(1, 5, 9, d, s2, s3)                                                             \
+	G(2, 6, a, e, s4, s5)                                                             \
+	G(3, 7, b, f, s6, s7)                                                             \
+	G(0, 5, a, f, s8, s9)                                                             \
+	G(1, 6, b, c, sa, sb)                                                             \
+	G(2, 7, 8, d, sc, sd)                                                             \
+	G(3, 4, 9, e, se, sf)
+
+#define BLAKE2S_ROUNDS(G)                                                       \
+	BLAKE2S_ROUND(G, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)  \
+	BLAKE2S_ROUND(G, 14, 10, 4, 8, 9, 15, 13, 6, 1, 12, 0, 2, 11, 7, 5, 3)  \
+	BLAKE2S_ROUND(G, 11, 8, 12, 0, 5, 2, 15, 13, 10, 14, 3, 6, 7, 1, 9, 4)  \
+	BLAKE2S_ROUND(G, 7, 9, 3, 1, 13, 12, 11, 14, 2, 6, 5, 10, 4, 0, 15, 8)  \
+	BLAKE2S_ROUND(G, 9, 0, 5, 7, 2, 4, 10, 15, 14, 1, 11, 12, 6, 8, 3, 13)  \
+	BLAKE2S_ROUND(G, 2, 12, 6, 10, 0, 11, 8, 3, 4, 13, 7, 5, 15, 14, 1, 9)  \
+	BLAKE2S_ROUND(G, 12, 5, 1, 15, 14, 13, 4, 10, 0, 7, 6, 3, 9, 2, 8, 11)  \
+	BLAKE2S_ROUND(G, 13, 11, 7, 14, 12, 1, 3, 9, 5, 0, 15, 4, 8, 6, 2, 10)  \
+	BLAKE2S_ROUND(G, 6, 15, 14, 9, 11, 3, 0, 8, 12, 2, 13, 7, 1, 4, 10, 5)  \
+	BLAKE2S_ROUND(G, 10, 2, 8, 4, 7, 6, 1, 5, 15, 11, 9, 14, 3, 12, 13, 0)
 
 /* Absorbs one block. `total_bytes` counts all input up to and including it,
  * key block included; `is_last` marks the final block. [RFC 7693 3.2] */
@@ -87,16 +97,7 @@ BLAKE2S_INLINE void blake2s_compress(__u32 h[8], const __u32 m[16], __u64 total_
 	__u32 vc = BLAKE2S_IV4 ^ (__u32)total_bytes, vd = BLAKE2S_IV5 ^ (__u32)(total_bytes >> 32);
 	__u32 ve = is_last ? ~BLAKE2S_IV6 : BLAKE2S_IV6, vf = BLAKE2S_IV7;
 
-	BLAKE2S_ROUND(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-	BLAKE2S_ROUND(14, 10, 4, 8, 9, 15, 13, 6, 1, 12, 0, 2, 11, 7, 5, 3);
-	BLAKE2S_ROUND(11, 8, 12, 0, 5, 2, 15, 13, 10, 14, 3, 6, 7, 1, 9, 4);
-	BLAKE2S_ROUND(7, 9, 3, 1, 13, 12, 11, 14, 2, 6, 5, 10, 4, 0, 15, 8);
-	BLAKE2S_ROUND(9, 0, 5, 7, 2, 4, 10, 15, 14, 1, 11, 12, 6, 8, 3, 13);
-	BLAKE2S_ROUND(2, 12, 6, 10, 0, 11, 8, 3, 4, 13, 7, 5, 15, 14, 1, 9);
-	BLAKE2S_ROUND(12, 5, 1, 15, 14, 13, 4, 10, 0, 7, 6, 3, 9, 2, 8, 11);
-	BLAKE2S_ROUND(13, 11, 7, 14, 12, 1, 3, 9, 5, 0, 15, 4, 8, 6, 2, 10);
-	BLAKE2S_ROUND(6, 15, 14, 9, 11, 3, 0, 8, 12, 2, 13, 7, 1, 4, 10, 5);
-	BLAKE2S_ROUND(10, 2, 8, 4, 7, 6, 1, 5, 15, 11, 9, 14, 3, 12, 13, 0);
+	BLAKE2S_ROUNDS(BLAKE2S_G)
 
 	h[0] ^= v0 ^ v8;
 	h[1] ^= v1 ^ v9;

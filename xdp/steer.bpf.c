@@ -113,9 +113,7 @@ static __always_inline int verdict(enum steer_count count, int action)
 
 /* Asks the routing table whether the kernel would keep the packet: a gateway
  * that also forwards must not take initiations meant for a host behind it.
- * A function of its own for its stack, as some others are: of the program's 512 bytes
- * steer_compress takes 304. Kernels before 6.8 round each function up to 32 bytes, so
- * 192 are left to steer(). */
+ * A function of its own for its stack, as some others are: the calls under way share 512 bytes. */
 static __attribute__((noinline)) int is_for_this_host(struct xdp_md *ctx, const struct classify_packet *packet)
 {
 	struct bpf_fib_lookup fib = {};
