@@ -29,7 +29,7 @@ def throughput(side, seconds, source="10.1.0.1"):
 
 
 def data_plane(bench):
-    rounds, seconds = bench.pick(smoke=(1, 1), quick=(2, 2), full=(6, 3))
+    rounds, seconds = bench.pick(smoke=(1, 1), quick=(2, 2), full=(5, 3))
     with ExitStack() as stack:
         sides = [stack.enter_context(Side(name)) for name in ("ours", "bare", "none")]
         found = {side.name: [] for side in sides}

@@ -85,7 +85,7 @@ class Tally:
 
     def __init__(self):
         self.micros, self.success, self.p99, self.sent, self.asked = [], [], [], [], []
-        self.attempts = self.answered = self.cookies = 0
+        self.attempts = self.answered = self.cookies = self.late = 0
 
     def add(self, processes, interrupts, packets, figures):
         new = figures["kinds"].get("cookie", {"sent": 0, "answered": 0})
@@ -95,6 +95,7 @@ class Tally:
         self.attempts += new["sent"]
         self.answered += new["answered"]
         self.cookies += figures["cookies"]
+        self.late += bool(figures["generator_limit"])
         # Cookies for nobody, and what was answered otherwise to a sender who was not waiting.
         self.asked.append(figures["unexpected"] / figures["sent"])
         if new["sent"]:
@@ -104,7 +105,7 @@ class Tally:
 
 
 def floods(bench):
-    rounds, seconds = bench.pick(smoke=(1, 1), quick=(1, 2), full=(5, 1.25))
+    rounds, seconds = bench.pick(smoke=(1, 1), quick=(1, 2), full=(5, 1))
     for kind, (cost, success, *rates) in KINDS.items():
         rates = dict(zip(("smoke", "quick", "full"), rates))[bench.mode]
         if not rates:
@@ -175,7 +176,8 @@ def report(bench, kind, cost, success, rates, tallies):
     note = (f"{top} a second, with what soft interrupts take; meanwhile {share['wicket']} of "
             f"legitimate first attempts were answered, {share['alone']} by wireguard-go")
     first = (f"{top} packets a second; an attempt is an initiation, and one more where a cookie is "
-             f"asked for ({ours.cookies} times, {theirs.cookies} by wireguard-go)")
+             f"asked for ({ours.cookies} times, {theirs.cookies} by wireguard-go); packets left late "
+             f"in {ours.late} of {len(ours.sent)} rounds, in {theirs.late} of wireguard-go's")
     if kind == "unknown":
         report_judged(bench, cost, kept, tallies)
         disposed = [1e6 / x for x in tallies["bounded", top].micros]
@@ -272,7 +274,7 @@ def saturation(bench):
     So is what the generator sends, which must be more than any of them proves.
     """
     bursts, rounds, clients, rates, seconds = bench.pick(
-        smoke=(3, 1, 50, (500,), 1), quick=(10, 2, 1000, RATES, 2), full=(20, 5, 4000, RATES, 2))
+        smoke=(3, 1, 50, (500,), 1), quick=(10, 2, 1000, RATES, 2), full=(15, 5, 4000, RATES, 2))
     found, alone, sent_alone = [], [], []
     with Side("wicket", queues=1) as side, Side("nobody", queues=1) as nobody:
         fleet = ("--clients", clients)

@@ -83,7 +83,7 @@ def run(names, seconds, rounds, environment):
 
 
 def micro(bench):
-    rounds, seconds = bench.pick(smoke=(1, 0.01), quick=(2, 0.05), full=(6, 0.1))
+    rounds, seconds = bench.pick(smoke=(1, 0.01), quick=(2, 0.05), full=(5, 0.1))
     here = known()
     cases = {name: case for name, case in CASES.items() if case[0] in here and case[1] in here}
     wanted = {here[word] for case in cases.values() for word in case[:2]} | \

@@ -64,7 +64,7 @@ def reading(name, row):
 
 def verdicts(data):
     """Losses, missed aims and draws; then how many are wins."""
-    by = {"loss": [], "missed": [], "draw": [], "win": []}
+    by = {"loss": [], "within": [], "missed": [], "draw": [], "win": []}
     for name, row in data["measures"].items():
         if name not in measure.MEASURES:
             continue
@@ -72,12 +72,13 @@ def verdicts(data):
         met = measure.aim_met(name, row)
         if met is False:
             result = "missed"
-        elif met and result == "loss":  # to be a little slower was allowed
-            result = "win"
+        elif met and result == "loss":
+            result = "within"
         if result:
             by[result].append((name, row))
     lines = []
     for key, title in (("missed", "Short of what is aimed at"), ("loss", "Behind the rival"),
+                       ("within", "Behind the rival, within what is aimed at"),
                        ("draw", "A draw, within 5 %")):
         if by[key]:
             lines.append(f"{title}:\n")

@@ -1,6 +1,6 @@
 """Quantiles, and the Mann-Whitney U test: says whether two samples differ beyond noise."""
 import math
-from functools import lru_cache
+from collections import Counter
 
 EXACT_MAX = 400  # n * m up to which the distribution of U is counted out
 
@@ -34,24 +34,25 @@ def hdr_points(values):
     return points
 
 
-@lru_cache(maxsize=None)
-def _ways(u, n, m):
-    """In how many orders of n and m values U is exactly u."""
-    if u < 0:
-        return 0
-    if n == 0 or m == 0:
-        return 1 if u == 0 else 0
-    return _ways(u - m, n - 1, m) + _ways(u, n, m - 1)
+def _sums(ranks, n):
+    """Returns {sum: in how many ways n of the ranks have it}."""
+    ways = [Counter() for _ in range(n + 1)]
+    ways[0][0] = 1
+    for rank in ranks:
+        for picked in range(n, 0, -1):
+            for total, count in ways[picked - 1].items():
+                ways[picked][total + rank] += count
+    return ways[n]
 
 
 def mann_whitney(a, b):
-    """Returns (U of a, two-sided p). Exact for small samples without ties, else normal
-    with the correction for ties and for continuity."""
+    """Returns (U of a, two-sided p). Exact for small samples, else normal with the correction
+    for ties and for continuity."""
     n, m = len(a), len(b)
     if not n or not m:
         raise ValueError("a sample is empty")
     joined = sorted([(value, 0) for value in a] + [(value, 1) for value in b])
-    rank_sum, ties, i = 0.0, 0, 0
+    rank_sum, ties, i, ranks = 0.0, 0, 0, []
     while i < n + m:
         j = i
         while j < n + m and joined[j][0] == joined[i][0]:
@@ -59,12 +60,14 @@ def mann_whitney(a, b):
         rank = (i + j + 1) / 2
         rank_sum += rank * sum(1 for k in range(i, j) if joined[k][1] == 0)
         ties += (j - i) ** 3 - (j - i)
+        ranks += [i + j + 1] * (j - i)  # twice the rank, which may be a half
         i = j
     u = rank_sum - n * (n + 1) / 2
-    if ties == 0 and n * m <= EXACT_MAX:
-        least = int(min(u, n * m - u))
-        tail = sum(_ways(k, n, m) for k in range(least + 1))
-        return u, min(1.0, 2 * tail / math.comb(n + m, n))
+    if n * m <= EXACT_MAX:
+        middle = n * (n + m + 1)  # of twice the sums
+        as_far = sum(count for total, count in _sums(ranks, n).items()
+                     if abs(total - middle) >= abs(2 * rank_sum - middle))
+        return u, as_far / math.comb(n + m, n)
     total = n + m
     variance = n * m / 12 * (total + 1 - ties / (total * (total - 1)))
     if variance <= 0:

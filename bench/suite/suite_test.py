@@ -72,18 +72,20 @@ class Stats(unittest.TestCase):
                 self.assertAlmostEqual(u, by_hand)
                 self.assertAlmostEqual(p, naive_p, places=9, msg=f"{n} {m} {shift}")
 
-    def test_ties_take_the_normal_approximation(self):
+    def test_ties_are_counted_out_too(self):
         a, b = [1, 2, 2, 3, 4, 4, 5, 6], [2, 4, 5, 6, 6, 7, 7, 8]
         u, p = stats.mann_whitney(a, b)
         by_hand, naive_p = naive_u_and_p(a, b)
         self.assertEqual(u, by_hand)
-        self.assertAlmostEqual(p, naive_p, delta=0.01)
-        # The variance is that of U over all ways to deal these values out.
+        self.assertAlmostEqual(p, naive_p, delta=0.01)  # which is the normal approximation
+        # Over all ways to deal these values out.
         every = [naive_u([(a + b)[i] for i in picked],
                          [(a + b)[i] for i in range(16) if i not in picked])
                  for picked in itertools.combinations(range(16), 8)]
-        deviation = math.sqrt(sum((x - 32) ** 2 for x in every) / len(every))
-        self.assertAlmostEqual(p, math.erfc((abs(u - 32) - 0.5) / deviation / math.sqrt(2)))
+        self.assertAlmostEqual(p, sum(abs(x - 32) >= abs(u - 32) for x in every) / len(every))
+        # Apart, and two alike: that tells as much as if none were.
+        apart = stats.mann_whitney([1, 2, 2, 3, 4], [5, 6, 7, 8, 9])[1]
+        self.assertAlmostEqual(apart, stats.least_p(5, 5))
         self.assertEqual(stats.mann_whitney([1, 1, 1], [1, 1, 1])[1], 1.0)
 
     def test_large_samples_agree_with_counting(self):
@@ -172,10 +174,14 @@ class Report(unittest.TestCase):
         results.add("proofs_per_core", [100], [100])    # short of its aim
         results.add("import_per_s", [102], [100])       # a draw
         results.add("group_commit", [1000], [100])      # a win
+        results.add("handshake_p50", [1.3], [1])        # behind, and was allowed to be
         text = report.verdicts(results.data)
-        short, behind, draw = (text.index(word) for word in ("Short of", "Behind", "A draw"))
+        short, behind, within, draw = (text.index(word) for word in (
+            "Short of", "Behind the rival:", "Behind the rival, within", "A draw"))
         self.assertLess(short, behind)
-        self.assertLess(behind, draw)
+        self.assertLess(behind, within)
+        self.assertLess(within, draw)
+        self.assertIn("first packet", text[within:draw])
         self.assertNotIn("Durable creates", text[:draw])
         self.assertIn("The other 1 ", text)
 

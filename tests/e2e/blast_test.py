@@ -6,6 +6,8 @@ Run all scenarios, or those named as arguments. Needs root.
 import json
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
 import tempfile
@@ -45,6 +47,7 @@ def test_every_kind_gets_what_it_deserves():
         daemon.start()
         for address in GATEWAY4, GATEWAY6:
             kinds = "new,unknown,forged,bad-mac1,junk,repeat"
+            before = daemon.fresh_status()
             report = blast(lab, device, "--clients", "400", "--seed", address, "--mix", kinds,
                            "--rate", "200", "--duration", "3", address=address)
             equal((report["sent"], report["unverified"], report["lost"], report["unexpected"]),
@@ -55,7 +58,8 @@ def test_every_kind_gets_what_it_deserves():
             for name, kind in report["kinds"].items():
                 equal(kind["answered"], kind["sent"] if name == "new" else 0, name)
             status = daemon.fresh_status()
-            counts = status["verdicts"] | status["steering"]
+            counts = {name: status[of][name] - before[of][name] for of in ("verdicts", "steering")
+                      for name in status[of]}
             for name, count in (("unknown", "unknown_peer"), ("bad-mac1", "drop_mac1"),
                                 ("repeat", "drop_repeat"), ("forged", "not_proven")):
                 check(counts[count] >= sent[name] - 1, f"{name}: {counts}")
@@ -108,6 +112,7 @@ def test_prepared_packets_leave_in_time():
         report = blast(lab, device, "--clients", "100", "--mix", "bad-mac1=99,new=1", "--prepare",
                        "8000", "--rate", "20000", "--duration", "2", "--sources", "200")
         equal(report["sent"], 8000, "sent")
+        check(report["seconds"] < 0.8, f"{report['seconds']} s for what was to take 0.4")
         new = report["kinds"]["new"]
         equal(new["answered"], new["sent"], "real handshakes among them")
         equal(daemon.fresh_status()["steering"]["drop_mac1"], report["kinds"]["bad-mac1"]["sent"],
@@ -326,7 +331,58 @@ def test_the_highest_rate_is_found():
         equal((none.returncode, json.loads(none.stdout)["max_rate"]), (1, 0), none.stdout)
         few = lab.client.run(*command(device, *arguments[:1], "--clients", "50", "--duration", "1"),
                              check=False)
-        check(few.returncode == 1 and "all 50 clients have come" in few.stderr, few.stderr)
+        check(few.returncode == 1 and "all 50 clients have come" in few.stdout, few.stdout)
+        few = blast(lab, device, *arguments[:1], "--clients", "200", "--rate", "40", "--duration",
+                    "1", "--seed", "few", "--max-loss", "1", "--max-p99", "2000")
+        check(few["trials"] and "all 200 clients have come" in few["limit"], few)
+        check(not few["confirmed"] and few["max_rate"] in (40, 80), few)
+
+
+def test_what_waits_is_bounded_and_ends_by_a_second_ctrl_c():
+    with gateway() as (lab, device, daemon):
+        silent = lab.gateway.socket(socket.AF_INET, socket.SOCK_DGRAM, 0)
+        silent.bind((GATEWAY4, 5))
+        figures = lab.dir / "silent.json"
+        running = lab.client.start(BLAST, "--target", f"{GATEWAY4}:5", "--public-key",
+                                   device.key.public64, "--clients", "70000", "--in-flight",
+                                   "66000", "--prepare", "67000", "--sources", "100", "--timeout",
+                                   "100", "--duration", "60", "--json", figures,
+                                   stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+        def arrived():
+            link, = json.loads(lab.gateway.ip("-s", "-j", "link", "show", "in").stdout)
+            return link["stats64"]["rx"]["packets"]
+        check(wait_for(lambda: arrived() >= 66000, 40), f"only {arrived()} packets came")
+        time.sleep(1)
+        for _ in range(2):
+            running.send_signal(signal.SIGINT)
+            time.sleep(0.5)
+        equal(running.wait(5 * SLOW), 1, "exit status: nothing was answered")
+        report = json.loads(figures.read_text())
+        equal((report["sent"], report["lost"]), (66000, 66000), "no more than were to be under way")
+        begin = time.monotonic()
+        making = lab.client.start(*command(device, "--prepare", "5000000", "--clients", "10000000"),
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        time.sleep(1)
+        making.send_signal(signal.SIGINT)
+        making.wait(10 * SLOW)
+        check(time.monotonic() - begin < 5 * SLOW, "preparing goes on")
+
+
+def test_what_cannot_be_written_or_sent_whole_is_told():
+    with gateway() as (lab, device, daemon):
+        for option in "--json", "--hdr":
+            result = lab.client.run(*command(device, "--count", "2", "--timeout", "0.2", option,
+                                             "/dev/full"), check=False)
+            check(result.returncode == 1 and "/dev/full: not written" in result.stderr, result.stderr)
+        large = lab.dir / "large.pcap"
+        udp = struct.pack(">HHHH", 4000, PORT, 8 + 2200, 0) + bytes(2200)
+        ip = struct.pack(">BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 0, 0, 64, 17, 0, bytes(4), bytes(4))
+        frame = bytes(12) + b"\x08\0" + ip + udp
+        large.write_bytes(struct.pack("<IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
+                          + struct.pack("<IIII", 0, 0, len(frame), len(frame)) + frame)
+        result = lab.client.run(*command(device, "--replay", large), check=False)
+        check(result.returncode == 2 and "packet 1: 2200 bytes" in result.stderr, result.stderr)
 
 
 def test_a_capture_is_replayed():
@@ -401,6 +457,21 @@ def test_foreign_targets_and_wrong_usage_are_refused():
         check("evil" in text and "bad-mac1" in text, text)
         text = refused("--target", "203.0.113.1:51820", "--public-key", key, "--interface", "out")
         check("--via xdp" in text, "an interface of ours is no leave to load others")
+        for route in ((), ("--interface", "out")):
+            text = refused("--target", "203.0.113.1:51820", "--public-key", key, "--via", "xdp",
+                           "--count", "1", *route)
+            check("--i-own-this-target" in text, text)
+        text = refused("--target", f"{GATEWAY4}:1", "--public-key", key, "--via", "xdp",
+                       "--interface", "none")
+        check("there is no none here" in text, text)
+        for option, bad in (("--prepare", "-5"), ("--count", "-1"), ("--in-flight", "600000"),
+                            ("--ramp", "nan:nan"), ("--ramp", "50:100junk"), ("--ramp", "1:1e300")):
+            text = refused("--target", f"{GATEWAY4}:1", "--public-key", key, option, bad)
+            check(option in text, text)
+        for arguments, said in ((("--cpus", "4096"), "may run on"),
+                                (("--ports", "4000-4009", "--clients", "5"), "sources are wanted")):
+            result = lab.client.run(*command(device, "--count", "1", *arguments), check=False)
+            check(result.returncode == 1 and said in result.stderr, result.stderr)
         scenario = lab.dir / "typo.toml"
         scenario.write_text("ratte = 5\n")
         check("ratte" in refused(*command(device, "--scenario", scenario)[1:]), "a misspelt option")

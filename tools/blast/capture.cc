@@ -2,6 +2,7 @@
 
 #include <pcap/pcap.h>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 
 namespace wicket::blast {
@@ -41,7 +42,10 @@ absl::StatusOr<std::vector<CapturedDatagram>> ReadCapture(const std::string& fil
   const std::unique_ptr<pcap_t, void (*)(pcap_t*)> pcap(
       pcap_open_offline_with_tstamp_precision(file.c_str(), PCAP_TSTAMP_PRECISION_NANO, error),
       pcap_close);
-  if (!pcap) return absl::InvalidArgumentError(absl::StrCat(file, ": ", error));
+  if (!pcap) {
+    const bool named = absl::StartsWith(error, file);
+    return absl::InvalidArgumentError(named ? error : absl::StrCat(file, ": ", error));
+  }
   if (pcap_datalink(pcap.get()) != DLT_EN10MB) {
     return absl::InvalidArgumentError(absl::StrCat(file, ": not a capture of Ethernet frames"));
   }
@@ -54,8 +58,14 @@ absl::StatusOr<std::vector<CapturedDatagram>> ReadCapture(const std::string& fil
   while ((got = pcap_next_ex(pcap.get(), &header, &bytes)) == 1) {
     const auto datagram = ReadFrame({bytes, header->caplen});
     const absl::Time at = absl::TimeFromTimespec({header->ts.tv_sec, header->ts.tv_usec});
-    if (number++ == 0) first = at;
+    ++number;
     if (!datagram) continue;
+    if (datagrams.empty()) first = at;
+    if (datagram->payload.size() > kPayloadMax) {
+      return absl::InvalidArgumentError(absl::StrCat(
+          file, ": packet ", number, ": ", datagram->payload.size(), " bytes in a datagram, of ",
+          kPayloadMax, " at most (a host that leaves segments to its NIC captures larger ones)"));
+    }
     datagrams.push_back({std::max(at - first, absl::ZeroDuration()),
                          datagram->from,
                          {datagram->payload.begin(), datagram->payload.end()}});

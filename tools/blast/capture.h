@@ -36,15 +36,18 @@ class CaptureWriter {
   std::unique_ptr<pcap_dumper_t, CloseDumper> dumper_;
 };
 
+constexpr size_t kPayloadMax = 1500;  // of what is sent or looked at
+
 // A datagram out of a capture.
 struct CapturedDatagram {
-  absl::Duration offset;  // from the first
+  absl::Duration offset;  // from the first of them
   Endpoint from;
   std::vector<uint8_t> payload;
 };
 
 // The UDP datagrams in a capture of Ethernet frames, in their order, whomever they were to.
-// Errors: names the file, and the packet it is damaged at; NotFound when it holds none.
+// Errors: names the file, and the packet it is damaged at, or which is too large; NotFound when it
+// holds none.
 absl::StatusOr<std::vector<CapturedDatagram>> ReadCapture(const std::string& file);
 
 }  // namespace wicket::blast

@@ -19,22 +19,40 @@ double Milliseconds(uint64_t ns) { return static_cast<double>(ns) / 1e6; }
 
 class Search {
  public:
-  Search(LoadOptions options, const Bounds& bounds, const Fleet* fleet,
-         const std::atomic<bool>& stop, const std::function<void(const Trial&)>& told)
-      : options_(std::move(options)), bounds_(bounds), fleet_(fleet), stop_(stop), told_(told) {}
+  Search(LoadOptions options, const Bounds& bounds, const Fleet* fleet, const Ending& ending,
+         const std::function<void(const Trial&)>& told)
+      : options_(std::move(options)),
+        bounds_(bounds),
+        fleet_(fleet),
+        ending_(ending),
+        told_(told) {}
 
   absl::StatusOr<FoundMax> Run() {
-    double borne = 0, failed = 0;
-    for (double rate = options_.rate; failed == 0 && rate < kRateMax && !stop_; rate *= 2) {
+    const absl::Status sought = Seek();
+    if (!absl::IsResourceExhausted(sought)) {
+      WICKET_RETURN_IF_ERROR(sought);
+    } else {
+      found_.limit = std::string(sought.message());
+      found_.generator = false;
+    }
+    found_.confirmed = sought.ok() && found_.rate > 0 && !ending_;
+    return std::move(found_);
+  }
+
+ private:
+  absl::Status Seek() {
+    double& borne = found_.rate;
+    double failed = 0;
+    for (double rate = options_.rate; failed == 0 && rate < kRateMax && !ending_; rate *= 2) {
       WICKET_ASSIGN_OR_RETURN(const bool bears, Bears(rate));
       (bears ? borne : failed) = rate;
     }
-    while (borne > 0 && failed > borne * (1 + kPrecision) && !stop_) {
+    while (borne > 0 && failed > borne * (1 + kPrecision) && !ending_) {
       const double middle = (borne + failed) / 2;
       WICKET_ASSIGN_OR_RETURN(const bool bears, Bears(middle));
       (bears ? borne : failed) = middle;
     }
-    for (int confirmed = 0; borne > 0 && confirmed < kConfirmations && !stop_;) {
+    for (int confirmed = 0; borne > 0 && confirmed < kConfirmations && !ending_;) {
       WICKET_ASSIGN_OR_RETURN(const bool bears, Bears(borne));
       if (bears) {
         ++confirmed;
@@ -44,18 +62,15 @@ class Search {
       confirmed = 0;
       if (borne < options_.rate) borne = 0;
     }
-    found_.rate = borne;
-    found_.confirmed = borne > 0 && !stop_;
-    return std::move(found_);
+    return absl::OkStatus();
   }
 
- private:
   // A generator that was held up for a moment says nothing about the endpoint: asked again.
   absl::StatusOr<bool> Bears(double rate) {
     for (int spoilt = 0;; ++spoilt) {
       WICKET_ASSIGN_OR_RETURN(const Trial trial, Try(rate));
       if (trial.failed.empty()) return true;
-      if (trial.generator && spoilt < kSpoilt && !stop_) continue;
+      if (trial.generator && spoilt < kSpoilt && !ending_) continue;
       found_.limit = trial.failed;
       found_.generator = trial.generator;
       return false;
@@ -69,14 +84,11 @@ class Search {
     if (options.prepared > 0) {
       options.prepared = static_cast<uint64_t>(rate * absl::ToDoubleSeconds(options.duration)) + 1;
     }
-    WICKET_ASSIGN_OR_RETURN(auto load, Load::Make(options, fleet_));
+    WICKET_ASSIGN_OR_RETURN(auto load, Load::Make(options, fleet_, ending_));
     load->Start();
-    while (!load->done()) {
-      absl::SleepFor(kPause);
-      if (stop_) load->Stop();
-    }
+    while (!load->done()) absl::SleepFor(kPause);
     load->Join();
-    if (stop_) return Trial{.rate = rate, .failed = "stopped"};
+    if (ending_) return Trial{.rate = rate, .failed = "stopped"};
     auto summary = std::make_unique<Summary>();
     Summarize(load->counts(), summary.get());
     const bool newcomers = options.mix.Has(Kind::kNew) || options.mix.Has(Kind::kCookie);
@@ -93,7 +105,7 @@ class Search {
                 "",
                 false};
     if (const std::string why = GeneratorWasTheLimit(*summary, options); !why.empty()) {
-      trial.failed = absl::StrCat("the generator: ", why);
+      trial.failed = why;
       trial.generator = true;
     } else if (trial.loss > bounds_.loss_max) {
       trial.failed = absl::StrFormat("loss of %.2f %%", 100 * trial.loss);
@@ -101,21 +113,20 @@ class Search {
       // Of the latency, which begins at the intended time, part may be the generator's own.
       const double late_ms = Milliseconds(summary->lateness.Quantile(0.99));
       trial.generator = late_ms > bounds_.p99_max_ms / 4;
-      trial.failed =
-          trial.generator
-              ? absl::StrFormat("the generator: packets left up to %.1f ms late (p99)", late_ms)
-              : absl::StrFormat("p99 of %.1f ms", trial.p99_ms);
+      trial.failed = trial.generator
+                         ? absl::StrFormat("packets left up to %.1f ms late (p99)", late_ms)
+                         : absl::StrFormat("p99 of %.1f ms", trial.p99_ms);
     }
     found_.trials.push_back(trial);
     told_(trial);
-    if (!stop_) absl::SleepFor(kRest);
+    if (!ending_) absl::SleepFor(kRest);
     return trial;
   }
 
   LoadOptions options_;
   const Bounds bounds_;
   const Fleet* fleet_;
-  const std::atomic<bool>& stop_;
+  const Ending& ending_;
   const std::function<void(const Trial&)>& told_;
   FoundMax found_;
 };
@@ -123,9 +134,9 @@ class Search {
 }  // namespace
 
 absl::StatusOr<FoundMax> FindMax(LoadOptions options, const Bounds& bounds, const Fleet* fleet,
-                                 const std::atomic<bool>& stop,
+                                 const Ending& ending,
                                  const std::function<void(const Trial&)>& told) {
-  return Search(std::move(options), bounds, fleet, stop, told).Run();
+  return Search(std::move(options), bounds, fleet, ending, told).Run();
 }
 
 std::string ToJson(const FoundMax& found, const Bounds& bounds) {

@@ -35,9 +35,10 @@ struct FoundMax {
 // what is between to 5 %, then asks twice more at the rate found, and a twentieth lower each
 // time it fails. A trial that the generator spoilt is made again, at most twice. `told` is called
 // after each trial. Each trial takes new clients.
-// Errors: those of a load; ResourceExhausted when the clients run out.
+// When the clients run out, `limit` says so.
+// Errors: those of a load.
 absl::StatusOr<FoundMax> FindMax(LoadOptions options, const Bounds& bounds, const Fleet* fleet,
-                                 const std::atomic<bool>& stop,
+                                 const Ending& ending,
                                  const std::function<void(const Trial&)>& told);
 
 std::string ToJson(const FoundMax& found, const Bounds& bounds);

@@ -19,15 +19,28 @@ void PinTo(int cpu) {
   sched_setaffinity(0, sizeof(cpus), &cpus);
 }
 
+absl::Status CheckCpus(const std::vector<int>& wanted) {
+  cpu_set_t ours;
+  if (wanted.empty() || sched_getaffinity(0, sizeof(ours), &ours) != 0) return absl::OkStatus();
+  for (const int cpu : wanted) {
+    if (cpu >= 0 && cpu < CPU_SETSIZE && CPU_ISSET(static_cast<size_t>(cpu), &ours)) continue;
+    return absl::InvalidArgumentError(
+        absl::StrCat("--cpus: found ", cpu, "; accepted: those this process may run on"));
+  }
+  return absl::OkStatus();
+}
+
 absl::Status CheckSources(const Sources& sources, const SourceRange& last) {
-  if (sources.from.empty() || !sources.ports) return absl::OkStatus();
+  if (!sources.ports) return absl::OkStatus();
+  Sources all = sources;
+  if (all.from.empty()) all.from.emplace_back();  // one, whichever the system chooses
   const uint64_t wanted = last.count * last.step;
-  if (wanted <= sources.Count()) return absl::OkStatus();
+  if (wanted <= all.Count()) return absl::OkStatus();
   return absl::InvalidArgumentError(
       absl::StrCat(wanted,
                    " sources are wanted (--sources and --attack-sources), --from and "
                    "--ports hold ",
-                   sources.Count()));
+                   all.Count()));
 }
 
 }  // namespace
@@ -54,13 +67,15 @@ absl::StatusOr<uint64_t> WriteCapture(const LoadOptions& options, const Fleet* f
   return packets;
 }
 
-absl::StatusOr<std::unique_ptr<Load>> Load::Make(const LoadOptions& options, const Fleet* fleet) {
+absl::StatusOr<std::unique_ptr<Load>> Load::Make(const LoadOptions& options, const Fleet* fleet,
+                                                 const Ending& ending) {
+  WICKET_RETURN_IF_ERROR(CheckCpus(options.cpus));
   rlimit files;
   if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
     files.rlim_cur = files.rlim_max;
     setrlimit(RLIMIT_NOFILE, &files);
   }
-  std::unique_ptr<Load> load(new Load);
+  std::unique_ptr<Load> load(new Load(ending));
   load->cpus_ = options.cpus;
   LoadOptions all = options;
   if (options.port.via == Via::kXdp) {
@@ -76,16 +91,16 @@ absl::StatusOr<std::unique_ptr<Load>> Load::Make(const LoadOptions& options, con
     WICKET_ASSIGN_OR_RETURN(auto port, load->interface_
                                            ? load->interface_->OpenPort(i, options.threads)
                                            : OpenUdpPort(all.port, worker.Range()));
-    worker.Prepare(std::move(port));
+    worker.Prepare(std::move(port), ending);
+    if (ending) return absl::CancelledError("ended before anything was sent");
     load->counts_.push_back(&worker.counts);
   }
   return load;
 }
 
-Load::~Load() {
-  Stop();
-  Join();
-}
+Load::Load(const Ending& ending) : ending_(ending) {}
+
+Load::~Load() { Join(); }
 
 void Load::Start() {
   running_ = static_cast<int>(workers_.size());
@@ -94,7 +109,7 @@ void Load::Start() {
     threads_.emplace_back([this, i, started_ns] {
       pthread_setname_np(pthread_self(), "blast");
       if (!cpus_.empty()) PinTo(cpus_[i % cpus_.size()]);
-      workers_[i]->Run(started_ns, stop_);
+      workers_[i]->Run(started_ns, ending_);
       --running_;
     });
   }

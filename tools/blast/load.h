@@ -85,6 +85,12 @@ constexpr bool WantsAnswer(Kind kind) {
 absl::StatusOr<uint64_t> WriteCapture(const LoadOptions& options, const Fleet* fleet,
                                       const std::string& file);
 
+// Thread: any.
+using Ending = std::atomic<int>;
+constexpr int kGoOn = 0, kSendNoMore = 1, kWaitNoMore = 2;  // the last: not for answers either
+
+constexpr uint64_t kInFlightMax = 1 << 19;  // of a thread
+
 class Worker;
 class Mailboxes;
 
@@ -92,26 +98,27 @@ class Mailboxes;
 class Load {
  public:
   // Opens the ports and makes what is to be prepared.
-  // Errors: those of the ports; InvalidArgument when there are more sources than addresses.
-  static absl::StatusOr<std::unique_ptr<Load>> Make(const LoadOptions& options, const Fleet* fleet);
+  // `ending`: of the load, from now on; it must outlive it.
+  // Errors: those of the ports; InvalidArgument when there are more sources than addresses, or
+  // a CPU is not ours; Cancelled when it was to end before all was made.
+  static absl::StatusOr<std::unique_ptr<Load>> Make(const LoadOptions& options, const Fleet* fleet,
+                                                    const Ending& ending);
   ~Load();
 
   void Start();
-  // Ends the sending; answers are waited for as long as the timeout says.
-  void Stop() { stop_ = true; }
   bool done() const { return running_ == 0; }
   void Join();
 
   const std::vector<const Counts*>& counts() const { return counts_; }
 
  private:
-  Load() = default;
+  explicit Load(const Ending& ending);
+  const Ending& ending_;
   std::unique_ptr<XdpInterface> interface_;
   std::unique_ptr<Mailboxes> mailboxes_;
   std::vector<std::unique_ptr<Worker>> workers_;
   std::vector<const Counts*> counts_;
   std::vector<std::thread> threads_;
-  std::atomic<bool> stop_{false};
   std::vector<int> cpus_;
   std::atomic<int> running_{0};
 };

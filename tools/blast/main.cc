@@ -1,14 +1,18 @@
 // wicket-blast, a load generator for WireGuard endpoints.
+#include <net/if.h>
 #include <signal.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <fstream>
 #include <iostream>
+#include <set>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "tools/blast/find_max.h"
 #include "tools/blast/report.h"
@@ -18,11 +22,14 @@
 namespace wicket::blast {
 namespace {
 
+constexpr double kDuration_s = 10;
+constexpr size_t kSendersMax = 16'384;              // of a capture
+constexpr double kRateMin = 0.001, kRateMax = 1e9;  // packets a second
 constexpr int kOk = 0, kFailure = 1, kUsage = 2;
 constexpr absl::Duration kProgressInterval = absl::Milliseconds(500);
 
-std::atomic<bool> interrupted{false};
-static_assert(std::atomic<bool>::is_always_lock_free);  // set by a signal
+Ending ending{kGoOn};
+static_assert(Ending::is_always_lock_free);  // set by a signal
 
 struct Options {
   LoadOptions load;
@@ -30,8 +37,8 @@ struct Options {
   std::string ports, ping, replay;
   std::vector<std::string> from;
   uint64_t clients = 1000, in_flight = 0;
-  double duration_s = 10, timeout_s = 5, retry_after_s = 5;
-  std::optional<double> rate;
+  double timeout_s = 5, retry_after_s = 5;
+  std::optional<double> rate, duration_s;
   bool own_target = false, no_confirm = false, find_max = false;
   Bounds bounds;
   std::vector<CapturedDatagram> captured;
@@ -98,20 +105,31 @@ absl::Status Read(Options* options) {
   if (!options->replay.empty()) {
     WICKET_ASSIGN_OR_RETURN(options->captured, ReadCapture(options->replay));
     load.replay = &options->captured;
-    load.at_captured_times = !options->rate && !options->in_flight;
+    load.at_captured_times = !options->rate && !options->in_flight && options->ramp.empty();
+    if (load.at_captured_times && !options->duration_s) {
+      options->duration_s = absl::ToDoubleSeconds(options->captured.back().offset) + 1;
+    }
+    std::set<Endpoint> senders;
+    for (const CapturedDatagram& datagram : options->captured) senders.insert(datagram.from);
+    if (load.client_sources == 0) load.client_sources = std::min(senders.size(), kSendersMax);
   }
   if (options->rate) load.rate = *options->rate;
   WICKET_ASSIGN_OR_RETURN(load.mix, Mix::Parse(options->mix));
   if (!options->ramp.empty()) {
     double from = 0, to = 0;
-    if (sscanf(options->ramp.c_str(), "%lf:%lf", &from, &to) != 2 || from <= 0 || to <= 0) {
-      return absl::InvalidArgumentError("--ramp: accepted: FROM:TO, packets a second, over 0");
+    const std::pair<std::string, std::string> ends = absl::StrSplit(options->ramp, ':');
+    const auto bad = [](double rate) { return !(rate >= kRateMin && rate <= kRateMax); };
+    if (!absl::SimpleAtod(ends.first, &from) || !absl::SimpleAtod(ends.second, &to) || bad(from) ||
+        bad(to)) {
+      return absl::InvalidArgumentError(
+          absl::StrFormat("--ramp: found \"%s\"; accepted: FROM:TO, packets a second, %g to %g",
+                          options->ramp, kRateMin, kRateMax));
     }
     load.rate = from;
     load.ramp_to = to;
   }
   if (options->in_flight > 0) load.in_flight = options->in_flight;
-  load.duration = absl::Seconds(options->duration_s);
+  load.duration = absl::Seconds(options->duration_s.value_or(kDuration_s));
   load.timeout = absl::Seconds(options->timeout_s);
   load.retry_after = absl::Seconds(options->retry_after_s);
   load.confirm = !options->no_confirm;
@@ -122,6 +140,10 @@ absl::Status Read(Options* options) {
   if (!load.port.interface.empty() && load.port.via != Via::kXdp && options->pcap.empty()) {
     return absl::InvalidArgumentError(
         "--interface is for --via xdp; sockets take the route there is");
+  }
+  if (!load.port.interface.empty() && if_nametoindex(load.port.interface.c_str()) == 0) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--interface: there is no ", load.port.interface, " here"));
   }
   if (!options->own_target && options->pcap.empty() &&
       !StaysHere(load.port.target.address, load.port.interface)) {
@@ -151,13 +173,12 @@ void ShowProgress(const Load& load, absl::Time started, uint64_t* before, absl::
 int RunFindMax(const Options& options, const Fleet& fleet, std::ofstream* json) {
   const bool table = options.json != "-";
   if (table) std::cout << "     rate      loss    p50 ms    p99 ms\n";
-  const auto found =
-      FindMax(options.load, options.bounds, &fleet, interrupted, [&](const Trial& trial) {
-        if (!table) return;
-        std::cout << absl::StrFormat("%9.0f %8.2f%% %9.3f %9.3f  %s\n", trial.rate,
-                                     100 * trial.loss, trial.p50_ms, trial.p99_ms, trial.failed)
-                  << std::flush;
-      });
+  const auto found = FindMax(options.load, options.bounds, &fleet, ending, [&](const Trial& trial) {
+    if (!table) return;
+    std::cout << absl::StrFormat("%9.0f %8.2f%% %9.3f %9.3f  %s\n", trial.rate, 100 * trial.loss,
+                                 trial.p50_ms, trial.p99_ms, trial.failed)
+              << std::flush;
+  });
   if (!found.ok()) {
     std::cerr << "wicket-blast: " << found.status().message() << "\n";
     return kFailure;
@@ -166,10 +187,12 @@ int RunFindMax(const Options& options, const Fleet& fleet, std::ofstream* json) 
     std::cout << absl::StrFormat(
         "\n%.0f a second, with a loss of %g %% and a p99 of %g ms at most\n", found->rate,
         100 * options.bounds.loss_max, options.bounds.p99_max_ms);
-    if (found->rate > 0 && !found->confirmed) std::cout << "stopped before it was confirmed\n";
-    if (found->rate == 0) std::cout << "not even the first rate was borne; begin lower (--rate)\n";
+    if (found->rate > 0 && !found->confirmed) std::cout << "not confirmed\n";
+    if (found->rate == 0) std::cout << "not even the first rate was borne\n";
     if (found->generator) {
       std::cout << "THE GENERATOR WAS THE LIMIT, not the target: " << found->limit << "\n";
+    } else if (!found->limit.empty()) {
+      std::cout << "what was the limit: " << found->limit << "\n";
     }
     if (json->is_open()) *json << ToJson(*found, options.bounds) << "\n";
   } else {
@@ -195,11 +218,11 @@ int Run(const Options& options) {
     return kFailure;
   }
   struct sigaction action {};
-  action.sa_handler = [](int) { interrupted = true; };
+  action.sa_handler = [](int) { ending = ending == kGoOn ? kSendNoMore : kWaitNoMore; };
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
   if (options.find_max) return RunFindMax(options, fleet, &json);
-  auto load = Load::Make(options.load, &fleet);
+  auto load = Load::Make(options.load, &fleet, ending);
   if (!load.ok()) {
     std::cerr << "wicket-blast: " << load.status().message() << "\n";
     return kFailure;
@@ -210,7 +233,6 @@ int Run(const Options& options) {
   (*load)->Start();
   while (!(*load)->done()) {
     absl::SleepFor(absl::Milliseconds(20));
-    if (interrupted) (*load)->Stop();
     if (terminal && absl::Now() - shown >= kProgressInterval) {
       ShowProgress(**load, started, &sent, &shown);
     }
@@ -226,7 +248,12 @@ int Run(const Options& options) {
     if (json.is_open()) json << ToJson(*summary, options.load) << "\n";
   }
   if (hdr.is_open()) WriteHdr(summary->latency, hdr);
-  std::cout.flush();
+  for (const auto& [file, name] : {std::pair{&json, options.json}, std::pair{&hdr, options.hdr}}) {
+    if (!file->is_open() || file->flush()) continue;
+    std::cerr << "wicket-blast: " << name << ": not written\n";
+    return kFailure;
+  }
+  if (!std::cout.flush()) return kFailure;
   return summary->wanted > 0 && summary->answered_total == 0 ? kFailure : kOk;
 }
 
@@ -248,20 +275,26 @@ int Main(int argc, char** argv) {
                  "print what the endpoint must be told of the clients, and no more")
       ->check(CLI::IsMember({"ndjson", "conf"}));
   app.add_option("--mix", options.mix, "what is sent: KIND[=WEIGHT],...")->capture_default_str();
-  app.add_option("--rate", options.rate, "packets a second (100)")->check(CLI::Range(0.001, 1e9));
+  app.add_option("--rate", options.rate, "packets a second (100)")
+      ->check(CLI::Range(kRateMin, kRateMax));
   app.add_option("--ramp", options.ramp, "a rate that grows from FROM to TO")->type_name("FROM:TO");
   app.add_option("--in-flight", options.in_flight,
-                 "closed loop: keep so many handshakes under way, at no fixed rate");
-  app.add_option("--duration", options.duration_s, "seconds")
+                 "closed loop: keep so many handshakes under way, at no fixed rate")
+      ->check(CLI::Range(uint64_t{1}, kInFlightMax));
+  app.add_option("--duration", options.duration_s, "seconds; of a capture: as long as it is")
       ->check(CLI::Range(0.01, 86400.0))
+      ->default_str("10");
+  app.add_option("--count", options.load.count_max, "packets at most")
+      ->check(CLI::Range(uint64_t{1}, uint64_t{1'000'000'000'000}))
       ->capture_default_str();
-  app.add_option("--count", options.load.count_max, "packets at most")->capture_default_str();
   app.add_option("--timeout", options.timeout_s, "seconds an answer is waited for")
       ->check(CLI::Range(0.001, 600.0))
       ->capture_default_str();
-  app.add_option("--prepare", options.load.prepared, "make so many packets beforehand, send those");
+  app.add_option("--prepare", options.load.prepared, "make so many packets beforehand, send those")
+      ->check(CLI::Range(uint64_t{0}, uint64_t{20'000'000}));
   app.add_option("--retries", options.load.retries,
                  "handshakes more of a client who got no answer, with the cookie he got")
+      ->check(CLI::Range(uint64_t{0}, uint64_t{1000}))
       ->capture_default_str();
   app.add_option("--retry-after", options.retry_after_s, "seconds, and up to a fifteenth more")
       ->check(CLI::Range(0.001, 600.0))
@@ -286,9 +319,11 @@ int Main(int argc, char** argv) {
       ->delimiter(',');
   app.add_option("--ports", options.ports, "source ports")->type_name("FIRST-LAST");
   app.add_option("--sources", options.load.client_sources,
-                 "addresses and ports that clients share (default: one a client, up to 16384)");
+                 "addresses and ports that clients share (default: one a client, up to 16384)")
+      ->check(CLI::Range(uint64_t{1}, uint64_t{100'000'000}));
   app.add_option("--attack-sources", options.load.attack_sources,
                  "others that all packets come from which are no client's")
+      ->check(CLI::Range(uint64_t{1}, uint64_t{100'000'000}))
       ->capture_default_str();
   app.add_option("--cpus", options.load.cpus, "threads are pinned to these")->delimiter(',');
   app.add_option("--threads", options.load.threads, "sending threads")
@@ -320,10 +355,11 @@ int Main(int argc, char** argv) {
   WICKET_BLAST_KINDS(WICKET_BLAST_HELP)
 #undef WICKET_BLAST_HELP
   app.footer(kinds + "Exit status: 0 done, 1 failed or no answer at all, 2 wrong usage.");
-  for (const char* other : {"--ramp", "--in-flight", "--replay", "--pcap", "--hdr"}) {
+  for (const char* other : {"--ramp", "--in-flight", "--replay", "--pcap", "--hdr", "--count"}) {
     app.get_option("--find-max")->excludes(app.get_option(other));
   }
   app.get_option("--replay")->excludes(app.get_option("--pcap"));
+  app.get_option("--ramp")->excludes(app.get_option("--in-flight"));
   try {
     app.parse(argc, argv);
   } catch (const CLI::ExtrasError&) {  // it would list them backwards

@@ -116,7 +116,7 @@ bool IsVirtual(int ifindex) {
   if (if_indextoname(static_cast<unsigned>(ifindex), request.ifr_name) == nullptr) return false;
   request.ifr_data = reinterpret_cast<char*>(&info);
   if (ioctl(fd.get(), SIOCETHTOOL, &request) != 0) return false;
-  constexpr const char* kDrivers[] = {"veth", "bridge", "dummy"};
+  constexpr const char* kDrivers[] = {"veth", "dummy"};
   return std::any_of(std::begin(kDrivers), std::end(kDrivers),
                      [&](const char* driver) { return strcmp(info.driver, driver) == 0; });
 }
@@ -124,12 +124,11 @@ bool IsVirtual(int ifindex) {
 }  // namespace
 
 bool StaysHere(const Address& target, const std::string& interface) {
-  if (!interface.empty()) {
-    return IsVirtual(static_cast<int>(if_nametoindex(interface.c_str())));
-  }
   const Route route = RouteTo(target);
   if (route.type == RTN_LOCAL) return true;
-  return route.type == RTN_UNICAST && !route.gateway && IsVirtual(route.ifindex);
+  const bool chosen =
+      interface.empty() || route.ifindex == static_cast<int>(if_nametoindex(interface.c_str()));
+  return chosen && route.type == RTN_UNICAST && !route.gateway && IsVirtual(route.ifindex);
 }
 
 absl::StatusOr<Hop> FirstHop(const Endpoint& target, const std::string& interface) {

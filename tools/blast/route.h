@@ -10,7 +10,7 @@
 namespace wicket::blast {
 
 // True for addresses of this machine and loopback, and for neighbours on a virtual link
-// (veth, bridge, dummy): what is behind a router or a real NIC may be somebody else's.
+// (veth, dummy): what is behind a router or a real NIC may be somebody else's.
 // `interface`: the only one it is sent through; empty: the route's.
 bool StaysHere(const Address& target, const std::string& interface);
 

@@ -8,6 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/fd.h"
+#include "tools/blast/capture.h"
 #include "tools/blast/port.h"
 
 namespace wicket::blast {
@@ -15,7 +16,7 @@ namespace {
 
 constexpr int kEvents = 64;
 constexpr int kSocketBytes = 1 << 20;
-constexpr size_t kQueued = 64, kPayloadMax = 1500;
+constexpr size_t kQueued = 64;
 constexpr int kFullMax = 1000;  // waits of 1 ms for room in a socket's buffer
 constexpr uint64_t kRun = 32;   // packets of one source go by one system call
 

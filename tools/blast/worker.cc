@@ -13,7 +13,7 @@ namespace wicket::blast {
 namespace {
 
 constexpr uint64_t kSourcesMax = 16'384;
-constexpr uint64_t kRememberedMin = 1 << 16, kRememberedMax = 1 << 19;
+constexpr uint64_t kRememberedMin = 1 << 16, kRememberedMax = kInFlightMax;
 constexpr uint64_t kSpin_ns = 200'000;        // nearer than this, the next packet is not slept for
 constexpr uint64_t kWaitMax_ns = 20'000'000;  // without a look at who wants it to end
 constexpr uint64_t kMail_ns = 100'000;        // a wait, where another thread may have our answers
@@ -35,7 +35,11 @@ uint64_t RoundUp(uint64_t value, uint64_t multiple) {
 // Handshakes that may be on their way, of one thread: until they are given up.
 size_t RememberedOf(const LoadOptions& options) {
   const double rate = std::max(options.rate, options.ramp_to.value_or(0)) / options.threads;
-  const double most = rate * absl::ToDoubleSeconds(options.timeout);
+  const double attempts = 1 + static_cast<double>(options.retries);
+  const double patience_s = absl::ToDoubleSeconds(
+      std::max(options.timeout, options.retries > 0 ? options.retry_after : absl::ZeroDuration()));
+  const double most =
+      std::max(rate * attempts * patience_s, static_cast<double>(options.in_flight.value_or(0)));
   return std::bit_ceil(
       std::clamp(static_cast<uint64_t>(std::min(most, 1e9)), kRememberedMin, kRememberedMax));
 }
@@ -136,12 +140,13 @@ SourceRange Worker::Range() const {
   return {number_, step_, (client_sources_ + step_ + attack_sources_) / step_};
 }
 
-void Worker::Prepare(std::unique_ptr<Port> port) {
+void Worker::Prepare(std::unique_ptr<Port> port, const Ending& ending) {
   port_ = std::move(port);
   // Stamps are in order, and never ahead of the time they are sent at.
   const absl::Time base = absl::Now();
-  const uint64_t wanted = options_.prepared / step_;
-  for (uint64_t i = 0, before = 1; i < wanted && made_.size() != before; i += kTogether) {
+  const uint64_t wanted = std::min(options_.prepared, options_.count_max) / step_;
+  for (uint64_t i = 0, before = 1; i < wanted && made_.size() != before && !ending;
+       i += kTogether) {
     before = made_.size();
     MakeSome(std::min(kTogether, wanted - i), [this, base, i](uint64_t k) {
       return base + absl::Seconds(schedule_.OffsetOf(OfAll(i + k)));
@@ -223,12 +228,12 @@ uint64_t Worker::SourceOf(const Packet& packet) {
 
 // --- sending -----------------------------------------------------------------
 
-void Worker::Run(uint64_t started_ns, const std::atomic<bool>& stop) {
+void Worker::Run(uint64_t started_ns, const Ending& ending) {
   started_ns_ = started_ns;
   const uint64_t end_ns = started_ns_ + Nanos(options_.duration);
   uint64_t number = 0;
   bool more = OfAll(number) < options_.count_max;
-  while (more && !stop) {
+  while (more && !ending) {
     const uint64_t now = NowNanos();
     if (now >= end_ns) break;
     const uint64_t due = options_.in_flight ? DueInClosedLoop(now) : DueAt(number);
@@ -245,20 +250,22 @@ void Worker::Run(uint64_t started_ns, const std::atomic<bool>& stop) {
   Flush();
   counts.sending_ns = NowNanos() - started_ns_;
   counts.waited_ns = waited_ns_;
-  Drain(stop);
+  Drain(ending);
 }
 
 // Waits for what is still to come.
-void Worker::Drain(const std::atomic<bool>& stop) {
+void Worker::Drain(const Ending& ending) {
   // Whether answers to a capture are still to come, nobody knows.
   const uint64_t linger_ns = options_.replay ? std::min(Nanos(options_.timeout), kLinger_ns) : 0;
-  for (const uint64_t until = NowNanos() + linger_ns; NowNanos() < until && !stop;) {
+  for (const uint64_t until = NowNanos() + linger_ns; NowNanos() < until && !ending;) {
     Receive(kWaitMax_ns);
   }
   while ((awaited_ > 0 && !deadlines_.empty()) || !arrived_.empty()) {
+    if (ending >= kWaitNoMore) break;
     Receive(kWaitMax_ns);
-    Forget(/*try_again=*/!stop);
+    Forget(/*try_again=*/!ending);
   }
+  for (; !deadlines_.empty(); deadlines_.pop()) GiveUp(&SlotOf(deadlines_.top().index));
 }
 
 // Returns: false when there is nothing more to send.

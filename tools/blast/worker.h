@@ -62,9 +62,9 @@ class Worker {
   // The sources it sends from.
   SourceRange Range() const;
   // Takes its port, and makes what is to be prepared.
-  void Prepare(std::unique_ptr<Port> port);
+  void Prepare(std::unique_ptr<Port> port, const Ending& ending);
   // `started_ns`: of all threads.
-  void Run(uint64_t started_ns, const std::atomic<bool>& stop);
+  void Run(uint64_t started_ns, const Ending& ending);
   // Returns: packets written.
   uint64_t Capture(CaptureWriter* capture);
 
@@ -116,7 +116,7 @@ class Worker {
   void TakeCookie(std::span<const uint8_t> payload, uint64_t now);
   void TakeData(std::span<const uint8_t> payload, uint64_t now);
   void Forget(bool try_again);
-  void Drain(const std::atomic<bool>& stop);
+  void Drain(const Ending& ending);
   void GiveUp(Remembered* slot);
 
   const LoadOptions options_;
