@@ -64,18 +64,19 @@ absl::Status Read(Options* options) {
   const auto target = ParseEndpoint(options->target);
   if (!target) {
     return absl::InvalidArgumentError(
-        absl::StrCat("--target: found \"", options->target,
-                     "\"; accepted: 192.0.2.1:51820 or [2001:db8::1]:51820"));
+        absl::StrCat("--target: ",
+                     options->target.empty() ? "missing" : "found \"" + options->target + "\"",
+                     "; accepted: 192.0.2.1:51820 or [2001:db8::1]:51820"));
   }
   load.port.target = *target;
   const auto key = ParsePublicKey(options->target_key);
-  if (!key) {
+  if (!key && options->replay.empty()) {  // what a capture holds was made for some key
     return absl::InvalidArgumentError(absl::StrCat(
         "--public-key: ",
         options->target_key.empty() ? "missing; the target's" : "not a public key; accepted",
         ": 44 characters of base64, as `wg show` prints it"));
   }
-  load.target_key = *key;
+  if (key) load.target_key = *key;
   for (const std::string& text : options->from) {
     const auto prefix = ParsePrefix(text);
     if (!prefix || prefix->address.family != load.port.target.address.family) {
