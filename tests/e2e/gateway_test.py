@@ -815,7 +815,7 @@ def test_pinned_peers_stay_and_an_owned_device_has_no_others():
         for client in pinned, loose:  # neither finishes its session
             client.send_initiation()
         check(wait_for(lambda: len(device.peers()) == 2, 3), "not installed")
-        check(wait_for(lambda: set(device.peers()) == {pinned.key.public64}, 25), "who is left")
+        check(wait_for(lambda: set(device.peers()) == {pinned.key.public64}, 45), "who is left")
 
 
 # --- wrong surroundings ------------------------------------------------------

@@ -349,7 +349,7 @@ class Lab:
                 sys.stderr.write(daemon.log_text[-length:])
             if daemon.process and daemon.process.poll() is None:
                 status = daemon.fresh_status()
-                for of in ("nics", "devices"):
+                for of in ("nics", "devices", "steering", "verdicts"):
                     sys.stderr.write(f"{of}: {json.dumps(status[of])}\n")
         for device in self.devices[:4]:
             sys.stderr.write(device.ns.run("sh", "-c", f"wg show {device.name} latest-handshakes; "

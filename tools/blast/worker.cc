@@ -17,6 +17,7 @@ constexpr uint64_t kRememberedMin = 1 << 16, kRememberedMax = kInFlightMax;
 constexpr uint64_t kSpin_ns = 200'000;        // nearer than this, the next packet is not slept for
 constexpr uint64_t kWaitMax_ns = 20'000'000;  // without a look at who wants it to end
 constexpr uint64_t kMail_ns = 100'000;        // a wait, where another thread may have our answers
+constexpr uint64_t kGrace_ns = 50'000'000;    // after the end, for what was due before it
 constexpr uint64_t kLinger_ns = 500'000'000;  // after the last packet of a capture
 constexpr uint64_t kTaken = 4;                // answers verified between two looks at what is due
 constexpr uint64_t kTogether = 16;            // handshakes made side by side
@@ -235,8 +236,9 @@ void Worker::Run(uint64_t started_ns, const Ending& ending) {
   bool more = OfAll(number) < options_.count_max;
   while (more && !ending) {
     const uint64_t now = NowNanos();
-    if (now >= end_ns) break;
     const uint64_t due = options_.in_flight ? DueInClosedLoop(now) : DueAt(number);
+    // What was due before the end leaves late, and not never.
+    if (now >= end_ns && (options_.in_flight || due >= end_ns || now >= end_ns + kGrace_ns)) break;
     if (due <= now) {
       more = SendNext(number, due) && OfAll(++number) < options_.count_max;
       if (more && queued_due_.size() < kBurst) continue;

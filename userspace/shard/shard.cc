@@ -31,6 +31,7 @@ Shard::Shard(Options options, std::unique_ptr<xsk::Socket> socket,
       cookies_sent_(options_.words.cookies_sent->load(std::memory_order_relaxed)),
       stop_(eventfd(0, EFD_CLOEXEC)) {
   devices_->Add(&reader_);
+  Beat();  // what comes before the thread has begun is to wait for it, not to pass
   thread_ = std::thread([this] { Loop(); });
 }
 
@@ -39,6 +40,8 @@ Shard::~Shard() {
   thread_.join();
   devices_->Remove(&reader_);
 }
+
+void Shard::Beat() { options_.words.beat_ns->store(xsk::KtimeNanos(), std::memory_order_relaxed); }
 
 void Shard::Loop() {
   pthread_setname_np(pthread_self(), options_.name.substr(0, 15).c_str());
@@ -50,7 +53,7 @@ void Shard::Loop() {
   }
   pollfd fds[2] = {{socket_->fd(), POLLIN, 0}, {stop_.get(), POLLIN, 0}};
   while (!(fds[1].revents & POLLIN)) {
-    if (readable_) options_.words.beat_ns->store(xsk::KtimeNanos(), std::memory_order_relaxed);
+    if (readable_) Beat();
     const DeviceTable& devices = reader_.Renew();
     const std::span<xsk::RxFrame> frames =
         socket_->Peek(pipeline_->BatchFor(std::max<uint32_t>(socket_->Waiting(), 1)));

@@ -42,6 +42,7 @@ class Shard {
 
  private:
   void Loop();
+  void Beat();
   void RunBatch(const DeviceTable& devices, std::span<xsk::RxFrame> frames);
   void NoteAsked(uint64_t asked, uint64_t now_ns);
 
