@@ -153,8 +153,8 @@ class Sqlite {
     if (sqlite3_open(path.c_str(), &db_) != SQLITE_OK) Require(absl::InternalError("sqlite3_open"));
     Run("PRAGMA journal_mode=WAL");
     Run("PRAGMA synchronous=FULL");
-    Run("CREATE TABLE peers(key BLOB PRIMARY KEY, record BLOB) WITHOUT ROWID");
-    Run("CREATE TABLE prefixes(prefix BLOB PRIMARY KEY, key BLOB) WITHOUT ROWID");
+    Run("CREATE TABLE IF NOT EXISTS peers(key BLOB PRIMARY KEY, record BLOB) WITHOUT ROWID");
+    Run("CREATE TABLE IF NOT EXISTS prefixes(prefix BLOB PRIMARY KEY, key BLOB) WITHOUT ROWID");
     sqlite3_prepare_v2(db_, "INSERT OR REPLACE INTO peers VALUES(?,?)", -1, &peers_, nullptr);
     sqlite3_prepare_v2(db_, "INSERT INTO prefixes VALUES(?,?)", -1, &prefixes_, nullptr);
     Run("PRAGMA mmap_size=17179869184");
@@ -308,17 +308,22 @@ std::string SizeName(uint64_t peers) {
   return power == peers ? absl::StrCat("1e", digits) : absl::StrCat(peers);
 }
 
-// Each round on new files, both with so many peers.
+// Both with so many peers. Each round on a copy of the same files.
 void CompareWriters(uint64_t stored, const std::string& suffix, int rounds,
                     absl::Duration duration) {
+  const Folder filled;
+  {
+    store::Store store = *store::Store::Open({.path = filled.path + "/store"});
+    Fill(store, stored);
+    Sqlite(filled.path + "/sqlite.db").Fill(stored);
+  }
   std::vector<double> group, single, rival;
   for (int round = 0; round < rounds; ++round) {
-    Folder folder;
+    const Folder folder;
+    std::filesystem::copy(filled.path, folder.path, std::filesystem::copy_options::recursive);
     store::Store store = *store::Store::Open({.path = folder.path + "/store"});
     store::Committer committer(&store);
     Sqlite sqlite(folder.path + "/sqlite.db");
-    Fill(store, stored);
-    sqlite.Fill(stored);
     std::atomic<uint64_t> next{stored};
     rival.push_back(Rate(
         kWriters, duration, [&](uint64_t n) { sqlite.Create(n); }, &next));

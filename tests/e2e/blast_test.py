@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
@@ -117,6 +118,31 @@ def test_prepared_packets_leave_in_time():
         equal(new["answered"], new["sent"], "real handshakes among them")
         equal(daemon.fresh_status()["steering"]["drop_mac1"], report["kinds"]["bad-mac1"]["sent"],
               "those that arrived")
+
+
+def test_answers_are_taken_while_packets_leave_late():
+    """From somebody who gives everything back, to a generator that is never in time."""
+    with gateway() as (lab, device, daemon):
+        with closing(lab.gateway.socket()) as echo:
+            echo.bind((GATEWAY4, 7))
+            echo.settimeout(2)
+            echo.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 8192)  # nothing waits in it
+            sending = lab.client.start(BLAST, "--target", f"{GATEWAY4}:7", "--public-key",
+                                       device.key.public64, "--via", "xdp", "--sources", "1", "--mix",
+                                       "junk=1", "--rate", "10000000", "--count", "1000000",
+                                       "--prepare", "1000000", "--json", "-",
+                                       stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+            try:
+                while True:
+                    echo.sendto(*echo.recvfrom(2048))
+            except TimeoutError:
+                pass
+            output, errors = sending.communicate(timeout=20 * SLOW)
+        check(output, errors)
+        report = json.loads(output)
+        check(report["generator_limit"], "the generator was in time")
+        # What waits where the generator does not look is a ring full, at most two.
+        check(report["unexpected"] > 20000, f"{report['unexpected']} answers were taken")
 
 
 def test_scenario_files_ctrl_c_and_percentiles():

@@ -241,7 +241,7 @@ void Worker::Run(uint64_t started_ns, const Ending& ending) {
     if (now >= end_ns && (options_.in_flight || due >= end_ns || now >= end_ns + kGrace_ns)) break;
     if (due <= now) {
       more = SendNext(number, due) && OfAll(++number) < options_.count_max;
-      if (more && queued_due_.size() < kBurst) continue;
+      if (more && !queued_due_.empty()) continue;  // a burst has just left: what came is next
     }
     Flush();
     uint64_t until = std::min({due, end_ns, now + kWaitMax_ns});
