@@ -68,10 +68,10 @@ struct {
 } steer_flows SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, STEER_REPEATS_MAX);
-	__type(key, struct steer_mac);
-	__type(value, __u8);
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, STEER_REPEATS_SETS);
+	__type(key, __u32);
+	__type(value, struct steer_repeats_set);
 } steer_repeats SEC(".maps");
 
 struct {
@@ -207,16 +207,26 @@ static __attribute__((noinline)) int source_may(const struct classify_packet *pa
 	return bpf_map_update_elem(&steer_buckets, &source, &first, BPF_NOEXIST) == 0;
 }
 
-/* Whether the packet was seen before; notes it. The map's own eviction is the bound. */
+/* Whether the packet was seen before; notes it, as the latest of its set. Two CPUs in one set at
+ * once may make it forget. */
 static __attribute__((noinline)) int is_repeat(const struct initiation *message)
 {
-	struct steer_mac mac;
-	__u8 seen = 1;
+	__u64 latest = (__u64)message->mac1[1] << 32 | message->mac1[0], mac = latest;
+	__u32 of_mac1 = message->mac1[2] % STEER_REPEATS_SETS;
+	struct steer_repeats_set *set = bpf_map_lookup_elem(&steer_repeats, &of_mac1);
+	int i;
 
-	__builtin_memcpy(mac.bytes, message->mac1, sizeof(mac.bytes));
-	if (bpf_map_lookup_elem(&steer_repeats, &mac))
-		return 1;
-	bpf_map_update_elem(&steer_repeats, &mac, &seen, BPF_ANY); /* full of busy entries: unseen */
+	if (!set)
+		return 0;
+#pragma unroll
+	for (i = 0; i < STEER_REPEATS_WAYS; i++) {
+		__u64 here = set->macs[i];
+
+		set->macs[i] = latest;
+		if (here == mac)
+			return 1;
+		latest = here;
+	}
 	return 0;
 }
 

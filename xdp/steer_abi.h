@@ -11,7 +11,7 @@
  *   steer_shards    u32 slot           steer_shard        shard (mmap)   fixed size
  *   steer_flows     steer_flow         steer_flow_state   both           oldest leaves: the flow is
  *                                                                        proven once more
- *   steer_repeats   steer_mac          u8                 XDP            oldest leaves: a repeat of
+ *   steer_repeats   u32 of the mac1    steer_repeats_set  XDP            oldest leaves: a repeat of
  *                                                                        it costs the shard one look
  *   steer_secrets   u32 0..1           steer_secret       gateway        fixed size
  *   steer_buckets   steer_source       u64 ns             XDP            oldest leaves: its source
@@ -26,7 +26,7 @@
 
 #include <linux/types.h>
 
-#define STEER_ABI_VERSION 4 /* names the pin folder: another layout, another folder */
+#define STEER_ABI_VERSION 5 /* names the pin folder: another layout, another folder */
 
 enum {
 	STEER_SLOTS_MAX = 256,     /* RX queues over all NICs */
@@ -34,7 +34,8 @@ enum {
 	STEER_SERVICES_MAX = 256,  /* ports served */
 	STEER_FLOWS_MAX = 1 << 17, /* 131 072 flows, 9 MiB at most */
 	STEER_FRAME_MAX = 512,     /* longest frame that is steered: headers and 148 bytes */
-	STEER_REPEATS_MAX = 1 << 16, /* initiations remembered, 5 MiB */
+	STEER_REPEATS_SETS = 1 << 13,
+	STEER_REPEATS_WAYS = 8, /* initiations remembered in a set: 65 536 in all, 512 KiB */
 	STEER_BUCKETS_MAX = 1 << 16, /* sources that answered a cookie, 5 MiB */
 	STEER_SKETCH_WORDS = 1024,   /* 65 536 bits */
 };
@@ -109,8 +110,12 @@ struct steer_shard {
 	__u64 padding[4];     /* a cache line of its own */
 };
 
-struct steer_mac {
-	__u8 bytes[16];
+/* Initiations seen, by half of their mac1; the latest first. Another part of the mac1 says which
+ * set is theirs. Whoever makes mac1s for one set makes it forget, and proves nothing by it: what
+ * is forgotten costs a shard one look. To look and to note is one cache line: a hash map that
+ * evicts took as long as a block of BLAKE2s. */
+struct steer_repeats_set {
+	__u64 macs[STEER_REPEATS_WAYS]; /* 0: none */
 };
 
 /* A cookie secret: BLAKE2s-128 keyed with it, the key's block absorbed. The newer of the two
@@ -157,7 +162,7 @@ struct steer_flow_state {
 STEER_ASSERT(sizeof(struct steer_service) == 2, "steer_service has no padding");
 STEER_ASSERT(sizeof(struct steer_device) == 84, "steer_device has no padding");
 STEER_ASSERT(sizeof(struct steer_shard) == 64, "steer_shard is a cache line");
-STEER_ASSERT(sizeof(struct steer_mac) == 16, "steer_mac has no padding");
+STEER_ASSERT(sizeof(struct steer_repeats_set) == 64, "steer_repeats_set is a cache line");
 STEER_ASSERT(sizeof(struct steer_secret) == 40, "steer_secret has no padding");
 STEER_ASSERT(sizeof(struct steer_source) == 16, "steer_source has no padding");
 STEER_ASSERT(sizeof(struct steer_nic) == 16, "steer_nic has no padding");
