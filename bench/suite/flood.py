@@ -39,7 +39,7 @@ KINDS = {
     "repeat": ("repeat_drop_per_core", "repeat_flood_success",
                (1000,), (), (100_000, 300_000)),
     "unknown": ("unknown_key_per_core", "unknown_flood_success",
-                (1000,), (4000, 100_000), (4000, 20_000, 100_000, 250_000)),
+                (1000,), (4000, 100_000), (4000, 100_000, 250_000)),
 }
 # Cookies a second and queue: of more initiations some get none, and their clients come again.
 COOKIES_MAX = 100_000
@@ -48,11 +48,11 @@ COOKIES_MAX = 100_000
 IN_RING = {"bad-mac1": "forged_drop_vs_ring", "repeat": "repeat_drop_vs_ring"}
 
 
-def options(kind, rate, seconds, seed):
+def options(kind, rate, seconds, seed, timeout):
     packets = int((rate + LEGITIMATE) * seconds)
     return ["--clients", int(LEGITIMATE * seconds * 2) + 40, "--seed", seed, "--mix",
             f"{kind}={rate},cookie={LEGITIMATE}", "--rate", rate + LEGITIMATE, "--prepare", packets,
-            "--count", packets, "--duration", seconds, "--timeout", 1, "--via", "xdp"]
+            "--count", packets, "--duration", seconds, "--timeout", timeout, "--via", "xdp"]
 
 
 def resolve(*sides):
@@ -73,10 +73,10 @@ def unjudged(side):
     return lost
 
 
-def flood(side, kind, rate, seconds, seed):
+def flood(side, kind, rate, seconds, seed, timeout=1):
     """Returns: (processor seconds of processes, of soft interrupts, the generator's figures)."""
     before = cpu_seconds(side.target_pids), softirq_seconds()
-    figures = side.blast(*options(kind, rate, seconds, seed))
+    figures = side.blast(*options(kind, rate, seconds, seed, timeout))
     return (cpu_seconds(side.target_pids) - before[0], softirq_seconds() - before[1], figures)
 
 
@@ -148,7 +148,7 @@ def measure(bench, kind, rates, rounds, seconds):
         lost_so_far = {side: unjudged(side) for side in sides}
         for rate, number, seed in seeds:
             bench.progress(f"{kind}, {rate} a second, round {number + 1} of {rounds}")
-            _, floor, _ = flood(nobody, kind, rate, seconds, seed)
+            _, floor, _ = flood(nobody, kind, rate, seconds, seed, timeout=0.1)
             for side in sides if number % 2 else reversed(sides):
                 if side.name == "ring" and rate != max(rates):
                     continue
@@ -321,9 +321,14 @@ def pipeline_alone(bench, nobody, rate):
 
 
 def generator_alone(nobody):
-    """Packets a second that one thread of the generator sends, prepared, as frames."""
-    return nobody.blast("--clients", 1, "--mix", "unknown=1", "--rate", NO_RATE, "--prepare",
-                        PREPARED, "--count", PREPARED, "--via", "xdp")["rate"]
+    """Packets a second that one thread of the generator sends, prepared, as frames. A thread of
+    the veth's own receives them: who sends would else do that too, packet by packet."""
+    nobody.thread_napi(True)
+    try:
+        return nobody.blast("--clients", 1, "--mix", "unknown=1", "--rate", NO_RATE, "--prepare",
+                            PREPARED, "--count", PREPARED, "--via", "xdp")["rate"]
+    finally:
+        nobody.thread_napi(False)
 
 
 def saturation(bench):
@@ -368,7 +373,7 @@ def saturation(bench):
             time.sleep(2)
     bench.results.add("generator_per_core", sent_alone, alone,
                       note=f"{PREPARED} initiations made beforehand, one thread, AF_XDP in copy "
-                           "mode, into a veth that drops them")
+                           "mode, into a veth whose own thread drops them")
     if len(found) < bursts / 2:
         return bench.problem(f"proofs_at_saturation: {bursts - len(found)} of {bursts} bursts of "
                              f"{BURST} were too many")

@@ -37,7 +37,7 @@ def read_peers(path):
 
 
 def handshakes(bench):
-    rounds, clients = bench.pick(smoke=(1, 4), quick=(1, 20), full=(5, 25))
+    rounds, clients = bench.pick(smoke=(1, 4), quick=(1, 15), full=(5, 25))
     stored, alone_installed = bench.pick(smoke=(1000, 100), quick=(100_000, 1000),
                                          full=(1_000_000, 10_000))
     everyone = [clients_of(number * clients, clients) for number in range(rounds)]

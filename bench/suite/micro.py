@@ -32,7 +32,7 @@ CASES = {
     "xdp_mac2_wrong_ns": ("Steer/mac2_wrong", "BM_SteerNothing", "added"),
 }
 NOTES = {
-    "proofs_per_core": "a shard's whole work on a ring batch of 64, among 1 000 000 stored peers, "
+    "proofs_per_core": "a shard's whole work on a ring batch of 64, among {stored} stored peers, "
                        "against the same with libsodium one at a time",
     "xdp_pass_ns": "BPF_PROG_TEST_RUN; a veth pays far more for having any native program",
 }
@@ -89,8 +89,8 @@ def micro(bench):
     wanted = {here[word] for case in cases.values() for word in case[:2]} | \
              {name for key, name in here.items()
               if not key.endswith("/1000000") and not key.startswith(LONG)}
-    if bench.mode == "smoke":
-        bench.environment["WICKET_BENCH_STORED"] = "10000"
+    stored = bench.pick(smoke=10_000, quick=100_000, full=1_000_000)
+    bench.environment["WICKET_BENCH_STORED"] = str(stored)
     samples, counts = {}, {"allocs": {}, "cycles": {}}
     for group in (sorted(name for name in wanted if not name.startswith(LONG)),
                   sorted(name for name in wanted if name.startswith(LONG))):
@@ -104,7 +104,7 @@ def micro(bench):
         if ours not in samples or rival not in samples:
             bench.problem(f"{name}: {ours} needs root, or another CPU")
             continue
-        note = NOTES.get(name, "")
+        note = NOTES.get(name, "").format(stored=stored)
         if how == "rate":
             bench.results.add(name, [1e9 / x for x in samples[ours]],
                               [1e9 / x for x in samples[rival]], note=note)

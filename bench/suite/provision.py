@@ -27,7 +27,7 @@ def creates(bench):
     bench.progress(f"{peers} peers, {rounds} rounds")
     result = subprocess.run([BIN / "wicket_provision", "--peers", str(peers), "--rounds",
                              str(rounds), "--seconds", str(seconds), "--lookups", str(lookups),
-                             "--json", file, *(["--brief"] if bench.mode == "smoke" else [])],
+                             "--json", file, *([] if bench.mode == "full" else ["--brief"])],
                             stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
                             env=bench.environment)
     if result.returncode != 0:

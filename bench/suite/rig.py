@@ -136,6 +136,10 @@ class Side(Lab):
             raise RuntimeError(f"wicket-blast: {result.stderr.strip()}")
         return json.loads(result.stdout)
 
+    def thread_napi(self, threaded):
+        """Whether a thread of its own receives for the gateway's NIC."""
+        run("ip", "netns", "exec", self.gateway.name, "sh", "-c",
+            f"echo {int(threaded)} > /sys/class/net/in/threaded")
 
     def start_blast(self, *arguments):
         return self.client.start(*self._blast(*arguments), stdout=subprocess.DEVNULL,
