@@ -20,10 +20,12 @@ import time
 from base64 import b64encode
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "e2e"))
+sys.path[:0] = [str(Path(__file__).resolve().parents[1] / "tests" / "e2e"),
+                str(Path(__file__).resolve().parent / "suite")]
 from client import Client  # noqa: E402
 from control import Watch  # noqa: E402
 from lab import BIN, Lab, wait_for  # noqa: E402
+from stats import quantile  # noqa: E402
 
 CROWD = 10_000
 CLIENTS = 100
@@ -35,11 +37,6 @@ def show_progress(text):
 
 
 progress = show_progress  # scripts/bench has a line of its own
-
-
-def quantile(values, q):
-    values = sorted(values)
-    return values[min(len(values) - 1, int(q * len(values)))]
 
 
 def connect_ms(client):
@@ -133,7 +130,8 @@ def evictions_round():
             before = [connect_ms(client) for client in clients[:CLIENTS]]
             if watch.times("evicted"):
                 raise RuntimeError("too slow: peers left before they should")
-            wait_for(lambda: watch.times("evicted"), 45, every=0.01)
+            if not wait_for(lambda: watch.times("evicted"), 45, every=0.01):
+                raise RuntimeError("the crowd did not leave")
             during = [connect_ms(client) for client in clients[CLIENTS:]]
             end = time.time()
             if not wait_for(lambda: max(watch.times("evicted")) > end, 20):

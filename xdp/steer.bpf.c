@@ -69,6 +69,7 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(map_flags, BPF_F_MMAPABLE); /* begins a page, so that a set is one cache line */
 	__uint(max_entries, STEER_REPEATS_SETS);
 	__type(key, __u32);
 	__type(value, struct steer_repeats_set);
@@ -218,6 +219,8 @@ static __attribute__((noinline)) int is_repeat(const struct initiation *message)
 
 	if (!set)
 		return 0;
+	if (set->macs[0] == mac)
+		return 1; /* nothing is written: of one packet repeated on all queues all CPUs read this */
 #pragma unroll
 	for (i = 0; i < STEER_REPEATS_WAYS; i++) {
 		__u64 here = set->macs[i];
@@ -230,8 +233,11 @@ static __attribute__((noinline)) int is_repeat(const struct initiation *message)
 	return 0;
 }
 
-/* What a shard that is under load wants of an initiation. */
-static __always_inline enum steer_count judge_under_load(struct steer_hash *hash,
+/* What a shard that is under load wants of an initiation. Of a flow that the device knows, a mac2
+ * that is none of ours may be the device's own, which is under load too: it would ask for its
+ * cookie again and again if it never saw the answer. */
+static __always_inline enum steer_count judge_under_load(enum steer_count known,
+							 struct steer_hash *hash,
 							 const struct initiation *message,
 							 const struct classify_packet *packet,
 							 struct steer_shard *shard, __u64 now)
@@ -239,10 +245,16 @@ static __always_inline enum steer_count judge_under_load(struct steer_hash *hash
 	const struct steer_secret *newer = secret_by_age(0);
 	const struct steer_secret *older = secret_by_age(1);
 
-	if (has_mac2(message) && newer && older &&
-	    (mac2_verifies(hash, newer, packet, message) ||
-	     mac2_verifies(hash, older, packet, message)))
-		return source_may(packet, now) ? STEER_COUNT_STEER_NEW : STEER_COUNT_DROP_RATE;
+	if (has_mac2(message) && newer && older) {
+		int ours = mac2_verifies(hash, newer, packet, message) ||
+			   mac2_verifies(hash, older, packet, message);
+
+		if (ours || known == STEER_COUNT_STEER_RETRY) {
+			if (!source_may(packet, now))
+				return STEER_COUNT_DROP_RATE;
+			return ours ? STEER_COUNT_STEER_NEW : STEER_COUNT_PASS_FLOW;
+		}
+	}
 	return take_turn(&shard->cookie_turn_ns, now, STEER_COOKIE_INTERVAL_NS, STEER_COOKIE_BURST)
 		       ? STEER_COUNT_STEER_COOKIE
 		       : STEER_COUNT_DROP_NO_COOKIE;
@@ -303,10 +315,10 @@ int steer(struct xdp_md *ctx)
 		count = STEER_COUNT_DROP_REPEAT;
 	else
 		count = look_up_flow(&packet, now);
+	if (count >= STEER_COUNT_STEER_NEW && now < shard->load_until_ns)
+		count = judge_under_load(count, hash, message, &packet, shard, now);
 	if (count == STEER_COUNT_PASS_FLOW)
 		return verdict(count, XDP_PASS);
-	if (count >= STEER_COUNT_STEER_NEW && now < shard->load_until_ns)
-		count = judge_under_load(hash, message, &packet, shard, now);
 	if (count < STEER_COUNT_STEER_NEW)
 		sketch_source(&packet);
 	if (count == STEER_COUNT_STEER_COOKIE && nic->cookies_by_tx && has_bare_headers(&packet)) {

@@ -12,7 +12,7 @@
  *   steer_flows     steer_flow         steer_flow_state   both           oldest leaves: the flow is
  *                                                                        proven once more
  *   steer_repeats   u32 of the mac1    steer_repeats_set  XDP            oldest leaves: a repeat of
- *                                                                        it costs the shard one look
+ *                                                                        it is proven once more
  *   steer_secrets   u32 0..1           steer_secret       gateway        fixed size
  *   steer_buckets   steer_source       u64 ns             XDP            oldest leaves: its source
  *                                                                        begins with a full bucket
@@ -111,9 +111,9 @@ struct steer_shard {
 };
 
 /* Initiations seen, by half of their mac1; the latest first. Another part of the mac1 says which
- * set is theirs. Whoever makes mac1s for one set makes it forget, and proves nothing by it: what
- * is forgotten costs a shard one look. To look and to note is one cache line: a hash map that
- * evicts took as long as a block of BLAKE2s. */
+ * set is theirs. Whoever makes mac1s for one set makes it forget, and gains nothing by it: what is
+ * forgotten costs a shard one proof, as a fresh packet of his does. To look and to note is one
+ * cache line: a hash map that evicts took as long as a block of BLAKE2s. */
 struct steer_repeats_set {
 	__u64 macs[STEER_REPEATS_WAYS]; /* 0: none */
 };

@@ -38,7 +38,7 @@ def figure(value, unit):
 
 
 def table(data, names):
-    rows = ["| | | against | ratio | n |", "|---|---|---|---|---|"]
+    rows, notes = ["| | | against | ratio | n | spread |", "|---|---|---|---|---|---|"], []
     for name in names:
         if name not in data["measures"]:
             continue
@@ -46,9 +46,12 @@ def table(data, names):
         against = f"{figure(row['against'], row['unit'])}, {about.rival}" if about.rival and \
             row["against"] is not None else ""
         ratio = number(row["ratio"]) if row["ratio"] is not None else ""
+        spread = f"{100 * row['spread']:.0f} %" if row["spread"] is not None else ""
         rows.append(f"| {about.title} (`{name}`) | {figure(row['value'], row['unit'])} | {against} "
-                    f"| {ratio} | {row['n']} |")
-    return "\n".join(rows) if len(rows) > 2 else ""
+                    f"| {ratio} | {row['n']} | {spread} |")
+        if row["note"]:
+            notes.append(f"- `{name}`: {row['note']}.")
+    return "\n".join([*rows, "", *notes]).rstrip() if len(rows) > 2 else ""
 
 
 def reading(name, row):

@@ -5,6 +5,7 @@ Run all scenarios, or those named as arguments. Needs root.
 """
 import json
 import os
+import re
 import signal
 import socket
 import struct
@@ -143,6 +144,24 @@ def test_answers_are_taken_while_packets_leave_late():
         check(report["generator_limit"], "the generator was in time")
         # What waits where the generator does not look is a ring full, at most two.
         check(report["unexpected"] > 20000, f"{report['unexpected']} answers were taken")
+
+
+def test_what_the_interface_had_no_room_for_is_told():
+    """A veth's ring has 256 entries, and here a thread of its own empties it."""
+    with gateway() as (lab, device, daemon):
+        def received():
+            return sum(map(int, re.findall(r"xdp_packets: (\d+)",
+                                           lab.gateway.run("ethtool", "-S", "in").stdout)))
+        daemon.start()
+        run("ip", "netns", "exec", lab.gateway.name, "sh", "-c",
+            "echo 1 > /sys/class/net/in/threaded")
+        before = received()
+        report = blast(lab, device, "--via", "xdp", "--mix", "bad-mac1=1", "--rate", "10000000",
+                       "--count", "500000", "--prepare", "500000", "--cpus", "0")
+        left = report["sent"] - report["no_room"]
+        check(report["no_room"] > 0, "there was room for all")
+        check(wait_for(lambda: abs(received() - before - left) < left / 200, 5),
+              f"{received() - before} came of {left}")
 
 
 def test_scenario_files_ctrl_c_and_percentiles():

@@ -78,7 +78,7 @@ class Answers:
 class Attack:
     """wicket-blast in the client's namespace, until it is ended."""
 
-    def __init__(self, lab, device, *arguments, rate=20_000, address=GATEWAY4):
+    def __init__(self, lab, device, *arguments, rate=40_000, address=GATEWAY4):
         self.file = lab.dir / "attack.json"
         self.process = lab.client.start(
             *command(device, "--via", "xdp", *FLOOD_PORTS, "--rate", rate, "--duration", "60",

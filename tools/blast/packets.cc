@@ -71,7 +71,7 @@ Kind Mix::Pick(uint32_t random) const {
 PacketMaker::PacketMaker(const Fleet* fleet, const PublicKey& target, uint64_t seed)
     : fleet_(fleet),
       target_(target),
-      random_{seed | 1, 0x9e3779b97f4a7c15},
+      random_{seed, 0x9e3779b97f4a7c15},
       mac1_key_(noise::Mac1Key(target)) {}
 
 // xoroshiro128+; for loads, not for keys.

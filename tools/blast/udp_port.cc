@@ -26,6 +26,11 @@ absl::StatusOr<Fd> OpenSource(const PortOptions& options, uint64_t number) {
   Fd fd(socket(address.ss_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd.valid()) return ErrnoStatus(errno, "socket(SOCK_DGRAM)", "too many sources?");
   setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUF, &kSocketBytes, sizeof(kSocketBytes));
+  // Else the kernel says that it sent what the interface had no room for.
+  const int on = 1;
+  const bool ipv4 = options.target.address.family == Family::kIpv4;
+  setsockopt(fd.get(), ipv4 ? IPPROTO_IP : IPPROTO_IPV6, ipv4 ? IP_RECVERR : IPV6_RECVERR, &on,
+             sizeof(on));
   Endpoint source = options.sources.At(number);
   if (source.address.family == Family::kNone) source.address.family = options.target.address.family;
   if (!options.sources.from.empty() || source.port != 0) {
@@ -69,6 +74,10 @@ class UdpPort : public Port {
     const int ready = epoll_pwait2(epoll_.get(), events, kEvents, &wait, nullptr);
     for (int i = 0; i < ready; ++i) {
       uint8_t bytes[kPayloadMax];
+      if (events[i].events & EPOLLERR) {  // who refused what is known from sending
+        while (recv(events[i].data.fd, bytes, sizeof(bytes), MSG_ERRQUEUE) >= 0) {
+        }
+      }
       for (;;) {
         const ssize_t n = recv(events[i].data.fd, bytes, sizeof(bytes), 0);
         if (n < 0) break;  // nothing more, or nobody listens there

@@ -19,7 +19,7 @@ constexpr uint64_t kWaitMax_ns = 20'000'000;  // without a look at who wants it 
 constexpr uint64_t kMail_ns = 100'000;        // a wait, where another thread may have our answers
 constexpr uint64_t kGrace_ns = 50'000'000;    // after the end, for what was due before it
 constexpr uint64_t kLinger_ns = 500'000'000;  // after the last packet of a capture
-constexpr uint64_t kTaken = 4;                // answers verified between two looks at what is due
+constexpr uint64_t kVerified = 4;             // answers verified between two looks at what is due
 constexpr uint64_t kTogether = 16;            // handshakes made side by side
 constexpr uint64_t kBurst = 32;               // packets between two looks at what has come
 constexpr uint64_t kCookieAge_ns = 120'000'000'000;  // [WG 5.4.7]
@@ -401,30 +401,31 @@ void Worker::Receive(uint64_t wait_ns) {
   if (mailboxes_ != nullptr) {
     for (Letter& letter : mailboxes_->Collect(number_)) arrived_.push_back(std::move(letter));
   }
-  for (uint64_t taken = 0; taken < kTaken && !arrived_.empty(); ++taken) {
-    Take(arrived_.front());
+  for (uint64_t verified = 0; verified < kVerified && !arrived_.empty();) {
+    verified += Take(arrived_.front());
     arrived_.pop_front();
   }
 }
 
-void Worker::Take(const Letter& letter) {
+bool Worker::Take(const Letter& letter) {
   const std::span<const uint8_t> payload = letter.payload;
   const uint64_t now = letter.arrived_ns;
   const uint8_t type = payload.empty() ? 0 : payload[0];
   if (options_.replay) {
     ++counts.responses;
   } else if (type == 2 && payload.size() == sizeof(wire::Response)) {
-    TakeResponse(payload, now);
+    return TakeResponse(payload, now);
   } else if (type == 3 && payload.size() == sizeof(wire::CookieReply)) {
-    TakeCookie(payload, now);
+    return TakeCookie(payload, now);
   } else if (type == 4 && payload.size() >= wire::kDataBytesMin) {
     TakeData(payload, now);
   } else {
     ++counts.unexpected;
   }
+  return false;
 }
 
-void Worker::TakeResponse(std::span<const uint8_t> payload, uint64_t now) {
+bool Worker::TakeResponse(std::span<const uint8_t> payload, uint64_t now) {
   wire::Response response;
   memcpy(&response, payload.data(), sizeof(response));
   Remembered& slot = SlotOf(IndexOf(response.receiver_index));
@@ -433,13 +434,13 @@ void Worker::TakeResponse(std::span<const uint8_t> payload, uint64_t now) {
   if (!slot.awaited || slot.session != SIZE_MAX || !WantsAnswer(packet.kind) ||
       packet.handshake.message.sender_index != response.receiver_index) {
     ++counts.unexpected;
-    return;
+    return false;
   }
   auto keys =
       noise::OpenResponse(fleet_->PrivateKey(packet.client), {}, packet.handshake, response);
   if (!keys) {
     ++counts.unverified;
-    return;
+    return true;
   }
   ++counts.answered[static_cast<size_t>(packet.kind)];
   slot.awaited = false;
@@ -468,29 +469,31 @@ void Worker::TakeResponse(std::span<const uint8_t> payload, uint64_t now) {
   } else {
     sessions_[at->second] = std::move(session);
   }
+  return true;
 }
 
 // A client keeps the cookie for his next handshake; those of kind kCookie come at once, with
 // the first that they get.
-void Worker::TakeCookie(std::span<const uint8_t> payload, uint64_t now) {
+bool Worker::TakeCookie(std::span<const uint8_t> payload, uint64_t now) {
   wire::CookieReply reply;
   memcpy(&reply, payload.data(), sizeof(reply));
   const uint32_t index = IndexOf(reply.receiver_index);
   Remembered& slot = SlotOf(index);
   if (!slot.awaited || slot.packet.handshake.message.sender_index != reply.receiver_index) {
     ++counts.unexpected;
-    return;
+    return false;
   }
   const auto cookie = noise::OpenCookie(cookie_key_, slot.packet.handshake.message.mac1, reply);
   if (!cookie) {
     ++counts.unverified;
-    return;
+    return true;
   }
   ++counts.cookies;
   cookies_[slot.packet.client] = {*cookie, now + kCookieAge_ns};
   if (slot.packet.kind == Kind::kCookie && slot.attempts <= 1 + options_.retries) {
     SendAgain(index, now);
   }
+  return true;
 }
 
 void Worker::TakeData(std::span<const uint8_t> payload, uint64_t now) {

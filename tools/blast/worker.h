@@ -111,9 +111,10 @@ class Worker {
   void Flush();
   void FlushPort();
   void Receive(uint64_t wait_ns);
-  void Take(const Letter& letter);
-  void TakeResponse(std::span<const uint8_t> payload, uint64_t now);
-  void TakeCookie(std::span<const uint8_t> payload, uint64_t now);
+  // Of what has come; the first three return whether there was something to verify.
+  bool Take(const Letter& letter);
+  bool TakeResponse(std::span<const uint8_t> payload, uint64_t now);
+  bool TakeCookie(std::span<const uint8_t> payload, uint64_t now);
   void TakeData(std::span<const uint8_t> payload, uint64_t now);
   void Forget(bool try_again);
   void Drain(const Ending& ending);

@@ -33,7 +33,7 @@ class XdpPort : public Port {
   void Send(uint64_t source, std::span<const uint8_t> payload) override {
     uint8_t* frame = nullptr;
     for (int i = 0; i < kFlushTries && (frame = sockets_[0]->Reserve()) == nullptr; ++i) {
-      sockets_[0]->Flush();
+      no_room_ += sockets_[0]->Flush();
     }
     if (frame == nullptr) {
       ++no_room_;
@@ -44,7 +44,7 @@ class XdpPort : public Port {
   }
 
   Unsent Flush() override {
-    sockets_[0]->Flush();
+    no_room_ += sockets_[0]->Flush();
     return {.refused = 0, .no_room = std::exchange(no_room_, 0)};
   }
 

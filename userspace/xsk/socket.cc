@@ -211,14 +211,24 @@ void Socket::Submit(uint32_t bytes) {
   ++rings_->sending;
 }
 
-void Socket::Flush() {
+uint64_t Socket::Flush() {
+  uint64_t dropped = 0;
   if (xsk_ring_prod__needs_wakeup(&rings_->tx)) {
-    // Copy mode sends 32 at a call and says EAGAIN while there are more.
-    for (int calls = 0; calls < kSendCalls; ++calls) {
-      if (sendto(fd(), nullptr, 0, MSG_DONTWAIT, nullptr, 0) >= 0 || errno != EAGAIN) break;
+    // Copy mode sends 32 at a call and says EAGAIN while there are more. EBUSY ends the call too:
+    // the device dropped one, which is complete as if it were sent.
+    for (int calls = 0; calls < kSendCalls;) {
+      if (sendto(fd(), nullptr, 0, MSG_DONTWAIT, nullptr, 0) >= 0) break;
+      if (errno == EBUSY) {
+        ++dropped;
+      } else if (errno == EAGAIN) {
+        ++calls;
+      } else {
+        break;
+      }
     }
   }
   Complete();
+  return dropped;
 }
 
 // Frames that were received go back to be filled, the others to those that are free.

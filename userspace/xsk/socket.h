@@ -76,7 +76,8 @@ class Socket {
   // Sends `bytes` of the frame that Reserve gave last, when Flush comes.
   void Submit(uint32_t bytes);
   // Hands what was submitted to the kernel, and takes back what it has sent.
-  void Flush();
+  // Returns: how many the kernel took and could not send, for want of room; in copy mode only.
+  uint64_t Flush();
 
   SocketStats ReadStats() const;
 
