@@ -38,7 +38,7 @@ def figure(value, unit):
 
 
 def table(data, names):
-    rows, notes = ["| | | against | ratio | n | spread |", "|---|---|---|---|---|---|"], []
+    rows, notes = ["| | | against | ratio | n | spread |", "|---|---|---|---|---|---|"], {}
     for name in names:
         if name not in data["measures"]:
             continue
@@ -50,8 +50,9 @@ def table(data, names):
         rows.append(f"| {about.title} (`{name}`) | {figure(row['value'], row['unit'])} | {against} "
                     f"| {ratio} | {row['n']} | {spread} |")
         if row["note"]:
-            notes.append(f"- `{name}`: {row['note']}.")
-    return "\n".join([*rows, "", *notes]).rstrip() if len(rows) > 2 else ""
+            notes.setdefault(row["note"], []).append(f"`{name}`")
+    told = [f"- {', '.join(of)}: {note}." for note, of in notes.items()]
+    return "\n".join([*rows, "", *told]).rstrip() if len(rows) > 2 else ""
 
 
 def reading(name, row):

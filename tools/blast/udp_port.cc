@@ -17,7 +17,7 @@ namespace {
 constexpr int kEvents = 64;
 constexpr int kSocketBytes = 1 << 20;
 constexpr size_t kQueued = 64;
-constexpr int kFullMax = 1000;  // waits of 1 ms for room in a socket's buffer
+constexpr int kFullMax = 1000;  // tries for room: a socket's buffer is waited for, 1 ms each
 constexpr uint64_t kRun = 32;   // packets of one source go by one system call
 
 absl::StatusOr<Fd> OpenSource(const PortOptions& options, uint64_t number) {
