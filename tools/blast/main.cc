@@ -63,10 +63,9 @@ absl::Status Read(Options* options) {
   LoadOptions& load = options->load;
   const auto target = ParseEndpoint(options->target);
   if (!target) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--target: ",
-                     options->target.empty() ? "missing" : "found \"" + options->target + "\"",
-                     "; accepted: 192.0.2.1:51820 or [2001:db8::1]:51820"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "--target: ", options->target.empty() ? "missing" : "found \"" + options->target + "\"",
+        "; accepted: 192.0.2.1:51820 or [2001:db8::1]:51820"));
   }
   load.port.target = *target;
   const auto key = ParsePublicKey(options->target_key);
@@ -137,6 +136,18 @@ absl::Status Read(Options* options) {
   if (load.known && options->clients < static_cast<uint64_t>(load.threads)) {
     return absl::InvalidArgumentError(
         "--known: every thread needs a client (--clients, --threads)");
+  }
+  if (load.prepared > 0 || !options->pcap.empty()) {
+    // Nobody has a session before the first packet left.
+    if (load.mix.Has(Kind::kData)) {
+      return absl::InvalidArgumentError(
+          "--mix: data is made of a session's keys: not with --prepare or --pcap");
+    }
+    if (!load.known && (load.mix.Has(Kind::kRekey) || load.mix.Has(Kind::kOld))) {
+      return absl::InvalidArgumentError(
+          "--mix: rekey and old are of clients that came before: with --prepare or --pcap say "
+          "--known, if they did");
+    }
   }
   if (!load.port.interface.empty() && load.port.via != Via::kXdp && options->pcap.empty()) {
     return absl::InvalidArgumentError(

@@ -121,6 +121,14 @@ bool IsVirtual(int ifindex) {
                      [&](const char* driver) { return strcmp(info.driver, driver) == 0; });
 }
 
+// Whether the rest of the world lies behind it, as behind a container's veth to its host's bridge.
+bool LeadsOut(int ifindex) {
+  constexpr const char* kElsewhere[] = {"9.9.9.9", "2620:fe::9"};
+  return std::any_of(std::begin(kElsewhere), std::end(kElsewhere), [&](const char* address) {
+    return RouteTo(*ParseAddress(address)).ifindex == ifindex;
+  });
+}
+
 }  // namespace
 
 bool StaysHere(const Address& target, const std::string& interface) {
@@ -128,7 +136,8 @@ bool StaysHere(const Address& target, const std::string& interface) {
   if (route.type == RTN_LOCAL) return true;
   const bool chosen =
       interface.empty() || route.ifindex == static_cast<int>(if_nametoindex(interface.c_str()));
-  return chosen && route.type == RTN_UNICAST && !route.gateway && IsVirtual(route.ifindex);
+  return chosen && route.type == RTN_UNICAST && !route.gateway && IsVirtual(route.ifindex) &&
+         !LeadsOut(route.ifindex);
 }
 
 absl::StatusOr<Hop> FirstHop(const Endpoint& target, const std::string& interface) {
