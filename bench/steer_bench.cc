@@ -108,12 +108,24 @@ class Served {
 
   bool ok() const { return socket_ != nullptr; }
   int program() const { return bpf_program__fd(skeleton_->progs.steer); }
-  // A shard alive and under load, that may be asked for a burst of cookies.
-  void FillTurns() {
+  // A shard alive, that may be asked for a burst of cookies.
+  void FillTurns(bool under_load = true) {
     const uint32_t slot = 0;
     steer_shard shard{};
-    shard.beat_ns = shard.load_until_ns = xsk::KtimeNanos() + 3'600'000'000'000;
+    shard.beat_ns = xsk::KtimeNanos() + 3'600'000'000'000;
+    shard.load_until_ns = under_load ? shard.beat_ns : 0;
     Set(skeleton_->maps.steer_shards, &slot, &shard);
+  }
+  // The device knows the frame's sender; `retries`: who has initiated a moment ago.
+  void NoteFlow(const std::vector<uint8_t>& frame, bool retries) {
+    steer_flow flow{.address_be = {}, .source_port = 0, .port = 51820};
+    flow.address_be[10] = flow.address_be[11] = 0xff;
+    memcpy(flow.address_be + 12, &frame[26], 4);
+    const steer_flow_state state{.last_initiation_ns = retries ? xsk::KtimeNanos() : 0,
+                                 .history_ns = 1,
+                                 .forgotten = 0,
+                                 .padding = 0};
+    Set(skeleton_->maps.steer_flows, &flow, &state);
   }
   std::vector<uint8_t> NextFrame() { return Initiation(++number_, mac1_key_, secrets_); }
 
@@ -153,11 +165,27 @@ void BM_SteerRepeat(benchmark::State& state) {
 }
 BENCHMARK(BM_SteerRepeat)->Name("Steer/repeat")->UseManualTime()->Iterations(20);
 
+void BM_SteerLength(benchmark::State& state) {
+  Served served;
+  if (!served.ok()) return state.SkipWithError("loading BPF programs needs root");
+  std::vector<uint8_t> frame = Udp(51820, sizeof(wire::Initiation) + 1);
+  frame[42] = 1;
+  for (auto _ : state) state.SetIterationTime(NanosPerRun(served.program(), frame) * 1e-9);
+}
+BENCHMARK(BM_SteerLength)->Name("Steer/length")->UseManualTime()->Iterations(20);
+
 // Packets that serve once, so the kernel's own statistics count each run, with some 30 ns of
 // their own.
 enum class Mac2 { kNone, kOfNewer, kOfOlder, kWrong };
-void RunOnceEach(benchmark::State& state, Mac2 mac2, bool cookies_by_tx, uint32_t action) {
-  Served served(cookies_by_tx, mac2 == Mac2::kOfOlder || mac2 == Mac2::kWrong);
+enum class Flow { kUnknown, kKnown, kRetries };
+struct Sent {
+  uint32_t action;  // what is to become of each
+  Mac2 mac2 = Mac2::kNone;
+  Flow flow = Flow::kUnknown;
+  bool under_load = true, cookies_by_tx = false;
+};
+void RunOnceEach(benchmark::State& state, const Sent& sent) {
+  Served served(sent.cookies_by_tx, sent.mac2 == Mac2::kOfOlder || sent.mac2 == Mac2::kWrong);
   const int statistics = bpf_enable_stats(BPF_STATS_RUN_TIME);
   if (!served.ok() || statistics < 0) return state.SkipWithError("loading BPF programs needs root");
   constexpr int kFrames = 2000;
@@ -167,12 +195,14 @@ void RunOnceEach(benchmark::State& state, Mac2 mac2, bool cookies_by_tx, uint32_
     bpf_obj_get_info_by_fd(served.program(), &before, &bytes);
     for (int i = 0; i < kFrames; ++i) {
       std::vector<uint8_t> frame = served.NextFrame();
-      if (i % STEER_COOKIE_BURST == 0) served.FillTurns();
-      if (mac2 == Mac2::kNone) std::fill(frame.end() - 16, frame.end(), uint8_t{0});
-      if (mac2 == Mac2::kWrong) frame.back() ^= 1;
+      if (i % STEER_COOKIE_BURST == 0) served.FillTurns(sent.under_load);
+      if (sent.flow != Flow::kUnknown) served.NoteFlow(frame, sent.flow == Flow::kRetries);
+      if (sent.mac2 == Mac2::kNone) std::fill(frame.end() - 16, frame.end(), uint8_t{0});
+      if (sent.mac2 == Mac2::kWrong) frame.back() ^= 1;
       LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = frame.data(),
                   .data_size_in = static_cast<uint32_t>(frame.size()), .repeat = 1);
-      if (bpf_prog_test_run_opts(served.program(), &options) != 0 || options.retval != action) {
+      if (bpf_prog_test_run_opts(served.program(), &options) != 0 ||
+          options.retval != sent.action) {
         abort();
       }
     }
@@ -183,32 +213,27 @@ void RunOnceEach(benchmark::State& state, Mac2 mac2, bool cookies_by_tx, uint32_
   close(statistics);
 }
 
-// mac1, the look for a repeat, the cookie, mac2, the bucket and the redirect.
-void BM_SteerMac2(benchmark::State& state) {
-  RunOnceEach(state, Mac2::kOfNewer, false, XDP_REDIRECT);
-}
-BENCHMARK(BM_SteerMac2)->Name("Steer/mac2")->UseManualTime()->Iterations(10);
-
-// By the secret before, and by none: both are tried. The latter then has a cookie asked for.
-void BM_SteerMac2Older(benchmark::State& state) {
-  RunOnceEach(state, Mac2::kOfOlder, false, XDP_REDIRECT);
-}
-BENCHMARK(BM_SteerMac2Older)->Name("Steer/mac2_older")->UseManualTime()->Iterations(10);
-void BM_SteerMac2Wrong(benchmark::State& state) {
-  RunOnceEach(state, Mac2::kWrong, false, XDP_REDIRECT);
-}
-BENCHMARK(BM_SteerMac2Wrong)->Name("Steer/mac2_wrong")->UseManualTime()->Iterations(10);
-
-// mac1, the look for a repeat, and a cookie reply in the frame's place.
-void BM_SteerTxCookie(benchmark::State& state) { RunOnceEach(state, Mac2::kNone, true, XDP_TX); }
-BENCHMARK(BM_SteerTxCookie)->Name("Steer/cookie_tx")->UseManualTime()->Iterations(10);
-
-// What of a cookie reply by the ring is the program's; BM_PipelineCookie is the shard's, and
-// both ways of the ring come on top.
-void BM_SteerRingCookie(benchmark::State& state) {
-  RunOnceEach(state, Mac2::kNone, false, XDP_REDIRECT);
-}
-BENCHMARK(BM_SteerRingCookie)->Name("Steer/cookie_ring")->UseManualTime()->Iterations(10);
+// BM_PipelineCookie is the shard's part of a cookie reply by the ring, and both ways of the ring
+// come on top of what is the program's. mac2 of an older secret, or of none: both are tried.
+const struct {
+  const char* name;
+  Sent sent;
+} kSentOnceEach[] = {
+    {"Steer/new", {.action = XDP_REDIRECT, .under_load = false}},
+    {"Steer/known_flow", {.action = XDP_PASS, .flow = Flow::kKnown, .under_load = false}},
+    {"Steer/retry", {.action = XDP_REDIRECT, .flow = Flow::kRetries, .under_load = false}},
+    {"Steer/mac2", {.action = XDP_REDIRECT, .mac2 = Mac2::kOfNewer}},
+    {"Steer/mac2_older", {.action = XDP_REDIRECT, .mac2 = Mac2::kOfOlder}},
+    {"Steer/mac2_wrong", {.action = XDP_REDIRECT, .mac2 = Mac2::kWrong}},
+    {"Steer/cookie_tx", {.action = XDP_TX, .cookies_by_tx = true}},
+    {"Steer/cookie_ring", {.action = XDP_REDIRECT}},
+};
+const bool kRegistered = [] {
+  for (const auto& [name, sent] : kSentOnceEach) {
+    benchmark::RegisterBenchmark(name, RunOnceEach, sent)->UseManualTime()->Iterations(10);
+  }
+  return true;
+}();
 
 // What BPF_PROG_TEST_RUN itself costs: a program of one instruction.
 void BM_SteerNothing(benchmark::State& state) {

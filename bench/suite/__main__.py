@@ -114,7 +114,7 @@ def run(names, known, mode, results):
 
 
 def line(name, row):
-    text = f"{name:32}{row['value']:12.5g} {row['unit']:7}"
+    text = f"{name:32}{row['value']:12.5g} {row['unit']:7} "
     if row["ratio"] is not None:
         text += f"against {row['against']:12.5g}  ratio {row['ratio']:7.3f}"
     return f"{text}  n = {row['n']}"

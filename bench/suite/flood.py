@@ -24,6 +24,8 @@ import stats
 from rig import BIN, BLAST, GATEWAY4, TICKS, Side, attach_bare, cpu_seconds, run, softirq_seconds
 
 LEGITIMATE = 10  # a second: one address may try 20 times under load
+CROWD = 100  # a second, for a share of answers that means something; they come from
+HOUSES = 10  # addresses
 # Sustained: the first of these that a shard bears.
 RATES = (70_000, 60_000, 55_000, 50_000, 45_000, 40_000, 30_000, 20_000, 10_000, 5_000)
 # At saturation: more at once than a shard can prove, and fewer than it would ask for cookies at.
@@ -48,11 +50,15 @@ COOKIES_MAX = 100_000
 IN_RING = {"bad-mac1": "forged_drop_vs_ring", "repeat": "repeat_drop_vs_ring"}
 
 
-def options(kind, rate, seconds, seed, timeout):
-    packets = int((rate + LEGITIMATE) * seconds)
-    return ["--clients", int(LEGITIMATE * seconds * 2) + 40, "--seed", seed, "--mix",
-            f"{kind}={rate},cookie={LEGITIMATE}", "--rate", rate + LEGITIMATE, "--prepare", packets,
-            "--count", packets, "--duration", seconds, "--timeout", timeout, "--via", "xdp"]
+def fleet_of(seed, seconds, legitimate):
+    return "--clients", int(legitimate * seconds * 2) + 40, "--seed", seed
+
+
+def options(kind, rate, seconds, seed, legitimate):
+    packets = int((rate + legitimate) * seconds)
+    return [*fleet_of(seed, seconds, legitimate), "--mix", f"{kind}={rate},cookie={legitimate}",
+            "--rate", rate + legitimate, "--prepare", packets, "--count", packets, "--duration",
+            seconds, "--timeout", 1, "--via", "xdp"]
 
 
 def resolve(*sides):
@@ -73,10 +79,10 @@ def unjudged(side):
     return lost
 
 
-def flood(side, kind, rate, seconds, seed, timeout=1):
+def flood(side, kind, rate, seconds, seed):
     """Returns: (processor seconds of processes, of soft interrupts, the generator's figures)."""
     before = cpu_seconds(side.target_pids), softirq_seconds()
-    figures = side.blast(*options(kind, rate, seconds, seed, timeout))
+    figures = side.blast(*options(kind, rate, seconds, seed, LEGITIMATE))
     return (cpu_seconds(side.target_pids) - before[0], softirq_seconds() - before[1], figures)
 
 
@@ -85,17 +91,20 @@ class Tally:
 
     def __init__(self):
         self.micros, self.success, self.p99, self.sent, self.asked = [], [], [], [], []
-        self.attempts = self.answered = self.cookies = self.late = 0
+        self.spent = self.packets = 0
+
+    @property
+    def per_second(self):
+        """Packets of all rounds by the time that all took: a tick is little of that."""
+        return self.packets / max(self.spent, 1 / TICKS)
 
     def add(self, processes, interrupts, packets, figures):
         new = figures["kinds"].get("cookie", {"sent": 0, "answered": 0})
+        self.spent += processes + interrupts
+        self.packets += packets
         # No less than a tick of the clock by which the kernel books it.
         self.micros.append(max(processes + interrupts, 1 / TICKS) / max(packets, 1) * 1e6)
         self.sent.append(figures["rate"])
-        self.attempts += new["sent"]
-        self.answered += new["answered"]
-        self.cookies += figures["cookies"]
-        self.late += bool(figures["generator_limit"])
         # Cookies for nobody, and what was answered otherwise to a sender who was not waiting.
         self.asked.append(figures["unexpected"] / figures["sent"])
         if new["sent"]:
@@ -110,13 +119,17 @@ def floods(bench):
         rates = dict(zip(("smoke", "quick", "full"), rates))[bench.mode]
         if not rates:
             continue
-        tallies = measure(bench, kind, rates, rounds, seconds)
-        report(bench, kind, cost, success, rates, tallies)
+        tallies, crowds = measure(bench, kind, rates, rounds, seconds)
+        report(bench, kind, cost, rates, tallies)
+        report_success(bench, success, crowds)
 
 
 def measure(bench, kind, rates, rounds, seconds):
-    """Returns {(side's name, rate): Tally}."""
-    tallies = {}
+    """Returns {(side's name, rate): Tally}, and {side's name: what a crowd's generator says}."""
+    tallies, crowds = {}, {}
+    # Where a cookie is for everybody, if it is cookies that let clients in.
+    crowded = max(rate for rate in rates if kind != "unknown" or rate <= COOKIES_MAX)
+    crowd_s = bench.pick(smoke=1, quick=1, full=4)
     with ExitStack() as stack:
         wicket, alone, nobody = (stack.enter_context(Side(name))
                                  for name in ("wicket", "alone", "nobody"))
@@ -130,8 +143,8 @@ def measure(bench, kind, rates, rounds, seconds):
             ring = stack.enter_context(Side("ring", queues=1))
         seeds = [(rate, number, f"{kind}{rate}/{number}") for number in range(rounds)
                  for rate in rates]
-        for rate, _, seed in seeds:
-            fleet = ("--clients", int(LEGITIMATE * seconds * 2) + 40, "--seed", seed)
+        for fleet in [fleet_of(seed, seconds, LEGITIMATE) for _, _, seed in seeds] + \
+                [fleet_of("crowd", crowd_s, CROWD)]:
             alone.gateway.run("wg", "addconf", alone.device.name, "/dev/stdin",
                               input=run(BLAST, "--export", "conf", *fleet).stdout)
             for side in gateways:
@@ -148,7 +161,7 @@ def measure(bench, kind, rates, rounds, seconds):
         lost_so_far = {side: unjudged(side) for side in sides}
         for rate, number, seed in seeds:
             bench.progress(f"{kind}, {rate} a second, round {number + 1} of {rounds}")
-            _, floor, _ = flood(nobody, kind, rate, seconds, seed, timeout=0.1)
+            _, floor, _ = flood(nobody, kind, rate, seconds, seed)
             for side in sides if number % 2 else reversed(sides):
                 if side.name == "ring" and rate != max(rates):
                     continue
@@ -158,10 +171,14 @@ def measure(bench, kind, rates, rounds, seconds):
                 tallies.setdefault((side.name, rate), Tally()).add(
                     processes, interrupts - floor, figures["sent"] - figures["no_room"] - lost,
                     figures)
-    return tallies
+        for side in (wicket if kind != "unknown" else bounded, alone):  # with and without cookies
+            bench.progress(f"{kind}, {crowded} a second, and {CROWD} newcomers")
+            figures = side.blast(*options(kind, crowded, crowd_s, "crowd", CROWD), addresses=HOUSES)
+            crowds[side.name] = {**figures, "wanted": crowded}
+    return tallies, crowds
 
 
-def report(bench, kind, cost, success, rates, tallies):
+def report(bench, kind, cost, rates, tallies):
     kept = [rate for rate in rates
             if all(min(tallies[side, rate].sent) > 0.95 * rate
                    for side in ("wicket", "alone", "bounded") if (side, rate) in tallies)]
@@ -173,23 +190,19 @@ def report(bench, kind, cost, success, rates, tallies):
     # Where a cookie is for everybody, if it is cookies that let clients in.
     top = max(rate for rate in kept if kind != "unknown" or rate <= COOKIES_MAX)
     ours, theirs = tallies["wicket", top], tallies["alone", top]
-    share = {side: f"{100 * stats.median(tallies[side, top].success or [0]):.0f} %"
-             for side in ("wicket", "alone", "bounded") if (side, top) in tallies}
-    note = (f"{top} a second, with what soft interrupts take; meanwhile "
-            f"{share.get('bounded', share['wicket'])} of legitimate first attempts were answered, "
-            f"{share['alone']} by wireguard-go")
+    note = f"{top} a second, all rounds together, with what soft interrupts take"
+
+    def compare(name, one, other):
+        bench.results.add(name, [1e6 / x for x in one.micros], [1e6 / x for x in other.micros],
+                          value=one.per_second, rival=other.per_second, note=note)
     if kind == "unknown":
         report_judged(bench, cost, kept, tallies)
-        disposed = [1e6 / x for x in tallies["bounded", top].micros]
-        bench.results.add("unknown_disposed_per_core", disposed, [1e6 / x for x in theirs.micros],
-                          note=note)
+        compare("unknown_disposed_per_core", tallies["bounded", top], theirs)
     else:
-        bench.results.add(cost, [1e6 / x for x in ours.micros], [1e6 / x for x in theirs.micros],
-                          note=note)
+        compare(cost, ours, theirs)
     if ("ring", top) in tallies:
-        bench.results.add(IN_RING[kind], [1e6 / x for x in ours.micros],
-                          [1e6 / x for x in tallies["ring", top].micros], note=note)
-    report_success(bench, success, top, tallies)
+        compare(IN_RING[kind], ours, tallies["ring", top])
+    success = KINDS[kind][1]
     series = success.removesuffix("_success")
     for side, label in (("wicket", "Wicket, not installed"),
                         ("bounded", "Wicket, budget of 2 000/s"),
@@ -205,18 +218,20 @@ def report(bench, kind, cost, success, rates, tallies):
                                                         for rate, tally in of.items() if tally.p99])
 
 
-def report_success(bench, name, rate, tallies):
-    ours, theirs = tallies["wicket", rate], tallies["alone", rate]
-    if ("bounded", rate) in tallies:
-        ours = tallies["bounded", rate]  # whose clients need a cookie
-    if ours.success:
-        bench.results.add(
-            name, ours.success, theirs.success, n=ours.attempts,
-            value=ours.answered / ours.attempts, rival=theirs.answered / theirs.attempts,
-            note=f"{rate} packets a second; an attempt is an initiation, and one more where a "
-                 f"cookie is asked for ({ours.cookies} times, {theirs.cookies} by wireguard-go); "
-                 f"packets left late in {ours.late} of {len(ours.sent)} rounds, in {theirs.late} of "
-                 "wireguard-go's")
+def report_success(bench, name, crowds):
+    """Of a crowd of newcomers in the flood."""
+    theirs = crowds.pop("alone")
+    ours, = crowds.values()
+
+    def share(figures):
+        return figures["kinds"]["cookie"]["answered"] / figures["kinds"]["cookie"]["sent"]
+    late = sum(bool(figures["generator_limit"]) for figures in (ours, theirs))
+    bench.results.add(
+        name, [share(ours)], [share(theirs)], n=ours["kinds"]["cookie"]["sent"],
+        note=f"{ours['wanted']} packets a second, and {CROWD} newcomers of {HOUSES} addresses; an attempt "
+             "is an initiation, and one more where a cookie is asked for "
+             f"({ours['cookies']} times, {theirs['cookies']} by wireguard-go)"
+             + (f"; packets left late on {late} of 2 sides" if late else ""))
 
 
 def report_judged(bench, name, rates, tallies):

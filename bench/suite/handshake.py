@@ -60,6 +60,7 @@ def handshakes(bench):
         callers = {side: stack.enter_context(closing(Caller(side, rounds * clients)))
                    for side in (wicket, published, alone, portable)}
 
+        trips = {wicket: [], published: []}
         found = {name: [[] for _ in everyone]
                  for name in ("new", "installed", "published", "alone", "portable")}
         for turn in range(rounds + 1):
@@ -76,9 +77,13 @@ def handshakes(bench):
                 for name, crowd, side in visits:
                     number, key = everyone[crowd][i]
                     found[name][crowd].append(callers[side].session_ms(number, key))
+                    if name in ("new", "published"):
+                        trips[side] += callers[side].round_trips[-1:]
             if turn < rounds and bench.mode != "smoke":
                 time.sleep(max(0.0, came + KNOWN_FLOW_S - time.monotonic()))
     report(bench, found)
+    bench.results.add("round_trips_to_data", trips[wicket], trips[published],
+                      note="turns of the talk on the wire, the last way included, not installed")
 
 
 def install_all(side, names, count):
@@ -129,7 +134,7 @@ def throughput(bench):
     """Newcomers at ever higher rates: throughput against latency."""
     seconds = bench.pick(smoke=1, quick=2, full=2)
     rates = bench.pick(smoke=(50, 100), quick=(400, 800),
-                       full=(400, 800, 1200, 1600))
+                       full=(400, 800, 1600, 2200))
     rounds = bench.pick(smoke=1, quick=1, full=5)
     with ExitStack() as stack:
         wicket, alone = (stack.enter_context(Side(name)) for name in ("wicket", "alone"))
@@ -181,6 +186,7 @@ BENCHES = {
     "handshake": (handshakes, "what a client waits for, against all rivals",
                   ("handshake_p50", "handshake_p99", "handshake_vs_published_p50",
                    "handshake_vs_published_p99", "handshake_vs_all_installed_p50",
-                   "handshake_vs_all_installed_p99", "handshake_vs_portable_p50")),
+                   "handshake_vs_all_installed_p99", "handshake_vs_portable_p50",
+                   "round_trips_to_data")),
     "throughput": (throughput, "newcomers at ever higher rates", ("newcomers_per_s",)),
 }

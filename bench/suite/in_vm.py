@@ -1,22 +1,25 @@
 #!/usr/bin/python3
 """What scripts/bench runs inside the emulated machine, with the kernel's WireGuard at both ends.
 
-    scripts/vm 6.12 bench/suite/in_vm.py CLIENTS PEERS ROUNDS
+    scripts/vm 6.12 bench/suite/in_vm.py CLIENTS PEERS ROUNDS STORED
 
 Prints what it has as a line of JSON, again and again; the last one has "done". Its host then
 turns the machine off: to remove devices with many peers would take it minutes. Only ratios of
 its times mean anything.
 """
+import gc
 import json
 import os
+import subprocess
 import sys
 import time
 from base64 import b64encode
 from contextlib import ExitStack, closing
+from pathlib import Path
 
 from data_plane import throughput
 from handshake import KNOWN_FLOW_S, address, clients_of
-from rig import Caller, Side
+from rig import BIN, Caller, Side
 
 FEW = 500
 CHUNK = 2500
@@ -88,8 +91,39 @@ def working_set(most, rounds, tell):
             tell(found, number + 1 == rounds)
 
 
-def main(clients, most, rounds):
-    found = handshakes(clients)
+def kernel_bytes():
+    """What the kernel holds for itself and cannot give back: no page cache, and nothing of
+    processes."""
+    gc.collect()
+    time.sleep(2)  # what is freed by RCU is gone
+    fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
+    return 1024 * sum(int(fields[name].split()[0])
+                      for name in ("SUnreclaim", "Percpu", "KernelStack"))
+
+
+def memory(stored):
+    """Returns: bytes of the kernel for each of so many more stored, and for each of CHUNK more
+    installed."""
+    with Side("memory") as side:
+        held = []
+        for count in (FEW, FEW + stored):
+            path = side.dir / "peers.ndjson"
+            with open(path, "w", encoding="ascii") as out:
+                subprocess.run([BIN / "wicket_provision", "--ndjson", str(count)], stdout=out,
+                               check=True)
+            side.import_file(path)
+            path.unlink()
+            daemon = side.start_wicket()
+            held.append(kernel_bytes())
+            say(f"{count} peers stored")
+            daemon.stop()
+        before = kernel_bytes()
+        side.gateway.run("wg", "addconf", side.device.name, "/dev/stdin", input=strangers(0, CHUNK))
+        return (held[1] - held[0]) / stored, (kernel_bytes() - before) / CHUNK
+
+
+def main(clients, most, rounds, stored):
+    found = {**handshakes(clients), "memory": memory(stored)}
     say(json.dumps(found))
     working_set(most, rounds,
                 lambda sets, done: say(json.dumps({**found, "working_set": sets, "done": done})))

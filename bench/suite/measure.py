@@ -51,6 +51,9 @@ MEASURES = {
     "handshake_vs_portable_p50": Measure(
         "first packet to usable session, p50", "ms", LOWER, "the same with x25519 = \"portable\"",
         "ratio <= 1.05"),
+    "round_trips_to_data": Measure(
+        "round trips until the client's first data is at the gateway", "round trips", LOWER, PUBLISHED,
+        "value <= 1.5"),
     "newcomers_per_s": Measure(
         "handshakes a second at p99 < 100 ms and a loss < 0.1 %", "1/s", HIGHER, ALL_INSTALLED),
     "proofs_per_core": Measure(
@@ -168,6 +171,9 @@ MEASURES = {
         "first packet to answer, kernel's WireGuard, emulated, p50", "ms", LOWER, INSTALLED),
     "kernel_vs_published_p50": Measure(
         "first packet to answer, kernel's WireGuard, emulated, p50", "ms", LOWER, PUBLISHED),
+    "kernel_bytes_per_stored_peer": Measure(
+        "kernel memory of a peer that is stored and not installed", "B", LOWER,
+        "one that is installed"),
     "kernel_working_set": Measure(
         "data through the kernel's tunnel, 500 installed, emulated",
         "Mbit/s", HIGHER, "as many installed as were managed"),

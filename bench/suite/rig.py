@@ -10,7 +10,9 @@ not are idle.
 import json
 import os
 import select
+import socket
 import sqlite3
+import struct
 import subprocess
 import sys
 import threading
@@ -124,14 +126,15 @@ class Side(Lab):
         run(BIN / "wicket", "import", "--offline", "--store", self.store, "--device",
             self.device.name, path)
 
-    def blast(self, *arguments, timeout=120):
+    def blast(self, *arguments, addresses=1, timeout=120):
         """Runs the generator from the client's namespace. Returns its figures.
 
-        Each run has a source address of its own. Else a port would be reused by another
+        Each run has source addresses of its own. Else a port would be reused by another
         client within seconds, which Wicket takes for the client it knows there, and only the
         retry corrects.
         """
-        result = self.client.run(*self._blast(*arguments), check=False, timeout=timeout)
+        result = self.client.run(*self._blast(*arguments, addresses=addresses), check=False,
+                                 timeout=timeout)
         if not result.stdout.startswith("{"):
             raise RuntimeError(f"wicket-blast: {result.stderr.strip()}")
         return json.loads(result.stdout)
@@ -145,11 +148,13 @@ class Side(Lab):
         return self.client.start(*self._blast(*arguments), stdout=subprocess.DEVNULL,
                                  stderr=subprocess.DEVNULL)
 
-    def _blast(self, *arguments):
-        self.runs += 1
-        source = f"192.0.{100 + self.runs // 250}.{1 + self.runs % 250}"
-        self.client.ip("address", "add", f"{source}/16", "dev", "out")
-        return [BLAST, "--from", source, "--target", f"{GATEWAY4}:{PORT}", "--public-key",
+    def _blast(self, *arguments, addresses=1):
+        sources = []
+        for _ in range(addresses):
+            self.runs += 1
+            sources.append(f"192.0.{100 + self.runs // 250}.{1 + self.runs % 250}")
+            self.client.ip("address", "add", f"{sources[-1]}/16", "dev", "out")
+        return [BLAST, "--from", ",".join(sources), "--target", f"{GATEWAY4}:{PORT}", "--public-key",
                 self.device.key.public64, "--json", "-", *map(str, arguments)]
 
 
@@ -182,12 +187,57 @@ class Echo:
         self.socket.close()
 
 
+class Wire:
+    """Sees what passes a side's client, both ways."""
+
+    OUT = 4  # PACKET_OUTGOING
+    ALL = 3  # ETH_P_ALL
+
+    def __init__(self, side):
+        self.socket = side.client.socket(socket.AF_PACKET, socket.SOCK_DGRAM, socket.htons(self.ALL))
+        self.socket.bind(("out", self.ALL))
+        self.socket.setblocking(False)
+
+    def _messages(self):
+        """(leaves the client, type, bytes) of each WireGuard message over IPv4 since the last time."""
+        while True:
+            try:
+                packet, (_, _, way, _, _) = self.socket.recvfrom(2048)
+            except BlockingIOError:
+                return
+            udp = packet[4 * (packet[0] & 15):]
+            if packet[0] >> 4 == 4 and packet[9] == 17 and PORT in struct.unpack_from("!HH", udp):
+                yield way == self.OUT, udp[8], len(udp) - 8
+
+    def forget(self):
+        for _ in self._messages():
+            pass
+
+    def round_trips(self):
+        """From the client's first message until its first data, more than a keepalive, is at the
+        gateway: each turn of the talk is half a round trip, and so is the last way. None when no
+        data left."""
+        turns, way = 0, None
+        for leaves, kind, size in self._messages():
+            if way is None and not leaves:
+                continue
+            turns += way is not None and leaves != way
+            way = leaves
+            if leaves and kind == 4 and size > 32:
+                return (turns + 1) / 2
+        return None
+
+    def close(self):
+        self.socket.close()
+
+
 class Caller:
     """A side's wireguard-go client, which becomes one client after the other."""
 
     def __init__(self, side, clients):
         self.side = side
-        self.echo = Echo(side)
+        self.echo, self.wire = Echo(side), Wire(side)
+        self.round_trips = []  # of each client who got a session
         self.device = side.client_device(side.device.key.public64, "10.2.0.0", key=Key())
         for i in range(clients):
             side.client.ip("address", "add", f"10.2.{i >> 8}.{i & 255}/32", "dev",
@@ -206,12 +256,14 @@ class Caller:
             self.become(Key(), 20000 + number)  # forgets the session
             self.become(key, 20000 + number)    # a port of its own, as every client has
             time.sleep(0.05)  # devices take no two initiations of a peer within 20 ms
+            self.wire.forget()
             begin = time.perf_counter()
             sock.sendto(b"are you there", ("10.0.0.1", ECHO_PORT))
             if not select.select([sock], [], [], PATIENCE_S * SLOW)[0]:
                 return PATIENCE_S * 1e3
             sock.recv(2048)
             took = (time.perf_counter() - begin) * 1e3
+            self.round_trips.append(self.wire.round_trips())
             self.echo.farewell.clear()
             sock.sendto(FAREWELL, ("10.0.0.1", ECHO_PORT))
             self.echo.farewell.wait(1)
@@ -227,6 +279,7 @@ class Caller:
 
     def close(self):
         self.echo.close()
+        self.wire.close()
 
 
 def attach_bare(side, program):
@@ -235,12 +288,8 @@ def attach_bare(side, program):
 
 
 def cpu_seconds(pids):
-    """Processor time that processes have used, in all their threads."""
-    total = 0
-    for pid in pids:
-        fields = Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
-        total += int(fields[11]) + int(fields[12])
-    return total / TICKS
+    """Processor time that processes have used, in all their threads, by the scheduler's clock."""
+    return sum(time.clock_gettime(~pid << 3 | 2) for pid in pids)  # CPUCLOCK_SCHED of each
 
 
 def softirq_seconds():

@@ -9,11 +9,21 @@ uint64_t AddressesIn(const Prefix& prefix) {
   return uint64_t{1} << std::min(prefix.address.bits() - prefix.length, 40);
 }
 
+// Of an IPv6 prefix that holds more than one /64 the first lie each in its own, for limits and
+// defences count these, not addresses.
 Address AddressAt(const Prefix& prefix, uint64_t offset) {
   Address address = prefix.address;
-  for (size_t i = address.size(); i-- > 0 && offset > 0; offset >>= 8) {
-    address.bytes[i] |= static_cast<uint8_t>(offset);
+  const auto put = [&address](size_t end, uint64_t number) {
+    for (size_t i = end; i-- > 0 && number > 0; number >>= 8) {
+      address.bytes[i] |= static_cast<uint8_t>(number);
+    }
+  };
+  if (address.family == Family::kIpv6 && prefix.length < 64) {
+    const uint64_t subnets = uint64_t{1} << std::min(64 - prefix.length, 40);
+    put(8, offset % subnets);
+    offset /= subnets;
   }
+  put(address.size(), offset);
   return address;
 }
 
