@@ -126,15 +126,16 @@ class Side(Lab):
         run(BIN / "wicket", "import", "--offline", "--store", self.store, "--device",
             self.device.name, path)
 
-    def blast(self, *arguments, addresses=1, timeout=120):
+    def blast(self, *arguments, addresses=1, first=False, timeout=120):
         """Runs the generator from the client's namespace. Returns its figures.
 
         Each run has source addresses of its own. Else a port would be reused by another
         client within seconds, which Wicket takes for the client it knows there, and only the
-        retry corrects.
+        retry corrects. `first`: before whatever else wants a processor.
         """
-        result = self.client.run(*self._blast(*arguments, addresses=addresses), check=False,
-                                 timeout=timeout)
+        scheduling = ("chrt", "--fifo", "1") if first else ()
+        result = self.client.run(*scheduling, *self._blast(*arguments, addresses=addresses),
+                                 check=False, timeout=timeout)
         if not result.stdout.startswith("{"):
             raise RuntimeError(f"wicket-blast: {result.stderr.strip()}")
         return json.loads(result.stdout)

@@ -16,6 +16,7 @@ import time
 import traceback
 from base64 import b64encode
 from contextlib import contextmanager
+from pathlib import Path
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from client import Client, connect_all  # noqa: E402
@@ -67,6 +68,12 @@ def test_first_packet_connects_over_ipv4_and_ipv6():
         equal((counts["installs"], counts["reinjected"]), (2, 2), "installs, reinjected")
         wait_for(lambda: daemon.counts()["confirmed"] == 2, 5)
         equal(daemon.counts()["confirmed"], 2, "confirmed")
+        # Who packets wait for comes first; who answers operators does not.
+        nice = {(task / "comm").read_text().strip():
+                int((task / "stat").read_text().rsplit(")", 1)[1].split()[16])
+                for task in Path(f"/proc/{daemon.process.pid}/task").iterdir()}
+        equal({nice[name] for name in ("in/0", "in/1", f"install/{device.name}"[:15])}, {-10}, nice)
+        equal({nice[name] for name in ("control", "committer", "wicketd")}, {0}, nice)
 
 
 def test_preshared_key():

@@ -3,7 +3,6 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <poll.h>
-#include <pthread.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -23,6 +22,7 @@
 #include "absl/time/clock.h"
 #include "base/address.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "control/api.h"
 #include "crypto/curve25519.h"
 
@@ -176,7 +176,7 @@ absl::Status Server::ListenTcp() {
 }
 
 void Server::Loop() {
-  pthread_setname_np(pthread_self(), "control");
+  NameThread("control");
   while (!stopping_) {
     pollfd fds[] = {{wake_.get(), POLLIN, 0}, {unix_.get(), POLLIN, 0}, {tcp_.get(), POLLIN, 0}};
     poll(fds, tcp_.valid() ? 3 : 2, kReap_ms);
@@ -265,7 +265,7 @@ void ServeConnection(Transport& transport, Api& api, const std::atomic<bool>& st
 }
 
 void Server::Serve(Connection* connection, Role role, bool over_tcp) {
-  pthread_setname_np(pthread_self(), "control/conn");
+  NameThread("control/conn");
   ServeConnection(*connection->transport, *api_, stopping_, [&](const std::string& authorization) {
     return over_tcp ? TokenRole(authorization) : role;
   });

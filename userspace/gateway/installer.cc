@@ -1,7 +1,6 @@
 #include "gateway/installer.h"
 
 #include <poll.h>
-#include <pthread.h>
 #include <sched.h>
 #include <sys/eventfd.h>
 #include <time.h>
@@ -12,6 +11,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "guard/replay.h"
 
 namespace wicket::gateway {
@@ -142,7 +142,8 @@ void Installer::LoseDevice() {
 }
 
 void Installer::Loop() {
-  pthread_setname_np(pthread_self(), absl::StrCat("install/", config_.name).substr(0, 15).c_str());
+  NameThread(absl::StrCat("install/", config_.name));
+  ServePackets();
   while (!stop_) {
     bool busy = false;
     int wait_ms = kIdleWait_ms;

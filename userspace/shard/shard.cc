@@ -1,7 +1,6 @@
 #include "shard/shard.h"
 
 #include <poll.h>
-#include <pthread.h>
 #include <sched.h>
 #include <sys/eventfd.h>
 
@@ -9,6 +8,7 @@
 
 #include "absl/time/clock.h"
 #include "base/log.h"
+#include "base/thread.h"
 #include "xsk/steering.h"
 
 namespace wicket::shard {
@@ -44,7 +44,8 @@ Shard::~Shard() {
 void Shard::Beat() { options_.words.beat_ns->store(xsk::KtimeNanos(), std::memory_order_relaxed); }
 
 void Shard::Loop() {
-  pthread_setname_np(pthread_self(), options_.name.substr(0, 15).c_str());
+  NameThread(options_.name);
+  ServePackets();
   if (options_.cpu >= 0) {
     cpu_set_t cpus;
     CPU_ZERO(&cpus);

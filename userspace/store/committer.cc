@@ -1,6 +1,6 @@
 #include "store/committer.h"
 
-#include <pthread.h>
+#include "base/thread.h"
 
 namespace wicket::store {
 namespace {
@@ -60,7 +60,7 @@ absl::Status Committer::Commit(Change change) {
 }
 
 void Committer::Loop() {
-  pthread_setname_np(pthread_self(), "committer");
+  NameThread("committer");
   std::unique_lock lock(mutex_);
   for (;;) {
     const auto enough = [this] { return stop_ || waiting_.size() >= wanted_; };
