@@ -608,6 +608,7 @@ class SteerUnderLoadTest : public SteerTest {
   void SetUp() override {
     SteerTest::SetUp();
     shard_->load_until_ns = xsk::KtimeNanos() + 3'600'000'000'000ULL;
+    shard_->cookie_interval_ns = STEER_COOKIE_INTERVAL_MIN_NS;
     crypto::FillRandom(older_.data(), older_.size());
     crypto::FillRandom(newer_.data(), newer_.size());
     SetSecret(0, older_, 1);
@@ -620,9 +621,9 @@ class SteerUnderLoadTest : public SteerTest {
   }
   // An initiation with the cookie that `secret` makes for its source.
   Bytes WithCookie(const Shape& shape, const Secret<32>& secret,
-                   const std::array<uint8_t, 4>& address = {127, 0, 0, 9}) {
+                   const std::vector<uint8_t>& address = {}) {
     Bytes frame = Make(shape);
-    if (!shape.v6) std::copy(address.begin(), address.end(), frame.begin() + 14 + 12);
+    std::copy(address.begin(), address.end(), frame.begin() + (shape.v6 ? 22 : 26));
     frame = Seal(std::move(frame));
     wire::Frame found;
     EXPECT_TRUE(wire::ParseFrame(frame, &found));
@@ -669,9 +670,9 @@ TEST_F(SteerUnderLoadTest, Mac2AgreesWithTheHostOnRandomPackets) {
   const noise::CookieSecrets secrets(newer_, older_);
   for (int round = 0; round < 1'000'000; ++round) {
     // A new source each time, so that none is out of tokens.
-    const std::array<uint8_t, 4> address{127, static_cast<uint8_t>(round >> 16),
-                                         static_cast<uint8_t>(round >> 8),
-                                         static_cast<uint8_t>(round)};
+    const std::vector<uint8_t> address{127, static_cast<uint8_t>(round >> 16),
+                                       static_cast<uint8_t>(round >> 8),
+                                       static_cast<uint8_t>(round)};
     Bytes frame = WithCookie({.source_port = static_cast<uint16_t>(random())},
                              random() % 2 ? newer_ : older_, address);
     if (random() % 2)
@@ -690,8 +691,8 @@ TEST_F(SteerUnderLoadTest, Mac2AgreesWithTheHostOnRandomPackets) {
 TEST_F(SteerUnderLoadTest, ASourceGetsTwentyASecondAndFiveAtOnce) {
   const auto run = [&](bool v6, uint8_t host) {
     static uint16_t port = 1;
-    Bytes frame = WithCookie({.v6 = v6, .source_port = ++port}, newer_, {127, 0, 0, host});
-    return RunAsIs(frame);
+    const auto address = v6 ? std::vector<uint8_t>{} : std::vector<uint8_t>{127, 0, 0, host};
+    return RunAsIs(WithCookie({.v6 = v6, .source_port = ++port}, newer_, address));
   };
   // Time passes by what the bucket says, not by a clock that a busy machine stops.
   const auto pass = [&](uint64_t ns, bool v6) {
@@ -720,15 +721,57 @@ TEST_F(SteerUnderLoadTest, ASourceGetsTwentyASecondAndFiveAtOnce) {
   EXPECT_EQ(run(false, 10), kSteered) << "another address has its own";
 }
 
+TEST_F(SteerUnderLoadTest, AnIpv6PrefixOf64BitsSharesABucket) {
+  uint16_t port = 1;
+  const auto run = [&](uint8_t subnet, uint8_t host) {
+    return RunAsIs(WithCookie({.v6 = true, .source_port = ++port}, newer_,
+                              {0x20, 1, 0xd, 0xb8, 0, 0, 0, subnet, host, 0, 0, 0, 0, 0, 0, host}));
+  };
+  for (uint8_t host = 0; host < STEER_SOURCE_BURST; ++host) EXPECT_EQ(run(1, host), kSteered);
+  EXPECT_EQ(run(1, 99), kTooMany);
+  EXPECT_EQ(run(2, 99), kSteered) << "another customer";
+  EXPECT_EQ(run(1, 98), kTooMany);
+}
+
+TEST_F(SteerUnderLoadTest, NobodyIsAskedForACookieWhomNoAnswerReaches) {
+  constexpr Outcome kDropped{XDP_DROP, STEER_COUNT_DROP_NO_COOKIE};
+  const auto from = [&](bool v6, std::vector<uint8_t> address, uint16_t port = 7) {
+    Bytes frame = Make({.v6 = v6, .source_port = port});
+    std::copy(address.begin(), address.end(), frame.begin() + (v6 ? 22 : 26));
+    return Run(frame);
+  };
+  for (uint8_t first : std::vector<uint8_t>{0, 224, 239}) {
+    EXPECT_EQ(from(false, {first, 1, 2, 3}), kDropped) << int{first};
+  }
+  EXPECT_EQ(from(false, {255, 255, 255, 255}), kDropped);
+  EXPECT_EQ(from(true, {0xff, 2}), kDropped);
+  EXPECT_EQ(from(true, std::vector<uint8_t>(16)), kDropped);
+  EXPECT_EQ(from(false, {198, 51, 100, 1}, 0), kDropped);
+  EXPECT_EQ(from(true, {0x20, 1}, 0), kDropped);
+  // Who may exist is asked: private, documentation's, and what Linux takes for a host.
+  for (uint8_t first : std::vector<uint8_t>{1, 10, 127, 198, 223, 240}) {
+    EXPECT_EQ(from(false, {first, 51, 100, 1}), kAsked) << int{first};
+  }
+  EXPECT_EQ(from(true, {0x20, 1}), kAsked);
+  EXPECT_EQ(from(true, {0xfe, 0x80}), kAsked);
+  shard_->load_until_ns = 0;
+  EXPECT_EQ(from(false, {224, 1, 2, 3}), kSteered) << "not under load nobody is answered";
+}
+
 TEST_F(SteerUnderLoadTest, OnlySoManyAreAskedForACookie) {
   int asked = 0;
   const uint64_t began = xsk::KtimeNanos();
   for (int i = 0; i < 20'000; ++i) asked += Action(Make({})) == XDP_REDIRECT;
   const uint64_t took = xsk::KtimeNanos() - began;
-  const auto turns = static_cast<int>(took / STEER_COOKIE_INTERVAL_NS);
+  const auto turns = static_cast<int>(took / STEER_COOKIE_INTERVAL_MIN_NS);
   EXPECT_GE(asked, std::min(20'000, turns));
   EXPECT_LE(asked, std::min(20'000, turns + STEER_COOKIE_BURST + 1));
-  shard_->cookie_turn_ns = xsk::KtimeNanos() + 3'600'000'000'000ULL;
+  // A burst of them, and then one an hour: the configuration's share.
+  shard_->cookie_interval_ns = 3'600'000'000'000ULL;
+  shard_->cookie_turn_ns = 0;
+  asked = 0;
+  for (int i = 0; i < 2 * STEER_COOKIE_BURST; ++i) asked += Action(Make({})) == XDP_REDIRECT;
+  EXPECT_EQ(asked, STEER_COOKIE_BURST);
   EXPECT_EQ(Run(Make({})), (Outcome{XDP_DROP, STEER_COUNT_DROP_NO_COOKIE}));
 }
 
@@ -754,7 +797,8 @@ TEST_F(SteerUnderLoadTest, AnotherCookieOfAFlowThatTheDeviceKnowsMayBeTheDevices
     flow.source_port = port;
     flow.port = kPort;
     // It came moments ago, and got no answer; one of them has left.
-    const steer_flow_state state{.last_initiation_ns = xsk::KtimeNanos(), .forgotten = port == 4244};
+    const steer_flow_state state{.last_initiation_ns = xsk::KtimeNanos(),
+                                 .forgotten = port == 4244};
     Update(skeleton_->maps.steer_flows, &flow, &state);
   }
   const auto with_a_cookie_of = [&](uint16_t port, uint8_t whose) {
@@ -831,7 +875,7 @@ TEST_F(SteerTxCookieTest, TheReplyGoesBackAndItsCookieLetsIn) {
       for (size_t padding : {0, 1, 20, 200}) {
         Bytes frame = Make({.tags = tags,
                             .v6 = v6,
-                            .source_port = static_cast<uint16_t>(random()),
+                            .source_port = static_cast<uint16_t>(random() | 1),
                             .padding = padding});
         frame[6] = 0x52;  // another sender than we are
         frame[9] = 0x77;
@@ -858,7 +902,8 @@ TEST_F(SteerTxCookieTest, RepliesOpenAndNoNonceComesTwice) {
   std::set<std::array<uint8_t, 24>> nonces;
   std::mt19937 random(15);
   for (int round = 0; round < 100'000; ++round) {
-    Bytes frame = Make({.v6 = random() % 2 == 0, .source_port = static_cast<uint16_t>(random())});
+    Bytes frame =
+        Make({.v6 = random() % 2 == 0, .source_port = static_cast<uint16_t>(random() | 1)});
     wire::Frame found;
     frame = Seal(std::move(frame));
     ASSERT_TRUE(wire::ParseFrame(frame, &found));
@@ -903,7 +948,7 @@ TEST_F(SteerTxCookieTest, OnlySoManyAreAnswered) {
   const uint64_t began = xsk::KtimeNanos();
   for (int i = 0; i < 20'000; ++i) answered += Action(Make({})) == XDP_TX;
   const uint64_t took = xsk::KtimeNanos() - began;
-  const auto turns = static_cast<int>(took / STEER_COOKIE_INTERVAL_NS);
+  const auto turns = static_cast<int>(took / STEER_COOKIE_INTERVAL_MIN_NS);
   EXPECT_GE(answered, STEER_COOKIE_BURST);  // more, unless the machine stood still
   EXPECT_LE(answered, std::min(20'000, turns + STEER_COOKIE_BURST + 1));
   EXPECT_EQ(shard_->cookies_sent, static_cast<uint64_t>(answered)) << "the shard must know";

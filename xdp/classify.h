@@ -166,6 +166,21 @@ CLASSIFY_INLINE enum classify_result classify_ipv6(const __u8 *data, const __u8 
 	return result;
 }
 
+/* Whether an answer could reach the packet's sender: nobody is at port 0, nor at 0.0.0.0/8, ::, the
+ * broadcast address or a multicast group. */
+CLASSIFY_INLINE int classify_can_be_answered(const struct classify_packet *packet)
+{
+	const __u64 *words = (const __u64 *)packet->source_be;
+	__u8 first = packet->source_be[packet->version == 4 ? 12 : 0];
+
+	if (packet->source_port == 0)
+		return 0;
+	if (packet->version == 4)
+		return first != 0 && (first < 224 || first >= 240) &&
+		       *(const __u32 *)(packet->source_be + 12) != 0xffffffff;
+	return first != 0xff && (words[0] | words[1]) != 0;
+}
+
 /* Says what the frame from `data` to `data_end` is. */
 CLASSIFY_INLINE enum classify_result classify(const void *frame, const void *frame_end,
 					      struct classify_packet *out)

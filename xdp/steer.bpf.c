@@ -255,7 +255,9 @@ static __always_inline enum steer_count judge_under_load(enum steer_count known,
 			return ours ? STEER_COUNT_STEER_NEW : STEER_COUNT_PASS_FLOW;
 		}
 	}
-	return take_turn(&shard->cookie_turn_ns, now, STEER_COOKIE_INTERVAL_NS, STEER_COOKIE_BURST)
+	if (!classify_can_be_answered(packet))
+		return STEER_COUNT_DROP_NO_COOKIE;
+	return take_turn(&shard->cookie_turn_ns, now, shard->cookie_interval_ns, STEER_COOKIE_BURST)
 		       ? STEER_COUNT_STEER_COOKIE
 		       : STEER_COUNT_DROP_NO_COOKIE;
 }

@@ -26,7 +26,7 @@
 
 #include <linux/types.h>
 
-#define STEER_ABI_VERSION 5 /* names the pin folder: another layout, another folder */
+#define STEER_ABI_VERSION 6 /* names the pin folder: another layout, another folder */
 
 enum {
 	STEER_SLOTS_MAX = 256,     /* RX queues over all NICs */
@@ -57,9 +57,10 @@ enum {
 #define STEER_SOURCE_INTERVAL_NS (1000ULL * 1000 * 1000 / 20)
 #define STEER_SOURCE_BURST 5
 
-/* Under load, initiations without a cookie that are handed to a shard to be answered with
- * one; a second and slot. The rest is dropped. */
-#define STEER_COOKIE_INTERVAL_NS (1000ULL * 1000 * 1000 / 100000)
+/* Under load, initiations without a cookie that are answered with one; a second and slot at most.
+ * The rest is dropped. All slots together have a limit of the configuration's, which
+ * steer_shard.cookie_interval_ns is a share of. */
+#define STEER_COOKIE_INTERVAL_MIN_NS (1000ULL * 1000 * 1000 / 100000)
 #define STEER_COOKIE_BURST 1024
 
 /* Every way a packet can leave the program, in one place: enum, names and
@@ -107,7 +108,8 @@ struct steer_shard {
 	__u64 load_until_ns;  /* ktime until which it is under load */
 	__u64 cookie_turn_ns; /* the program's: when the next cookie may be asked for */
 	__u64 cookies_sent;   /* the program's: replies by XDP_TX, ever */
-	__u64 padding[4];     /* a cache line of its own */
+	__u64 cookie_interval_ns; /* from one cookie to the next; 0: no limit */
+	__u64 padding[3];         /* a cache line of its own */
 };
 
 /* Initiations seen, by half of their mac1; the latest first. Another part of the mac1 says which

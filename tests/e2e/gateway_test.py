@@ -512,6 +512,19 @@ def test_sigterm_leaves_peers_and_program_and_detach_removes_it():
         check(not (lab.bpffs / "wicket").exists(), "pins left behind")
 
 
+def test_maps_of_an_older_version_go_when_nothing_uses_them():
+    with gateway() as (lab, device, daemon):
+        pins = lab.bpffs / "wicket"
+        for version in ("v1", "v2"):
+            (pins / version).mkdir(parents=True)
+            run("bpftool", "map", "create", pins / version / "steer_served", "type", "hash", "key", "2",
+                "value", "4", "entries", "4", "name", "steer_served")
+        daemon.start()
+        kept = [path.name for path in pins.iterdir()]
+        equal(len(kept), 1, kept)
+        check(list((pins / kept[0]).glob("steer_flows")), "the maps in use")
+
+
 def test_sighup_reloads_and_keeps_the_old_when_the_new_is_bad():
     with gateway() as (lab, device, daemon):
         daemon.start()

@@ -331,6 +331,7 @@ absl::StatusOr<Config> ParseConfig(absl::string_view text, const std::string& na
     top.OneOf("log_level", kLogLevels, &config.log_level);
     top.OneOf("reinject", kReinjectModes, &config.reinject);
     top.Flag("pin_threads", &config.pin_threads);
+    top.Number("cookies_per_second", 1000, 1'000'000'000, " a second", &config.cookies_per_second);
     std::string x25519 = "auto";
     top.Text("x25519", &x25519);
     if (const auto backend = crypto::ParseX25519Backend(x25519); backend.ok()) {

@@ -56,6 +56,7 @@ struct Config {
   LogLevel log_level = LogLevel::kInfo;
   ReinjectMode reinject = ReinjectMode::kAuto;
   bool pin_threads = true;
+  uint64_t cookies_per_second = 1'000'000;  // cookie replies, of all queues
   crypto::X25519Backend x25519 = crypto::FastestX25519();
   store::Options store{.path = "/var/lib/wicket"};
   std::vector<NicConfig> nics;

@@ -12,8 +12,9 @@ constexpr absl::Duration kAgain = absl::Seconds(10);  // it is told of while it 
 
 // What nobody does who means well and is configured right.
 constexpr const char* kRefused[] = {"drop_length",  "drop_mac1",  "drop_repeat",  "drop_no_cookie",
-                                    "drop_rate",    "tx_cookie",  "steer_cookie", "bad_static",
-                                    "unknown_peer", "not_proven", "replay",       "over_budget"};
+                                    "drop_rate",    "tx_cookie",  "steer_cookie", "bad_mac1",
+                                    "repeat",       "bad_static", "unknown_peer", "expired",
+                                    "not_proven",   "replay",     "over_budget",  "installer_busy"};
 
 }  // namespace
 

@@ -250,6 +250,8 @@ absl::Status Gateway::Publish() {
   for (const auto& nic : nics_) shards += nic->shards();
   auto table = std::make_unique<shard::DeviceTable>();
   table->cookies = cookies_;
+  table->cookie_interval_ns = std::max<uint64_t>(
+      uint64_t{1'000'000'000} * shards / config_.cookies_per_second, STEER_COOKIE_INTERVAL_MIN_NS);
   std::vector<xsk::Service> services;
   for (size_t i = 0; i < devices_.size(); ++i) {
     const DeviceConfig& config = config_.devices[i];
@@ -306,6 +308,7 @@ absl::Status Gateway::WatchNics(bool at_start) {
     }
   }
   if (!changed) return absl::OkStatus();
+  steering_->ForgetOlder();
   PublishRoutes();
   return Publish();  // the shards share the budgets
 }
@@ -350,6 +353,7 @@ std::vector<std::string> Gateway::Reload(const Config& config) {
 
   SetLogLevel(config.log_level);
   config_.log_level = config.log_level;
+  config_.cookies_per_second = config.cookies_per_second;
   if (same_devices) {
     config_.devices = config.devices;
     for (size_t i = 0; i < devices_.size(); ++i) {

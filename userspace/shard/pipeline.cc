@@ -110,7 +110,8 @@ Verdict Pipeline::Screen(const DeviceTable& devices, const Now& now, Candidate* 
     beyond_budget_ = true;
     ask = !candidate->source_proven;
   }
-  if (ask) {
+  if (ask && frame.can_be_answered &&
+      cookies_.Take(now.ktime_ns, devices.cookie_interval_ns, STEER_COOKIE_BURST)) {
     const wire::CookieReply reply = noise::SealCookie(
         self.cookie_key(), devices.cookies->Make(frame.source), message.mac1, message.sender_index);
     candidate->reply_bytes = WriteCookieReply(candidate->bytes, frame, reply);

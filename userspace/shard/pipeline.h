@@ -86,6 +86,7 @@ struct DeviceTable {
   };
   std::vector<Entry> devices;  // by index of the configuration
   std::shared_ptr<const noise::CookieSecrets> cookies;
+  uint64_t cookie_interval_ns = 0;  // from one cookie reply of a shard to its next; 0: no limit
 };
 
 struct Now {
@@ -175,6 +176,7 @@ class Pipeline {
   Watch watch_;
   guard::RepeatFilter repeats_;
   std::vector<guard::HandshakeBudget> budgets_;  // by device index
+  guard::Bucket cookies_;
   crypto::X25519Backend backend_;
   std::array<Candidate, kBatchMax> candidates_;
   std::array<Verdict, kBatchMax> verdicts_;

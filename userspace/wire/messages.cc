@@ -16,6 +16,7 @@ bool ParseFrame(std::span<const uint8_t> bytes, Frame* frame) {
   }
   frame->initiation = reinterpret_cast<const Initiation*>(bytes.data() + packet.udp_offset + 8);
   frame->port = packet.port;
+  frame->can_be_answered = classify_can_be_answered(&packet) != 0;
   frame->ip_offset = packet.ip_offset;
   frame->udp_offset = packet.udp_offset;
   frame->source = {};

@@ -59,7 +59,8 @@ std::span<const uint8_t> BytesBefore(const Message& message, const std::array<ui
 struct Frame {
   const Initiation* initiation = nullptr;  // into the frame
   Endpoint source;
-  uint16_t port = 0;  // of ours
+  uint16_t port = 0;             // of ours
+  bool can_be_answered = false;  // the source is where somebody can be
   uint16_t ip_offset = 0;
   uint16_t udp_offset = 0;
 };

@@ -110,6 +110,45 @@ absl::StatusOr<Skeleton> OpenSkeleton(const std::string& pin_dir) {
   return skeleton;
 }
 
+// Programs of ours are those that use the maps pinned here, by this version or one before; other
+// gateways have their own. Returns: the ids of those maps, up to `newest`; none with errno.
+std::set<uint32_t> MapsServed(const std::string& pin_dir, int newest) {
+  std::set<uint32_t> ids;
+  for (int version = 1; version <= newest; ++version) {
+    const Fd served(bpf_obj_get(absl::StrCat(MapDir(pin_dir, version), "/steer_served").c_str()));
+    if (served.valid()) ids.insert(MapId(served.get()));
+  }
+  return ids;
+}
+
+// Returns: {interface, its hook} of each program of ours with one of these maps.
+absl::StatusOr<std::map<std::string, Hook>> HooksThatUse(const std::set<uint32_t>& maps) {
+  const std::unique_ptr<struct if_nameindex, decltype(&if_freenameindex)> interfaces(
+      if_nameindex(), if_freenameindex);
+  if (!interfaces) return ErrnoStatus(errno, "if_nameindex()");
+  std::map<std::string, Hook> found;
+  for (const struct if_nameindex* entry = interfaces.get(); entry->if_index != 0; ++entry) {
+    Hook hook = ReadHook(static_cast<int>(entry->if_index));
+    if (hook.ours.ours && std::any_of(maps.begin(), maps.end(), [&](uint32_t id) {
+          return hook.ours.map_ids.count(id) > 0;
+        })) {
+      found.emplace(entry->if_name, std::move(hook));
+    }
+  }
+  return found;
+}
+
+// Removes a folder of maps and programs.
+void Unpin(const std::string& map_dir) {
+  DIR* dir = opendir(map_dir.c_str());
+  if (dir == nullptr) return;
+  const absl::Cleanup close = [dir] { closedir(dir); };
+  while (const dirent* entry = readdir(dir)) {
+    if (entry->d_name[0] != '.') unlink(absl::StrCat(map_dir, "/", entry->d_name).c_str());
+  }
+  rmdir(map_dir.c_str());
+}
+
 // BLAKE2s-128 keyed with 32 bytes, the key's block absorbed. [RFC 7693 2.9]
 void AbsorbKey(const uint8_t* key, uint32_t state[8]) {
   uint32_t block[16] = {};
@@ -233,6 +272,12 @@ absl::StatusOr<Attachment> Steering::Attach(const std::string& nic, XdpMode mode
   return Attachment{ifindex, after.mode, after.shared, taken_over};
 }
 
+void Steering::ForgetOlder() {
+  const auto in_use = HooksThatUse(MapsServed(pin_dir_, STEER_ABI_VERSION - 1));
+  if (!in_use.ok() || !in_use->empty()) return;
+  for (int version = 1; version < STEER_ABI_VERSION; ++version) Unpin(MapDir(pin_dir_, version));
+}
+
 absl::StatusOr<std::vector<std::string>> Steering::DetachAll(const std::string& pin_dir) {
   QuietLibraries();
   const Fd lock(open(pin_dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
@@ -241,42 +286,18 @@ absl::StatusOr<std::vector<std::string>> Steering::DetachAll(const std::string& 
                        "a running wicketd uses these pins; stop it first");
   }
   std::vector<std::string> detached;
-  // Ours are those that use the maps pinned here, by this version or one before; other
-  // gateways have their own.
-  std::set<uint32_t> ours;
-  for (int version = 1; version <= STEER_ABI_VERSION; ++version) {
-    const Fd served(bpf_obj_get(absl::StrCat(MapDir(pin_dir, version), "/steer_served").c_str()));
-    if (served.valid()) ours.insert(MapId(served.get()));
-  }
+  const std::set<uint32_t> ours = MapsServed(pin_dir, STEER_ABI_VERSION);
   if (ours.empty()) {
     return ErrnoStatus(errno, absl::StrCat("bpf_obj_get(", MapDir(pin_dir), "/steer_served)"),
                        "nothing of ours is pinned there; a gateway with a pin_dir of its own is "
                        "detached with its --config");
   }
-  const std::unique_ptr<struct if_nameindex, decltype(&if_freenameindex)> interfaces(
-      if_nameindex(), if_freenameindex);
-  if (!interfaces) return ErrnoStatus(errno, "if_nameindex()");
-  for (const struct if_nameindex* entry = interfaces.get(); entry->if_index != 0; ++entry) {
-    const auto ifindex = static_cast<int>(entry->if_index);
-    const Hook hook = ReadHook(ifindex);
-    if (!hook.ours.ours || std::none_of(ours.begin(), ours.end(), [&](uint32_t id) {
-          return hook.ours.map_ids.count(id) > 0;
-        })) {
-      continue;
-    }
-    WICKET_RETURN_IF_ERROR(ReleaseHook(entry->if_name, ifindex, hook));
-    detached.push_back(entry->if_name);
+  WICKET_ASSIGN_OR_RETURN(const auto hooks, HooksThatUse(ours));
+  for (const auto& [nic, hook] : hooks) {
+    WICKET_RETURN_IF_ERROR(ReleaseHook(nic, static_cast<int>(if_nametoindex(nic.c_str())), hook));
+    detached.push_back(nic);
   }
-  for (int version = 1; version <= STEER_ABI_VERSION; ++version) {
-    const std::string map_dir = MapDir(pin_dir, version);
-    DIR* dir = opendir(map_dir.c_str());
-    if (dir == nullptr) continue;
-    const absl::Cleanup close = [dir] { closedir(dir); };
-    while (const dirent* entry = readdir(dir)) {
-      if (entry->d_name[0] != '.') unlink(absl::StrCat(map_dir, "/", entry->d_name).c_str());
-    }
-    rmdir(map_dir.c_str());
-  }
+  for (int version = 1; version <= STEER_ABI_VERSION; ++version) Unpin(MapDir(pin_dir, version));
   rmdir(pin_dir.c_str());
   return detached;
 }
@@ -309,9 +330,15 @@ absl::Status Steering::Serve(const std::vector<Service>& services) {
 
 absl::Status Steering::AddSecret(const Secret<32>& secret) {
   const uint32_t oldest = 1 - newest_secret_;
-  steer_secret value{.born_ns = KtimeNanos(), .state = {}};
+  steer_secret value{.born_ns = 0, .state = {}};
   AbsorbKey(secret.data(), value.state);
-  const int error = bpf_map_update_elem(secrets_.get(), &oldest, &value, BPF_ANY);
+  // The program may read while an entry is written. So it is whole before it is the newest, or it
+  // would make cookies for a moment that nobody takes.
+  int error = 0;
+  for (const uint64_t born_ns : {uint64_t{0}, KtimeNanos()}) {
+    value.born_ns = born_ns;
+    if (error == 0) error = bpf_map_update_elem(secrets_.get(), &oldest, &value, BPF_ANY);
+  }
   explicit_bzero(&value, sizeof(value));
   if (error != 0) return ErrnoStatus(errno, "bpf_map_update(steer_secrets)");
   newest_secret_ = oldest;
@@ -371,10 +398,11 @@ absl::Status Steering::BindSocket(uint32_t slot, int socket_fd) {
 
 ShardWords Steering::Shard(uint32_t slot) {
   static_assert(offsetof(steer_shard, beat_ns) == 0 && offsetof(steer_shard, load_until_ns) == 8 &&
-                offsetof(steer_shard, cookies_sent) == 24);
+                offsetof(steer_shard, cookies_sent) == 24 &&
+                offsetof(steer_shard, cookie_interval_ns) == 32);
   auto* words = reinterpret_cast<std::atomic<uint64_t>*>(
       static_cast<steer_shard*>(shard_words_.get()) + slot);
-  return {words, words + 1, words + 3};
+  return {words, words + 1, words + 3, words + 4};
 }
 
 namespace {

@@ -40,12 +40,13 @@ struct Service {
 // What the program needs to know of it. The nonces of its cookies begin anew with each call.
 steer_device DeviceOf(const Service& service);
 
-// What a shard tells the program, in ktime: that it lives, and until when it is under load;
-// and how many cookie replies the program has sent for it.
+// What a shard tells the program, in ktime: that it lives, until when it is under load, and how
+// long it is from one cookie to the next; and how many cookie replies the program has sent for it.
 struct ShardWords {
   std::atomic<uint64_t>* beat_ns = nullptr;
   std::atomic<uint64_t>* load_until_ns = nullptr;
   const std::atomic<uint64_t>* cookies_sent = nullptr;
+  std::atomic<uint64_t>* cookie_interval_ns = nullptr;
 };
 
 using SteerCounters = std::array<uint64_t, STEER_COUNT_MAX>;
@@ -71,6 +72,9 @@ class Steering {
   //         is left alone.
   absl::StatusOr<Attachment> Attach(const std::string& nic, XdpMode mode);
 
+  // Removes the maps of versions before this one, unless an interface of this namespace still has
+  // one of their programs.
+  void ForgetOlder();
   // Removes our program from every interface of this namespace, and the pins.
   // Returns: the names of the interfaces it was removed from.
   static absl::StatusOr<std::vector<std::string>> DetachAll(const std::string& pin_dir);
