@@ -9,6 +9,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+import flood_test  # noqa: E402
 import gateway_test  # noqa: E402
 from gateway_test import check, equal, gateway, main, store  # noqa: E402
 from client import Client  # noqa: E402
@@ -99,6 +100,8 @@ def binaries():
 if __name__ == "__main__":
     scenarios = {name: vars(gateway_test)[name] for name in CORE}
     scenarios["test_vlan_frames"] = test_vlan_frames
+    scenarios["test_gateway_and_device_ask_for_a_cookie_each"] = \
+        flood_test.test_gateway_and_device_ask_for_a_cookie_each
     scenarios["test_another_program_shares_the_hook"] = test_another_program_shares_the_hook
     print("kernel " + run("uname", "-r").stdout.strip(), flush=True)
     bad = False if sys.argv[1:] else binaries()
