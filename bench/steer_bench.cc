@@ -32,6 +32,7 @@ std::vector<uint8_t> Udp(uint16_t port, size_t payload) {
   frame[23] = 17;
   frame[26] = frame[30] = 127;
   frame[29] = frame[33] = 1;
+  frame[34] = 0x10;  // from port 4096: nobody is at 0, and gets a cookie
   frame[36] = static_cast<uint8_t>(port >> 8);
   frame[37] = static_cast<uint8_t>(port);
   frame[38] = static_cast<uint8_t>((8 + payload) >> 8);
@@ -114,11 +115,12 @@ class Served {
     steer_shard shard{};
     shard.beat_ns = xsk::KtimeNanos() + 3'600'000'000'000;
     shard.load_until_ns = under_load ? shard.beat_ns : 0;
+    shard.cookie_interval_ns = STEER_COOKIE_INTERVAL_MIN_NS;
     Set(skeleton_->maps.steer_shards, &slot, &shard);
   }
   // The device knows the frame's sender; `retries`: who has initiated a moment ago.
   void NoteFlow(const std::vector<uint8_t>& frame, bool retries) {
-    steer_flow flow{.address_be = {}, .source_port = 0, .port = 51820};
+    steer_flow flow{.address_be = {}, .source_port = 4096, .port = 51820};
     flow.address_be[10] = flow.address_be[11] = 0xff;
     memcpy(flow.address_be + 12, &frame[26], 4);
     const steer_flow_state state{.last_initiation_ns = retries ? xsk::KtimeNanos() : 0,

@@ -41,11 +41,15 @@ struct Operands {
     VALGRIND_MAKE_MEM_UNDEFINED(scalars, sizeof(scalars));
     VALGRIND_MAKE_MEM_UNDEFINED(points, sizeof(points));
   }
-  void Run(X25519Lanes multiply) { multiply(scalar_views, point_views, product_views, nonzero); }
+  void Run(X25519Lanes multiply) {
+    multiply(scalar_views, point_views, ratios);
+    Divide(ratios, kLanes, product_views, nonzero);
+  }
   uint8_t scalars[kLanes][kKeyBytes], points[kLanes][kKeyBytes], products[kLanes][kKeyBytes];
   const uint8_t *scalar_views[kLanes], *point_views[kLanes];
   uint8_t* product_views[kLanes];
   uint64_t nonzero[kLanes];
+  Ratio51 ratios[kLanes] = {};
 };
 
 using Emulated = EmulatedLane<kIfma8Lanes>;

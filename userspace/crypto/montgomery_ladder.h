@@ -10,8 +10,8 @@
 //         elliptic curve methods of factorization" (1987), section 10.3.1.
 #pragma once
 
-#include "crypto/inversion.h"
 #include "crypto/limbs51.h"
+#include "crypto/ratios51.h"
 
 namespace wicket::crypto {
 
@@ -112,14 +112,13 @@ class ScalarEach {
   Lane changes_[4];
 };
 
-// products[i] = clamp(scalar i) * points[i], canonical; nonzero[i] is 0 when
-// it is 0, which a low-order point makes of every scalar.
+// products[i] = clamp(scalar i) * points[i], as x / z. A low-order point makes x or z 0 of every
+// scalar.
 //
 // Secrets: constant time in scalars and points; leaves both in registers and
 //          on the stack for the caller to wipe.
 template <typename Field, typename Lane, typename Scalars>
-void Ladder(const uint8_t* const scalars[], const uint8_t* const points[],
-            uint8_t* const products[], uint64_t nonzero[]) {
+void Ladder(const uint8_t* const scalars[], const uint8_t* const points[], Ratio51 products[]) {
   uint64_t limbs[5][Lane::kCount], one_lane[5];
   for (int lane = 0; lane < Lane::kCount; ++lane) {
     LimbsOfBytes(points[lane], one_lane);
@@ -141,10 +140,13 @@ void Ladder(const uint8_t* const scalars[], const uint8_t* const points[],
   for (int t = 2; t >= 0; --t) r0 = DoubleOf<Field>(r0.plus, r0.minus);
   // The sum and the difference of x + z and x - z are 2 x and 2 z.
   const LadderPoint<Field> twice = PointOf<Field>(Field::Widen(r0.plus), Field::Widen(r0.minus));
-  Field::Store(Field::Carry(Field::Multiply(twice.plus, Invert<Field>(twice.minus))), limbs);
+  Field::Store(twice.plus, limbs);
   for (int lane = 0; lane < Lane::kCount; ++lane) {
-    for (int i = 0; i < 5; ++i) one_lane[i] = limbs[i][lane];
-    nonzero[lane] = BytesOfLimbs(one_lane, products[lane]);
+    for (int i = 0; i < 5; ++i) products[lane].x[i] = limbs[i][lane];
+  }
+  Field::Store(twice.minus, limbs);
+  for (int lane = 0; lane < Lane::kCount; ++lane) {
+    for (int i = 0; i < 5; ++i) products[lane].z[i] = limbs[i][lane];
   }
 }
 

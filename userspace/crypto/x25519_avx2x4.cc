@@ -68,14 +68,14 @@ void WipeRegisters() { _mm256_zeroall(); }
 }  // namespace
 
 void X25519Avx2x4(const uint8_t* const scalars[], const uint8_t* const points[],
-                  uint8_t* const products[], uint64_t nonzero[]) {
-  Ladder<Field51Fma<Lane>, Lane, ScalarEach<Lane>>(scalars, points, products, nonzero);
+                  Ratio51 products[]) {
+  Ladder<Field51Fma<Lane>, Lane, ScalarEach<Lane>>(scalars, points, products);
   WipeRegisters();
 }
 
 void X25519Avx2x4OneScalar(const uint8_t* const scalars[], const uint8_t* const points[],
-                           uint8_t* const products[], uint64_t nonzero[]) {
-  Ladder<Field51Fma<Lane>, Lane, OneScalar<Lane>>(scalars, points, products, nonzero);
+                           Ratio51 products[]) {
+  Ladder<Field51Fma<Lane>, Lane, OneScalar<Lane>>(scalars, points, products);
   WipeRegisters();
 }
 

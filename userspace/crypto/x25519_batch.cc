@@ -44,32 +44,36 @@ void Multiply(X25519Backend backend, std::span<const Secret<kKeyBytes>* const> s
   const auto scalar = [&](size_t i) -> const Secret<kKeyBytes>& {
     return *scalars[one_scalar ? 0 : i];
   };
-  bool in_lanes = false;
-  for (size_t begin = 0; begin < points.size();) {
-    const size_t n = std::min(lanes.count, points.size() - begin);
-    if (n < kWorth) {
-      is_secret[begin] = X25519(scalar(begin), points[begin], &shared[begin]);
-      ++begin;
-      continue;
+  for (size_t begin = 0; begin < points.size(); begin += kRatiosMax) {
+    const size_t end = std::min(begin + kRatiosMax, points.size());
+    Ratio51 ratios[kRatiosMax + kLanesMax];  // empty lanes leave something behind the last
+    uint8_t* products[kRatiosMax];
+    uint64_t nonzero[kRatiosMax];
+    size_t n = 0;
+    while (lanes.one_scalar != nullptr && begin + n + kWorth <= end) {
+      const size_t wanted = std::min(lanes.count, end - begin - n);
+      const uint8_t *lane_scalars[kLanesMax], *lane_points[kLanesMax];
+      for (size_t lane = 0; lane < lanes.count; ++lane) {
+        const size_t i = begin + n + (lane < wanted ? lane : 0);
+        lane_scalars[lane] = scalar(i).data();
+        lane_points[lane] = points[i];
+      }
+      (one_scalar ? lanes.one_scalar : lanes.each)(lane_scalars, lane_points, &ratios[n]);
+      for (size_t lane = 0; lane < wanted; ++lane) {
+        products[n + lane] = shared[begin + n + lane].data();
+      }
+      n += wanted;
     }
-    const uint8_t *lane_scalars[kLanesMax], *lane_points[kLanesMax];
-    uint8_t* products[kLanesMax];
-    uint64_t nonzero[kLanesMax];
-    uint8_t nobody[kKeyBytes];
-    for (size_t lane = 0; lane < lanes.count; ++lane) {
-      const size_t i = begin + (lane < n ? lane : 0);
-      lane_scalars[lane] = scalar(i).data();
-      lane_points[lane] = points[i];
-      products[lane] = lane < n ? shared[i].data() : nobody;
+    Divide(ratios, n, products, nonzero);
+    for (size_t i = 0; i < n; ++i) is_secret[begin + i] = nonzero[i] != 0;
+    for (size_t i = begin + n; i < end; ++i) {
+      is_secret[i] = X25519(scalar(i), points[i], &shared[i]);
     }
-    (one_scalar ? lanes.one_scalar : lanes.each)(lane_scalars, lane_points, products, nonzero);
-    for (size_t lane = 0; lane < n; ++lane) is_secret[begin + lane] = nonzero[lane] != 0;
-    explicit_bzero(nobody, sizeof(nobody));
+    if (n == 0) continue;
+    explicit_bzero(ratios, sizeof(ratios));
     explicit_bzero(nonzero, sizeof(nonzero));
-    begin += n;
-    in_lanes = true;
+    sodium_stackzero(kStackBytes);
   }
-  if (in_lanes) sodium_stackzero(kStackBytes);
 }
 
 }  // namespace

@@ -71,14 +71,14 @@ void WipeRegisters() {
 }  // namespace
 
 void X25519Ifma8(const uint8_t* const scalars[], const uint8_t* const points[],
-                 uint8_t* const products[], uint64_t nonzero[]) {
-  Ladder<Field51<Lane>, Lane, ScalarEach<Lane>>(scalars, points, products, nonzero);
+                 Ratio51 products[]) {
+  Ladder<Field51<Lane>, Lane, ScalarEach<Lane>>(scalars, points, products);
   WipeRegisters();
 }
 
 void X25519Ifma8OneScalar(const uint8_t* const scalars[], const uint8_t* const points[],
-                          uint8_t* const products[], uint64_t nonzero[]) {
-  Ladder<Field51<Lane>, Lane, OneScalar<Lane>>(scalars, points, products, nonzero);
+                          Ratio51 products[]) {
+  Ladder<Field51<Lane>, Lane, OneScalar<Lane>>(scalars, points, products);
   WipeRegisters();
 }
 

@@ -3,28 +3,29 @@
 
 #include <stdint.h>
 
+#include "crypto/ratios51.h"
+
 namespace wicket::crypto {
 
-// products[i] = scalars[i] * points[i] for every lane i; all 32 bytes each, of
-// any alignment. nonzero[i] is 0 when product i is. `OneScalar` reads scalars[0]
-// alone, which multiplies every point.
+// products[i] = scalars[i] * points[i] for every lane i, as a ratio still to be divided; scalars
+// and points are 32 bytes each, of any alignment. `OneScalar` reads scalars[0] alone, which
+// multiplies every point.
 //
 // Requires: a CPU that has the instructions; RunsHere() says so.
 // Secrets:  constant time; vector registers are wiped, up to 16 KiB of stack are
 //           left to the caller.
 using X25519Lanes = void (*)(const uint8_t* const scalars[], const uint8_t* const points[],
-                             uint8_t* const products[], uint64_t nonzero[]);
+                             Ratio51 products[]);
 
 inline constexpr int kIfma8Lanes = 8;
-void X25519Ifma8(const uint8_t* const scalars[], const uint8_t* const points[],
-                 uint8_t* const products[], uint64_t nonzero[]);
+void X25519Ifma8(const uint8_t* const scalars[], const uint8_t* const points[], Ratio51 products[]);
 void X25519Ifma8OneScalar(const uint8_t* const scalars[], const uint8_t* const points[],
-                          uint8_t* const products[], uint64_t nonzero[]);
+                          Ratio51 products[]);
 
 inline constexpr int kAvx2x4Lanes = 4;
 void X25519Avx2x4(const uint8_t* const scalars[], const uint8_t* const points[],
-                  uint8_t* const products[], uint64_t nonzero[]);
+                  Ratio51 products[]);
 void X25519Avx2x4OneScalar(const uint8_t* const scalars[], const uint8_t* const points[],
-                           uint8_t* const products[], uint64_t nonzero[]);
+                           Ratio51 products[]);
 
 }  // namespace wicket::crypto

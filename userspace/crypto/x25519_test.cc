@@ -528,17 +528,58 @@ void ExpectProductsOfEdges() {
     const uint8_t *scalars[Lane::kCount], *points[Lane::kCount];
     uint8_t* products[Lane::kCount];
     uint64_t nonzero[Lane::kCount];
+    Ratio51 ratios[Lane::kCount];
     Bytes32 out[Lane::kCount];
     for (size_t i = 0; i < Lane::kCount; ++i) {
       scalars[i] = scalar.data();
       points[i] = edges[(e + i) % edges.size()].data();
       products[i] = out[i].data();
     }
-    Ladder<Field, Lane, ScalarEach<Lane>>(scalars, points, products, nonzero);
+    Ladder<Field, Lane, ScalarEach<Lane>>(scalars, points, ratios);
+    Divide(ratios, Lane::kCount, products, nonzero);
     for (size_t i = 0; i < Lane::kCount; ++i) {
       const Bytes32 expected = Sodium(scalar, edges[(e + i) % edges.size()]);
       ASSERT_EQ(out[i], expected) << Hex(edges[(e + i) % edges.size()]);
       ASSERT_EQ(nonzero[i] != 0, expected != Bytes32{});
+    }
+  }
+}
+
+// x / z where z is 0, as 0, p and 2 p, in each place; what is beside it does not change.
+TEST(Ratios51Test, AZeroIsNobodyElses) {
+  constexpr uint64_t kZeros[][5] = {
+      {0, 0, 0, 0, 0},
+      {kMask51 - 18, kMask51, kMask51, kMask51, kMask51},
+      {2 * (kMask51 - 18), 2 * kMask51, 2 * kMask51, 2 * kMask51, 2 * kMask51}};
+  std::mt19937_64 random(5);
+  Ratio51 ratios[kRatiosMax];
+  for (Ratio51& ratio : ratios) {
+    for (int k = 0; k < 5; ++k) {
+      ratio.x[k] = random() >> 12;  // < 2^52
+      ratio.z[k] = random() >> 12;
+    }
+  }
+  Bytes32 alone[kRatiosMax], out[kRatiosMax];
+  uint8_t* quotients[kRatiosMax];
+  uint64_t nonzero[kRatiosMax];
+  for (size_t i = 0; i < kRatiosMax; ++i) {
+    quotients[0] = alone[i].data();
+    Divide(&ratios[i], 1, quotients, nonzero);
+    EXPECT_NE(nonzero[0], 0u);
+  }
+  for (size_t i = 0; i < kRatiosMax; ++i) quotients[i] = out[i].data();
+  for (const size_t n : {size_t{1}, size_t{2}, size_t{9}, kRatiosMax}) {
+    for (size_t at = 0; at < n; ++at) {
+      const Ratio51 before = ratios[at];
+      for (const uint64_t(&zero)[5] : kZeros) {
+        std::copy_n(zero, 5, ratios[at].z);
+        Divide(ratios, n, quotients, nonzero);
+        for (size_t i = 0; i < n; ++i) {
+          ASSERT_EQ(out[i], i == at ? Bytes32{} : alone[i]) << i << " of " << n;
+          ASSERT_EQ(nonzero[i] == 0, i == at);
+        }
+      }
+      ratios[at] = before;
     }
   }
 }
