@@ -179,21 +179,23 @@ static __always_inline void sketch_source(const struct classify_packet *packet)
 		*bits |= bit; /* a bit lost to another CPU is set by the next packet */
 }
 
-/* Takes one packet from a bucket of `burst`, one more every `interval_ns`, that `turn` says the
- * state of: the time when it is full again. Returns: 0 when it is empty. */
-static __always_inline int take_turn(__u64 *turn, __u64 now, __u64 interval_ns, __u64 burst)
+/* Takes one packet from a bucket, one more every `interval_ns` and those of `window_ns` at once,
+ * that `turn` says the state of: the time when it is full again. Returns: 0 when it is empty. */
+static __always_inline int take_turn(__u64 *turn, __u64 now, __u64 interval_ns, __u64 window_ns)
 {
 	__u64 before = *turn;
 	__u64 from = before > now ? before : now;
 
-	if (from - now > (burst - 1) * interval_ns)
+	if (from - now > window_ns)
 		return 0;
 	/* Of two CPUs at once one takes the packet, the other is refused. */
 	return __sync_val_compare_and_swap(turn, before, from + interval_ns) == before;
 }
 
-/* The bucket of the packet's source. */
-static __attribute__((noinline)) int source_may(const struct classify_packet *packet, __u64 now)
+/* The bucket of the packet's source; another one while nothing has proven that it is its source, or
+ * a spoofer would empty his victim's. */
+static __attribute__((noinline)) int source_may(const struct classify_packet *packet, __u64 now,
+						int proven)
 {
 	struct steer_source source = {};
 	__u64 first, *turn;
@@ -201,9 +203,11 @@ static __attribute__((noinline)) int source_may(const struct classify_packet *pa
 	__builtin_memcpy(source.prefix_be, packet->source_be, 8);
 	if (packet->version == 4)
 		__builtin_memcpy(source.prefix_be + 8, packet->source_be + 8, 8);
+	source.prefix_be[packet->version == 4 ? 0 : 15] = !proven;
 	turn = bpf_map_lookup_elem(&steer_buckets, &source);
 	if (turn)
-		return take_turn(turn, now, STEER_SOURCE_INTERVAL_NS, STEER_SOURCE_BURST);
+		return take_turn(turn, now, STEER_SOURCE_INTERVAL_NS,
+				 (STEER_SOURCE_BURST - 1) * STEER_SOURCE_INTERVAL_NS);
 	first = now + STEER_SOURCE_INTERVAL_NS;
 	return bpf_map_update_elem(&steer_buckets, &source, &first, BPF_NOEXIST) == 0;
 }
@@ -244,20 +248,24 @@ static __always_inline enum steer_count judge_under_load(enum steer_count known,
 {
 	const struct steer_secret *newer = secret_by_age(0);
 	const struct steer_secret *older = secret_by_age(1);
+	__u64 window_ns;
 
 	if (has_mac2(message) && newer && older) {
 		int ours = mac2_verifies(hash, newer, packet, message) ||
 			   mac2_verifies(hash, older, packet, message);
 
 		if (ours || known == STEER_COUNT_STEER_RETRY) {
-			if (!source_may(packet, now))
+			if (!source_may(packet, now, ours))
 				return STEER_COUNT_DROP_RATE;
 			return ours ? STEER_COUNT_STEER_NEW : STEER_COUNT_PASS_FLOW;
 		}
 	}
 	if (!classify_can_be_answered(packet))
 		return STEER_COUNT_DROP_NO_COOKIE;
-	return take_turn(&shard->cookie_turn_ns, now, shard->cookie_interval_ns, STEER_COOKIE_BURST)
+	window_ns = (STEER_COOKIE_BURST - 1) * shard->cookie_interval_ns;
+	if (window_ns > STEER_COOKIE_WINDOW_NS)
+		window_ns = STEER_COOKIE_WINDOW_NS;
+	return take_turn(&shard->cookie_turn_ns, now, shard->cookie_interval_ns, window_ns)
 		       ? STEER_COUNT_STEER_COOKIE
 		       : STEER_COUNT_DROP_NO_COOKIE;
 }

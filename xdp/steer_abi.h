@@ -62,6 +62,7 @@ enum {
  * steer_shard.cookie_interval_ns is a share of. */
 #define STEER_COOKIE_INTERVAL_MIN_NS (1000ULL * 1000 * 1000 / 100000)
 #define STEER_COOKIE_BURST 1024
+#define STEER_COOKIE_WINDOW_NS (100ULL * 1000 * 1000) /* at once: what is due within this */
 
 /* Every way a packet can leave the program, in one place: enum, names and
  * counters all come from this list. X(NAME, text, what it means) */
@@ -128,7 +129,8 @@ struct steer_secret {
 	__u32 state[8];
 };
 
-/* Who shares a bucket: an IPv4 address, mapped, or an IPv6 /64 with zeros behind it. */
+/* Who shares a bucket: an IPv4 address, mapped, or an IPv6 /64 with zeros behind it. Where these
+ * have zeros the program marks a second bucket of theirs, of what no cookie of ours has proven. */
 struct steer_source {
 	__u8 prefix_be[16];
 };

@@ -322,7 +322,8 @@ def newcomers_in_flood(bench):
     bench.results.add("forged_flood_latency", p99["flood"], p99["calm"],
                       note=f"{stats.median(dropped):.0f} packets a second dropped, by a processor "
                            f"that was idle for {100 * stats.median(idle):.0f} % of the time; of "
-                           f"{CROWD * seconds} newcomers a round, and of the rounds the median; no "
+                           f"{CROWD * seconds} newcomers a round, from a generator that never waits for "
+                           "a processor (SCHED_FIFO), and of the rounds the median; no "
                            "answer within a second: "
                            f"{lost['flood']}, and {lost['calm']} without a flood")
 

@@ -113,6 +113,19 @@ def test_the_rate_is_kept():
                 check(abs(kept / rate - 1) < 0.02, f"{via}: {kept} a second, wanted {rate}: {report}")
 
 
+def test_who_answers_cookies_may_have_sessions_too():
+    with gateway() as (lab, device, daemon):
+        conf = run(BLAST, "--export", "conf", "--clients", "300").stdout
+        device.ns.run("wg", "addconf", device.name, "/dev/stdin", input=conf)
+        for other in "data", "rekey":
+            report = blast(lab, device, "--clients", "300", "--mix", f"cookie=1,{other}=3", "--rate",
+                           "40", "--duration", "4")
+            equal(set(report["kinds"]), {"cookie", other}, report)
+            sent = {name: kind["sent"] for name, kind in report["kinds"].items()}
+            equal(sum(sent.values()), 160, sent)
+            check(sent[other] > 1.5 * sent["cookie"], sent)
+
+
 def test_a_slow_target_shows():
     with gateway() as (lab, device, daemon):
         conf = run(BLAST, "--export", "conf", "--clients", "900").stdout

@@ -194,6 +194,9 @@ def survive(lab, daemon, made, crowd, attack, tries=2, padded=False, asked=False
     check(came >= 0.99 * len(crowd.keys), f"{came} of {len(crowd.keys)} real clients connected")
     check(not asked or crowd.asked >= 10, f"{crowd.asked} were asked for a cookie")
     check(answers_max is None or answers <= answers_max, f"{answers} answers to spoofed sources")
+    # What a ring or the program sends is seen where it arrives.
+    others = report["unexpected"] - report["unexpected_cookies"]
+    check(answers_max is None or others <= 1 + answers_max, f"{others} answers that are no cookies")
     check(grown < 8 * 1024, f"{grown} KiB more")
     check(len(maps) >= 10 and maps == map_bytes(lab), f"{maps} bytes of maps, then {map_bytes(lab)}")
     # Replies of the program are as long as what they answer, and what came is counted without

@@ -895,6 +895,7 @@ def test_the_documented_capabilities_are_enough():
         time.sleep(1.5 * SLOW)
         check(client.connect() is not None, "no session")
         check("somebody removed" not in daemon.log_text, daemon.log_text)
+        check("ordinary priority" not in daemon.log_text, daemon.log_text)
 
 
 def test_a_damaged_store_is_refused():

@@ -4,6 +4,7 @@ sides, and those that need modules or BPF program types which a host may lack.
 
     scripts/vm 6.12 tests/e2e/kernel_test.py [SCENARIO...]
 """
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import flood_test  # noqa: E402
 import gateway_test  # noqa: E402
+from blast_test import BLAST, import_fleet  # noqa: E402
 from gateway_test import check, equal, gateway, main, store  # noqa: E402
 from client import Client  # noqa: E402
 from lab import BIN, PORT, run  # noqa: E402
@@ -55,6 +57,19 @@ def test_vlan_frames():
         daemon.start()
         check(lab.ping(seconds=1), "a client behind a VLAN did not connect at once")
         equal(daemon.counts()["reinjected"], 1, "reinjected")
+        # The generator makes such frames by itself; its answers come tagged.
+        daemon.stop()
+        import_fleet(lab, device, 20)
+        daemon.start()
+        target = ("--target", f"198.51.100.1:{PORT}", "--public-key", device.key.public64, "--via", "xdp",
+                  "--vlan", "10", "--clients", "20", "--count", "20", "--rate", "20", "--json", "-",
+                  "--i-own-this-target")
+        result = lab.client.run(BLAST, *target, "--interface", "out", check=False)
+        check(result.stdout, result.stderr)
+        report = json.loads(result.stdout)
+        equal((report["sent"], report["answered"]), (20, 20), report)
+        twice = lab.client.run(BLAST, *target, check=False)
+        check("tags by itself" in twice.stderr, twice.stderr)
 
 
 def test_another_program_shares_the_hook():

@@ -29,11 +29,11 @@ class Search {
 
   absl::StatusOr<FoundMax> Run() {
     const absl::Status sought = Seek();
-    if (!absl::IsResourceExhausted(sought)) {
+    if (!absl::IsResourceExhausted(sought) && !absl::IsOutOfRange(sought)) {
       WICKET_RETURN_IF_ERROR(sought);
     } else {
       found_.limit = std::string(sought.message());
-      found_.generator = false;
+      found_.generator = absl::IsOutOfRange(sought);
     }
     found_.confirmed = sought.ok() && found_.rate > 0 && !ending_;
     return std::move(found_);
@@ -82,7 +82,14 @@ class Search {
     options.rate = rate;
     options.count_max = UINT64_MAX;
     if (options.prepared > 0) {
-      options.prepared = static_cast<uint64_t>(rate * absl::ToDoubleSeconds(options.duration)) + 1;
+      const double wanted = rate * absl::ToDoubleSeconds(options.duration) + 1;
+      if (wanted > static_cast<double>(kPreparedMax)) {
+        return absl::OutOfRangeError(absl::StrFormat(
+            "%.0f packets to prepare for a trial at %.0f a second, of %d at most: a "
+            "shorter --duration goes further",
+            wanted, rate, kPreparedMax));
+      }
+      options.prepared = static_cast<uint64_t>(wanted);
     }
     WICKET_ASSIGN_OR_RETURN(auto load, Load::Make(options, fleet_, ending_));
     load->Start();

@@ -58,8 +58,10 @@ struct Counts {
   std::atomic<uint64_t> lost{0};        // no answer within the timeout, of kinds that want one
   std::atomic<uint64_t> unverified{0};  // answers that do not verify
   std::atomic<uint64_t> unexpected{0};  // what is no answer to anything we remember
-  std::atomic<uint64_t> responses{0};   // to packets out of a capture: nobody can verify them
-  std::atomic<uint64_t> cookies{0};     // cookie replies: the endpoint says it is under load
+  std::atomic<uint64_t> unexpected_cookies{0};  // of it
+  std::atomic<uint64_t> overrun{0};             // what came and found no room with us
+  std::atomic<uint64_t> responses{0};  // to packets out of a capture: nobody can verify them
+  std::atomic<uint64_t> cookies{0};    // cookie replies: the endpoint says it is under load
   std::atomic<uint64_t> pinged{0}, ponged{0};
   std::atomic<uint64_t> send_errors{0};  // refused by the system, or by the target's
   std::atomic<uint64_t> no_room{0};      // never left: the way out stayed full
@@ -89,7 +91,8 @@ absl::StatusOr<uint64_t> WriteCapture(const LoadOptions& options, const Fleet* f
 using Ending = std::atomic<int>;
 constexpr int kGoOn = 0, kSendNoMore = 1, kWaitNoMore = 2;  // the last: not for answers either
 
-constexpr uint64_t kInFlightMax = 1 << 19;  // of a thread
+constexpr uint64_t kInFlightMax = 1 << 19;     // of a thread
+constexpr uint64_t kPreparedMax = 20'000'000;  // some 600 bytes each
 
 class Worker;
 class Mailboxes;

@@ -303,7 +303,7 @@ int Main(int argc, char** argv) {
       ->check(CLI::Range(0.001, 600.0))
       ->capture_default_str();
   app.add_option("--prepare", options.load.prepared, "make so many packets beforehand, send those")
-      ->check(CLI::Range(uint64_t{0}, uint64_t{20'000'000}));
+      ->check(CLI::Range(uint64_t{0}, kPreparedMax));
   app.add_option("--retries", options.load.retries,
                  "handshakes more of a client who got no answer, with the cookie he got")
       ->check(CLI::Range(uint64_t{0}, uint64_t{1000}))

@@ -58,6 +58,8 @@ class Port {
   virtual Unsent Flush() = 0;
   // Waits for at most `wait_ns`, and takes what has come.
   virtual void Receive(uint64_t wait_ns, const Take& take) = 0;
+  // What came and found no room with us, so far.
+  virtual uint64_t Overrun() const = 0;
   // So many packets one after the other had better come from one source.
   virtual uint64_t run() const = 0;
 };

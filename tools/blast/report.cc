@@ -70,7 +70,9 @@ void Summarize(const std::vector<const Counts*>& counts, Summary* summary) {
     summary->responses += part->responses;
     summary->pinged += part->pinged;
     summary->ponged += part->ponged;
-    summary->clients += part->clients;
+    summary->unexpected_cookies += part->unexpected_cookies;
+    summary->overrun += part->overrun;
+    summary->clients = std::max(summary->clients, part->clients * counts.size());
     sending_ns = std::max(sending_ns, part->sending_ns.load());
     if (part->sending_ns > 0) {
       summary->busy = std::max(summary->busy, 1 - static_cast<double>(part->waited_ns) /
@@ -101,6 +103,10 @@ std::string GeneratorWasTheLimit(const Summary& summary, const LoadOptions& opti
   }
   if (summary.no_room * 100 > summary.sent_total) {
     return absl::StrFormat("%d packets never left: the way out stayed full", summary.no_room);
+  }
+  if (summary.lost > 0 && summary.overrun * 1000 > summary.wanted) {
+    return absl::StrFormat("%d packets came that found no room with it; answers among them?",
+                           summary.overrun);
   }
   const double wanted = WantedRate(options, summary.seconds);
   if (summary.sent_total > 100 && summary.Rate() < kRateTolerance * wanted &&
@@ -137,6 +143,7 @@ void PrintTable(const Summary& summary, const LoadOptions& options, std::ostream
   const std::pair<uint64_t, const char*> notes[] = {
       {summary.unverified, "answers did not verify: is this the right public key?"},
       {summary.unexpected, "packets came that answer nothing"},
+      {summary.overrun, "packets came that found no room with the generator"},
       {summary.cookies, "cookie replies that verify: the target says it is under load"},
       {summary.send_errors, "packets could not be sent: does anybody listen there?"},
       {summary.no_room, "packets never left: the way out stayed full"},
@@ -182,6 +189,8 @@ std::string ToJson(const Summary& summary, const LoadOptions& options) {
   json["loss"] = summary.Loss();
   json["unverified"] = summary.unverified;
   json["unexpected"] = summary.unexpected;
+  json["unexpected_cookies"] = summary.unexpected_cookies;
+  json["overrun"] = summary.overrun;
   json["cookies"] = summary.cookies;
   json["retried"] = summary.retried;
   json["send_errors"] = summary.send_errors;

@@ -14,9 +14,11 @@ struct Summary {
   uint64_t sent_total = 0, answered_total = 0, wanted = 0;  // wanted: sent and due an answer
   uint64_t lost = 0, unverified = 0, unexpected = 0, cookies = 0, send_errors = 0, no_room = 0,
            exhausted = 0;
-  uint64_t retried = 0, replayed = 0, responses = 0, pinged = 0, ponged = 0, clients = 0;
-  double seconds = 0;  // of sending
-  double busy = 0;     // the share of them that the busiest thread spent working
+  uint64_t retried = 0, replayed = 0, responses = 0, pinged = 0, ponged = 0;
+  uint64_t unexpected_cookies = 0, overrun = 0;
+  uint64_t clients = 0;  // that have come, or may have: of each thread as many as of the busiest
+  double seconds = 0;    // of sending
+  double busy = 0;       // the share of them that the busiest thread spent working
   Histogram latency, usable, lateness;
 
   // Of what the schedule asked for: retries follow from the target's silence.

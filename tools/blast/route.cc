@@ -22,6 +22,7 @@
 namespace wicket::blast {
 namespace {
 
+constexpr char kVlanDriver[] = "802.1Q VLAN Support";
 constexpr absl::Duration kPatience = absl::Seconds(1), kPause = absl::Milliseconds(20);
 
 struct Route {
@@ -108,17 +109,20 @@ std::optional<Mac> StationOf(const Address& neighbour, int ifindex) {
   return station;
 }
 
-bool IsVirtual(int ifindex) {
+// Returns: nothing when it does not tell.
+std::string DriverOf(int ifindex) {
   const Fd fd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   ifreq request{};
   ethtool_drvinfo info{};
   info.cmd = ETHTOOL_GDRVINFO;
-  if (if_indextoname(static_cast<unsigned>(ifindex), request.ifr_name) == nullptr) return false;
+  if (if_indextoname(static_cast<unsigned>(ifindex), request.ifr_name) == nullptr) return "";
   request.ifr_data = reinterpret_cast<char*>(&info);
-  if (ioctl(fd.get(), SIOCETHTOOL, &request) != 0) return false;
-  constexpr const char* kDrivers[] = {"veth", "dummy"};
-  return std::any_of(std::begin(kDrivers), std::end(kDrivers),
-                     [&](const char* driver) { return strcmp(info.driver, driver) == 0; });
+  return ioctl(fd.get(), SIOCETHTOOL, &request) == 0 ? info.driver : "";
+}
+
+bool IsVirtual(int ifindex) {
+  const std::string driver = DriverOf(ifindex);
+  return driver == "veth" || driver == "dummy";
 }
 
 // Whether the rest of the world lies behind it, as behind a container's veth to its host's bridge.
@@ -140,16 +144,24 @@ bool StaysHere(const Address& target, const std::string& interface) {
          !LeadsOut(route.ifindex);
 }
 
-absl::StatusOr<Hop> FirstHop(const Endpoint& target, const std::string& interface) {
+absl::StatusOr<Hop> FirstHop(const Endpoint& target, const std::string& interface, bool tagged) {
   Route route = RouteTo(target.address);
   const std::string name = ToString(target.address);
   if (route.type == RTN_LOCAL) {
     return absl::FailedPreconditionError(
         absl::StrCat(name, " is this machine's own: no interface leads to it; use --via udp"));
   }
+  const int leads_by = route.ifindex;
   if (!interface.empty()) route.ifindex = static_cast<int>(if_nametoindex(interface.c_str()));
+  const int asked = tagged && DriverOf(leads_by) == kVlanDriver ? leads_by : route.ifindex;
   Hop hop;
   char text[IF_NAMESIZE];
+  if (tagged && asked == route.ifindex && asked == leads_by && DriverOf(asked) == kVlanDriver) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("--vlan: ", name,
+                     " is reached by a VLAN's interface, which tags by itself; name "
+                     "the one below it with --interface"));
+  }
   if (if_indextoname(static_cast<unsigned>(route.ifindex), text) == nullptr) {
     return absl::NotFoundError(interface.empty() ? absl::StrCat("no route leads to ", name)
                                                  : absl::StrCat("no interface ", interface));
@@ -159,7 +171,9 @@ absl::StatusOr<Hop> FirstHop(const Endpoint& target, const std::string& interfac
   sockaddr_storage address;
   socklen_t bytes = ToSockaddr(target, &address);
   const Fd fd(socket(address.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  setsockopt(fd.get(), SOL_SOCKET, SO_BINDTODEVICE, text, static_cast<socklen_t>(strlen(text)));
+  if (asked == route.ifindex) {
+    setsockopt(fd.get(), SOL_SOCKET, SO_BINDTODEVICE, text, static_cast<socklen_t>(strlen(text)));
+  }
   if (!fd.valid() || connect(fd.get(), reinterpret_cast<sockaddr*>(&address), bytes) != 0) {
     return ErrnoStatus(errno, absl::StrCat("connect(", ToString(target), ")"));
   }
@@ -176,7 +190,7 @@ absl::StatusOr<Hop> FirstHop(const Endpoint& target, const std::string& interfac
   memcpy(hop.own_station.data(), request.ifr_hwaddr.sa_data, hop.own_station.size());
   const Address& next = route.gateway ? *route.gateway : target.address;
   for (const absl::Time end = absl::Now() + kPatience; absl::Now() < end; absl::SleepFor(kPause)) {
-    if (const auto station = StationOf(next, route.ifindex)) {
+    if (const auto station = StationOf(next, asked)) {
       hop.station = *station;
       return hop;
     }

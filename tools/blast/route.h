@@ -21,8 +21,9 @@ struct Hop {
   Mac own_station, station;
 };
 
-// Asks the neighbour for its station if nobody has, for at most 1 s.
+// Asks the neighbour for its station if nobody has, for at most 1 s. `tagged`: frames will carry a
+// VLAN's tag through `interface`; neighbours are known on the VLAN's own interface, the route's.
 // Errors: NotFound without a route or a neighbour; FailedPrecondition for an address of ours.
-absl::StatusOr<Hop> FirstHop(const Endpoint& target, const std::string& interface);
+absl::StatusOr<Hop> FirstHop(const Endpoint& target, const std::string& interface, bool tagged);
 
 }  // namespace wicket::blast

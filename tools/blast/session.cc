@@ -12,8 +12,9 @@ constexpr uint8_t kIcmpv6 = 58, kEchoRequest = 128, kEchoReply = 129;
 
 }  // namespace
 
-Session::Session(uint64_t client, const std::array<uint8_t, 4>& receiver, noise::TransportKeys keys)
-    : client_(client), receiver_(receiver), keys_(std::move(keys)) {}
+Session::Session(uint64_t client, const std::array<uint8_t, 4>& receiver, uint64_t born_ns,
+                 noise::TransportKeys keys)
+    : client_(client), receiver_(receiver), born_ns_(born_ns), keys_(std::move(keys)) {}
 
 size_t Session::Seal(std::span<const uint8_t> plaintext, uint8_t* out) {
   constexpr std::array<uint8_t, 4> kType{4, 0, 0, 0};

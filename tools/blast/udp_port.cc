@@ -1,5 +1,6 @@
 // The way out through UDP sockets, one a source.
 #include <errno.h>
+#include <linux/sock_diag.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <string.h>
@@ -84,6 +85,18 @@ class UdpPort : public Port {
         take({bytes, static_cast<size_t>(n)});
       }
     }
+  }
+
+  uint64_t Overrun() const override {
+    uint64_t sum = 0;
+    for (const Fd& fd : sockets_) {
+      uint32_t info[SK_MEMINFO_VARS] = {};
+      socklen_t bytes = sizeof(info);
+      if (getsockopt(fd.get(), SOL_SOCKET, SO_MEMINFO, info, &bytes) == 0) {
+        sum += info[SK_MEMINFO_DROPS];
+      }
+    }
+    return sum;
   }
 
   uint64_t run() const override { return kRun; }

@@ -22,7 +22,8 @@ constexpr uint64_t kLinger_ns = 500'000'000;  // after the last packet of a capt
 constexpr uint64_t kVerified = 4;             // answers verified between two looks at what is due
 constexpr uint64_t kTogether = 16;            // handshakes made side by side
 constexpr uint64_t kBurst = 32;               // packets between two looks at what has come
-constexpr uint64_t kCookieAge_ns = 120'000'000'000;  // [WG 5.4.7]
+constexpr uint64_t kCookieAge_ns = 120'000'000'000;   // [WG 5.4.7]
+constexpr uint64_t kRekeyAfter_ns = 120'000'000'000;  // [WG 6.1] REKEY_AFTER_TIME
 constexpr uint16_t kPortMin = 1024;
 
 uint64_t Nanos(absl::Duration duration) {
@@ -186,7 +187,10 @@ std::optional<PacketOrder> Worker::Plan() {
   if (kind == Kind::kRekey || kind == Kind::kData || kind == Kind::kOld) {
     const bool more_to_come = next_client_ < fleet_->size();
     // Clients that nothing else brings in come in first.
-    if (more_to_come && (sessions_.empty() || !options_.mix.Has(Kind::kNew))) kind = Kind::kNew;
+    const bool comes = options_.mix.Has(Kind::kNew) || options_.mix.Has(Kind::kCookie);
+    if (more_to_come && (sessions_.empty() || !comes)) {
+      kind = !comes || options_.mix.Has(Kind::kNew) ? Kind::kNew : Kind::kCookie;
+    }
     if (!more_to_come && sessions_.empty()) {
       ++counts.exhausted;
       return PacketOrder{};
@@ -204,8 +208,12 @@ std::optional<PacketOrder> Worker::Plan() {
     }
     case Kind::kRekey:
     case Kind::kData:
-    case Kind::kOld:
-      return PacketOrder{kind, sessions_[turn_++ % sessions_.size()].client()};
+    case Kind::kOld: {
+      const Session& session = sessions_[turn_++ % sessions_.size()];
+      // A client makes a new session in time, for an old one's data is dropped at little cost.
+      const bool aged = NowNanos() - session.born_ns() > kRekeyAfter_ns;
+      return PacketOrder{aged && kind == Kind::kData ? Kind::kRekey : kind, session.client()};
+    }
     case Kind::kForged:
       return PacketOrder{kind, maker_.Random() % std::max<uint64_t>(fleet_->size(), 1)};
     default:  // of these only repeats are a client's: the last one's, who comes last himself
@@ -268,6 +276,7 @@ void Worker::Drain(const Ending& ending) {
     Forget(/*try_again=*/!ending);
   }
   for (; !deadlines_.empty(); deadlines_.pop()) GiveUp(&SlotOf(deadlines_.top().index));
+  counts.overrun = port_->Overrun();
 }
 
 // Returns: false when there is nothing more to send.
@@ -283,7 +292,7 @@ bool Worker::SendNext(uint64_t number, uint64_t due) {
   made_.pop_front();
   if (packet.kind == Kind::kMax) return true;  // nobody has a session yet
   if (packet.kind == Kind::kData) {
-    SendData(due);
+    SendData(packet.client, due);
     return true;
   }
   counts.sent[static_cast<size_t>(packet.kind)].fetch_add(1, std::memory_order_relaxed);
@@ -338,11 +347,10 @@ void Worker::SendAgain(uint32_t index, uint64_t now) {
   Flush();
 }
 
-void Worker::SendData(uint64_t due) {
+void Worker::SendData(uint64_t client, uint64_t due) {
   uint8_t packet[Session::kPacketBytesMax];
-  Session& session = sessions_[maker_.Random() % sessions_.size()];
-  const size_t bytes = session.SealKeepalive(packet);
-  Queue(session.client() % client_sources_, {packet, bytes}, due);
+  const size_t bytes = sessions_[session_of_.at(client)].SealKeepalive(packet);
+  Queue(client % client_sources_, {packet, bytes}, due);
   ++counts.sent[static_cast<size_t>(Kind::kData)];
 }
 
@@ -447,7 +455,7 @@ bool Worker::TakeResponse(std::span<const uint8_t> payload, uint64_t now) {
   --awaited_;
   counts.latency.Record(now > slot.intended_ns ? now - slot.intended_ns : 0);
   const auto [at, fresh] = session_of_.try_emplace(packet.client, sessions_.size());
-  Session session(packet.client, response.sender_index, std::move(*keys));
+  Session session(packet.client, response.sender_index, now, std::move(*keys));
   if (options_.confirm) {
     uint8_t bytes[Session::kPacketBytesMax];
     size_t size;
@@ -481,6 +489,7 @@ bool Worker::TakeCookie(std::span<const uint8_t> payload, uint64_t now) {
   Remembered& slot = SlotOf(index);
   if (!slot.awaited || slot.packet.handshake.message.sender_index != reply.receiver_index) {
     ++counts.unexpected;
+    ++counts.unexpected_cookies;
     return false;
   }
   const auto cookie = noise::OpenCookie(cookie_key_, slot.packet.handshake.message.mac1, reply);

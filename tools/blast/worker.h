@@ -105,7 +105,7 @@ class Worker {
   bool SendNext(uint64_t number, uint64_t due);
   bool SendCaptured(uint64_t number, uint64_t due);
   void SendHandshake(Packet packet, uint64_t due);
-  void SendData(uint64_t due);
+  void SendData(uint64_t client, uint64_t due);
   void SendAgain(uint32_t index, uint64_t now);
   void Queue(uint64_t source, std::span<const uint8_t> payload, uint64_t due);
   void Flush();

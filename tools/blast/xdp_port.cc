@@ -64,6 +64,15 @@ class XdpPort : public Port {
     }
   }
 
+  uint64_t Overrun() const override {
+    uint64_t sum = 0;
+    for (const auto& socket : sockets_) {
+      const xsk::SocketStats stats = socket->ReadStats();
+      sum += stats.dropped + stats.ring_full;
+    }
+    return sum;
+  }
+
   uint64_t run() const override { return 1; }
 
  private:
@@ -86,7 +95,8 @@ class Interface : public XdpInterface {
  public:
   static absl::StatusOr<std::unique_ptr<XdpInterface>> Open(const PortOptions& options) {
     std::unique_ptr<Interface> self(new Interface(options));
-    WICKET_ASSIGN_OR_RETURN(self->hop_, FirstHop(options.target, options.interface));
+    WICKET_ASSIGN_OR_RETURN(self->hop_,
+                            FirstHop(options.target, options.interface, options.vlan.has_value()));
     Sources& sources = self->options_.sources;
     if (sources.from.empty()) sources.from = {PrefixOf(self->hop_.own, self->hop_.own.bits())};
     libbpf_set_print(nullptr);  // what goes wrong is told below

@@ -1,9 +1,14 @@
 #include "base/thread.h"
 
 #include <pthread.h>
+#include <errno.h>
+#include <string.h>
 #include <sys/resource.h>
 
+#include <atomic>
 #include <string>
+
+#include "base/log.h"
 
 namespace wicket {
 
@@ -13,7 +18,11 @@ void NameThread(absl::string_view name) {
 
 void ServePackets() {
   constexpr int kNice = -10;
-  setpriority(PRIO_PROCESS, 0, kNice);  // in Linux 0 is the calling thread
+  static std::atomic<bool> told = false;
+  if (setpriority(PRIO_PROCESS, 0, kNice) == 0 || told.exchange(true)) return;  // 0: this thread
+  Log(LogLevel::kWarning,
+      "packets are served at ordinary priority, and wait behind a flood that is ",
+      "dropped: setpriority(", kNice, "): ", strerror(errno), " (give CAP_SYS_NICE)");
 }
 
 }  // namespace wicket

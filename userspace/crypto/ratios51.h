@@ -21,7 +21,7 @@ inline constexpr size_t kRatiosMax = 64;
 // Each is what it would be alone.
 //
 // Requires: n <= kRatiosMax.
-// Secrets:  constant time in the ratios; up to 4 KiB of stack are left to the caller.
+// Secrets:  constant time in the ratios; up to 9 KiB of stack are left to the caller.
 // Source:   Montgomery, "Speeding the Pollard and elliptic curve methods of factorization"
 //           (1987), section 10.3.4: simultaneous inversion.
 void Divide(const Ratio51 ratios[], size_t n, uint8_t* const quotients[], uint64_t nonzero[]);

@@ -1,7 +1,6 @@
 #include "gateway/installer.h"
 
 #include <poll.h>
-#include <sched.h>
 #include <sys/eventfd.h>
 #include <time.h>
 #include <unistd.h>
@@ -162,7 +161,8 @@ void Installer::Loop() {
       if (!evictions_.empty() || !outdated_.empty()) wait_ms = kSliceWait_ms;
       busy = device_ != nullptr && (gathered > 0 || dump_ != nullptr || may_evict);
     }
-    while (lock_waiters_ > 0 && !stop_) sched_yield();
+    // Asleep: who waits may be of lower priority than this thread.
+    while (lock_waiters_ > 0 && !stop_) absl::SleepFor(absl::Microseconds(50));
     if (busy) continue;
     pollfd fd{wake_.get(), POLLIN, 0};
     poll(&fd, 1, wait_ms);

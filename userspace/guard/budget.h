@@ -16,9 +16,10 @@ namespace wicket::guard {
 class Bucket {
  public:
   // Returns: false when it is empty, and nothing was taken.
-  bool Take(uint64_t now_ns, uint64_t interval_ns, uint64_t burst) {
+  // `window_ns`: what comes of it within this may come at once, and one more.
+  bool Take(uint64_t now_ns, uint64_t interval_ns, uint64_t window_ns) {
     const uint64_t from = std::max(full_at_ns_, now_ns);
-    if (from - now_ns > (burst - 1) * interval_ns) return false;
+    if (from - now_ns > window_ns) return false;
     full_at_ns_ = from + interval_ns;
     return true;
   }
@@ -42,22 +43,21 @@ class HandshakeBudget {
     per_second_ = per_second;
     open_interval_ns_ = uint64_t{8'000'000'000} / (per_second * 7);
     kept_interval_ns_ = uint64_t{8'000'000'000} / per_second;
-    burst_ = std::max<uint64_t>(per_second / 20, 1);
+    burst_ = std::max<uint64_t>(per_second / 20, 1) - 1;
   }
 
   // Takes one handshake out of the budget. Returns: false when it is to be refused.
   // Requires: SetRate().
   bool Take(const Address& source, uint64_t now_ns) {
-    if (open_.Take(now_ns, open_interval_ns_, burst_)) return true;
+    if (open_.Take(now_ns, open_interval_ns_, burst_ * open_interval_ns_)) return true;
     Bucket& own = (*sources_)[SlotOf(source)];
-    return own.Take(now_ns, kSourceInterval_ns, kSourceBurst) &&
-           kept_.Take(now_ns, kept_interval_ns_, burst_);
+    return own.Take(now_ns, kSourceInterval_ns, kSourceInterval_ns) &&
+           kept_.Take(now_ns, kept_interval_ns_, burst_ * kept_interval_ns_);
   }
 
  private:
-  static constexpr size_t kSlots = 4096;  // 32 KiB
-  static constexpr uint64_t kSourceInterval_ns = 1'000'000'000 / 2;
-  static constexpr uint64_t kSourceBurst = 2;
+  static constexpr size_t kSlots = 4096;                             // 32 KiB
+  static constexpr uint64_t kSourceInterval_ns = 1'000'000'000 / 2;  // and two at once
 
   size_t SlotOf(const Address& source) const {
     uint64_t words[2];
@@ -69,7 +69,8 @@ class HandshakeBudget {
     return (hash ^ hash >> 32) % kSlots;
   }
 
-  uint64_t per_second_ = 0, open_interval_ns_ = 0, kept_interval_ns_ = 0, burst_ = 1;
+  uint64_t per_second_ = 0, open_interval_ns_ = 0, kept_interval_ns_ = 0,
+           burst_ = 0;  // beyond the first
   uint64_t hash_key_;
   Bucket open_, kept_;
   std::unique_ptr<std::array<Bucket, kSlots>> sources_ =

@@ -110,8 +110,10 @@ Verdict Pipeline::Screen(const DeviceTable& devices, const Now& now, Candidate* 
     beyond_budget_ = true;
     ask = !candidate->source_proven;
   }
-  if (ask && frame.can_be_answered &&
-      cookies_.Take(now.ktime_ns, devices.cookie_interval_ns, STEER_COOKIE_BURST)) {
+  const uint64_t interval_ns = devices.cookie_interval_ns;
+  const uint64_t window_ns =
+      std::min<uint64_t>((STEER_COOKIE_BURST - 1) * interval_ns, STEER_COOKIE_WINDOW_NS);
+  if (ask && frame.can_be_answered && cookies_.Take(now.ktime_ns, interval_ns, window_ns)) {
     const wire::CookieReply reply = noise::SealCookie(
         self.cookie_key(), devices.cookies->Make(frame.source), message.mac1, message.sender_index);
     candidate->reply_bytes = WriteCookieReply(candidate->bytes, frame, reply);

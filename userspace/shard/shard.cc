@@ -56,6 +56,7 @@ void Shard::Loop() {
   while (!(fds[1].revents & POLLIN)) {
     if (readable_) Beat();
     const DeviceTable& devices = reader_.Renew();
+    options_.words.cookie_interval_ns->store(devices.cookie_interval_ns, std::memory_order_relaxed);
     const std::span<xsk::RxFrame> frames =
         socket_->Peek(pipeline_->BatchFor(std::max<uint32_t>(socket_->Waiting(), 1)));
     if (frames.empty()) {
@@ -95,7 +96,6 @@ void Shard::RunBatch(const DeviceTable& devices, std::span<xsk::RxFrame> frames)
   uint64_t budget = 1;
   for (const DeviceTable::Entry& device : devices.devices) budget += device.handshakes_per_second;
   load_.SetBudget(budget);
-  options_.words.cookie_interval_ns->store(devices.cookie_interval_ns, std::memory_order_relaxed);
   load_.Note(socket_->Waiting() - static_cast<uint32_t>(frames.size()), now.ktime_ns);
   now.under_load = load_.UnderLoad(now.ktime_ns);
   bool proven = false, overrun = false;

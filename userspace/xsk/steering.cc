@@ -306,12 +306,19 @@ absl::Status Steering::Serve(const std::vector<Service>& services) {
   std::set<uint16_t> wanted;
   for (const Service& service : services) {
     wanted.insert(service.port);
+    // What stays is not written again: the entry that replaces another could be of memory that the
+    // program still reads for a third.
+    if (const auto known = services_.find(service.port);
+        known != services_.end() && known->second == service) {
+      continue;
+    }
     const steer_service key{service.port};
     const steer_device value = DeviceOf(service);
     if (bpf_map_update_elem(served_.get(), &key, &value, BPF_ANY) != 0) {
       return ErrnoStatus(errno,
                          absl::StrCat("bpf_map_update(steer_served, port ", service.port, ")"));
     }
+    services_[service.port] = service;
   }
   std::vector<uint16_t> unwanted;
   steer_service key, next;
@@ -324,6 +331,7 @@ absl::Status Steering::Serve(const std::vector<Service>& services) {
   for (uint16_t port : unwanted) {
     const steer_service stale{port};
     bpf_map_delete_elem(served_.get(), &stale);
+    services_.erase(port);
   }
   return absl::OkStatus();
 }

@@ -36,6 +36,8 @@ struct Service {
   uint32_t device = 0;
   std::array<uint8_t, 32> mac1_key{};
   std::array<uint8_t, 32> cookie_key{};
+
+  friend bool operator==(const Service&, const Service&) = default;
 };
 // What the program needs to know of it. The nonces of its cookies begin anew with each call.
 steer_device DeviceOf(const Service& service);
@@ -122,6 +124,7 @@ class Steering {
   Fd pin_dir_lock_;
   Fd served_, nics_, sockets_, shards_, flows_, secrets_, sketch_, counters_;
   uint32_t newest_secret_ = 0;
+  std::map<uint16_t, Service> services_;  // as the program knows them
   Mapping shard_words_, sketch_words_;
 };
 
