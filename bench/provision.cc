@@ -352,33 +352,52 @@ void CompareWriters(uint64_t stored, const std::string& suffix, int rounds,
   Report("create_vs_sqlite" + suffix, group, "1/s", rival);
 }
 
+constexpr int kCalls = 400;
+
+// What creates and deletes over a socket took, a figure a round.
+struct Calls {
+  // Makes kCalls of each, of peers that nobody has.
+  void Round(const Served& served) {
+    static std::atomic<uint64_t> next{uint64_t{1} << 40};
+    Client client(served.folder.path + "/s");
+    std::vector<double> creates, deletes;
+    const uint64_t first = next.fetch_add(kCalls);
+    for (uint64_t n = first; n < first + kCalls; ++n) {
+      creates.push_back(client.Call(http::verb::put, n, 201));
+    }
+    for (uint64_t n = first; n < first + kCalls; ++n) {
+      deletes.push_back(client.Call(http::verb::delete_, n, 204));
+    }
+    create_p50.push_back(Quantile(creates, 0.5));
+    create_p99.push_back(Quantile(creates, 0.99));
+    delete_p99.push_back(Quantile(deletes, 0.99));
+  }
+  std::vector<double> create_p99, delete_p99, create_p50;
+};
+
+// Between the sizes that are compared, for a curve: a round each.
+void MeasureCreates(uint64_t peers) {
+  for (uint64_t count = 10'000; count < peers; count *= 10) {
+    Calls calls;
+    calls.Round(Served(count));
+    results["creates_ms"].as_object()[absl::StrCat(count)] =
+        boost::json::array{calls.create_p50[0], calls.create_p99[0]};
+  }
+}
+
 void CompareSizes(uint64_t peers, int rounds) {
-  constexpr int kCalls = 400;
   Served large(peers), small(1000);
-  std::atomic<uint64_t> next{uint64_t{1} << 40};
   struct Side {
     Served* served;
-    std::vector<double> create_p99, delete_p99, create_p50;
-  } sides[] = {{&large, {}, {}, {}}, {&small, {}, {}, {}}};
+    Calls calls;
+  } sides[] = {{&large, {}}, {&small, {}}};
   for (int round = 0; round < rounds; ++round) {
-    for (Side& side : sides) {
-      Client client(side.served->folder.path + "/s");
-      std::vector<double> creates, deletes;
-      const uint64_t first = next.fetch_add(kCalls);
-      for (uint64_t n = first; n < first + kCalls; ++n) {
-        creates.push_back(client.Call(http::verb::put, n, 201));
-      }
-      for (uint64_t n = first; n < first + kCalls; ++n) {
-        deletes.push_back(client.Call(http::verb::delete_, n, 204));
-      }
-      side.create_p50.push_back(Quantile(creates, 0.5));
-      side.create_p99.push_back(Quantile(creates, 0.99));
-      side.delete_p99.push_back(Quantile(deletes, 0.99));
-    }
+    for (Side& side : sides) side.calls.Round(*side.served);
   }
-  Report("create_p50", sides[0].create_p50, "ms", sides[1].create_p50, kCalls);
-  Report("create_p99_" + SizeName(peers), sides[0].create_p99, "ms", sides[1].create_p99, kCalls);
-  Report("delete_p99", sides[0].delete_p99, "ms", sides[1].delete_p99, kCalls);
+  const auto& [ours, rival] = std::tie(sides[0].calls, sides[1].calls);
+  Report("create_p50", ours.create_p50, "ms", rival.create_p50, kCalls);
+  Report("create_p99_" + SizeName(peers), ours.create_p99, "ms", rival.create_p99, kCalls);
+  Report("delete_p99", ours.delete_p99, "ms", rival.delete_p99, kCalls);
   std::atomic<uint64_t> more{uint64_t{1} << 41};
   std::vector<double> over_socket;
   for (int round = 0; round < rounds; ++round) {
@@ -459,9 +478,11 @@ int Main(int argc, char** argv) {
   }
   if (ndjson) return 0;
   results["lookups_us"] = boost::json::object();
+  results["creates_ms"] = boost::json::object();
   CompareLookups(lookups, rounds);
   CompareWriters(0, "", rounds, absl::Seconds(seconds));
   if (!brief) CompareWriters(500'000, "_500k", rounds, absl::Seconds(seconds));
+  MeasureCreates(peers);
   CompareSizes(peers, rounds);
   if (!json.empty()) std::ofstream(json) << boost::json::serialize(results) << "\n";
   return 0;

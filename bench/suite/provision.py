@@ -33,7 +33,8 @@ def creates(bench):
     if result.returncode != 0:
         raise RuntimeError(result.stderr.strip() or "wicket_provision failed")
     found = json.loads(file.read_text())
-    sizes = {int(count): figures for count, figures in found.pop("lookups_us").items()}
+    sizes, creates = ({int(count): figures for count, figures in found.pop(name).items()}
+                      for name in ("lookups_us", "creates_ms"))
     stored = dict.fromkeys(("create_p50", "delete_p99", "open_and_find", "create_over_socket",
                             "store_bytes_after_creates"), peers) | {"lookup_vs_sqlite": lookups}
     for name, row in found.items():
@@ -42,9 +43,10 @@ def creates(bench):
     for at, label in ((0, "look-up, Wicket's store"), (1, "look-up, SQLite")):
         bench.results.add_line("cost_by_peers", label, [[count, figures[at]] for count, figures in
                                                         sorted(sizes.items()) if len(figures) > at])
-    for name, label in (("create_p50", "durable create over the socket, p50"),
-                        (f"create_p99_{size_name(peers)}", "the same, p99")):
-        bench.results.add_line("cost_by_peers", label, [[1000, 1e3 * found[name]["against"]],
+    for at, name, label in ((0, "create_p50", "durable create over the socket, p50"),
+                            (1, f"create_p99_{size_name(peers)}", "the same, p99")):
+        between = [[count, 1e3 * figures[at]] for count, figures in sorted(creates.items())]
+        bench.results.add_line("cost_by_peers", label, [[1000, 1e3 * found[name]["against"]], *between,
                                                         [peers, 1e3 * found[name]["value"]]])
 
 

@@ -574,6 +574,21 @@ def test_captured_packets_decode_and_decrypt():
                     check(abs(float(row[8]) + 10 - stamp - 86400) < 2, f"{row[6]} at {row[8]}")
 
 
+def test_a_capture_that_is_interrupted_is_whole():
+    key = Key()
+    with tempfile.TemporaryDirectory() as directory:
+        capture = Path(directory) / "load.pcap"
+        writing = subprocess.Popen(
+            [BLAST, "--target", "203.0.113.1:51820", "--public-key", key.public64, "--mix", "bad-mac1",
+             "--rate", "1000000", "--duration", "3600", "--count", "1000000000", "--pcap", capture],
+            stdout=subprocess.PIPE, text=True)
+        check(wait_for(lambda: capture.exists() and capture.stat().st_size > 1_000_000, 10), "nothing")
+        writing.send_signal(signal.SIGINT)
+        told = writing.communicate(timeout=10 * SLOW)[0]
+        equal(writing.returncode, 0, told)
+        equal(capture.stat().st_size, 24 + int(told.split()[0]) * (16 + 14 + 20 + 8 + 148), told)
+
+
 def test_foreign_targets_and_wrong_usage_are_refused():
     with gateway() as (lab, device, daemon):
         lab.client.ip("route", "add", "203.0.113.0/24", "via", GATEWAY4)

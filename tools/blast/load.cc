@@ -58,11 +58,12 @@ uint64_t Counts::Answered() const {
 }
 
 absl::StatusOr<uint64_t> WriteCapture(const LoadOptions& options, const Fleet* fleet,
-                                      const std::string& file) {
+                                      const std::string& file, const Ending& ending) {
   WICKET_ASSIGN_OR_RETURN(CaptureWriter capture, CaptureWriter::Create(file));
   LoadOptions one = options;
   one.threads = 1;
-  const uint64_t packets = std::make_unique<Worker>(one, fleet, 0, nullptr)->Capture(&capture);
+  const uint64_t packets =
+      std::make_unique<Worker>(one, fleet, 0, nullptr)->Capture(&capture, ending);
   WICKET_RETURN_IF_ERROR(capture.Close());
   return packets;
 }

@@ -82,14 +82,14 @@ constexpr bool WantsAnswer(Kind kind) {
   return kind == Kind::kNew || kind == Kind::kRekey || kind == Kind::kCookie;
 }
 
-// Writes what a load would send into a capture file, and sends nothing. Kinds that need a
-// session come as first handshakes. Returns: packets.
-absl::StatusOr<uint64_t> WriteCapture(const LoadOptions& options, const Fleet* fleet,
-                                      const std::string& file);
-
 // Thread: any.
 using Ending = std::atomic<int>;
 constexpr int kGoOn = 0, kSendNoMore = 1, kWaitNoMore = 2;  // the last: not for answers either
+
+// Writes what a load would send into a capture file, and sends nothing. Returns: packets, those
+// until it is to end.
+absl::StatusOr<uint64_t> WriteCapture(const LoadOptions& options, const Fleet* fleet,
+                                      const std::string& file, const Ending& ending);
 
 constexpr uint64_t kInFlightMax = 1 << 19;     // of a thread
 constexpr uint64_t kPreparedMax = 20'000'000;  // some 600 bytes each

@@ -229,10 +229,6 @@ int Run(const Options& options) {
     std::cerr << "wicket-blast: " << name << ": cannot be written\n";
     return kFailure;
   }
-  struct sigaction action {};
-  action.sa_handler = [](int) { ending = ending == kGoOn ? kSendNoMore : kWaitNoMore; };
-  sigaction(SIGINT, &action, nullptr);
-  sigaction(SIGTERM, &action, nullptr);
   if (options.find_max) return RunFindMax(options, fleet, &json);
   auto load = Load::Make(options.load, &fleet, ending);
   if (!load.ok()) {
@@ -396,9 +392,13 @@ int Main(int argc, char** argv) {
     std::cerr << "wicket-blast: " << read.message() << "\n";
     return kUsage;
   }
+  struct sigaction action {};
+  action.sa_handler = [](int) { ending = ending == kGoOn ? kSendNoMore : kWaitNoMore; };
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
   if (options.pcap.empty()) return Run(options);
   const Fleet fleet(options.seed, options.clients);
-  const auto packets = WriteCapture(options.load, &fleet, options.pcap);
+  const auto packets = WriteCapture(options.load, &fleet, options.pcap, ending);
   if (!packets.ok()) {
     std::cerr << "wicket-blast: " << packets.status().message() << "\n";
     return kFailure;

@@ -542,7 +542,7 @@ void Worker::Forget(bool try_again) {
 
 // --- into a file -------------------------------------------------------------
 
-uint64_t Worker::Capture(CaptureWriter* capture) {
+uint64_t Worker::Capture(CaptureWriter* capture, const Ending& ending) {
   Sources sources = options_.port.sources;
   if (sources.from.empty()) {
     const bool ipv4 = options_.port.target.address.family == Family::kIpv4;
@@ -553,7 +553,7 @@ uint64_t Worker::Capture(CaptureWriter* capture) {
   link.vlan = options_.port.vlan;
   const absl::Time begin = absl::Now();
   uint64_t number = 0;
-  for (; number < options_.count_max; ++number) {
+  for (; number < options_.count_max && !ending; ++number) {
     const absl::Duration offset = absl::Seconds(schedule_.OffsetOf(number));
     if (offset >= options_.duration) break;
     if (made_.empty()) {

@@ -66,7 +66,7 @@ class Worker {
   // `started_ns`: of all threads.
   void Run(uint64_t started_ns, const Ending& ending);
   // Returns: packets written.
-  uint64_t Capture(CaptureWriter* capture);
+  uint64_t Capture(CaptureWriter* capture, const Ending& ending);
 
   Counts counts;
 
