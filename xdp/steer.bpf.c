@@ -25,6 +25,7 @@
 #include "classify.h"
 #include "cookie.bpf.h"
 #include "macs.bpf.h"
+#include "sketch.h"
 #include "steer_abi.h"
 
 #define AF_INET 2
@@ -165,18 +166,14 @@ static __attribute__((noinline)) enum steer_count look_up_flow(const struct clas
 	return STEER_COUNT_PASS_FLOW;
 }
 
-/* Notes a source whose packets are refused, so that user space can say how many there are:
- * of 65 536 bits each sets one. */
+/* Notes a source whose packets are refused. */
 static __always_inline void sketch_source(const struct classify_packet *packet)
 {
-	const __u64 *address = (const __u64 *)packet->source_be;
-	__u64 hash = (address[0] ^ (address[1] * 0x9e3779b97f4a7c15ULL)) * 0xd6e8feb86659fd93ULL;
-	__u32 word = (__u32)(hash >> 54) % STEER_SKETCH_WORDS;
-	__u64 bit = 1ULL << (hash >> 48 & 63);
-	__u64 *bits = bpf_map_lookup_elem(&steer_sketch, &word);
+	struct sketch_place place = sketch_place_of((const __u64 *)packet->source_be);
+	__u64 *bits = bpf_map_lookup_elem(&steer_sketch, &place.word);
 
-	if (bits && !(*bits & bit))
-		*bits |= bit; /* a bit lost to another CPU is set by the next packet */
+	if (bits && !(*bits & place.bit))
+		*bits |= place.bit; /* a bit lost to another CPU is set by the next packet */
 }
 
 /* Takes one packet from a bucket, one more every `interval_ns` and those of `window_ns` at once,
@@ -309,8 +306,10 @@ int steer(struct xdp_md *ctx)
 		return verdict(STEER_COUNT_PASS_STALE, XDP_PASS);
 	if (!bpf_map_lookup_elem(&steer_sockets, &slot))
 		return verdict(STEER_COUNT_PASS_UNBOUND, XDP_PASS);
-	if (result == CLASSIFY_BAD_LENGTH)
+	if (result == CLASSIFY_BAD_LENGTH) {
+		sketch_source(&packet);
 		return verdict(STEER_COUNT_DROP_LENGTH, XDP_DROP);
+	}
 	if ((const __u8 *)data_end - (const __u8 *)data > STEER_FRAME_MAX)
 		return verdict(STEER_COUNT_PASS_OTHER, XDP_PASS);
 

@@ -16,7 +16,7 @@
  *   steer_secrets   u32 0..1           steer_secret       gateway        fixed size
  *   steer_buckets   steer_source       u64 ns             XDP            oldest leaves: its source
  *                                                                        begins with a full bucket
- *   steer_sketch    u32 word           u64 bits           XDP            fixed size
+ *   steer_sketch    u32 word           u64 bits           both           fixed size
  *   steer_counters  u32 STEER_COUNT_*  u64, per CPU       XDP            fixed size
  *
  * A slot is one RX queue of one NIC: steer_nic.first_slot + queue.

@@ -100,7 +100,8 @@ absl::Status Nic::StartLane(uint32_t queue) {
   lane.sightings = std::make_unique<shard::SightingQueue>(shard::kSightingQueueCapacity);
   auto pipeline = std::make_unique<shard::Pipeline>(
       std::move(snapshot), queues, attachment_.ifindex, lane.verdicts.get(),
-      shard::Watch{&context_.events->watchers(), lane.sightings.get()}, context_.x25519);
+      shard::Watch{&context_.events->watchers(), lane.sightings.get(), context_.steering->Sketch()},
+      context_.x25519);
   if (!pipeline->batches() && context_.x25519 != crypto::X25519Backend::kPortable) {
     Log(LogLevel::kWarning, config_.name, "/", queue, ": handshakes are proven one at a time: ",
         "their keys cannot be locked into memory (raise RLIMIT_MEMLOCK or give CAP_IPC_LOCK)");

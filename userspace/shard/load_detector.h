@@ -9,9 +9,9 @@ namespace wicket::shard {
 // Signs, any of which counts: the frames behind a batch are so many that the last of them will
 // wait for long, or the ring may overflow; or each batch for so long left as many as a batch takes
 // at most, so that more come than go. Frames that come while a batch is at work are no sign: they
-// are the next batch. What is raised stays for a second, as WireGuard has it, and for as long as so many
-// come without a cookie that to prove them would take three quarters of the shard's time, or of
-// its budget.
+// are the next batch. What is raised stays for a second, as WireGuard has it, and for as long as so
+// many come without a cookie that to prove them would take three quarters of the shard's time, or
+// of its budget.
 //
 // Thread: one.
 class LoadDetector {

@@ -1,9 +1,12 @@
 #include "shard/pipeline.h"
 
+#include <string.h>
+
 #include <algorithm>
 
 #include "guard/replay.h"
 #include "shard/cookie_reply.h"
+#include "xdp/sketch.h"
 #include "xsk/steering.h"
 
 namespace wicket::shard {
@@ -72,6 +75,7 @@ std::span<const Verdict> Pipeline::RunBatch(const DeviceTable& devices,
       watch_.watchers != nullptr && watch_.watchers->load(std::memory_order_relaxed) > 0;
   for (size_t i = 0; i < frames.size(); ++i) {
     counters_->Count(verdicts_[i]);
+    if (verdicts_[i] != Verdict::kProven) NoteRefused(candidates_[i].sighting.source);
     if (!watched) continue;
     if (Sighting* slot = watch_.queue->Reserve()) {
       *slot = candidates_[i].sighting;
@@ -81,6 +85,21 @@ std::span<const Verdict> Pipeline::RunBatch(const DeviceTable& devices,
     }
   }
   return std::span(verdicts_).first(frames.size());
+}
+
+void Pipeline::NoteRefused(const Endpoint& source) {
+  if (watch_.sketch == nullptr || source.address.family == Family::kNone) return;
+  uint8_t mapped[16] = {};
+  if (source.address.family == Family::kIpv4) mapped[10] = mapped[11] = 0xff;
+  std::copy_n(source.address.bytes.begin(), source.address.size(),
+              mapped + sizeof(mapped) - source.address.size());
+  __u64 words[2];
+  memcpy(words, mapped, sizeof(words));
+  const sketch_place place = sketch_place_of(words);
+  std::atomic<uint64_t>& bits = watch_.sketch[place.word];
+  if (!(bits.load(std::memory_order_relaxed) & place.bit)) {
+    bits.fetch_or(place.bit, std::memory_order_relaxed);
+  }
 }
 
 Verdict Pipeline::Screen(const DeviceTable& devices, const Now& now, Candidate* candidate) {

@@ -62,10 +62,12 @@ struct Sighting {
 using SightingQueue = SpscQueue<Sighting>;
 inline constexpr size_t kSightingQueueCapacity = 1024;
 
-// Where sightings go while somebody watches. When the queue is full they are lost.
+// Where sightings go while somebody watches. When the queue is full they are lost. And where it is
+// always noted whose packets were refused [xdp/sketch.h].
 struct Watch {
   const std::atomic<int>* watchers = nullptr;
   SightingQueue* queue = nullptr;
+  std::atomic<uint64_t>* sketch = nullptr;  // STEER_SKETCH_WORDS of them
 };
 
 using ForeignPeers = absl::flat_hash_set<PublicKey>;
@@ -164,6 +166,8 @@ class Pipeline {
   Verdict FindPeer(const DeviceTable::Entry& device, const PublicKey& key, const Now& now) const;
   // Fresh, and room in the installer's queue.
   Verdict Deliver(const PublicKey& key, const Tai64n& stamp, const Now& now, Candidate* candidate);
+
+  void NoteRefused(const Endpoint& source);
 
   // The handshakes of one device, waiting_[0, n).
   Verdict ProveAlone(const DeviceTable::Entry& device, const Now& now, Candidate* candidate);

@@ -3,8 +3,10 @@
 #include <stdlib.h>
 
 #include <atomic>
+#include <bit>
 #include <filesystem>
 #include <new>
+#include <set>
 #include <thread>
 
 #include "absl/time/clock.h"
@@ -13,6 +15,8 @@
 #include "shard/load_detector.h"
 #include "shard/pipeline.h"
 #include "shard/published.h"
+#include "xdp/classify.h"
+#include "xdp/sketch.h"
 
 // Sanitizers bring their own malloc.
 #if defined(__clang__)
@@ -456,6 +460,30 @@ TEST_F(PipelineTest, CookiesHaveALimitAndGoWhereSomebodyCanBe) {
   std::fill_n(frame.begin() + 34, 2, uint8_t{0});  // from port 0
   EXPECT_EQ(Run(frame), Verdict::kOverBudget);
   EXPECT_EQ(Run(Initiation(client_private_, now_ + absl::Seconds(2))), Verdict::kCookie);
+}
+
+// The place of a refused packet's source is what the program's own code says of the frame.
+TEST_F(PipelineTest, RefusedSourcesAreCountedByTheProgramsSketch) {
+  std::vector<std::atomic<uint64_t>> sketch(STEER_SKETCH_WORDS);
+  pipeline_ = std::make_unique<Pipeline>(*store_->NewSnapshot(), std::vector{&queue_}, 1,
+                                         &counters_, Watch{nullptr, nullptr, sketch.data()});
+  ASSERT_EQ(Run(Initiation(client_private_, now_)), Verdict::kProven);
+  for (const auto& word : sketch) EXPECT_EQ(word, 0u) << "who is let in is not counted";
+  std::set<std::pair<uint32_t, uint64_t>> expected;
+  for (int i = 0; i < 20; ++i) {
+    auto frame = Initiation(crypto::GeneratePrivateKey(), now_);
+    frame[29] = static_cast<uint8_t>(i / 2);  // ten sources
+    classify_packet packet{};
+    ASSERT_EQ(classify(frame.data(), frame.data() + frame.size(), &packet), CLASSIFY_INITIATION);
+    const sketch_place place = sketch_place_of(reinterpret_cast<const __u64*>(packet.source_be));
+    expected.emplace(place.word, place.bit);
+    ASSERT_EQ(Run(std::move(frame)), Verdict::kUnknownPeer);
+  }
+  EXPECT_GT(expected.size(), 8u);
+  uint64_t bits = 0;
+  for (const auto& word : sketch) bits += static_cast<uint64_t>(std::popcount(word.load()));
+  EXPECT_EQ(bits, expected.size());
+  for (const auto& [word, bit] : expected) EXPECT_TRUE(sketch[word] & bit);
 }
 
 TEST(LoadDetectorTest, ManyThatWaitOrLongWaitsRaiseItForASecond) {

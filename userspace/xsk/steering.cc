@@ -354,7 +354,7 @@ absl::Status Steering::AddSecret(const Secret<32>& secret) {
 }
 
 uint64_t Steering::TakeSources() {
-  auto* words = static_cast<std::atomic<uint64_t>*>(sketch_words_.get());
+  std::atomic<uint64_t>* const words = Sketch();
   int set = 0;
   for (size_t i = 0; i < STEER_SKETCH_WORDS; ++i) set += std::popcount(words[i].exchange(0));
   constexpr double kBits = 8.0 * kSketchBytes;

@@ -108,6 +108,10 @@ class Steering {
   // About how many sources were refused since the last call: within a tenth up to 200 000,
   // at least 500 000 beyond that. Source: linear counting, Whang et al. 1990
   uint64_t TakeSources();
+  // What it is of: STEER_SKETCH_WORDS words, which shards write too.
+  std::atomic<uint64_t>* Sketch() {
+    return static_cast<std::atomic<uint64_t>*>(sketch_words_.get());
+  }
 
  private:
   struct Unmap {

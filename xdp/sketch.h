@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
+/* From about how many sources packets were refused: each sets one of 65 536 bits, and what is
+ * clear says how many there were.
+ *
+ * Pure: compiled for BPF and for the host.
+ *
+ * Source: linear counting: Whang, Vander-Zanden, Taylor, "A linear-time probabilistic counting
+ *         algorithm for database applications" (1990).
+ */
+#ifndef WICKET_SKETCH_H
+#define WICKET_SKETCH_H
+
+#include "steer_abi.h"
+
+struct sketch_place {
+	__u32 word; /* of steer_sketch */
+	__u64 bit;
+};
+
+/* `address`: 16 bytes, IPv4 mapped, as they lie in memory. */
+static __attribute__((always_inline)) inline struct sketch_place sketch_place_of(const __u64 address[2])
+{
+	__u64 hash = (address[0] ^ (address[1] * 0x9e3779b97f4a7c15ULL)) * 0xd6e8feb86659fd93ULL;
+	struct sketch_place place = {(__u32)(hash >> 54) % STEER_SKETCH_WORDS, 1ULL << (hash >> 48 & 63)};
+
+	return place;
+}
+
+#endif
