@@ -812,7 +812,7 @@ TEST_F(SteerUnderLoadTest, AnotherCookieOfAFlowThatTheDeviceKnowsMayBeTheDevices
   EXPECT_EQ(with_a_cookie_of(4240, 7), kAsked) << "a flow that nobody knows";
   EXPECT_EQ(with_a_cookie_of(4244, 7), kAsked) << "its peer has left";
   EXPECT_EQ(RunAsIs(WithCookie({.source_port = 4243}, newer_)), kSteered) << "a cookie of ours";
-  for (int more = 0; more < STEER_SOURCE_BURST - 2; ++more) {
+  for (int more = 0; more < STEER_SOURCE_BURST - 1; ++more) {
     EXPECT_EQ(with_a_cookie_of(4242, 8), kPassed);
   }
   EXPECT_EQ(with_a_cookie_of(4242, 9), kTooMany) << "so many a second of an address";
@@ -970,7 +970,7 @@ TEST_F(SteerTest, TheVerifierHasNotMuchMoreToReadThanBefore) {
   uint32_t length = sizeof(info);
   ASSERT_EQ(bpf_obj_get_info_by_fd(bpf_program__fd(skeleton_->progs.steer), &info, &length), 0);
   printf("%u instructions\n", info.verified_insns);
-  constexpr uint32_t kRecorded = 23'500;  // Linux 6.18: 23 390, 6.12: 23 498, 6.1: 24 566
+  constexpr uint32_t kRecorded = 23'500;  // Linux 6.18: 24 128, 6.12: 23 474, 6.1: 24 921
   EXPECT_GT(info.verified_insns, kRecorded / 2);
   EXPECT_LE(info.verified_insns, kRecorded + kRecorded / 10);
 }
