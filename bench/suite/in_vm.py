@@ -18,14 +18,12 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 from data_plane import throughput
-from flood import resolve
 from handshake import KNOWN_FLOW_S, address, clients_of
-from rig import BIN, TICKS, Caller, Side, attach_bare
+from rig import BIN, Caller, Side
 
 FEW = 500
 CHUNK = 2500
 INSTALL_S = 120  # peers are installed for so long at most
-FORGED_RATE = 4000  # a second: what an emulated machine makes
 
 
 def say(text):
@@ -56,36 +54,6 @@ def handshakes(count):
         for number, key in crowd:
             found["installed"].append(callers[wicket].session_ms(number, key))
     return {name: times[1:] for name, times in found.items()}
-
-
-def busy_seconds():
-    """Of all processors, whatever kept them busy, as the ticks saw it."""
-    fields = list(map(int, Path("/proc/stat").read_text().splitlines()[0].split()[1:9]))
-    return (sum(fields) - fields[3] - fields[4]) / TICKS
-
-
-def forged(rounds, seconds):
-    """Returns {side: [packets disposed of in a second of processor time]}, of bad mac1s; less what
-    the same flood costs that meets a program which drops everything."""
-    found = {"wicket": [], "alone": []}
-    with ExitStack() as stack:
-        wicket, alone, nobody = (stack.enter_context(Side(name, queues=1))
-                                 for name in ("wicket", "alone", "nobody"))
-        wicket.start_wicket()
-        resolve(wicket, alone, nobody)
-        attach_bare(nobody, "drop")
-        for number in range(rounds):
-            spent, sent = {}, {}
-            for side in (wicket, alone, nobody) if number % 2 else (nobody, alone, wicket):
-                before = busy_seconds()
-                figures = side.blast("--clients", 1, "--mix", "bad-mac1=1", "--rate", FORGED_RATE,
-                                     "--duration", seconds, "--timeout", 0.1, "--via", "xdp")
-                time.sleep(1)  # what waits in a queue of the device's is part of it
-                spent[side.name], sent[side.name] = busy_seconds() - before, figures["sent"]
-            for name, rates in found.items():
-                rates.append(sent[name] / max(spent[name] - spent["nobody"], 1 / TICKS))
-                say(f"forged: {name}, {rates[-1]:.0f} a second")
-    return found
 
 
 def strangers(first, count):
@@ -155,7 +123,7 @@ def memory(stored):
 
 
 def main(clients, most, rounds, stored):
-    found = {**handshakes(clients), "memory": memory(stored), "forged": forged(min(rounds, 3), 3)}
+    found = {**handshakes(clients), "memory": memory(stored)}
     say(json.dumps(found))
     working_set(most, rounds,
                 lambda sets, done: say(json.dumps({**found, "working_set": sets, "done": done})))

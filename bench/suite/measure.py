@@ -174,9 +174,6 @@ MEASURES = {
     "kernel_bytes_per_stored_peer": Measure(
         "kernel memory of a peer that is stored and not installed", "B", LOWER,
         "one that is installed"),
-    "kernel_forged_drop": Measure(
-        "bad-mac1 initiations disposed of, a second and core, emulated", "1/s", HIGHER,
-        "the kernel's WireGuard under the same flood"),
     "kernel_working_set": Measure(
         "data through the kernel's tunnel, 500 installed, emulated",
         "Mbit/s", HIGHER, "as many installed as were managed"),

@@ -26,7 +26,7 @@ EXPECTED = """handshake_p50 handshake_p99 handshake_vs_published_p50 handshake_v
     store_bytes_per_peer data_plane lookup_vs_sqlite restart_vs_setconf
     round_trips_to_data""".split()
 NOT_QUICK = {
-    "kernel": "kernel_handshake_p50 kernel_bytes_per_stored_peer kernel_forged_drop kernel_working_set",
+    "kernel": "kernel_handshake_p50 kernel_bytes_per_stored_peer kernel_working_set",
     "evictions": "install_p50_with_evictions install_p99_with_evictions",
     "saturation": "generator_per_core",  # whether a burst is borne is the machine's affair
     "newcomers_in_flood": "forged_flood_latency",
