@@ -12,7 +12,7 @@ KERNEL = "6.12"
 def kernel(bench):
     clients, most, rounds, stored, timeout = bench.pick(
         smoke=(2, 1000, 1, 10_000, 300), quick=(4, 2500, 2, 50_000, 300),
-        full=(8, 100_000, 5, 200_000, 900))
+        full=(8, 100_000, 5, 100_000, 900))
     guest = subprocess.Popen(
         [ROOT / "scripts" / "vm", "--timeout", str(timeout), KERNEL, "bench/suite/in_vm.py",
          *map(str, (clients, most, rounds, stored))],
