@@ -204,6 +204,7 @@ def test_what_the_interface_had_no_room_for_is_told():
         check(report["no_room"] > 0, "there was room for all")
         check(wait_for(lambda: abs(received() - before - left) < left / 200, 5),
               f"{received() - before} came of {left}")
+        print(f"{received() - before} came of {left}")
 
 
 def test_scenario_files_ctrl_c_and_percentiles():
