@@ -245,7 +245,7 @@ static __always_inline enum steer_count judge_under_load(enum steer_count known,
 {
 	const struct steer_secret *newer = secret_by_age(0);
 	const struct steer_secret *older = secret_by_age(1);
-	__u64 window_ns;
+	__u64 interval_ns = shard->cookie_interval_ns;
 
 	if (has_mac2(message) && newer && older) {
 		int ours = mac2_verifies(hash, newer, packet, message) ||
@@ -259,10 +259,7 @@ static __always_inline enum steer_count judge_under_load(enum steer_count known,
 	}
 	if (!classify_can_be_answered(packet))
 		return STEER_COUNT_DROP_NO_COOKIE;
-	window_ns = (STEER_COOKIE_BURST - 1) * shard->cookie_interval_ns;
-	if (window_ns > STEER_COOKIE_WINDOW_NS)
-		window_ns = STEER_COOKIE_WINDOW_NS;
-	return take_turn(&shard->cookie_turn_ns, now, shard->cookie_interval_ns, window_ns)
+	return take_turn(&shard->cookie_turn_ns, now, interval_ns, steer_cookie_window_ns(interval_ns))
 		       ? STEER_COUNT_STEER_COOKIE
 		       : STEER_COUNT_DROP_NO_COOKIE;
 }

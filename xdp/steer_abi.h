@@ -62,7 +62,15 @@ enum {
  * steer_shard.cookie_interval_ns is a share of. */
 #define STEER_COOKIE_INTERVAL_MIN_NS (1000ULL * 1000 * 1000 / 100000)
 #define STEER_COOKIE_BURST 1024
-#define STEER_COOKIE_WINDOW_NS (100ULL * 1000 * 1000) /* at once: what is due within this */
+#define STEER_COOKIE_WINDOW_NS (100ULL * 1000 * 1000)
+
+/* At once, beside one: what is due within this. */
+static inline __attribute__((always_inline)) __u64 steer_cookie_window_ns(__u64 interval_ns)
+{
+	__u64 burst_ns = (STEER_COOKIE_BURST - 1) * interval_ns;
+
+	return burst_ns < STEER_COOKIE_WINDOW_NS ? burst_ns : STEER_COOKIE_WINDOW_NS;
+}
 
 /* Every way a packet can leave the program, in one place: enum, names and
  * counters all come from this list. X(NAME, text, what it means) */

@@ -294,7 +294,7 @@ def newcomers_in_flood(bench):
     """What newcomers wait for while one processor is kept busy by forged packets: there they are
     made, sent and dropped. Newcomers come from a generator of their own, through the same veth,
     and send again what it had no room for. It comes before what else wants a processor: were it
-    to wait for the flood's maker, as it did once, its own lateness would be most of the figure."""
+    to wait for the flood's maker, its own lateness would be most of the figure."""
     rounds, seconds = bench.pick(smoke=(1, 1), quick=(1, 2), full=(5, 3))
     cpu = min(os.sched_getaffinity(0))
     p99 = {"calm": [], "flood": []}

@@ -153,10 +153,11 @@ absl::StatusOr<Hop> FirstHop(const Endpoint& target, const std::string& interfac
   }
   const int leads_by = route.ifindex;
   if (!interface.empty()) route.ifindex = static_cast<int>(if_nametoindex(interface.c_str()));
-  const int asked = tagged && DriverOf(leads_by) == kVlanDriver ? leads_by : route.ifindex;
+  const bool by_vlan = tagged && DriverOf(leads_by) == kVlanDriver;
+  const int asked = by_vlan ? leads_by : route.ifindex;
   Hop hop;
   char text[IF_NAMESIZE];
-  if (tagged && asked == route.ifindex && asked == leads_by && DriverOf(asked) == kVlanDriver) {
+  if (by_vlan && route.ifindex == leads_by) {
     return absl::InvalidArgumentError(
         absl::StrCat("--vlan: ", name,
                      " is reached by a VLAN's interface, which tags by itself; name "
@@ -171,7 +172,7 @@ absl::StatusOr<Hop> FirstHop(const Endpoint& target, const std::string& interfac
   sockaddr_storage address;
   socklen_t bytes = ToSockaddr(target, &address);
   const Fd fd(socket(address.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  if (asked == route.ifindex) {
+  if (!by_vlan) {
     setsockopt(fd.get(), SOL_SOCKET, SO_BINDTODEVICE, text, static_cast<socklen_t>(strlen(text)));
   }
   if (!fd.valid() || connect(fd.get(), reinterpret_cast<sockaddr*>(&address), bytes) != 0) {

@@ -4,6 +4,8 @@
 #include <netinet/in.h>
 #include <string.h>
 
+#include <algorithm>
+
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 
@@ -17,6 +19,14 @@ void ClearHostBits(Prefix* prefix) {
 }
 
 }  // namespace
+
+std::array<uint8_t, 16> Address::Mapped() const {
+  if (family != Family::kIpv4) return bytes;
+  std::array<uint8_t, 16> mapped{};
+  mapped[10] = mapped[11] = 0xff;
+  std::copy_n(bytes.begin(), 4, mapped.begin() + 12);
+  return mapped;
+}
 
 Prefix PrefixOf(const Address& address, uint8_t length) {
   Prefix prefix{address, length};

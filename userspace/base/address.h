@@ -23,6 +23,8 @@ struct Address {
 
   size_t size() const { return family == Family::kIpv4 ? 4 : family == Family::kIpv6 ? 16 : 0; }
   uint8_t bits() const { return static_cast<uint8_t>(8 * size()); }
+  // As IPv6 has it; IPv4 as ::ffff:a.b.c.d. Source: [RFC 4291 2.5.5.2]
+  std::array<uint8_t, 16> Mapped() const;
   friend auto operator<=>(const Address&, const Address&) = default;
   template <typename H>
   friend H AbslHashValue(H state, const Address& address) {

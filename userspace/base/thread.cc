@@ -1,7 +1,7 @@
 #include "base/thread.h"
 
-#include <pthread.h>
 #include <errno.h>
+#include <pthread.h>
 #include <string.h>
 #include <sys/resource.h>
 

@@ -1,8 +1,7 @@
 // Many quotients of the field of p = 2^255 - 19 by one inversion.
 //
 // To invert is 254 squarings, each of which waits for the one before: lanes side by side do not
-// make that shorter. Eight of them took an eighth of eight multiplications' time; one, in the
-// integer unit, is for as many as there are.
+// make that shorter. So one inversion, in the integer unit, is for all.
 #pragma once
 
 #include <stddef.h>

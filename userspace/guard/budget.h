@@ -15,8 +15,8 @@ namespace wicket::guard {
 // Source: the generic cell rate algorithm [ITU-T I.371]
 class Bucket {
  public:
+  // `window_ns`: at once may come one, and what is due within this.
   // Returns: false when it is empty, and nothing was taken.
-  // `window_ns`: what comes of it within this may come at once, and one more.
   bool Take(uint64_t now_ns, uint64_t interval_ns, uint64_t window_ns) {
     const uint64_t from = std::max(full_at_ns_, now_ns);
     if (from - now_ns > window_ns) return false;
@@ -43,16 +43,18 @@ class HandshakeBudget {
     per_second_ = per_second;
     open_interval_ns_ = uint64_t{8'000'000'000} / (per_second * 7);
     kept_interval_ns_ = uint64_t{8'000'000'000} / per_second;
-    burst_ = std::max<uint64_t>(per_second / 20, 1) - 1;
+    const uint64_t more_at_once = std::max<uint64_t>(per_second / 20, 1) - 1;
+    open_window_ns_ = more_at_once * open_interval_ns_;
+    kept_window_ns_ = more_at_once * kept_interval_ns_;
   }
 
   // Takes one handshake out of the budget. Returns: false when it is to be refused.
   // Requires: SetRate().
   bool Take(const Address& source, uint64_t now_ns) {
-    if (open_.Take(now_ns, open_interval_ns_, burst_ * open_interval_ns_)) return true;
+    if (open_.Take(now_ns, open_interval_ns_, open_window_ns_)) return true;
     Bucket& own = (*sources_)[SlotOf(source)];
     return own.Take(now_ns, kSourceInterval_ns, kSourceInterval_ns) &&
-           kept_.Take(now_ns, kept_interval_ns_, burst_ * kept_interval_ns_);
+           kept_.Take(now_ns, kept_interval_ns_, kept_window_ns_);
   }
 
  private:
@@ -69,8 +71,8 @@ class HandshakeBudget {
     return (hash ^ hash >> 32) % kSlots;
   }
 
-  uint64_t per_second_ = 0, open_interval_ns_ = 0, kept_interval_ns_ = 0,
-           burst_ = 0;  // beyond the first
+  uint64_t per_second_ = 0;
+  uint64_t open_interval_ns_ = 0, open_window_ns_ = 0, kept_interval_ns_ = 0, kept_window_ns_ = 0;
   uint64_t hash_key_;
   Bucket open_, kept_;
   std::unique_ptr<std::array<Bucket, kSlots>> sources_ =

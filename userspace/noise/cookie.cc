@@ -12,12 +12,7 @@ namespace {
 // As the XDP program makes it; see steer_secret in xdp/steer_abi.h.
 Cookie CookieFor(const Secret<32>& secret, const Endpoint& source) {
   std::array<uint8_t, 18> input{};
-  if (source.address.family == Family::kIpv4) {
-    input[10] = input[11] = 0xff;
-    std::copy_n(source.address.bytes.begin(), 4, input.begin() + 12);
-  } else {
-    std::copy_n(source.address.bytes.begin(), 16, input.begin());
-  }
+  std::ranges::copy(source.address.Mapped(), input.begin());
   input[16] = static_cast<uint8_t>(source.port);
   input[17] = static_cast<uint8_t>(source.port >> 8);
   return crypto::MacOf({secret.data(), secret.size()}, input);

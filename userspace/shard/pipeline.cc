@@ -89,12 +89,8 @@ std::span<const Verdict> Pipeline::RunBatch(const DeviceTable& devices,
 
 void Pipeline::NoteRefused(const Endpoint& source) {
   if (watch_.sketch == nullptr || source.address.family == Family::kNone) return;
-  uint8_t mapped[16] = {};
-  if (source.address.family == Family::kIpv4) mapped[10] = mapped[11] = 0xff;
-  std::copy_n(source.address.bytes.begin(), source.address.size(),
-              mapped + sizeof(mapped) - source.address.size());
   __u64 words[2];
-  memcpy(words, mapped, sizeof(words));
+  memcpy(words, source.address.Mapped().data(), sizeof(words));
   const sketch_place place = sketch_place_of(words);
   std::atomic<uint64_t>& bits = watch_.sketch[place.word];
   if (!(bits.load(std::memory_order_relaxed) & place.bit)) {
@@ -129,10 +125,9 @@ Verdict Pipeline::Screen(const DeviceTable& devices, const Now& now, Candidate* 
     beyond_budget_ = true;
     ask = !candidate->source_proven;
   }
-  const uint64_t interval_ns = devices.cookie_interval_ns;
-  const uint64_t window_ns =
-      std::min<uint64_t>((STEER_COOKIE_BURST - 1) * interval_ns, STEER_COOKIE_WINDOW_NS);
-  if (ask && frame.can_be_answered && cookies_.Take(now.ktime_ns, interval_ns, window_ns)) {
+  if (ask && frame.can_be_answered &&
+      cookies_.Take(now.ktime_ns, devices.cookie_interval_ns,
+                    steer_cookie_window_ns(devices.cookie_interval_ns))) {
     const wire::CookieReply reply = noise::SealCookie(
         self.cookie_key(), devices.cookies->Make(frame.source), message.mac1, message.sender_index);
     candidate->reply_bytes = WriteCookieReply(candidate->bytes, frame, reply);

@@ -417,12 +417,7 @@ namespace {
 
 steer_flow FlowOf(const Endpoint& source, uint16_t port) {
   steer_flow flow{};
-  if (source.address.family == Family::kIpv4) {
-    flow.address_be[10] = flow.address_be[11] = 0xff;
-    memcpy(flow.address_be + 12, source.address.bytes.data(), 4);
-  } else {
-    memcpy(flow.address_be, source.address.bytes.data(), 16);
-  }
+  memcpy(flow.address_be, source.address.Mapped().data(), sizeof(flow.address_be));
   flow.source_port = source.port;
   flow.port = port;
   return flow;
