@@ -12,7 +12,8 @@
 #include <iostream>
 
 #include "base/histogram.h"
-#include "bench/keys.h"
+#include "bench/frames.h"
+#include "bench/peers.h"
 #include "guard/repeat_filter.h"
 #include "noise/initiator.h"
 #include "noise/responder.h"
@@ -59,29 +60,6 @@ Secret<kKeyBytes> FixedKey(uint8_t fill) {
   return key;
 }
 
-std::vector<uint8_t> FrameOf(const wire::Initiation& message) {
-  std::vector<uint8_t> frame(42 + sizeof(message));
-  frame[12] = 0x08;
-  frame[14] = 0x45;
-  frame[17] = 176;
-  frame[22] = 64;
-  frame[23] = 17;
-  frame[26] = frame[30] = 192;
-  frame[36] = 51820 >> 8;
-  frame[37] = 51820 & 0xff;
-  frame[39] = 156;
-  memcpy(frame.data() + 42, &message, sizeof(message));
-  return frame;
-}
-
-store::Peer PeerOf(uint64_t n) {
-  store::Peer peer;
-  peer.config.public_key = KeyOf(n);
-  peer.config.allowed_ips = {*ParsePrefix("10.1.2.3"), *ParsePrefix("fd00::1")};
-  peer.device = "wg0";
-  return peer;
-}
-
 void CountHandshake() {
   const noise::Identity identity(FixedKey(1));
   const auto pending =
@@ -112,7 +90,7 @@ void CountHandshake() {
 }
 
 void CountStore() {
-  const store::Peer peer = PeerOf(1);
+  const store::Peer peer = DualStackPeer(1);
   const std::string record = Require(store::EncodePeer(peer));
   Count("encode_peer", [&](int) { Keep(store::EncodePeer(peer)); });
   Count("decode_peer", [&](int) { Keep(store::DecodePeer(peer.config.public_key, record)); });
@@ -122,7 +100,7 @@ void CountStore() {
     store::Store store = Require(store::Store::Open({.path = folder, .bytes_max = 1 << 28}));
     auto writer = Require(store.Write());
     for (int n = 0; n < kStored; ++n) {
-      store::Peer stored = PeerOf(static_cast<uint64_t>(n));
+      store::Peer stored = DualStackPeer(static_cast<uint64_t>(n));
       stored.config.allowed_ips.clear();  // a prefix has one owner
       Require(writer.PutPeer(stored));
     }
@@ -161,7 +139,7 @@ void CountTexts() {
   std::vector<PeerConfig> configs(64);
   std::vector<wgdev::PeerInstall> installs;
   for (uint64_t i = 0; i < configs.size(); ++i) {
-    configs[i] = PeerOf(i).config;
+    configs[i] = DualStackPeer(i).config;
     installs.push_back({&configs[i], {}, false});
   }
   std::vector<uint8_t> buffer(wgdev::SetDevice::kBytesMax);
