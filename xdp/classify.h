@@ -1,13 +1,14 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* Finds a WireGuard handshake initiation in an Ethernet frame.
+/* Finds a WireGuard handshake message in an Ethernet frame.
  *
  * Pure: reads bytes between `data` and `data_end`, touches nothing else, and is
  * compiled for BPF and for the host. Whatever it does not understand completely
  * is CLASSIFY_OTHER, and the kernel decides about it:
  *
  *   Ethernet | 0-2 VLAN tags | IPv4, options, no fragment   | UDP | 01 00 00 00 ... (148)
- *                            | IPv6, hop-by-hop, routing,   |
- *                            |   destination options, any order, at most 4
+ *                            | IPv6, hop-by-hop, routing,   |     | 02 00 00 00 ... (92)
+ *                            |   destination options, any   |     | 03 00 00 00 ... (64)
+ *                            |   order, at most 4
  *
  * Trailing Ethernet padding is allowed. Lengths must agree: the UDP length fits
  * into the IP length, and the IP length into the frame. Checksums are not read;
@@ -29,14 +30,18 @@
 
 enum {
 	CLASSIFY_INITIATION_BYTES = 148,
+	CLASSIFY_RESPONSE_BYTES = 92,
+	CLASSIFY_COOKIE_REPLY_BYTES = 64,
 	CLASSIFY_VLAN_TAGS_MAX = 2,
 	CLASSIFY_EXTENSIONS_MAX = 4,
 };
 
 enum classify_result {
-	CLASSIFY_OTHER,      /* not type 1 over UDP, or not understood */
-	CLASSIFY_INITIATION, /* type 1, 148 bytes */
-	CLASSIFY_BAD_LENGTH, /* type 1, another length: WireGuard drops it */
+	CLASSIFY_OTHER = 0,        /* not of types 1 to 3 over UDP, or not understood */
+	CLASSIFY_INITIATION = 1,   /* the message's type, with its length */
+	CLASSIFY_RESPONSE = 2,
+	CLASSIFY_COOKIE_REPLY = 3,
+	CLASSIFY_BAD_LENGTH, /* type 1 to 3, another length: WireGuard drops it */
 };
 
 /* Offsets are in bytes from the start of the frame, ports in host byte order,
@@ -64,27 +69,40 @@ CLASSIFY_INLINE void classify_map_ipv4(__u8 *to, const __u8 *from)
 	classify_memcpy(to + 12, from, 4);
 }
 
+/* How long a message of type 1 to 3 is. No branches: each would be a path of its own to the verifier,
+ * through all of the program. */
+CLASSIFY_INLINE __u32 classify_length(__u8 type)
+{
+	const __u32 lengths = (__u32)CLASSIFY_COOKIE_REPLY_BYTES << 24 |
+			      CLASSIFY_RESPONSE_BYTES << 16 | CLASSIFY_INITIATION_BYTES << 8;
+
+	return lengths >> 8 * type & 0xff;
+}
+
 /* Reads the UDP header at `udp`, which has `ip_left` bytes of IP payload. */
 CLASSIFY_INLINE enum classify_result classify_udp(const __u8 *udp, __u32 ip_left,
 						  const __u8 *data_end,
 						  struct classify_packet *out)
 {
-	__u16 udp_bytes;
+	__u32 udp_bytes, bytes;
 
 	if (udp + 12 > data_end) /* header and the type word */
 		return CLASSIFY_OTHER;
 	udp_bytes = classify_be16(udp + 4);
 	if (udp_bytes < 12 || udp_bytes > ip_left)
 		return CLASSIFY_OTHER;
-	if (udp[8] != 1 || udp[9] != 0 || udp[10] != 0 || udp[11] != 0)
+	if (udp[9] != 0 || udp[10] != 0 || udp[11] != 0)
 		return CLASSIFY_OTHER;
+	if (udp[8] == 0 || udp[8] > CLASSIFY_COOKIE_REPLY) /* nearly all: data */
+		return CLASSIFY_OTHER;
+	bytes = classify_length(udp[8]);
 	out->source_port = classify_be16(udp);
 	out->port = classify_be16(udp + 2);
-	if (udp_bytes != 8 + CLASSIFY_INITIATION_BYTES)
+	if (udp_bytes != 8 + bytes)
 		return CLASSIFY_BAD_LENGTH;
-	if (udp + 8 + CLASSIFY_INITIATION_BYTES > data_end)
+	if (bytes > (__u32)(data_end - udp - 8))
 		return CLASSIFY_OTHER;
-	return CLASSIFY_INITIATION;
+	return (enum classify_result)udp[8];
 }
 
 CLASSIFY_INLINE enum classify_result classify_ipv4(const __u8 *data, const __u8 *ip,

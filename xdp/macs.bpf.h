@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* mac1 and mac2 of an initiation, and cookies, in BPF.
+/* mac1 and mac2 of handshake messages, and cookies, in BPF.
  *
  * One compression of BLAKE2s is some 2 200 instructions. It is a global function, which the
  * verifier reads once and not at every call, and works in a scratch area of the CPU.
@@ -16,10 +16,16 @@
 #include "classify.h"
 #include "steer_abi.h"
 
-enum { MAC_BYTES = 16, MAC1_COVERS = 116, MAC2_COVERS = 132 };
+enum { MAC_BYTES = 16, MAC1_COVERS = 116, MAC2_COVERS = 132, RESPONSE_MAC1_COVERS = 60 };
 
 struct initiation {
 	__u32 covered_by_mac1[MAC1_COVERS / 4];
+	__u32 mac1[MAC_BYTES / 4];
+	__u32 mac2[MAC_BYTES / 4];
+} __attribute__((packed));
+
+struct response {
+	__u32 covered_by_mac1[RESPONSE_MAC1_COVERS / 4];
 	__u32 mac1[MAC_BYTES / 4];
 	__u32 mac2[MAC_BYTES / 4];
 } __attribute__((packed));
@@ -128,6 +134,16 @@ static __always_inline int mac1_verifies(struct steer_hash *hash, const struct s
 	steer_compress(hash, 64 + 64, 0);
 	LOAD_BLOCK(hash, words + 16, MAC1_COVERS / 4 - 16);
 	steer_compress(hash, 64 + MAC1_COVERS, 1);
+	return !mac_differs(hash, (const __u32 *)message->mac1);
+}
+
+static __always_inline int response_mac1_verifies(struct steer_hash *hash,
+						  const struct steer_device *device,
+						  const struct response *message)
+{
+	__builtin_memcpy(hash->h, device->mac1_state, sizeof(hash->h));
+	LOAD_BLOCK(hash, (const __u32 *)message, RESPONSE_MAC1_COVERS / 4);
+	steer_compress(hash, 64 + RESPONSE_MAC1_COVERS, 1);
 	return !mac_differs(hash, (const __u32 *)message->mac1);
 }
 

@@ -1,17 +1,20 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* Steers handshake initiations of unknown flows to the shards; drops what is forged;
- * passes the rest.
+/* Steers handshake initiations of unknown flows to the shards; drops what is forged, and of other
+ * handshake messages what nobody asked for; passes the rest.
  *
  *   frame -> classify -> served port? -> NIC served, for this host? -> shard alive?
  *              | other      | no             | no                        | no
  *              PASS         PASS             PASS                        PASS
  *
- *   -> length -> mac1 -> seen before? -> known flow? -> shard under load? -> XSK
- *       | wrong   | wrong    | yes          | yes           | yes
- *       DROP      DROP       DROP           PASS            cookie -> its source's bucket -> XSK
- *                                                             | wrong      | empty
- *                                                             |            DROP
- *                                                             TX a cookie reply, or XSK, or DROP
+ *   -> length -> answer? -> mac1 -> limit of answers -> PASS, or DROP
+ *       | wrong   | no
+ *       DROP      |
+ *   -> mac1 -> seen before? -> known flow? -> shard under load? -> XSK
+ *       | wrong  | yes          | yes           | yes
+ *       DROP     DROP           PASS            cookie -> its source's bucket -> XSK
+ *                                                | wrong      | empty
+ *                                                |            DROP
+ *                                                TX a cookie reply, or XSK, or DROP
  *
  * Fails open: whatever is not certain passes to the kernel, which answers for
  * the peers it has. What is dropped is what WireGuard would drop anyway, or would ask a
@@ -145,19 +148,27 @@ static __always_inline int is_for_mac(const void *frame, const __u8 *mac)
 	return a[0] == b[0] && a[1] == b[1] && a[2] == b[2];
 }
 
-/* Says whether the kernel is expected to answer this flow by itself, and notes
- * the time so that an unanswered flow shows when it retries. */
-static __attribute__((noinline)) enum steer_count look_up_flow(const struct classify_packet *packet, __u64 now)
+/* The packet's flow, if the device has a peer there. */
+static __always_inline struct steer_flow_state *find_flow(const struct classify_packet *packet)
 {
 	struct steer_flow key = {};
 	struct steer_flow_state *state;
-	__u64 last;
 
 	__builtin_memcpy(key.address_be, packet->source_be, 16);
 	key.source_port = packet->source_port;
 	key.port = packet->port;
 	state = bpf_map_lookup_elem(&steer_flows, &key);
-	if (!state || state->forgotten)
+	return state && !state->forgotten ? state : 0;
+}
+
+/* Says whether the kernel is expected to answer this flow by itself, and notes
+ * the time so that an unanswered flow shows when it retries. */
+static __attribute__((noinline)) enum steer_count look_up_flow(const struct classify_packet *packet, __u64 now)
+{
+	struct steer_flow_state *state = find_flow(packet);
+	__u64 last;
+
+	if (!state)
 		return STEER_COUNT_STEER_NEW;
 	last = state->last_initiation_ns;
 	state->last_initiation_ns = now;
@@ -264,6 +275,18 @@ static __always_inline enum steer_count judge_under_load(enum steer_count known,
 		       : STEER_COUNT_DROP_NO_COOKIE;
 }
 
+/* Whether the device is to read a response or a cookie reply. It reads them in the queue of its
+ * initiations, and a flood of them would put it under load. */
+static __attribute__((noinline)) int answer_may(const struct classify_packet *packet,
+						struct steer_shard *shard, __u64 now)
+{
+	if (!shard)
+		return 1;
+	return take_turn(&shard->answer_turn_ns, now, STEER_ANSWER_INTERVAL_NS,
+			 (STEER_ANSWER_BURST - 1) * STEER_ANSWER_INTERVAL_NS) ||
+	       (find_flow(packet) && source_may(packet, now, 0));
+}
+
 SEC("xdp")
 int steer(struct xdp_md *ctx)
 {
@@ -313,7 +336,23 @@ int steer(struct xdp_md *ctx)
 	hash = bpf_map_lookup_elem(&steer_scratch, &zero);
 	message = (const struct initiation *)((const __u8 *)data +
 					      (packet.udp_offset & (STEER_FRAME_MAX - 1)) + 8);
-	if (!hash || (const void *)(message + 1) > data_end)
+	if (!hash)
+		return verdict(STEER_COUNT_PASS_OTHER, XDP_PASS);
+	if (result != CLASSIFY_INITIATION) {
+		const struct response *response = (const struct response *)message;
+
+		count = STEER_COUNT_PASS_ANSWER;
+		if (result == CLASSIFY_RESPONSE && ((const void *)(response + 1) > data_end ||
+						    !response_mac1_verifies(hash, device, response)))
+			count = STEER_COUNT_DROP_MAC1;
+		else if (!answer_may(&packet, shard, now))
+			count = STEER_COUNT_DROP_ANSWER;
+		if (count == STEER_COUNT_PASS_ANSWER)
+			return verdict(count, XDP_PASS);
+		sketch_source(&packet);
+		return verdict(count, XDP_DROP);
+	}
+	if ((const void *)(message + 1) > data_end)
 		return verdict(STEER_COUNT_PASS_OTHER, XDP_PASS);
 	if (!mac1_verifies(hash, device, message))
 		count = STEER_COUNT_DROP_MAC1;

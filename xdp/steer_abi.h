@@ -26,7 +26,7 @@
 
 #include <linux/types.h>
 
-#define STEER_ABI_VERSION 6 /* names the pin folder: another layout, another folder */
+#define STEER_ABI_VERSION 7 /* names the pin folder: another layout, another folder */
 
 enum {
 	STEER_SLOTS_MAX = 256,     /* RX queues over all NICs */
@@ -72,17 +72,25 @@ static inline __attribute__((always_inline)) __u64 steer_cookie_window_ns(__u64 
 	return burst_ns < STEER_COOKIE_WINDOW_NS ? burst_ns : STEER_COOKIE_WINDOW_NS;
 }
 
+/* Responses and cookie replies are rare: the device asks for them, with initiations of its own. So
+ * many a second and slot pass, from anywhere; beyond them those pass that come from a known flow, of
+ * whose source each is charged. */
+#define STEER_ANSWER_INTERVAL_NS (1000ULL * 1000 * 1000 / 1000)
+#define STEER_ANSWER_BURST 64
+
 /* Every way a packet can leave the program, in one place: enum, names and
  * counters all come from this list. X(NAME, text, what it means) */
 #define STEER_COUNTS(X)                                                                  \
-	X(PASS_OTHER, "pass_other", "not an initiation to a served port")                    \
-	X(PASS_FOREIGN, "pass_foreign", "an initiation for another host, or a guest of this one") \
+	X(PASS_OTHER, "pass_other", "no handshake message to a served port")                 \
+	X(PASS_FOREIGN, "pass_foreign", "a handshake message for another host, or a guest of this one") \
 	X(PASS_FLOW, "pass_flow", "an initiation of a known flow: the kernel answers it")    \
 	X(PASS_STALE, "pass_stale", "no shard has beaten its heartbeat for 500 ms")          \
 	X(PASS_UNBOUND, "pass_unbound", "no socket is bound to this queue")                  \
-	X(DROP_LENGTH, "drop_length", "type 1 with a length other than 148")                 \
+	X(PASS_ANSWER, "pass_answer", "a response or a cookie reply: the kernel reads it")   \
+	X(DROP_LENGTH, "drop_length", "a handshake message of a wrong length")               \
 	X(DROP_MAC1, "drop_mac1", "made for another public key, or forged")                  \
 	X(DROP_REPEAT, "drop_repeat", "the same packet again")                               \
+	X(DROP_ANSWER, "drop_answer", "responses or cookie replies, more than anybody asked for") \
 	X(DROP_NO_COOKIE, "drop_no_cookie", "under load: no cookie, and more of them than are answered") \
 	X(DROP_RATE, "drop_rate", "under load: a cookie, but too many from that source")     \
 	X(TX_COOKIE, "tx_cookie", "under load: answered with a cookie reply by the program")  \
@@ -118,7 +126,8 @@ struct steer_shard {
 	__u64 cookie_turn_ns; /* the program's: when the next cookie may be asked for */
 	__u64 cookies_sent;   /* the program's: replies by XDP_TX, ever */
 	__u64 cookie_interval_ns; /* from one cookie to the next; 0: no limit */
-	__u64 padding[3];         /* a cache line of its own */
+	__u64 answer_turn_ns;     /* the program's: when a response or cookie reply is due */
+	__u64 padding[2];         /* a cache line of its own */
 };
 
 /* Initiations seen, by half of their mac1; the latest first. Another part of the mac1 says which

@@ -43,7 +43,8 @@ def import_fleet(lab, device, clients, seed="wicket"):
         input=fleet)
 
 
-KINDS = ("new", "cookie", "rekey", "unknown", "forged", "bad-mac1", "junk", "repeat", "old", "data")
+KINDS = ("new", "cookie", "rekey", "unknown", "forged", "bad-mac1", "junk", "response", "repeat", "old",
+         "data")
 
 
 def check_every_kind(lab, device, address, seed):
@@ -52,10 +53,10 @@ def check_every_kind(lab, device, address, seed):
     wireguard-go takes no two initiations of a peer within 20 ms, and at first few have a session.
     """
     report = blast(lab, device, "--clients", "400", "--seed", seed, "--mix", ",".join(KINDS), "--rate",
-                   "30", "--duration", "6", address=address)
+                   "33", "--duration", "6", address=address)
     # The repeated packet is answered once, and a stamp of yesterday never.
     equal((report["sent"], report["unverified"], report["lost"], report["unexpected"]),
-          (180, 0, 0, 1), report)
+          (198, 0, 0, 1), report)
     equal((set(report["kinds"]), set(report["mix"])), (set(KINDS), set(KINDS)), "kinds")
     for name, kind in report["kinds"].items():
         equal(kind["answered"], kind["sent"] if name in ("new", "cookie", "rekey") else 0, name)
@@ -81,6 +82,7 @@ def test_every_kind_gets_what_it_deserves():
             counts = {**status["verdicts"], **status["steering"]}
             for count, expected in (("unknown_peer", sent["unknown"]), ("not_proven", sent["forged"]),
                                     ("drop_mac1", sent["bad-mac1"]),
+                                    ("pass_answer", sent["response"]),
                                     ("drop_repeat", sent["repeat"] - 1)):
                 equal(counts[count], expected, f"{count}: {counts}")
             check_sessions(device, sent["new"] + sent["cookie"], sent["data"])
@@ -549,7 +551,8 @@ def test_captured_packets_decode_and_decrypt():
                 rows = decoded(capture, keys, "frame.time_relative", "udp.checksum.status",
                                "ip.checksum.status", "frame.len", "wg.receiver_pubkey", "wg.static",
                                "wg.timestamp.value", "wg.mac1", "frame.time_epoch")
-                length = 14 + (40 if ":" in target[1:-6] else 20) + 8 + 148
+                payload = 92 if kind == "response" else 148
+                length = 14 + (40 if ":" in target[1:-6] else 20) + 8 + payload
                 for number, row in enumerate(rows):
                     check(abs(float(row[0]) - number / 100) < 1e-6, f"packet {number} at {row[0]} s")
                 equal({(row[1], row[3]) for row in rows}, {("1", str(length))}, kind)
@@ -562,13 +565,13 @@ def test_captured_packets_decode_and_decrypt():
                 equal("" in mac1s, kind == "junk", kind)
                 if kind in ("new", "cookie", "rekey", "old"):
                     equal(statics, fleet, "clients in their order")
-                elif right_mac1:
+                elif right_mac1 and kind != "response":
                     check(all((static in fleet) == (kind != "unknown") and static
                               for static in statics), f"{kind}: {statics}")
                 else:
                     equal(set(statics), {""}, kind)
-                equal(all(stamps), right_mac1 and kind != "forged", f"{kind}: timestamps")
-                equal(any(stamps), right_mac1 and kind != "forged", f"{kind}: timestamps")
+                stamped = right_mac1 and kind not in ("forged", "response")
+                equal((all(stamps), any(stamps)), (stamped, stamped), f"{kind}: timestamps")
                 for row in rows if kind == "old" else ():
                     stamp = calendar.timegm(time.strptime(row[6].split(".")[0], "%b %d, %Y %H:%M:%S"))
                     # tshark does not take off the 10 s by which a stamp is ahead of UTC.

@@ -225,6 +225,19 @@ def test_forged_mac1_and_junk_die_in_the_program():
         check(status["steering"]["pass_other"] > 0.5 * report["sent"], status["steering"])
 
 
+def test_responses_that_nobody_asked_for_die_in_the_program():
+    """WireGuard reads them in the queue of its initiations: all of them, and it would be under load."""
+    with victims() as (lab, device, daemon, made, crowd):
+        began = time.monotonic()
+        status, report = survive(lab, daemon, made, crowd,
+                                 Attack(lab, device, "--mix", "response", "--from", SPOOFED4,
+                                        "--attack-sources", "1000000", rate=50_000))
+        steering = status["steering"]
+        check(rate_of(status, "drop_answer") > 10_000, status["defence"])
+        check(steering["pass_answer"] < 1_000 * (time.monotonic() - began) + 64, steering)
+        equal(crowd.asked, 0, "asked for a cookie")
+
+
 def test_one_packet_repeated_costs_one_handshake():
     with victims() as (lab, device, daemon, made, crowd):
         before = daemon.fresh_status()["verdicts"]

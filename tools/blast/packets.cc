@@ -141,6 +141,17 @@ Packet PacketMaker::Make(const PacketOrder& order) {
       }
       return packet;
     }
+    case Kind::kResponse: {
+      wire::Response response{};
+      response.type = {static_cast<uint8_t>(wire::MessageType::kResponse), 0, 0, 0};
+      memcpy(response.sender_index.data(), &sender_index, sizeof(sender_index));
+      const uint64_t words[] = {Random(), Random()};
+      memcpy(response.receiver_index.data(), words, sizeof(response.receiver_index));
+      memcpy(response.ephemeral.data(), words, sizeof(words));
+      response.mac1 = crypto::MacOf(mac1_key_, wire::BytesBefore(response, response.mac1));
+      memcpy(&message, &response, sizeof(response));
+      return packet;
+    }
     case Kind::kForged:
       if (Reuse(&forger_, sender_index, &packet)) return packet;
       packet.handshake = Forge(client, sender_index);

@@ -20,6 +20,7 @@ namespace wicket::blast {
   X(Forged, "forged", "a peer's public key, without its private one: the timestamp fails") \
   X(BadMac1, "bad-mac1", "an initiation with a wrong mac1")                                \
   X(Junk, "junk", "random bytes, as long as an initiation")                                \
+  X(Response, "response", "a response with a right mac1, which nobody asked for")          \
   X(Repeat, "repeat", "one and the same valid initiation, byte for byte")                  \
   X(Old, "old", "a peer's valid initiation with a timestamp a day old")                    \
   X(Data, "data", "a keepalive of a session")
@@ -52,7 +53,12 @@ class Mix {
 struct Packet {
   Kind kind = Kind::kMax;
   uint64_t client = 0;
-  noise::PendingHandshake handshake;
+  noise::PendingHandshake handshake;  // its message's first bytes are the response, of that kind
+
+  std::span<const uint8_t> payload() const {
+    return {reinterpret_cast<const uint8_t*>(&handshake.message),
+            kind == Kind::kResponse ? sizeof(wire::Response) : sizeof(wire::Initiation)};
+  }
 };
 
 struct PacketOrder {
@@ -67,7 +73,7 @@ class PacketMaker {
  public:
   PacketMaker(const Fleet* fleet, const PublicKey& target, uint64_t seed);
 
-  // An initiation of the kind. Strangers and forgers do as an attacker would: a handshake serves
+  // A packet of the kind. Strangers and forgers do as an attacker would: a handshake serves
   // them for 256 packets, which differ in their sender's index and so in mac1.
   // Cost: about 120 us for those that need a handshake, 1 us for the others.
   Packet Make(const PacketOrder& order);

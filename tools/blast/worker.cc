@@ -52,10 +52,6 @@ uint32_t IndexOf(const std::array<uint8_t, 4>& bytes) {
   return index;
 }
 
-std::span<const uint8_t> AsBytes(const wire::Initiation& message) {
-  return {reinterpret_cast<const uint8_t*>(&message), sizeof(message)};
-}
-
 }  // namespace
 
 uint64_t NowNanos() {
@@ -303,7 +299,7 @@ bool Worker::SendNext(uint64_t number, uint64_t due) {
 void Worker::SendHandshake(Packet packet, uint64_t due) {
   const uint64_t source = SourceOf(packet);
   if (!WantsAnswer(packet.kind)) {
-    Queue(source, AsBytes(packet.handshake.message), due);
+    Queue(source, packet.payload(), due);
     return;
   }
   const uint64_t now = NowNanos();
@@ -328,7 +324,7 @@ void Worker::SendHandshake(Packet packet, uint64_t due) {
           ? Nanos(options_.retry_after) + maker_.Random() % (Nanos(options_.retry_after) / 15 + 1)
           : Nanos(options_.timeout);
   deadlines_.push({now + patience, index});
-  Queue(source, AsBytes(slot.packet.handshake.message), due);
+  Queue(source, slot.packet.payload(), due);
 }
 
 // A client's next attempt: another handshake, of the same intended time.
@@ -565,7 +561,7 @@ uint64_t Worker::Capture(CaptureWriter* capture, const Ending& ending) {
     made_.pop_front();
     uint8_t frame[kHeaderBytesMax + sizeof(wire::Initiation)];
     const size_t bytes = WriteFrame(link, sources.At(SourceOf(packet)), options_.port.target,
-                                    AsBytes(packet.handshake.message), frame);
+                                    packet.payload(), frame);
     capture->Write(begin + offset, {frame, bytes});
   }
   return number;
