@@ -57,6 +57,9 @@ void PrintNic(const document::NicStatus& nic) {
     absl::PrintF("  load: came under it %d times%s\n", nic.load_raised,
                  nic.under_load ? ", is under it" : "");
   }
+  if (nic.wait_p99_ms > 0) {
+    absl::PrintF("  lately, waited for a shard: p99 %.2f ms\n", nic.wait_p99_ms);
+  }
   if (nic.ring_full + nic.ring_dropped > 0) {
     absl::PrintF("  lost at the ring: %d full, %d invalid\n", nic.ring_full, nic.ring_dropped);
   }

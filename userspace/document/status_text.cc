@@ -43,7 +43,8 @@ NicStatus ReadNic(const json::object& object) {
           .ring_full = Number<uint64_t>(object, "ring_full"),
           .ring_dropped = Number<uint64_t>(object, "ring_dropped"),
           .under_load = object.at("under_load").as_bool(),
-          .load_raised = Number<uint64_t>(object, "load_raised")};
+          .load_raised = Number<uint64_t>(object, "load_raised"),
+          .wait_p99_ms = Number<double>(object, "wait_p99_ms")};
 }
 
 DeviceStatus ReadDevice(const json::object& object) {
@@ -100,7 +101,8 @@ std::string ToJson(const Status& status) {
                     {"ring_full", nic.ring_full},
                     {"ring_dropped", nic.ring_dropped},
                     {"under_load", nic.under_load},
-                    {"load_raised", nic.load_raised}});
+                    {"load_raised", nic.load_raised},
+                    {"wait_p99_ms", nic.wait_p99_ms}});
   }
   for (const DeviceStatus& device : status.devices) {
     devices.push_back({{"name", device.name},

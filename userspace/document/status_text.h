@@ -23,6 +23,8 @@ struct NicStatus {
   uint64_t ring_dropped = 0;
   bool under_load = false;   // one of its shards at least
   uint64_t load_raised = 0;  // times that one came under load
+  // Of the last ten to twenty seconds: how long a frame waited for those before it; 0: none had to.
+  double wait_p99_ms = 0;
 };
 
 struct DeviceStatus {

@@ -185,7 +185,9 @@ document::NicStatus Nic::Status() const {
   status.reinject = std::string(ToString(reinject_));
   status.reinject_reason = reinject_reason_;
   status.queues = queues_;
+  Histogram waits;
   for (const Lane& lane : lanes_) {
+    lane.shard->AddWaits(xsk::KtimeNanos(), &waits);
     const xsk::SocketStats stats = lane.shard->socket_stats();
     status.zero_copy = lane.shard->zero_copy();
     status.ring_full += stats.ring_full;
@@ -193,6 +195,7 @@ document::NicStatus Nic::Status() const {
     status.under_load |= lane.shard->under_load();
     status.load_raised += lane.shard->load_raised();
   }
+  status.wait_p99_ms = static_cast<double>(waits.Quantile(0.99)) / 1e6;
   return status;
 }
 

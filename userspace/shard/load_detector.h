@@ -6,20 +6,20 @@
 
 namespace wicket::shard {
 
-// Signs, any of which counts: the frames behind a batch are so many that the last of them will
-// wait for long, or the ring may overflow; or each batch for so long left as many as a batch takes
-// at most, so that more come than go. Frames that come while a batch is at work are no sign: they
-// are the next batch. What is raised stays for a second, as WireGuard has it, and for as long as so
-// many come without a cookie that to prove them would take three quarters of the shard's time, or
-// of its budget.
+// Signs, any of which counts, where at least as many frames as a batch takes are left behind it:
+// the oldest has waited for long; the last will, by what a proof takes; the ring may overflow; or
+// it has been so after each batch for some time, and more come than go. Frames that come while a
+// batch is at work are no sign: they are the next batch. What is raised stays for a second, as
+// WireGuard has it, and for as long as so many come without a cookie that to prove them would take
+// three quarters of the shard's time, or of its budget.
 //
 // Thread: one.
 class LoadDetector {
  public:
-  static constexpr uint32_t kWaitingMax = 1536;  // three quarters of the ring
-  static constexpr uint64_t kBacklogMax_ns = 20'000'000;
-  static constexpr uint32_t kLeftOver = 64;            // the greatest batch
-  static constexpr uint64_t kBusyMax_ns = 50'000'000;  // some 500 handshakes one at a time
+  static constexpr uint32_t kWaitingMax = 1536;           // three quarters of the ring
+  static constexpr uint64_t kBacklogMax_ns = 20'000'000;  // that a frame may wait
+  static constexpr uint32_t kLeftOver = 64;               // the greatest batch
+  static constexpr uint64_t kBusyMax_ns = 50'000'000;     // some 500 handshakes one at a time
   static constexpr uint64_t kSticky_ns = 1'000'000'000;
 
   static constexpr uint64_t kWindow_ns = 100'000'000;
@@ -46,12 +46,20 @@ class LoadDetector {
       asked_ = 0;
     }
   }
-  // Before each batch. `waiting`: frames in the ring that are not in it.
-  void Note(uint32_t waiting, uint64_t now_ns) {
+  // Before each batch. `taken`: frames in it; `waiting`: those in the ring behind it.
+  void Note(uint32_t taken, uint32_t waiting, uint64_t now_ns) {
+    // Frames do not say when they came. So those that wait behind a batch are marked; until the
+    // last of them is taken, the oldest frame has waited at least since then.
+    waited_ns_ = marked_ > 0 ? now_ns - marked_at_ns_ : 0;
+    marked_ = std::min(marked_ - std::min(marked_, taken), waiting);
+    if (marked_ == 0) {
+      marked_ = waiting;
+      marked_at_ns_ = now_ns;
+    }
     if (waiting < kLeftOver) {
       busy_since_ns_ = now_ns;
-    } else if (waiting >= kWaitingMax || waiting * proof_ns_ >= kBacklogMax_ns ||
-               now_ns - busy_since_ns_ >= kBusyMax_ns) {
+    } else if (waiting >= kWaitingMax || waited_ns_ >= kBacklogMax_ns ||
+               waiting * proof_ns_ >= kBacklogMax_ns || now_ns - busy_since_ns_ >= kBusyMax_ns) {
       Raise(now_ns);
     }
   }
@@ -61,7 +69,13 @@ class LoadDetector {
     until_ns_ = now_ns + kSticky_ns;
   }
   // The ring was found empty.
-  void NoteIdle(uint64_t now_ns) { busy_since_ns_ = now_ns; }
+  void NoteIdle(uint64_t now_ns) {
+    busy_since_ns_ = now_ns;
+    marked_ = 0;
+  }
+  // How long the oldest frame of the last batch had waited, to a batch's time, or 0 when it had
+  // come since the one before.
+  uint64_t waited_ns() const { return waited_ns_; }
 
   bool UnderLoad(uint64_t now_ns) const { return now_ns < until_ns_; }
   uint64_t until_ns() const { return until_ns_; }
@@ -71,6 +85,8 @@ class LoadDetector {
   uint64_t budget_ = 1'000'000'000;
   uint64_t proof_ns_;
   uint64_t busy_since_ns_ = 0;
+  uint32_t marked_ = 0;  // frames that were there at marked_at_ns_, and are
+  uint64_t marked_at_ns_ = 0, waited_ns_ = 0;
   uint64_t window_began_ns_ = 0, asked_ = 0;
   uint64_t until_ns_ = 0;
   uint64_t raised_ = 0;

@@ -96,7 +96,9 @@ void Shard::RunBatch(const DeviceTable& devices, std::span<xsk::RxFrame> frames)
   uint64_t budget = 1;
   for (const DeviceTable::Entry& device : devices.devices) budget += device.handshakes_per_second;
   load_.SetBudget(budget);
-  load_.Note(socket_->Waiting() - static_cast<uint32_t>(frames.size()), now.ktime_ns);
+  const auto taken = static_cast<uint32_t>(frames.size());
+  load_.Note(taken, socket_->Waiting() - taken, now.ktime_ns);
+  if (load_.waited_ns() > 0) waits_.Record(load_.waited_ns(), now.ktime_ns);
   now.under_load = load_.UnderLoad(now.ktime_ns);
   bool proven = false, overrun = false;
   uint32_t asked = 0;

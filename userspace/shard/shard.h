@@ -7,6 +7,7 @@
 #include <thread>
 
 #include "base/fd.h"
+#include "base/histogram.h"
 #include "shard/load_detector.h"
 #include "shard/pipeline.h"
 #include "shard/published.h"
@@ -36,6 +37,9 @@ class Shard {
   bool zero_copy() const { return socket_->zero_copy(); }
   // How often it has come under load, and whether it is. Thread: any.
   uint64_t load_raised() const { return load_raised_.load(std::memory_order_relaxed); }
+  // Adds how long the oldest frame of each batch has waited lately, where it had to wait for
+  // others.
+  void AddWaits(uint64_t now_ns, Histogram* sum) const { waits_.AddTo(now_ns, sum); }
   bool under_load() const {
     return options_.words.load_until_ns->load(std::memory_order_relaxed) > xsk::KtimeNanos();
   }
@@ -52,6 +56,7 @@ class Shard {
   Published<DeviceTable>* devices_;
   Published<DeviceTable>::Reader reader_;
   LoadDetector load_;
+  RecentHistogram waits_;
   uint64_t cookies_sent_;  // by the program, that load_ knows of
   std::atomic<uint64_t> load_raised_{0};
   bool readable_ = true;  // the store; without it there is no heartbeat, and all passes

@@ -490,22 +490,50 @@ TEST(LoadDetectorTest, ManyThatWaitOrLongWaitsRaiseItForASecond) {
   constexpr uint64_t kMs = 1'000'000;
   LoadDetector load;
   load.NoteIdle(1000 * kMs);
-  load.Note(199, 1001 * kMs);
+  load.Note(64, 199, 1001 * kMs);
   EXPECT_FALSE(load.UnderLoad(1001 * kMs));
-  load.Note(200, 1002 * kMs);  // of 100 us each, as long as nothing is known
+  load.Note(64, 200, 1002 * kMs);  // of 100 us each, as long as nothing is known
   EXPECT_TRUE(load.UnderLoad(1002 * kMs));
   EXPECT_TRUE(load.UnderLoad(2001 * kMs));
   EXPECT_FALSE(load.UnderLoad(2002 * kMs));
   EXPECT_EQ(load.raised(), 1u);
   // Never many, but each time a batch more than could be taken.
-  load.Note(0, 3000 * kMs);
-  load.Note(LoadDetector::kLeftOver, 3049 * kMs);
+  load.Note(64, 0, 3000 * kMs);
+  load.Note(64, LoadDetector::kLeftOver, 3049 * kMs);
   EXPECT_FALSE(load.UnderLoad(3049 * kMs));
-  load.Note(LoadDetector::kLeftOver, 3050 * kMs);
+  load.Note(64, LoadDetector::kLeftOver, 3050 * kMs);
   EXPECT_TRUE(load.UnderLoad(3050 * kMs));
   EXPECT_EQ(load.raised(), 2u);
-  load.Note(LoadDetector::kLeftOver, 3060 * kMs);
+  load.Note(64, LoadDetector::kLeftOver, 3060 * kMs);
   EXPECT_EQ(load.raised(), 2u) << "it was under load already";
+}
+
+TEST(LoadDetectorTest, TheOldestFramesAgeIsASign) {
+  constexpr uint64_t kMs = 1'000'000;
+  LoadDetector load;
+  for (int i = 0; i < 200; ++i) load.NoteProof(1000);
+  load.NoteIdle(1000 * kMs);
+  load.Note(64, 300, 1000 * kMs);  // 300 are there now
+  EXPECT_EQ(load.waited_ns(), 0u);
+  for (uint64_t ms = 1005; ms <= 1015; ms += 5) {
+    load.Note(64, 300, ms * kMs);  // as many come as go
+    EXPECT_EQ(load.waited_ns(), (ms - 1000) * kMs);
+  }
+  EXPECT_FALSE(load.UnderLoad(1015 * kMs));
+  load.Note(64, 300, 1020 * kMs);
+  EXPECT_EQ(load.waited_ns(), 20 * kMs);
+  EXPECT_TRUE(load.UnderLoad(1020 * kMs)) << "44 of the 300 have waited for 20 ms";
+  load.Note(64, 300, 1021 * kMs);  // the last of them; others have come since
+  EXPECT_EQ(load.waited_ns(), 21 * kMs);
+  load.Note(64, 300, 1022 * kMs);
+  EXPECT_EQ(load.waited_ns(), 1 * kMs);
+  EXPECT_EQ(load.raised(), 1u);
+  // A shard that was held up for long, and catches up with this batch.
+  load.NoteIdle(4000 * kMs);
+  load.Note(1, LoadDetector::kLeftOver - 1, 4000 * kMs);
+  load.Note(LoadDetector::kLeftOver - 1, 0, 4900 * kMs);
+  EXPECT_EQ(load.waited_ns(), 900 * kMs);
+  EXPECT_FALSE(load.UnderLoad(4900 * kMs));
 }
 
 TEST(LoadDetectorTest, ItStaysWhileManyComeWithoutACookie) {
@@ -514,7 +542,7 @@ TEST(LoadDetectorTest, ItStaysWhileManyComeWithoutACookie) {
   uint64_t ms = 1000;
   for (; ms < 2000; ++ms) load.NoteAsked(10, ms * kMs);
   EXPECT_FALSE(load.UnderLoad(ms * kMs)) << "cookies alone do not raise it";
-  load.Note(LoadDetector::kWaitingMax, ms * kMs);
+  load.Note(64, LoadDetector::kWaitingMax, ms * kMs);
   for (; ms < 5000; ++ms) load.NoteAsked(10, ms * kMs);
   EXPECT_TRUE(load.UnderLoad(ms * kMs)) << "ten thousand a second";
   for (; ms < 8000; ms += 100) {  // answered by the program: the shard only sees their number
@@ -540,9 +568,9 @@ TEST(LoadDetectorTest, ItStaysWhileTheBudgetIsAskedFor) {
 
 TEST(LoadDetectorTest, WhatIsLeftForTheNextBatchIsNoLoad) {
   LoadDetector load;
-  for (uint64_t ms = 0; ms < 1000; ++ms) load.Note(LoadDetector::kLeftOver - 1, ms * 1'000'000);
+  for (uint64_t ms = 0; ms < 1000; ++ms) load.Note(64, LoadDetector::kLeftOver - 1, ms * 1'000'000);
   EXPECT_FALSE(load.UnderLoad(1'000'000'000));
-  for (uint64_t ms = 1000; ms < 1060; ++ms) load.Note(LoadDetector::kLeftOver, ms * 1'000'000);
+  for (uint64_t ms = 1000; ms < 1060; ++ms) load.Note(64, LoadDetector::kLeftOver, ms * 1'000'000);
   EXPECT_TRUE(load.UnderLoad(1'060'000'000));
 }
 
@@ -567,9 +595,9 @@ TEST(LoadDetectorTest, HowManyAreTooManyIsMeasured) {
     EXPECT_EQ(load.UnderLoad(4000 * kMs), proof_ns == 150'000) << "ten thousand a second";
     LoadDetector other = load;
     other.NoteIdle(9000 * kMs);
-    other.Note(1000, 9001 * kMs);
+    other.Note(64, 1000, 9001 * kMs);
     EXPECT_EQ(other.UnderLoad(9001 * kMs), proof_ns == 150'000) << "a thousand in the ring";
-    other.Note(LoadDetector::kWaitingMax, 9002 * kMs);
+    other.Note(64, LoadDetector::kWaitingMax, 9002 * kMs);
     EXPECT_TRUE(other.UnderLoad(9002 * kMs)) << "it may overflow";
   }
 }
