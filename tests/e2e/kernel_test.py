@@ -12,10 +12,10 @@ import sys
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import flood_test  # noqa: E402
 import gateway_test  # noqa: E402
-from blast_test import BLAST, import_fleet  # noqa: E402
+from blast_test import BLAST, blast, import_fleet  # noqa: E402
 from gateway_test import check, equal, gateway, main, store  # noqa: E402
 from client import Client  # noqa: E402
-from lab import BIN, PORT, run  # noqa: E402
+from lab import BIN, GATEWAY4, PORT, run  # noqa: E402
 
 CORE = [
     "test_first_packet_connects_over_ipv4_and_ipv6",
@@ -95,6 +95,38 @@ def test_another_program_shares_the_hook():
         check(" reinject " in listed and " steer " not in listed, listed)
 
 
+class KernelCookies:
+    """Counts the cookies that the kernel's WireGuard asks for, which it does under load alone."""
+
+    EVENTS = "/sys/kernel/tracing"
+
+    def __init__(self):
+        if not os.path.exists(self.EVENTS + "/kprobe_events"):
+            run("mount", "-t", "tracefs", "tracefs", self.EVENTS)
+        with open(self.EVENTS + "/kprobe_events", "w") as file:
+            file.write("p:wicket_cookies wireguard:wg_packet_send_handshake_cookie")
+        with open(self.EVENTS + "/events/kprobes/wicket_cookies/enable", "w") as file:
+            file.write("1")
+
+    def count(self):
+        with open(self.EVENTS + "/kprobe_profile") as file:
+            return int(file.read().split()[1])
+
+
+def test_the_kernel_is_never_driven_under_load():
+    """What is given back comes no faster than the kernel answers it: it asks nobody for a cookie."""
+    customers = 2000
+    with gateway(log_level="info") as (lab, device, daemon):
+        import_fleet(lab, device, customers)
+        daemon.start()
+        cookies = KernelCookies()
+        report = blast(lab, device, "--clients", customers, "--prepare", customers, "--rate", 3000,
+                       "--count", customers, "--timeout", 20)
+        check(report["answered"] >= 0.9 * customers, report)
+        check(daemon.counts()["reinjected"] >= report["answered"], daemon.counts())
+        equal(cookies.count(), 0, "cookies of the kernel")
+
+
 def binaries():
     """The C++ suites that drive the kernel's own interfaces."""
     failed = 0
@@ -115,6 +147,8 @@ def binaries():
 if __name__ == "__main__":
     scenarios = {name: vars(gateway_test)[name] for name in CORE}
     scenarios["test_vlan_frames"] = test_vlan_frames
+    scenarios["test_the_kernel_is_never_driven_under_load"] = \
+        test_the_kernel_is_never_driven_under_load
     scenarios["test_gateway_and_device_ask_for_a_cookie_each"] = \
         flood_test.test_gateway_and_device_ask_for_a_cookie_each
     scenarios["test_another_program_shares_the_hook"] = test_another_program_shares_the_hook
