@@ -18,6 +18,8 @@ namespace wicket::gateway {
 namespace {
 
 constexpr absl::Duration kReaderCheckInterval = absl::Minutes(1);
+// Looking for new keys takes at most a twentieth of the time, whatever flood there is.
+constexpr int kLookDutyCycle = 20;
 constexpr absl::Duration kStatusInterval = absl::Seconds(1);
 
 // Not the wall clock, which may be set back.
@@ -169,6 +171,7 @@ absl::Status Gateway::Tick() {
 
 void Gateway::WatchDevices() {
   bool changed = false;
+  const bool look = MacsFail();
   for (size_t i = 0; i < devices_.size(); ++i) {
     Watched& watched = devices_[i];
     const std::string& name = config_.devices[i].name;
@@ -181,7 +184,9 @@ void Gateway::WatchDevices() {
       watched.foreign = std::move(foreign);
       changed = true;
     }
-    if (watched.ifindex != 0 && !watched.installer->device_changed()) continue;
+    if (watched.ifindex != 0 && !watched.installer->device_changed() && !(look && HasNewKey(i))) {
+      continue;
+    }
     const bool was_away = watched.ifindex == 0;
     auto device = ReadDevice(i);
     if (device.ok()) {
@@ -203,6 +208,27 @@ void Gateway::WatchDevices() {
       Log(LogLevel::kError, "serving ports: ", published.message());
     }
   }
+}
+
+// Nothing announces that a device has another key, and until the program knows it, initiations made
+// for it die as forged ones. So these are what makes us look, before a dump shows it.
+bool Gateway::MacsFail() {
+  if (SteadyNow() < next_look_) return false;
+  const uint64_t failed = steering_->ReadCounters()[STEER_COUNT_DROP_MAC1];
+  return std::exchange(macs_failed_, failed) != failed;
+}
+
+bool Gateway::HasNewKey(size_t index) {
+  const absl::Duration began = SteadyNow();
+  const DeviceConfig& config = config_.devices[index];
+  bool is_new = false;
+  if (const auto device = wgdev::Open(config.name, config.backend); device.ok()) {
+    const auto info = (*device)->ReadInfo();
+    is_new = info.ok() && info->public_key != devices_[index].public_key;
+  }
+  const absl::Duration now = SteadyNow();
+  next_look_ = std::max(next_look_, now) + kLookDutyCycle * (now - began);
+  return is_new;
 }
 
 // Opens the device and reads its key and port into `devices_[index]`.

@@ -63,7 +63,8 @@ class Gateway {
   absl::Status StartControl();
   void StopServing();
   void WatchDevices();
-  absl::Status OpenDevice(size_t index);
+  bool MacsFail();
+  bool HasNewKey(size_t index);
   absl::StatusOr<std::unique_ptr<wgdev::Device>> ReadDevice(size_t index);
   void Lose(size_t index, absl::string_view why);
   absl::Status Publish();
@@ -92,7 +93,9 @@ class Gateway {
   absl::Duration next_status_ = -absl::InfiniteDuration();
   absl::Duration next_cookies_ = -absl::InfiniteDuration();
   absl::Duration next_reader_check_ = -absl::InfiniteDuration();
-  bool running_ = false;  // the status file is ours
+  absl::Duration next_look_ = -absl::InfiniteDuration();
+  uint64_t macs_failed_ = 0;  // ever, when it was last looked at
+  bool running_ = false;      // the status file is ours
   std::vector<std::string> nic_problems_;
   std::vector<std::string> device_names_;
   std::vector<Watched> devices_;
