@@ -37,8 +37,8 @@ struct DeviceStatus {
   uint64_t foreign = 0;                    // peers in the device that the store does not know
   std::map<std::string, uint64_t> counts;  // installs, evictions, ...
   // Of the last ten to twenty seconds:
-  uint64_t install_count = 0;              // samples behind the two figures below
-  double install_p50_ms = 0;               // packet seen by the shard to given back to the kernel
+  uint64_t install_count = 0;  // samples behind the two figures below
+  double install_p50_ms = 0;   // packet seen by the shard to given back to the kernel
   double install_p99_ms = 0;
 };
 
