@@ -101,6 +101,16 @@ class SteerTest : public ::testing::Test {
     ASSERT_EQ(bind(socket_, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
   }
 
+  // Of what Make() makes over IPv4.
+  static steer_flow FlowOf(uint16_t source_port) {
+    steer_flow flow{};
+    flow.address_be[10] = flow.address_be[11] = 0xff;
+    flow.address_be[12] = 127;
+    flow.address_be[15] = 9;
+    flow.source_port = source_port;
+    flow.port = kPort;
+    return flow;
+  }
   template <typename Key, typename Value>
   void Update(const bpf_map* map, const Key* key, const Value* value) {
     ASSERT_EQ(bpf_map_update_elem(bpf_map__fd(map), key, value, BPF_ANY), 0) << strerror(errno);
@@ -452,12 +462,7 @@ TEST_F(SteerTest, KnownFlowsPassAndTheirRetriesAreSteered) {
   const Bytes frame = Make({.source_port = 4242});
   EXPECT_EQ(Run(frame), kSteered);
   EXPECT_EQ(Run(frame), kSteered) << "steering alone makes no flow known";
-  steer_flow flow{};
-  flow.address_be[10] = flow.address_be[11] = 0xff;
-  flow.address_be[12] = 127;
-  flow.address_be[15] = 9;
-  flow.source_port = 4242;
-  flow.port = kPort;
+  const steer_flow flow = FlowOf(4242);
   steer_flow_state state{};
   Update(skeleton_->maps.steer_flows, &flow, &state);
   EXPECT_EQ(Run(frame), (Outcome{XDP_PASS, STEER_COUNT_PASS_FLOW}));
@@ -609,12 +614,7 @@ TEST_F(SteerAnswersTest, SoManyOfASlotPassAndAFewMoreOfEachKnownSource) {
   EXPECT_GE(passed, STEER_ANSWER_BURST);
   EXPECT_LE(passed, STEER_ANSWER_BURST + due);
 
-  steer_flow flow{};
-  flow.address_be[10] = flow.address_be[11] = 0xff;
-  flow.address_be[12] = 127;
-  flow.address_be[15] = 9;
-  flow.source_port = 4242;
-  flow.port = kPort;
+  const steer_flow flow = FlowOf(4242);
   steer_flow_state state{};
   Update(skeleton_->maps.steer_flows, &flow, &state);
   SpendTurns();
@@ -890,12 +890,7 @@ TEST_F(SteerUnderLoadTest, OnlySoManyAreAskedForACookie) {
 }
 
 TEST_F(SteerUnderLoadTest, KnownFlowsStillPass) {
-  steer_flow flow{};
-  flow.address_be[10] = flow.address_be[11] = 0xff;
-  flow.address_be[12] = 127;
-  flow.address_be[15] = 9;
-  flow.source_port = 4242;
-  flow.port = kPort;
+  const steer_flow flow = FlowOf(4242);
   const steer_flow_state state{};
   Update(skeleton_->maps.steer_flows, &flow, &state);
   EXPECT_EQ(Run(Make({.source_port = 4242})), (Outcome{XDP_PASS, STEER_COUNT_PASS_FLOW}));
@@ -904,12 +899,7 @@ TEST_F(SteerUnderLoadTest, KnownFlowsStillPass) {
 // Both ask for cookies. A client answers one, then the other: whose his mac2 is, only they know.
 TEST_F(SteerUnderLoadTest, AnotherCookieOfAFlowThatTheDeviceKnowsMayBeTheDevices) {
   for (uint16_t port = 4242; port <= 4244; ++port) {
-    steer_flow flow{};
-    flow.address_be[10] = flow.address_be[11] = 0xff;
-    flow.address_be[12] = 127;
-    flow.address_be[15] = 9;
-    flow.source_port = port;
-    flow.port = kPort;
+    const steer_flow flow = FlowOf(port);
     // It came moments ago, and got no answer; one of them has left.
     const steer_flow_state state{.last_initiation_ns = xsk::KtimeNanos(),
                                  .forgotten = port == 4244};

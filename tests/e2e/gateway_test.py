@@ -541,6 +541,24 @@ def test_maps_of_an_older_version_go_when_nothing_uses_them():
         check(list((pins / kept[0]).glob("steer_flows")), "the maps in use")
 
 
+def test_maps_of_an_older_version_stay_while_an_interface_uses_them():
+    with gateway(nics=("in", "spare")) as (lab, device, daemon):
+        lab.gateway.ip("link", "add", "spare", "type", "veth", "peer", "name", "other")
+        daemon.start()
+        equal(daemon.stop(), 0, "exit status")
+        pins = lab.bpffs / "wicket"
+        newest, = pins.iterdir()
+        older = newest.rename(pins / f"v{int(newest.name[1:]) - 1}")
+        daemon.text = daemon.text.replace('[[nic]]\nname = "spare"\nxdp = "auto"\ncookies = "ring"\n', "")
+        check("spare" not in daemon.text, daemon.text)
+        for used in True, False:
+            daemon.start()
+            equal(older.exists(), used, "pins of an older version")
+            check(list(newest.glob("steer_flows")), "the maps in use")
+            equal(daemon.stop(), 0, "exit status")
+            lab.gateway.ip("link", "delete", "spare", check=False)
+
+
 def test_sighup_reloads_and_keeps_the_old_when_the_new_is_bad():
     with gateway() as (lab, device, daemon):
         daemon.start()

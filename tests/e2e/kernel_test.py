@@ -44,6 +44,11 @@ CORE = [
 
 def test_vlan_frames():
     with gateway() as (lab, device, daemon):
+        lab.gateway.ip("link", "add", "link", "in", "name", "v9", "type", "vlan", "id", "9")
+        daemon.start()
+        check("in: VLANs are on it" in daemon.log_text, "no warning of offload")
+        equal(daemon.stop(), 0, "exit status")
+        warnings = daemon.log_text.count("VLANs are on it")
         # Without offload the tag is in the frame, where XDP sees it.
         for ns, nic, address in ((lab.gateway, "in", "198.51.100.1"),
                                  (lab.client, "out", "198.51.100.2")):
@@ -55,6 +60,7 @@ def test_vlan_frames():
         lab.import_peers([{"public_key": client.key.public64, "allowed_ips": ["10.1.0.1"]}],
                          device.name)
         daemon.start()
+        equal(daemon.log_text.count("VLANs are on it"), warnings, "warnings")
         check(lab.ping(seconds=1), "a client behind a VLAN did not connect at once")
         equal(daemon.counts()["reinjected"], 1, "reinjected")
         # The generator makes such frames by itself; its answers come tagged.

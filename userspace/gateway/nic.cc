@@ -1,13 +1,21 @@
 #include "gateway/nic.h"
 
+#include <linux/ethtool.h>
+#include <linux/if_vlan.h>
+#include <linux/sockios.h>
 #include <net/if.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
+#include <memory>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
+#include "base/fd.h"
 #include "base/log.h"
 
 namespace wicket::gateway {
@@ -25,6 +33,26 @@ uint32_t FindSlots(const std::vector<bool>& used, uint32_t count) {
   return STEER_SLOTS_MAX;
 }
 
+// Whether frames of VLANs above the interface come to the program without their tags.
+bool TakesTagsOff(const std::string& nic) {
+  const Fd fd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  ethtool_value flags{ETHTOOL_GFLAGS, 0};
+  ifreq request{};
+  absl::SNPrintF(request.ifr_name, sizeof(request.ifr_name), "%s", nic);
+  request.ifr_data = reinterpret_cast<char*>(&flags);
+  if (!fd.valid() || ioctl(fd.get(), SIOCETHTOOL, &request) != 0) return false;
+  if (!(flags.data & ETH_FLAG_RXVLAN)) return false;
+  const std::unique_ptr<struct if_nameindex, decltype(&if_freenameindex)> interfaces(
+      if_nameindex(), if_freenameindex);
+  for (const struct if_nameindex* other = interfaces.get(); other && other->if_index; ++other) {
+    vlan_ioctl_args vlan{};
+    vlan.cmd = GET_VLAN_REALDEV_NAME_CMD;
+    absl::SNPrintF(vlan.device1, sizeof(vlan.device1), "%s", other->if_name);
+    if (ioctl(fd.get(), SIOCGIFVLAN, &vlan) == 0 && nic == vlan.u.device2) return true;
+  }
+  return false;
+}
+
 }  // namespace
 
 absl::Status Nic::Up(ReinjectMode wanted) {
@@ -36,6 +64,12 @@ absl::Status Nic::Up(ReinjectMode wanted) {
   WICKET_RETURN_IF_ERROR(context_.steering->SetNic(attachment_.ifindex, first_slot_, queues_, mac_,
                                                    config_.cookies_by_tx));
   std::move(undo).Cancel();
+  if (TakesTagsOff(config_.name)) {
+    Log(LogLevel::kWarning, config_.name,
+        ": VLANs are on it, and it takes their tags off before XDP ",
+        "sees them: cookie replies will leave without (`ethtool -K ", config_.name,
+        " rxvlan off`)");
+  }
   return absl::OkStatus();
 }
 
