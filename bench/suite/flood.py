@@ -91,6 +91,7 @@ class Tally:
 
     def __init__(self):
         self.micros, self.success, self.p99, self.sent, self.asked = [], [], [], [], []
+        self.busy = []  # of a processor, the share that its processes took
         self.spent = self.packets = 0
 
     @property
@@ -102,6 +103,7 @@ class Tally:
         new = figures["kinds"].get("cookie", {"sent": 0, "answered": 0})
         self.spent += processes + interrupts
         self.packets += packets
+        self.busy.append(processes * figures["rate"] / figures["sent"])
         # No less than a tick of the clock by which the kernel books it.
         self.micros.append(max(processes + interrupts, 1 / TICKS) / max(packets, 1) * 1e6)
         self.sent.append(figures["rate"])
@@ -198,6 +200,7 @@ def report(bench, kind, cost, rates, tallies):
     if kind == "unknown":
         report_judged(bench, cost, kept, tallies)
         compare("unknown_disposed_per_core", tallies["bounded", top], theirs)
+        report_budget(bench, {rate: tallies["bounded", rate].busy for rate in rates if rate in kept})
     else:
         compare(cost, ours, theirs)
     if ("ring", top) in tallies:
@@ -232,6 +235,14 @@ def report_success(bench, name, crowds):
              "is an initiation, and one more where a cookie is asked for "
              f"({ours['cookies']} times, {theirs['cookies']} by wireguard-go)"
              + (f"; packets left late on {late} of 2 sides" if late else ""))
+
+
+def report_budget(bench, busy):
+    """What the gateway's and the device's processes take of a processor, by the flood's rate."""
+    most, least = max(busy), min(busy)
+    bench.results.add("unknown_budget_cpu", busy[most], busy[least],
+                      note=f"{most} a second, and {least}; without soft interrupts, in which the "
+                           "program itself runs")
 
 
 def report_judged(bench, name, rates, tallies):
@@ -432,6 +443,7 @@ BENCHES = {
               ("forged_drop_per_core", "forged_flood_success",
                "forged_drop_vs_ring", "repeat_drop_per_core", "repeat_drop_vs_ring",
                "repeat_flood_success", "unknown_key_per_core", "unknown_disposed_per_core",
+               "unknown_budget_cpu",
                "unknown_flood_success")),
     "newcomers_in_flood": (newcomers_in_flood, "what newcomers wait for while a core is flooded",
                            ("forged_flood_latency",)),

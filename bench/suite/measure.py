@@ -94,6 +94,10 @@ MEASURES = {
     "unknown_disposed_per_core": Measure(
         "unknown keys' initiations disposed of, a second and core: a budget of 2 000 handshakes a "
         "second, and cookies by XDP_TX", "1/s", HIGHER, FLOODED, "ratio >= 7"),
+    "unknown_budget_cpu": Measure(
+        "processor time of the gateway and its device, budget of 2 000 handshakes a second, the most "
+        "initiations of unknown keys", "share", LOWER, "the fewest, which are beyond the budget too",
+        "ratio <= 1.5"),
     "repeat_drop_per_core": Measure(
         "exact repeats disposed of, a second and core", "1/s", HIGHER, FLOODED, "ratio >= 5"),
     "repeat_flood_success": Measure(

@@ -21,7 +21,7 @@ from lab import BIN, ROOT, SLOW, run, wait_for  # noqa: E402
 BENCH = ROOT / "scripts" / "bench"
 # What must be there, whatever the machine can and whatever is still to come.
 EXPECTED = """handshake_p50 handshake_p99 handshake_vs_published_p50 handshake_vs_published_p99
-    proofs_per_core forged_drop_per_core unknown_key_per_core forged_flood_success xdp_pass_ns
+    proofs_per_core forged_drop_per_core unknown_key_per_core unknown_budget_cpu forged_flood_success xdp_pass_ns
     xdp_bad_mac1_ns xdp_mac2_ns create_p99_1e5 group_commit create_vs_sqlite start_1e5 import_per_s
     store_bytes_per_peer data_plane lookup_vs_sqlite restart_vs_setconf
     round_trips_to_data""".split()
