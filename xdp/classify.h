@@ -91,9 +91,9 @@ CLASSIFY_INLINE enum classify_result classify_udp(const __u8 *udp, __u32 ip_left
 	udp_bytes = classify_be16(udp + 4);
 	if (udp_bytes < 12 || udp_bytes > ip_left)
 		return CLASSIFY_OTHER;
-	if (udp[9] != 0 || udp[10] != 0 || udp[11] != 0)
-		return CLASSIFY_OTHER;
 	if (udp[8] == 0 || udp[8] > CLASSIFY_COOKIE_REPLY) /* nearly all: data */
+		return CLASSIFY_OTHER;
+	if (udp[9] != 0 || udp[10] != 0 || udp[11] != 0)
 		return CLASSIFY_OTHER;
 	bytes = classify_length(udp[8]);
 	out->source_port = classify_be16(udp);
