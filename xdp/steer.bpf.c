@@ -6,9 +6,9 @@
  *              | other      | no             | no                        | no
  *              PASS         PASS             PASS                        PASS
  *
- *   -> length -> answer? -> mac1 -> limit of answers -> PASS, or DROP
- *       | wrong   | no
- *       DROP      |
+ *   -> well formed? -> answer? -> mac1 -> limit of answers -> PASS, or DROP
+ *       | no           | no
+ *       DROP           |
  *   -> mac1 -> seen before? -> known flow? -> shard under load? -> XSK
  *       | wrong  | yes          | yes           | yes
  *       DROP     DROP           PASS            cookie -> its source's bucket -> XSK
@@ -141,6 +141,12 @@ static __attribute__((noinline)) int is_for_this_host(struct xdp_md *ctx, const 
 	return result == BPF_FIB_LKUP_RET_NOT_FWDED || result == BPF_FIB_LKUP_RET_FWD_DISABLED;
 }
 
+/* To or from a group's MAC, as no unicast comes that means well. */
+static __always_inline int names_a_group(const __u8 *frame)
+{
+	return (frame[0] | frame[6]) & 1;
+}
+
 static __always_inline int is_for_mac(const void *frame, const __u8 *mac)
 {
 	const __u16 *a = frame, *b = (const __u16 *)mac;
@@ -200,24 +206,36 @@ static __always_inline int take_turn(__u64 *turn, __u64 now, __u64 interval_ns, 
 	return __sync_val_compare_and_swap(turn, before, from + interval_ns) == before;
 }
 
-/* The bucket of the packet's source; another one while nothing has proven that it is its source, or
- * a spoofer would empty his victim's. */
+static __attribute__((noinline)) int bucket_may(const struct steer_source *source, __u64 now,
+						__u64 interval_ns)
+{
+	__u64 *turn = bpf_map_lookup_elem(&steer_buckets, source);
+	__u64 first = now + interval_ns;
+
+	if (turn)
+		return take_turn(turn, now, interval_ns, STEER_SOURCE_WINDOW_NS);
+	return bpf_map_update_elem(&steer_buckets, source, &first, BPF_NOEXIST) == 0;
+}
+
+/* The buckets of the packet's source; others while nothing has proven that it is its source, or a
+ * spoofer would empty his victim's. */
 static __attribute__((noinline)) int source_may(const struct classify_packet *packet, __u64 now,
 						int proven)
 {
 	struct steer_source source = {};
-	__u64 first, *turn;
 
 	__builtin_memcpy(source.prefix_be, packet->source_be, 8);
-	if (packet->version == 4)
+	if (packet->version == 4) {
 		__builtin_memcpy(source.prefix_be + 8, packet->source_be + 8, 8);
-	source.prefix_be[packet->version == 4 ? 0 : 15] = !proven;
-	turn = bpf_map_lookup_elem(&steer_buckets, &source);
-	if (turn)
-		return take_turn(turn, now, STEER_SOURCE_INTERVAL_NS,
-				 (STEER_SOURCE_BURST - 1) * STEER_SOURCE_INTERVAL_NS);
-	first = now + STEER_SOURCE_INTERVAL_NS;
-	return bpf_map_update_elem(&steer_buckets, &source, &first, BPF_NOEXIST) == 0;
+		source.prefix_be[0] = !proven;
+		return bucket_may(&source, now, STEER_SOURCE_INTERVAL_NS);
+	}
+	source.prefix_be[15] = !proven;
+	if (!bucket_may(&source, now, STEER_SOURCE_INTERVAL_NS))
+		return 0;
+	source.prefix_be[6] = source.prefix_be[7] = 0;
+	source.prefix_be[14] = 1; /* a /48 */
+	return bucket_may(&source, now, STEER_SOURCE_INTERVAL_NS / STEER_SITE_SOURCES);
 }
 
 /* Whether the packet was seen before; notes it, as the latest of its set. Two CPUs in one set at
@@ -247,7 +265,7 @@ static __attribute__((noinline)) int is_repeat(const struct initiation *message)
 
 /* What a shard that is under load wants of an initiation. Of a flow that the device knows, a mac2
  * that is none of ours may be the device's own, which is under load too: it would ask for its
- * cookie again and again if it never saw the answer. */
+ * cookie again and again if it never saw the answer. Nothing has proven such a one, so a few pass. */
 static __always_inline enum steer_count judge_under_load(enum steer_count known,
 							 struct steer_hash *hash,
 							 const struct initiation *message,
@@ -259,14 +277,14 @@ static __always_inline enum steer_count judge_under_load(enum steer_count known,
 	__u64 interval_ns = shard->cookie_interval_ns;
 
 	if (has_mac2(message) && newer && older) {
-		int ours = mac2_verifies(hash, newer, packet, message) ||
-			   mac2_verifies(hash, older, packet, message);
-
-		if (ours || known == STEER_COUNT_STEER_RETRY) {
-			if (!source_may(packet, now, ours))
-				return STEER_COUNT_DROP_RATE;
-			return ours ? STEER_COUNT_STEER_NEW : STEER_COUNT_PASS_FLOW;
-		}
+		if (mac2_verifies(hash, newer, packet, message) ||
+		    mac2_verifies(hash, older, packet, message))
+			return source_may(packet, now, 1) ? STEER_COUNT_STEER_NEW
+							  : STEER_COUNT_DROP_RATE;
+		if (known == STEER_COUNT_STEER_RETRY && source_may(packet, now, 0) &&
+		    take_turn(&shard->retry_turn_ns, now, STEER_RETRY_INTERVAL_NS,
+			      (STEER_RETRY_BURST - 1) * STEER_RETRY_INTERVAL_NS))
+			return STEER_COUNT_PASS_FLOW;
 	}
 	if (!classify_can_be_answered(packet))
 		return STEER_COUNT_DROP_NO_COOKIE;
@@ -278,11 +296,12 @@ static __always_inline enum steer_count judge_under_load(enum steer_count known,
 /* Whether the device is to read a response or a cookie reply. It reads them in the queue of its
  * initiations, and a flood of them would put it under load. */
 static __attribute__((noinline)) int answer_may(const struct classify_packet *packet,
-						struct steer_shard *shard, __u64 now)
+						struct steer_shard *shard, int response, __u64 now)
 {
 	if (!shard)
 		return 1;
-	return take_turn(&shard->answer_turn_ns, now, STEER_ANSWER_INTERVAL_NS,
+	return take_turn(response ? &shard->response_turn_ns : &shard->cookie_reply_turn_ns, now,
+			 STEER_ANSWER_INTERVAL_NS,
 			 (STEER_ANSWER_BURST - 1) * STEER_ANSWER_INTERVAL_NS) ||
 	       (find_flow(packet) && source_may(packet, now, 0));
 }
@@ -315,7 +334,7 @@ int steer(struct xdp_md *ctx)
 	nic = bpf_map_lookup_elem(&steer_nics, &ifindex);
 	if (!nic || ctx->rx_queue_index >= nic->queues)
 		return verdict(STEER_COUNT_PASS_UNBOUND, XDP_PASS);
-	if (!is_for_mac(data, nic->mac) || !is_for_this_host(ctx, &packet))
+	if (!(is_for_mac(data, nic->mac) || names_a_group(data)) || !is_for_this_host(ctx, &packet))
 		return verdict(STEER_COUNT_PASS_FOREIGN, XDP_PASS);
 	slot = nic->first_slot + ctx->rx_queue_index;
 	shard = bpf_map_lookup_elem(&steer_shards, &slot);
@@ -326,12 +345,11 @@ int steer(struct xdp_md *ctx)
 		return verdict(STEER_COUNT_PASS_STALE, XDP_PASS);
 	if (!bpf_map_lookup_elem(&steer_sockets, &slot))
 		return verdict(STEER_COUNT_PASS_UNBOUND, XDP_PASS);
-	if (result == CLASSIFY_BAD_LENGTH) {
+	if (result == CLASSIFY_BAD_LENGTH || names_a_group(data) ||
+	    (const __u8 *)data_end - (const __u8 *)data > STEER_FRAME_MAX) {
 		sketch_source(&packet);
-		return verdict(STEER_COUNT_DROP_LENGTH, XDP_DROP);
+		return verdict(STEER_COUNT_DROP_MALFORMED, XDP_DROP);
 	}
-	if ((const __u8 *)data_end - (const __u8 *)data > STEER_FRAME_MAX)
-		return verdict(STEER_COUNT_PASS_OTHER, XDP_PASS);
 
 	hash = bpf_map_lookup_elem(&steer_scratch, &zero);
 	message = (const struct initiation *)((const __u8 *)data +
@@ -345,7 +363,7 @@ int steer(struct xdp_md *ctx)
 		if (result == CLASSIFY_RESPONSE && ((const void *)(response + 1) > data_end ||
 						    !response_mac1_verifies(hash, device, response)))
 			count = STEER_COUNT_DROP_MAC1;
-		else if (!answer_may(&packet, shard, now))
+		else if (!answer_may(&packet, shard, result == CLASSIFY_RESPONSE, now))
 			count = STEER_COUNT_DROP_ANSWER;
 		if (count == STEER_COUNT_PASS_ANSWER)
 			return verdict(count, XDP_PASS);

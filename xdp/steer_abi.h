@@ -17,6 +17,9 @@
  *   steer_buckets   steer_source       u64 ns             XDP            oldest leaves: its source
  *                                                                        begins with a full bucket
  *   steer_sketch    u32 word           u64 bits           both           fixed size
+ *   steer_scratch   u32 0              steer_hash         XDP            fixed size, per CPU
+ *   steer_replies   u32 0              cookie_reply_area  XDP            fixed size, per CPU; holds
+ *                                                                        how many nonces it has used
  *   steer_counters  u32 STEER_COUNT_*  u64, per CPU       XDP            fixed size
  *
  * A slot is one RX queue of one NIC: steer_nic.first_slot + queue.
@@ -36,7 +39,7 @@ enum {
 	STEER_FRAME_MAX = 512,     /* longest frame that is steered: headers and 148 bytes */
 	STEER_REPEATS_SETS = 1 << 13,
 	STEER_REPEATS_WAYS = 8, /* initiations remembered in a set: 65 536 in all, 512 KiB */
-	STEER_BUCKETS_MAX = 1 << 16, /* sources that answered a cookie, 5 MiB */
+	STEER_BUCKETS_MAX = 1 << 16, /* sources, 5 MiB */
 	STEER_SKETCH_WORDS = 1024,   /* 65 536 bits */
 };
 
@@ -56,6 +59,7 @@ enum {
  * by 20 a second: what WireGuard's own limiter allows. */
 #define STEER_SOURCE_INTERVAL_NS (1000ULL * 1000 * 1000 / 20)
 #define STEER_SOURCE_BURST 5
+#define STEER_SOURCE_WINDOW_NS ((STEER_SOURCE_BURST - 1) * STEER_SOURCE_INTERVAL_NS)
 
 /* Under load, initiations without a cookie that are answered with one; a second and slot at most.
  * The rest is dropped. All slots together have a limit of the configuration's, which
@@ -72,11 +76,19 @@ static inline __attribute__((always_inline)) __u64 steer_cookie_window_ns(__u64 
 	return burst_ns < STEER_COOKIE_WINDOW_NS ? burst_ns : STEER_COOKIE_WINDOW_NS;
 }
 
+/* All /64s of a /48, which one site may have, may come as often as so many of them. */
+#define STEER_SITE_SOURCES 10
+
 /* Responses and cookie replies are rare: the device asks for them, with initiations of its own. So
- * many a second and slot pass, from anywhere; beyond them those pass that come from a known flow, of
- * whose source each is charged. */
-#define STEER_ANSWER_INTERVAL_NS (1000ULL * 1000 * 1000 / 1000)
-#define STEER_ANSWER_BURST 64
+ * many of each a second and slot pass, from anywhere, at little cost to the device; beyond them those
+ * pass that come from a known flow, of whose source each is charged. */
+#define STEER_ANSWER_INTERVAL_NS (1000ULL * 1000 * 1000 / 10000)
+#define STEER_ANSWER_BURST 32
+
+/* Under load, retries of known flows that pass with a mac2 that may be the device's; a second and
+ * slot at most. */
+#define STEER_RETRY_INTERVAL_NS (1000ULL * 1000 * 1000 / 500)
+#define STEER_RETRY_BURST 32
 
 /* Every way a packet can leave the program, in one place: enum, names and
  * counters all come from this list. X(NAME, text, what it means) */
@@ -87,12 +99,12 @@ static inline __attribute__((always_inline)) __u64 steer_cookie_window_ns(__u64 
 	X(PASS_STALE, "pass_stale", "no shard has beaten its heartbeat for 500 ms")          \
 	X(PASS_UNBOUND, "pass_unbound", "no socket is bound to this queue")                  \
 	X(PASS_ANSWER, "pass_answer", "a response or a cookie reply: the kernel reads it")   \
-	X(DROP_LENGTH, "drop_length", "a handshake message of a wrong length")               \
+	X(DROP_MALFORMED, "drop_malformed", "a handshake message of a wrong length, behind long headers, or of a group's MAC") \
 	X(DROP_MAC1, "drop_mac1", "made for another public key, or forged")                  \
 	X(DROP_REPEAT, "drop_repeat", "the same packet again")                               \
 	X(DROP_ANSWER, "drop_answer", "responses or cookie replies, more than anybody asked for") \
 	X(DROP_NO_COOKIE, "drop_no_cookie", "under load: no cookie, and more of them than are answered") \
-	X(DROP_RATE, "drop_rate", "under load: a cookie, but too many from that source")     \
+	X(DROP_RATE, "drop_rate", "under load: a cookie of ours, but too many from that source") \
 	X(TX_COOKIE, "tx_cookie", "under load: answered with a cookie reply by the program")  \
 	X(STEER_COOKIE, "steer_cookie", "under load: handed to a shard for a cookie reply")  \
 	X(STEER_NEW, "steer_new", "handed to a shard")                                       \
@@ -126,9 +138,11 @@ struct steer_shard {
 	__u64 cookie_turn_ns; /* the program's: when the next cookie may be asked for */
 	__u64 cookies_sent;   /* the program's: replies by XDP_TX, ever */
 	__u64 cookie_interval_ns; /* from one cookie to the next; 0: no limit */
-	__u64 answer_turn_ns;     /* the program's: when a response or cookie reply is due */
-	__u64 padding[2];         /* a cache line of its own */
-};
+	/* The program's: when the next may pass. */
+	__u64 response_turn_ns;
+	__u64 cookie_reply_turn_ns;
+	__u64 retry_turn_ns;
+}; /* a cache line */
 
 /* Initiations seen, by half of their mac1; the latest first. Another part of the mac1 says which
  * set is theirs. Whoever makes mac1s for one set makes it forget, and gains nothing by it: what is
@@ -146,8 +160,9 @@ struct steer_secret {
 	__u32 state[8];
 };
 
-/* Who shares a bucket: an IPv4 address, mapped, or an IPv6 /64 with zeros behind it. Where these
- * have zeros the program marks a second bucket of theirs, of what no cookie of ours has proven. */
+/* Who shares a bucket: an IPv4 address, mapped, or an IPv6 /64 with zeros behind it, and its /48.
+ * Where these have zeros the program marks the /48, and a second bucket of each, of what no cookie
+ * of ours has proven. */
 struct steer_source {
 	__u8 prefix_be[16];
 };

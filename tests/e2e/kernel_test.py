@@ -127,7 +127,7 @@ def test_the_kernel_is_never_driven_under_load():
         daemon.start()
         cookies = KernelCookies()
         report = blast(lab, device, "--clients", customers, "--prepare", customers, "--rate", 3000,
-                       "--count", customers, "--timeout", 20)
+                       "--count", customers, "--retries", 9, "--mix", "cookie")
         check(report["answered"] >= 0.9 * customers, report)
         check(daemon.counts()["reinjected"] >= report["answered"], daemon.counts())
         equal(cookies.count(), 0, "cookies of the kernel")

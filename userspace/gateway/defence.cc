@@ -11,10 +11,11 @@ constexpr absl::Duration kOver = absl::Seconds(10);
 constexpr absl::Duration kAgain = absl::Seconds(10);  // it is told of while it lasts
 
 // What nobody does who means well and is configured right.
-constexpr const char* kRefused[] = {
-    "drop_length", "drop_mac1",    "drop_repeat", "drop_no_cookie", "drop_answer",   "drop_rate",
-    "tx_cookie",   "steer_cookie", "bad_mac1",    "repeat",         "bad_static",    "unknown_peer",
-    "expired",     "not_proven",   "replay",      "over_budget",    "installer_busy"};
+constexpr const char* kRefused[] = {"drop_malformed", "drop_mac1",  "drop_repeat", "drop_no_cookie",
+                                    "drop_answer",    "drop_rate",  "tx_cookie",   "steer_cookie",
+                                    "bad_mac1",       "repeat",     "bad_static",  "unknown_peer",
+                                    "expired",        "not_proven", "replay",      "over_budget",
+                                    "installer_busy"};
 
 }  // namespace
 

@@ -194,7 +194,8 @@ void Gateway::WatchDevices() {
       watched.last_problem.clear();
       // A device that only changed its key keeps its peers, and we what we know of them.
       if (was_away) {
-        watched.installer->SetDevice(std::move(*device), watched.public_key, watched.port);
+        watched.installer->SetDevice(std::move(*device), watched.public_key, watched.port,
+                                     devices_.size());
       } else {
         watched.installer->SetKeys(watched.public_key, watched.port);
       }
@@ -219,13 +220,16 @@ bool Gateway::MacsFail() {
 }
 
 bool Gateway::HasNewKey(size_t index) {
-  const absl::Duration began = SteadyNow();
+  Watched& watched = devices_[index];
   const DeviceConfig& config = config_.devices[index];
-  bool is_new = false;
-  if (const auto device = wgdev::Open(config.name, config.backend); device.ok()) {
-    const auto info = (*device)->ReadInfo();
-    is_new = info.ok() && info->public_key != devices_[index].public_key;
+  if (watched.reader == nullptr) {
+    auto opened = wgdev::Open(config.name, config.backend);
+    if (!opened.ok()) return false;
+    watched.reader = std::move(*opened);
   }
+  const absl::Duration began = SteadyNow();
+  const auto info = watched.reader->ReadInfo();
+  const bool is_new = info.ok() && info->public_key != watched.public_key;
   const absl::Duration now = SteadyNow();
   next_look_ = std::max(next_look_, now) + kLookDutyCycle * (now - began);
   return is_new;
@@ -267,6 +271,7 @@ void Gateway::Lose(size_t index, absl::string_view why) {
   Log(LogLevel::kWarning, config_.devices[index].name, ": ", why,
       "; its packets pass to the kernel");
   watched.ifindex = 0;
+  watched.reader.reset();
   watched.identity.reset();
   watched.backend.clear();
 }

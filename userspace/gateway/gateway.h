@@ -56,6 +56,7 @@ class Gateway {
     std::shared_ptr<const crypto::Locked<noise::Identity>> identity;
     std::shared_ptr<const shard::ForeignPeers> foreign;
     std::string last_problem;
+    std::unique_ptr<wgdev::Device> reader;  // to look for a new key by; null until the first look
   };
 
   explicit Gateway(Config config) : config_(std::move(config)) {}

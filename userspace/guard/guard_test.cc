@@ -135,6 +135,24 @@ TEST(HandshakeBudgetTest, OneThatSendsWithoutEndDoesNotTakeWhatIsKeptForOthers) 
   EXPECT_LE(greedy, 7000u + 20 + 2 * 40 + 5);
 }
 
+TEST(HandshakeBudgetTest, OneWhoHasAWholeSitesAddressesDoesNotEither) {
+  HandshakeBudget budget(0x1234);
+  budget.SetRate(800);
+  uint64_t now_ns = 1'000'000'000'000;
+  int modest = 0;
+  const auto from = [](uint8_t site, int subnet) {
+    return Address{Family::kIpv6,
+                   {0x20, 1, 0xd, 0xb8, 0, site, static_cast<uint8_t>(subnet >> 8),
+                    static_cast<uint8_t>(subnet)}};
+  };
+  for (int ms = 0; ms < 10'000; ++ms, now_ns += 1'000'000) {
+    for (int i = 0; i < 10; ++i) budget.Take(from(1, 10 * ms + i), now_ns);
+    if (ms % 1000 == 500)
+      modest += budget.Take(from(static_cast<uint8_t>(2 + ms / 1000), 1), now_ns);
+  }
+  EXPECT_EQ(modest, 10);
+}
+
 TEST(HandshakeBudgetTest, TheWholeIsNeverExceeded) {
   HandshakeBudget budget(0x1234);
   budget.SetRate(800);
