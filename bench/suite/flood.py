@@ -200,7 +200,8 @@ def report(bench, kind, cost, rates, tallies):
     if kind == "unknown":
         report_judged(bench, cost, kept, tallies)
         compare("unknown_disposed_per_core", tallies["bounded", top], theirs)
-        report_budget(bench, {rate: tallies["bounded", rate].busy for rate in rates if rate in kept})
+        report_budget(bench, *({rate: tallies[side, rate].busy for rate in kept}
+                               for side in ("bounded", "wicket")))
     else:
         compare(cost, ours, theirs)
     if ("ring", top) in tallies:
@@ -237,12 +238,14 @@ def report_success(bench, name, crowds):
              + (f"; packets left late on {late} of 2 sides" if late else ""))
 
 
-def report_budget(bench, busy):
+def report_budget(bench, busy, by_ring):
     """What the gateway's and the device's processes take of a processor, by the flood's rate."""
     most, least = max(busy), min(busy)
+    shares = ", ".join(f"{stats.median(share):.2f} at {rate}" for rate, share in by_ring.items())
     bench.results.add("unknown_budget_cpu", busy[most], busy[least],
-                      note=f"{most} a second, and {least}; without soft interrupts, in which the "
-                           "program itself runs")
+                      note=f"{most} a second, and {least}, cookies by XDP_TX; without soft interrupts, in "
+                           "which the program itself runs. Cookies by the ring and no budget but the "
+                           f"processor: {shares}")
 
 
 def report_judged(bench, name, rates, tallies):
