@@ -460,11 +460,9 @@ TEST_F(SteerTest, AnotherMacPasses) {
 
 TEST_F(SteerTest, NoStationSendsSuchFrames) {
   constexpr Outcome kMalformed{XDP_DROP, STEER_COUNT_DROP_MALFORMED};
-  for (size_t mac : {0, 6}) {  // to a group, and from one
-    Bytes frame = Make({});
-    frame[mac] = 0xff;
-    EXPECT_EQ(Run(frame), kMalformed) << mac;
-  }
+  Bytes from_group = Make({});
+  from_group[6] = 0xff;
+  EXPECT_EQ(Run(from_group), kMalformed);
   // Behind so many options that a shard has no room for it. IPv6's are eight bytes each here.
   Bytes frame = Make({.v6 = true, .extensions = {60}});
   const size_t more = 248;
@@ -657,6 +655,15 @@ TEST_F(SteerAnswersTest, SoManyOfASlotPassAndAFewMoreOfEachKnownSource) {
     EXPECT_EQ(RunAsIs(MakeResponse({.source_port = 4242})), kAnswer);
   }
   EXPECT_EQ(RunAsIs(MakeResponse({.source_port = 4242})), kTooManyAnswers);
+  shard_->known_answer_turn_ns = xsk::KtimeNanos() + 60'000'000'000;
+  steer_flow other = FlowOf(4242);
+  other.address_be[15] = 8;
+  Update(skeleton_->maps.steer_flows, &other, &state);
+  Bytes from_other = MakeResponse({.source_port = 4242});
+  from_other[14 + 15] = 8;
+  EXPECT_EQ(RunAsIs(from_other), kTooManyAnswers) << "so many of all known flows";
+  shard_->known_answer_turn_ns = 0;
+  EXPECT_EQ(RunAsIs(from_other), kAnswer);
   EXPECT_EQ(bpf_map_lookup_elem(bpf_map__fd(skeleton_->maps.steer_flows), &flow, &state), 0);
   EXPECT_EQ(state.last_initiation_ns, 0u) << "an answer is no initiation";
 }
@@ -851,6 +858,7 @@ TEST_F(SteerUnderLoadTest, ASourceGetsTwentyASecondAndFiveAtOnce) {
   // Time passes by what the bucket says, not by a clock that a busy machine stops.
   const auto pass = [&](uint64_t ns, bool v6) {
     steer_source key{};
+    key.prefix_be[14] = v6 ? 64 : 0;
     if (!v6) {
       key.prefix_be[10] = key.prefix_be[11] = 0xff;
       key.prefix_be[12] = 127;
@@ -887,21 +895,26 @@ TEST_F(SteerUnderLoadTest, AnIpv6PrefixOf64BitsSharesABucket) {
   EXPECT_EQ(run(1, 98), kTooMany);
 }
 
-TEST_F(SteerUnderLoadTest, AnIpv6SiteMayAsMuchAsTenSources) {
+TEST_F(SteerUnderLoadTest, AnIpv6CustomerAndASiteMayAsMuchAsSoManySources) {
   const auto run = [&](uint8_t site, int subnet) {
     return RunAsIs(WithCookie({.v6 = true, .source_port = 7}, newer_,
                               {0x20, 1, 0xd, 0xb8, 0, site, static_cast<uint8_t>(subnet >> 8),
                                static_cast<uint8_t>(subnet), 0, 0, 0, 0, 0, 0, 0, 1}));
   };
-  constexpr uint64_t kInterval_ns = STEER_SOURCE_INTERVAL_NS / STEER_SITE_SOURCES;
-  const uint64_t began_ns = xsk::KtimeNanos();
-  uint64_t passed = 0;
-  for (int subnet = 0; subnet < 500; ++subnet) passed += run(1, subnet) == kSteered;
-  const uint64_t due = (xsk::KtimeNanos() - began_ns) / kInterval_ns + 1;
-  constexpr uint64_t kAtOnce = STEER_SOURCE_WINDOW_NS / kInterval_ns + 1;
-  EXPECT_GE(passed, kAtOnce);
-  EXPECT_LE(passed, kAtOnce + due);
-  EXPECT_EQ(run(2, 1), kSteered) << "another site";
+  // Each /64 once: of one /56, and one of each /56 of another site.
+  for (const auto& [site, step, sources] :
+       {std::tuple(1, 1, STEER_CUSTOMER_SOURCES), {2, 256, STEER_SITE_SOURCES}}) {
+    const uint64_t interval_ns = STEER_SOURCE_INTERVAL_NS / static_cast<uint64_t>(sources);
+    const uint64_t began_ns = xsk::KtimeNanos();
+    uint64_t passed = 0;
+    for (int i = 0; i < 256; ++i) passed += run(static_cast<uint8_t>(site), i * step) == kSteered;
+    const uint64_t due = (xsk::KtimeNanos() - began_ns) / interval_ns + 1;
+    const uint64_t at_once = STEER_SOURCE_WINDOW_NS / interval_ns + 1;
+    EXPECT_GE(passed, at_once);
+    EXPECT_LE(passed, at_once + due);
+  }
+  EXPECT_EQ(run(1, 256), kSteered) << "another customer of the first";
+  EXPECT_EQ(run(3, 0), kSteered) << "another site";
 }
 
 TEST_F(SteerUnderLoadTest, NobodyIsAskedForACookieWhomNoAnswerReaches) {

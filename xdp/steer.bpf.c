@@ -18,7 +18,8 @@
  *
  * Fails open: whatever is not certain passes to the kernel, which answers for
  * the peers it has. What is dropped is what WireGuard would drop anyway, or would ask a
- * cookie of; and exact repeats, which nobody sends who wants an answer.
+ * cookie of; exact repeats and frames of groups, which nobody sends who wants an answer; and more
+ * answers than anybody can have asked for.
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
@@ -141,10 +142,10 @@ static __attribute__((noinline)) int is_for_this_host(struct xdp_md *ctx, const 
 	return result == BPF_FIB_LKUP_RET_NOT_FWDED || result == BPF_FIB_LKUP_RET_FWD_DISABLED;
 }
 
-/* To or from a group's MAC, as no unicast comes that means well. */
-static __always_inline int names_a_group(const __u8 *frame)
+/* From a group's MAC, to which an answer would go. */
+static __always_inline int is_from_group(const __u8 *frame)
 {
-	return (frame[0] | frame[6]) & 1;
+	return frame[6] & 1;
 }
 
 static __always_inline int is_for_mac(const void *frame, const __u8 *mac)
@@ -231,10 +232,15 @@ static __attribute__((noinline)) int source_may(const struct classify_packet *pa
 		return bucket_may(&source, now, STEER_SOURCE_INTERVAL_NS);
 	}
 	source.prefix_be[15] = !proven;
+	source.prefix_be[14] = 64;
 	if (!bucket_may(&source, now, STEER_SOURCE_INTERVAL_NS))
 		return 0;
-	source.prefix_be[6] = source.prefix_be[7] = 0;
-	source.prefix_be[14] = 1; /* a /48 */
+	source.prefix_be[7] = 0;
+	source.prefix_be[14] = 56;
+	if (!bucket_may(&source, now, STEER_SOURCE_INTERVAL_NS / STEER_CUSTOMER_SOURCES))
+		return 0;
+	source.prefix_be[6] = 0;
+	source.prefix_be[14] = 48;
 	return bucket_may(&source, now, STEER_SOURCE_INTERVAL_NS / STEER_SITE_SOURCES);
 }
 
@@ -296,14 +302,18 @@ static __always_inline enum steer_count judge_under_load(enum steer_count known,
 /* Whether the device is to read a response or a cookie reply. It reads them in the queue of its
  * initiations, and a flood of them would put it under load. */
 static __attribute__((noinline)) int answer_may(const struct classify_packet *packet,
-						struct steer_shard *shard, int response, __u64 now)
+						struct steer_shard *shard, int response,
+						__u32 queues, __u64 now)
 {
+	__u64 interval_ns = STEER_ANSWER_INTERVAL_NS * queues;
+	__u64 window_ns = (STEER_ANSWER_BURST - 1) * STEER_ANSWER_INTERVAL_NS;
+
 	if (!shard)
 		return 1;
 	return take_turn(response ? &shard->response_turn_ns : &shard->cookie_reply_turn_ns, now,
-			 STEER_ANSWER_INTERVAL_NS,
-			 (STEER_ANSWER_BURST - 1) * STEER_ANSWER_INTERVAL_NS) ||
-	       (find_flow(packet) && source_may(packet, now, 0));
+			 interval_ns, window_ns) ||
+	       (find_flow(packet) && source_may(packet, now, 0) &&
+		take_turn(&shard->known_answer_turn_ns, now, interval_ns, window_ns));
 }
 
 SEC("xdp")
@@ -334,7 +344,7 @@ int steer(struct xdp_md *ctx)
 	nic = bpf_map_lookup_elem(&steer_nics, &ifindex);
 	if (!nic || ctx->rx_queue_index >= nic->queues)
 		return verdict(STEER_COUNT_PASS_UNBOUND, XDP_PASS);
-	if (!(is_for_mac(data, nic->mac) || names_a_group(data)) || !is_for_this_host(ctx, &packet))
+	if (!is_for_mac(data, nic->mac) || !is_for_this_host(ctx, &packet))
 		return verdict(STEER_COUNT_PASS_FOREIGN, XDP_PASS);
 	slot = nic->first_slot + ctx->rx_queue_index;
 	shard = bpf_map_lookup_elem(&steer_shards, &slot);
@@ -345,7 +355,7 @@ int steer(struct xdp_md *ctx)
 		return verdict(STEER_COUNT_PASS_STALE, XDP_PASS);
 	if (!bpf_map_lookup_elem(&steer_sockets, &slot))
 		return verdict(STEER_COUNT_PASS_UNBOUND, XDP_PASS);
-	if (result == CLASSIFY_BAD_LENGTH || names_a_group(data) ||
+	if (result == CLASSIFY_BAD_LENGTH || is_from_group(data) ||
 	    (const __u8 *)data_end - (const __u8 *)data > STEER_FRAME_MAX) {
 		sketch_source(&packet);
 		return verdict(STEER_COUNT_DROP_MALFORMED, XDP_DROP);
@@ -363,7 +373,8 @@ int steer(struct xdp_md *ctx)
 		if (result == CLASSIFY_RESPONSE && ((const void *)(response + 1) > data_end ||
 						    !response_mac1_verifies(hash, device, response)))
 			count = STEER_COUNT_DROP_MAC1;
-		else if (!answer_may(&packet, shard, result == CLASSIFY_RESPONSE, now))
+		else if (!answer_may(&packet, shard, result == CLASSIFY_RESPONSE, nic->queues,
+				     now))
 			count = STEER_COUNT_DROP_ANSWER;
 		if (count == STEER_COUNT_PASS_ANSWER)
 			return verdict(count, XDP_PASS);

@@ -76,13 +76,15 @@ static inline __attribute__((always_inline)) __u64 steer_cookie_window_ns(__u64 
 	return burst_ns < STEER_COOKIE_WINDOW_NS ? burst_ns : STEER_COOKIE_WINDOW_NS;
 }
 
-/* All /64s of a /48, which one site may have, may come as often as so many of them. */
-#define STEER_SITE_SOURCES 10
+/* All /64s of a /56, which a customer may have, may come as often as so many of them; and all of a
+ * /48, which a site may have, or customers of one provider share. */
+#define STEER_CUSTOMER_SOURCES 5
+#define STEER_SITE_SOURCES 50
 
 /* Responses and cookie replies are rare: the device asks for them, with initiations of its own. So
- * many of each a second and slot pass, from anywhere, at little cost to the device; beyond them those
- * pass that come from a known flow, of whose source each is charged. */
-#define STEER_ANSWER_INTERVAL_NS (1000ULL * 1000 * 1000 / 10000)
+ * many of each a second and NIC pass, from anywhere, at little cost to the device. Beyond them as many
+ * pass that come from known flows, of whose source each is charged. */
+#define STEER_ANSWER_INTERVAL_NS (1000ULL * 1000 * 1000 / 5000)
 #define STEER_ANSWER_BURST 32
 
 /* Under load, retries of known flows that pass with a mac2 that may be the device's; a second and
@@ -99,7 +101,7 @@ static inline __attribute__((always_inline)) __u64 steer_cookie_window_ns(__u64 
 	X(PASS_STALE, "pass_stale", "no shard has beaten its heartbeat for 500 ms")          \
 	X(PASS_UNBOUND, "pass_unbound", "no socket is bound to this queue")                  \
 	X(PASS_ANSWER, "pass_answer", "a response or a cookie reply: the kernel reads it")   \
-	X(DROP_MALFORMED, "drop_malformed", "a handshake message of a wrong length, behind long headers, or of a group's MAC") \
+	X(DROP_MALFORMED, "drop_malformed", "a handshake message of a wrong length, behind long headers, or from a group's MAC") \
 	X(DROP_MAC1, "drop_mac1", "made for another public key, or forged")                  \
 	X(DROP_REPEAT, "drop_repeat", "the same packet again")                               \
 	X(DROP_ANSWER, "drop_answer", "responses or cookie replies, more than anybody asked for") \
@@ -131,18 +133,21 @@ struct steer_device {
 	__u32 cookie_subkey[8]; /* HChaCha20 of HASH("cookie--" || public key) and the prefix */
 };
 
-/* What a shard tells the program, and the program notes of its slot. */
+/* What a shard tells the program, and the program notes of its slot. Two cache lines, one each. */
 struct steer_shard {
 	__u64 beat_ns;        /* ktime of its heartbeat */
 	__u64 load_until_ns;  /* ktime until which it is under load */
-	__u64 cookie_turn_ns; /* the program's: when the next cookie may be asked for */
-	__u64 cookies_sent;   /* the program's: replies by XDP_TX, ever */
 	__u64 cookie_interval_ns; /* from one cookie to the next; 0: no limit */
-	/* The program's: when the next may pass. */
+	__u64 padding[5];
+	/* The program's: replies by XDP_TX, ever; and when the next may be asked for, or pass. */
+	__u64 cookies_sent;
+	__u64 cookie_turn_ns;
 	__u64 response_turn_ns;
 	__u64 cookie_reply_turn_ns;
+	__u64 known_answer_turn_ns;
 	__u64 retry_turn_ns;
-}; /* a cache line */
+	__u64 more_padding[2];
+};
 
 /* Initiations seen, by half of their mac1; the latest first. Another part of the mac1 says which
  * set is theirs. Whoever makes mac1s for one set makes it forget, and gains nothing by it: what is
@@ -160,9 +165,9 @@ struct steer_secret {
 	__u32 state[8];
 };
 
-/* Who shares a bucket: an IPv4 address, mapped, or an IPv6 /64 with zeros behind it, and its /48.
- * Where these have zeros the program marks the /48, and a second bucket of each, of what no cookie
- * of ours has proven. */
+/* Who shares a bucket: an IPv4 address, mapped, or an IPv6 /64 with zeros behind it, its /56 and its
+ * /48. Where these have zeros the program writes which of them it is, and marks a second bucket of
+ * each, of what no cookie of ours has proven. */
 struct steer_source {
 	__u8 prefix_be[16];
 };
@@ -197,7 +202,7 @@ struct steer_flow_state {
 #endif
 STEER_ASSERT(sizeof(struct steer_service) == 2, "steer_service has no padding");
 STEER_ASSERT(sizeof(struct steer_device) == 84, "steer_device has no padding");
-STEER_ASSERT(sizeof(struct steer_shard) == 64, "steer_shard is a cache line");
+STEER_ASSERT(sizeof(struct steer_shard) == 128, "steer_shard is two cache lines");
 STEER_ASSERT(sizeof(struct steer_repeats_set) == 64, "steer_repeats_set is a cache line");
 STEER_ASSERT(sizeof(struct steer_secret) == 40, "steer_secret has no padding");
 STEER_ASSERT(sizeof(struct steer_source) == 16, "steer_source has no padding");

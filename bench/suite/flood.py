@@ -241,6 +241,8 @@ def report_success(bench, name, crowds):
 def report_budget(bench, busy, by_ring):
     """What the gateway's and the device's processes take of a processor, by the flood's rate."""
     most, least = max(busy), min(busy)
+    if most == least:
+        bench.problem(f"unknown_budget_cpu: the generator kept no other rate than {most} a second")
     shares = ", ".join(f"{stats.median(share):.2f} at {rate}" for rate, share in by_ring.items())
     bench.results.add("unknown_budget_cpu", busy[most], busy[least],
                       note=f"{most} a second, and {least}, cookies by XDP_TX; without soft interrupts, in "

@@ -245,8 +245,8 @@ def test_responses_that_nobody_asked_for_die_in_the_program():
                                         "--attack-sources", "1000000", rate=50_000))
         steering = status["steering"]
         check(rate_of(status, "drop_answer") > 10_000, status["defence"])
-        check(steering["pass_answer"] < 10_000 * (time.monotonic() - began) + 32, steering)
-        equal(crowd.asked, 0, "asked for a cookie")
+        check(steering["pass_answer"] < 5_000 * (time.monotonic() - began) + 32, steering)
+        check(crowd.asked <= 2, f"{crowd.asked} were asked for a cookie, or lost a packet")
 
 
 def test_the_device_calls_its_own_peers_in_a_flood_of_responses():
@@ -266,7 +266,8 @@ def test_the_device_calls_its_own_peers_in_a_flood_of_responses():
                               stdout=subprocess.DEVNULL).wait()
         called = sum(row[1] > 0 for row in device.peers().values())
         attack.end()
-        equal(called, len(sites), "answered the device's first initiation")
+        # Of what is not known some 5 % would pass.
+        check(called >= len(sites) - 2, f"{called} answered the device's first initiation")
 
 
 def test_one_packet_repeated_costs_one_handshake():

@@ -136,7 +136,7 @@ def test_the_kernel_is_never_driven_under_load():
 def binaries():
     """The C++ suites that drive the kernel's own interfaces."""
     failed = 0
-    for name in ("steer_test", "wgdev_device_test"):
+    for name in ("steer_test", "steering_test", "wgdev_device_test"):
         result = subprocess.run([BIN / name, "--gtest_brief=0"], capture_output=True, text=True)
         for line in result.stdout.splitlines():
             if line.startswith("[       OK ]"):

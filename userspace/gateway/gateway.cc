@@ -18,8 +18,6 @@ namespace wicket::gateway {
 namespace {
 
 constexpr absl::Duration kReaderCheckInterval = absl::Minutes(1);
-// Looking for new keys takes at most a twentieth of the time, whatever flood there is.
-constexpr int kLookDutyCycle = 20;
 constexpr absl::Duration kStatusInterval = absl::Seconds(1);
 
 // Not the wall clock, which may be set back.
@@ -80,8 +78,8 @@ absl::Status Gateway::StartAll(Sessions unsaved) {
   for (const DeviceConfig& device : config_.devices) {
     device_names_.push_back(device.name);
     Watched& watched = devices_.emplace_back();
-    watched.installer = std::make_unique<Installer>(device, &*store_, committer_.get(),
-                                                    saver_.get(), steering_.get(), &events_);
+    watched.installer = std::make_unique<Installer>(
+        device, &*store_, committer_.get(), saver_.get(), steering_.get(), &pacer_, &events_);
     WICKET_RETURN_IF_ERROR(watched.installer->Start());
     context.installers.push_back(watched.installer.get());
   }
@@ -145,6 +143,7 @@ absl::Status Gateway::Tick() {
   if (const absl::Status usable = store_->NewSnapshot().status(); absl::IsAborted(usable)) {
     return usable;
   }
+  WatchKeys();
   WatchDevices();
   WatchNics(/*at_start=*/false).IgnoreError();
   table_->Collect();
@@ -171,7 +170,6 @@ absl::Status Gateway::Tick() {
 
 void Gateway::WatchDevices() {
   bool changed = false;
-  const bool look = MacsFail();
   for (size_t i = 0; i < devices_.size(); ++i) {
     Watched& watched = devices_[i];
     const std::string& name = config_.devices[i].name;
@@ -184,9 +182,7 @@ void Gateway::WatchDevices() {
       watched.foreign = std::move(foreign);
       changed = true;
     }
-    if (watched.ifindex != 0 && !watched.installer->device_changed() && !(look && HasNewKey(i))) {
-      continue;
-    }
+    if (watched.ifindex != 0 && !watched.installer->device_changed()) continue;
     const bool was_away = watched.ifindex == 0;
     auto device = ReadDevice(i);
     if (device.ok()) {
@@ -194,8 +190,7 @@ void Gateway::WatchDevices() {
       watched.last_problem.clear();
       // A device that only changed its key keeps its peers, and we what we know of them.
       if (was_away) {
-        watched.installer->SetDevice(std::move(*device), watched.public_key, watched.port,
-                                     devices_.size());
+        watched.installer->SetDevice(std::move(*device), watched.public_key, watched.port);
       } else {
         watched.installer->SetKeys(watched.public_key, watched.port);
       }
@@ -213,26 +208,10 @@ void Gateway::WatchDevices() {
 
 // Nothing announces that a device has another key, and until the program knows it, initiations made
 // for it die as forged ones. So these are what makes us look, before a dump shows it.
-bool Gateway::MacsFail() {
-  if (SteadyNow() < next_look_) return false;
+void Gateway::WatchKeys() {
   const uint64_t failed = steering_->ReadCounters()[STEER_COUNT_DROP_MAC1];
-  return std::exchange(macs_failed_, failed) != failed;
-}
-
-bool Gateway::HasNewKey(size_t index) {
-  Watched& watched = devices_[index];
-  const DeviceConfig& config = config_.devices[index];
-  if (watched.reader == nullptr) {
-    auto opened = wgdev::Open(config.name, config.backend);
-    if (!opened.ok()) return false;
-    watched.reader = std::move(*opened);
-  }
-  const absl::Duration began = SteadyNow();
-  const auto info = watched.reader->ReadInfo();
-  const bool is_new = info.ok() && info->public_key != watched.public_key;
-  const absl::Duration now = SteadyNow();
-  next_look_ = std::max(next_look_, now) + kLookDutyCycle * (now - began);
-  return is_new;
+  if (std::exchange(macs_failed_, failed) == failed) return;
+  for (Watched& watched : devices_) watched.installer->LookForNewKey();
 }
 
 // Opens the device and reads its key and port into `devices_[index]`.
@@ -271,7 +250,6 @@ void Gateway::Lose(size_t index, absl::string_view why) {
   Log(LogLevel::kWarning, config_.devices[index].name, ": ", why,
       "; its packets pass to the kernel");
   watched.ifindex = 0;
-  watched.reader.reset();
   watched.identity.reset();
   watched.backend.clear();
 }

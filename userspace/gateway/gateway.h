@@ -56,7 +56,6 @@ class Gateway {
     std::shared_ptr<const crypto::Locked<noise::Identity>> identity;
     std::shared_ptr<const shard::ForeignPeers> foreign;
     std::string last_problem;
-    std::unique_ptr<wgdev::Device> reader;  // to look for a new key by; null until the first look
   };
 
   explicit Gateway(Config config) : config_(std::move(config)) {}
@@ -64,8 +63,7 @@ class Gateway {
   absl::Status StartControl();
   void StopServing();
   void WatchDevices();
-  bool MacsFail();
-  bool HasNewKey(size_t index);
+  void WatchKeys();
   absl::StatusOr<std::unique_ptr<wgdev::Device>> ReadDevice(size_t index);
   void Lose(size_t index, absl::string_view why);
   absl::Status Publish();
@@ -90,11 +88,11 @@ class Gateway {
   shard::VerdictCounters past_verdicts_;
   std::shared_ptr<const noise::CookieSecrets> cookies_;
   Defence defence_{&events_};
+  reinject::Pacer pacer_;
   std::vector<bool> slots_used_ = std::vector<bool>(STEER_SLOTS_MAX);
   absl::Duration next_status_ = -absl::InfiniteDuration();
   absl::Duration next_cookies_ = -absl::InfiniteDuration();
   absl::Duration next_reader_check_ = -absl::InfiniteDuration();
-  absl::Duration next_look_ = -absl::InfiniteDuration();
   uint64_t macs_failed_ = 0;  // ever, when it was last looked at
   bool running_ = false;      // the status file is ours
   std::vector<std::string> nic_problems_;

@@ -32,8 +32,13 @@ constexpr absl::Duration kSaveInterval = absl::Seconds(1);
 // An installed peer that initiates through us twice within this time and from
 // one place was not answered: XDP lets the first try of a known flow pass.
 constexpr absl::Duration kUnanswered = absl::Seconds(15);
-// A client that has no answer makes another handshake after that time, and forgets the last one.
-constexpr uint64_t kPatience_ns = 5'000'000'000;
+// A client that has no answer makes another handshake after 5 s, and forgets the last one. Of those
+// who wait too long for all to be served, none would be served in time if the oldest were.
+constexpr uint64_t kPatience_ns = 2'500'000'000;
+// For as long the batch holds who wants something of the device.
+constexpr uint64_t kBatchTime_ns = 50'000'000;
+// Looking for a new key takes at most a tenth of the time, whatever flood there is.
+constexpr int kLookDutyCycle = 10;
 // The device itself takes no more than this of one peer: [WG 5.1], 50 a second.
 constexpr absl::Duration kInitiationInterval = absl::Milliseconds(20);
 
@@ -56,21 +61,19 @@ uint64_t MultiplicationNanos() {
 }
 
 // See pacer.h. A handshake takes a core of the kernel's four to five multiplications' time, and one
-// of wireguard-go's twelve to seventeen; the rest of the cores' time is for all else. Devices have
-// equal shares: the kernel is under load for all of them, or for none.
-reinject::Pacer PacerFor(const wgdev::Device& device, size_t devices) {
+// of wireguard-go's twelve to seventeen; the rest of the cores' time is for all else.
+reinject::Pace PaceFor(const wgdev::Device& device) {
+  static const uint64_t multiplication_ns = MultiplicationNanos();
   const auto cores = static_cast<uint64_t>(std::max(1L, sysconf(_SC_NPROCESSORS_ONLN)));
-  const uint64_t second = cores * 1'000'000'000 / MultiplicationNanos();  // in multiplications
-  const bool user_space = device.backend() == "uapi";
-  const auto per_second =
-      static_cast<uint32_t>(std::max<uint64_t>(second / (user_space ? 24 : 8) / devices, 1));
-  return reinject::Pacer(user_space ? 64 : 256, per_second);
+  if (device.backend() == "uapi") return {24 * multiplication_ns / cores + 1, 64};
+  return {8 * multiplication_ns / cores + 1, 256};
 }
 
 }  // namespace
 
 Installer::Installer(DeviceConfig config, const store::Store* store, store::Committer* committer,
-                     SessionSaver* saver, xsk::Steering* steering, event::EventLog* events)
+                     SessionSaver* saver, xsk::Steering* steering, reinject::Pacer* pacer,
+                     event::EventLog* events)
     : config_(std::move(config)),
       store_(store),
       committer_(committer),
@@ -78,6 +81,7 @@ Installer::Installer(DeviceConfig config, const store::Store* store, store::Comm
       steering_(steering),
       events_(events),
       wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+      pacer_(pacer),
       installed_(config_.evict_after) {
   batch_.reserve(kBatchMax);
 }
@@ -130,12 +134,13 @@ std::shared_ptr<const shard::ForeignPeers> Installer::foreign() const {
 }
 
 void Installer::SetDevice(std::unique_ptr<wgdev::Device> device, const PublicKey& own_key,
-                          uint16_t port, size_t devices) {
-  const reinject::Pacer pacer = PacerFor(*device, devices);
+                          uint16_t port) {
+  const reinject::Pace pace = PaceFor(*device);
   const auto lock = Lock();
   LoseDevice();
   device_ = std::move(device);
-  pacer_ = pacer;
+  pace_ = pace;
+  batch_max_ = std::clamp<uint64_t>(kBatchTime_ns / pace_.interval_ns, 1, kBatchMax);
   next_dump_ = absl::ZeroDuration();
   own_key_ = own_key;
   port_ = port;
@@ -209,11 +214,11 @@ size_t Installer::Gather() {
   const absl::Time now = absl::Now();
   const absl::Duration steady = Steady();
   bool renewed = false;
-  for (bool more = true; more && batch_.size() < kBatchMax;) {
+  for (bool more = true; more && batch_.size() < batch_max_;) {
     more = false;
     for (shard::RequestQueue* queue : queues_) {
       const shard::InstallRequest* request = queue->Peek();
-      if (request == nullptr || batch_.size() == kBatchMax) continue;
+      if (request == nullptr || batch_.size() == batch_max_) continue;
       more = true;
       Count(InstallerCount::kRequests);
       if (xsk::KtimeNanos() - request->seen_ns > kPatience_ns) {
@@ -399,7 +404,7 @@ void Installer::GiveBack(Pending* pending) {
   }
   absl::Status status;
   if (given) {
-    if (const uint64_t wait_ns = pacer_.TakeTurn(xsk::KtimeNanos()); wait_ns > 0) {
+    if (const uint64_t wait_ns = pacer_->TakeTurn(pace_, xsk::KtimeNanos()); wait_ns > 0) {
       const timespec pause{static_cast<time_t>(wait_ns / 1'000'000'000),
                            static_cast<long>(wait_ns % 1'000'000'000)};
       nanosleep(&pause, nullptr);
@@ -430,6 +435,8 @@ ReinjectMode Installer::RouteMode(int ifindex) const {
 void Installer::Housekeep() {
   if (device_ == nullptr) return;
   const absl::Duration steady = Steady();
+  Look(steady);
+  if (device_ == nullptr) return;
   LetLeave(steady);
   if (!evictions_.empty() && saver_->SavedUpTo() >= evictions_ticket_) return EvictSlice();
   if (dump_ != nullptr) return StepDump();
@@ -483,6 +490,25 @@ void Installer::LetLeave(absl::Duration steady) {
   evictions_.assign(removable.begin(), removable.end());
   evictions_ticket_ = saver_->Submit(installed_.TakeDirty());
   evictions_expire_ = steady + kVerdictLifetime;
+}
+
+void Installer::LookForNewKey() {
+  look_ = true;
+  eventfd_write(wake_.get(), 1);
+}
+
+void Installer::Look(absl::Duration steady) {
+  if (!look_ || steady < next_look_) return;
+  look_ = false;
+  const absl::StatusOr<wgdev::DeviceInfo> info = device_->ReadInfo();
+  const absl::Duration now = Steady();
+  next_look_ = now + kLookDutyCycle * (now - steady);
+  if (info.ok()) {
+    device_changed_ = info->public_key != own_key_ || info->listen_port != port_;
+  } else if (absl::IsNotFound(info.status())) {
+    device_lost_ = true;
+    LoseDevice();
+  }
 }
 
 void Installer::StepDump() {

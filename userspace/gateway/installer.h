@@ -82,9 +82,11 @@ struct NicRoute {
 
 class Installer {
  public:
-  // Opens nothing yet: the device may appear later. `steering` outlives the installer.
+  // Opens nothing yet: the device may appear later. What is pointed to outlives the installer;
+  // `pacer` is that of all devices.
   Installer(DeviceConfig config, const store::Store* store, store::Committer* committer,
-            SessionSaver* saver, xsk::Steering* steering, event::EventLog* events);
+            SessionSaver* saver, xsk::Steering* steering, reinject::Pacer* pacer,
+            event::EventLog* events);
   // Hands what is not saved to the saver, and joins the thread.
   ~Installer();
 
@@ -97,10 +99,8 @@ class Installer {
   void RemoveQueue(shard::RequestQueue* queue);
   void SetRoutes(std::vector<NicRoute> routes);
   void SetConfig(const DeviceConfig& config);
-  // The device came: it has none of our peers but those that a dump will show. `devices` share the
-  // machine.
-  void SetDevice(std::unique_ptr<wgdev::Device> device, const PublicKey& own_key, uint16_t port,
-                 size_t devices);
+  // The device came: it has none of our peers but those that a dump will show.
+  void SetDevice(std::unique_ptr<wgdev::Device> device, const PublicKey& own_key, uint16_t port);
   // The device is the same and has other keys or another port.
   void SetKeys(const PublicKey& own_key, uint16_t port);
   // The peers in the device that the store does not know for it. A new set when
@@ -117,6 +117,10 @@ class Installer {
   // Returns: ok also when it is not installed. Errors: the device's.
   absl::Status Sync(const PublicKey& key);
   void ForgetMark(const PublicKey& key);
+
+  // Asks the device for its key, soon and not too often. When it has another, device_changed() says
+  // so. Thread: any.
+  void LookForNewKey();
 
   // What the gateway looks after: the device is gone; it has another key or port.
   bool device_lost() const { return device_lost_.load(std::memory_order_relaxed); }
@@ -150,6 +154,7 @@ class Installer {
   void GiveBack(Pending* pending);
   void Housekeep();
   void LetLeave(absl::Duration steady);
+  void Look(absl::Duration steady);
   void StepDump();
   void ObserveInDump(const wgdev::PeerStats& stats);
   void FinishDump(bool complete);
@@ -185,7 +190,10 @@ class Installer {
   std::unique_ptr<wgdev::Device> device_;
   PublicKey own_key_;
   uint16_t port_ = 0;
-  reinject::Pacer pacer_{1, 1};
+  reinject::Pacer* pacer_;
+  reinject::Pace pace_;
+  size_t batch_max_ = 1;  // what is given back in kBatchTime_ns at most
+  absl::Duration next_look_;
   std::vector<shard::RequestQueue*> queues_;
   std::vector<NicRoute> routes_;
   InstalledPeers installed_;
@@ -209,7 +217,7 @@ class Installer {
   std::array<std::atomic<uint64_t>, static_cast<size_t>(InstallerCount::kMax)> counts_{};
   std::atomic<bool> crowded_{false};
   std::atomic<uint64_t> installed_count_{0}, unconfirmed_count_{0}, foreign_count_{0};
-  std::atomic<bool> device_lost_{false}, device_changed_{false}, stop_{false};
+  std::atomic<bool> device_lost_{false}, device_changed_{false}, look_{false}, stop_{false};
   RecentHistogram seen_to_given_back_;
   std::thread thread_;
 };

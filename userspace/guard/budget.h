@@ -29,7 +29,7 @@ class Bucket {
 };
 
 // Seven eighths of the rate are for whoever comes first. The last eighth is kept for sources
-// (an IPv4 address, an IPv6 /48) that have had little lately, so that one that sends without
+// (an IPv4 address, an IPv6 /56) that have had little lately, so that one that sends without
 // end does not take it all. Sources share places in a table of fixed size, by a keyed hash.
 //
 // Thread: one.
@@ -65,8 +65,8 @@ class HandshakeBudget {
     uint64_t words[2];
     static_assert(sizeof(words) == sizeof(source.bytes));
     std::copy_n(source.bytes.begin(), 16, reinterpret_cast<uint8_t*>(words));
-    if (source.family == Family::kIpv6) {  // one site may have all of a /48
-      std::fill_n(reinterpret_cast<uint8_t*>(words) + 6, 10, uint8_t{0});
+    if (source.family == Family::kIpv6) {  // a customer may have all of a /56
+      std::fill_n(reinterpret_cast<uint8_t*>(words) + 7, 9, uint8_t{0});
     }
     uint64_t hash = (words[0] ^ hash_key_) * 0x9e3779b97f4a7c15;
     hash = (hash ^ hash >> 29 ^ words[1] ^ hash_key_) * 0xbf58476d1ce4e5b9;

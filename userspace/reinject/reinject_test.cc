@@ -39,13 +39,27 @@ TEST(CompleteChecksumTest, ReceiversAcceptBothVersions) {
 }
 
 TEST(PacerTest, GivesABurstAtOnceAndThenTheRate) {
-  Pacer pacer(10, 1000);
+  Pacer pacer;
+  const Pace pace{1'000'000, 10};
   const uint64_t start = 5'000'000'000;
-  for (int i = 0; i < 10; ++i) EXPECT_EQ(pacer.TakeTurn(start), 0u) << i;
-  EXPECT_EQ(pacer.TakeTurn(start), 1'000'000u);
-  EXPECT_EQ(pacer.TakeTurn(start), 2'000'000u);
-  for (int i = 0; i < 10; ++i) EXPECT_EQ(pacer.TakeTurn(start + 1'000'000'000), 0u) << i;
-  EXPECT_GT(pacer.TakeTurn(start + 1'000'000'000), 0u);
+  for (int i = 0; i < 10; ++i) EXPECT_EQ(pacer.TakeTurn(pace, start), 0u) << i;
+  EXPECT_EQ(pacer.TakeTurn(pace, start), 1'000'000u);
+  EXPECT_EQ(pacer.TakeTurn(pace, start), 2'000'000u);
+  for (int i = 0; i < 10; ++i) EXPECT_EQ(pacer.TakeTurn(pace, start + 1'000'000'000), 0u) << i;
+  EXPECT_GT(pacer.TakeTurn(pace, start + 1'000'000'000), 0u);
+}
+
+TEST(PacerTest, WhoSharesItTakesOfTheSameTime) {
+  Pacer pacer;
+  const Pace kernel{1'000'000, 10}, user_space{3'000'000, 2};
+  const uint64_t start = 5'000'000'000;
+  for (int i = 0; i < 10; ++i) EXPECT_EQ(pacer.TakeTurn(kernel, start), 0u) << i;
+  EXPECT_EQ(pacer.TakeTurn(user_space, start), 3'000'000u);
+  EXPECT_EQ(pacer.TakeTurn(kernel, start), 4'000'000u);
+  EXPECT_EQ(pacer.TakeTurn(user_space, start + 4'000'000), 3'000'000u);
+  // It has rested: of either kind its burst is there.
+  for (int i = 0; i < 2; ++i) EXPECT_EQ(pacer.TakeTurn(user_space, start + 60'000'000), 0u) << i;
+  EXPECT_GT(pacer.TakeTurn(user_space, start + 60'000'000), 0u);
 }
 
 }  // namespace

@@ -405,12 +405,11 @@ absl::Status Steering::BindSocket(uint32_t slot, int socket_fd) {
 }
 
 ShardWords Steering::Shard(uint32_t slot) {
-  static_assert(offsetof(steer_shard, beat_ns) == 0 && offsetof(steer_shard, load_until_ns) == 8 &&
-                offsetof(steer_shard, cookies_sent) == 24 &&
-                offsetof(steer_shard, cookie_interval_ns) == 32);
   auto* words = reinterpret_cast<std::atomic<uint64_t>*>(
       static_cast<steer_shard*>(shard_words_.get()) + slot);
-  return {words, words + 1, words + 3, words + 4};
+  const auto at = [words](size_t offset) { return words + offset / sizeof(*words); };
+  return {at(offsetof(steer_shard, beat_ns)), at(offsetof(steer_shard, load_until_ns)),
+          at(offsetof(steer_shard, cookies_sent)), at(offsetof(steer_shard, cookie_interval_ns))};
 }
 
 namespace {
