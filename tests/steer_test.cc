@@ -1164,10 +1164,10 @@ TEST_F(SteerTxCookieTest, OnlySoManyAreAnswered) {
 // million. Recorded per kernel; more than a tenth above needs a reason, and a new record.
 TEST_F(SteerTest, TheVerifierHasNotMuchMoreToReadThanBefore) {
   constexpr std::pair<const char*, uint32_t> kRecorded[] = {
-      {"6.1.", 25'250}, {"6.12.", 20'374}, {"6.18.", 20'743}};
+      {"6.1.", 25'472}, {"6.12.", 20'458}, {"6.18.", 20'899}};
   utsname kernel{};
   ASSERT_EQ(uname(&kernel), 0);
-  uint32_t recorded = 25'250;  // of others, the worst that is known
+  uint32_t recorded = 25'472;  // of others, the worst that is known
   for (const auto& [release, instructions] : kRecorded) {
     if (std::string_view(kernel.release).starts_with(release)) recorded = instructions;
   }
