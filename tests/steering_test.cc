@@ -67,8 +67,15 @@ TEST_F(SteeringTest, TheNewestSecretIsAlwaysWhole) {
   int read = 0, torn = 0;
   std::thread reader([&] {
     while (!done) {
-      steer_secret both[2] = {};
-      for (uint32_t which : {0u, 1u}) bpf_map_lookup_elem(map.get(), &which, &both[which]);
+      const auto read_entry = [&](uint32_t which) {
+        steer_secret secret{};
+        bpf_map_lookup_elem(map.get(), &which, &secret);
+        return secret;
+      };
+      const steer_secret both[2] = {read_entry(0), read_entry(1)};
+      // Who is held up between the two compares a secret of now with one of long ago.
+      const steer_secret again = read_entry(0);
+      if (memcmp(&again, &both[0], sizeof(again)) != 0) continue;
       const steer_secret& newest = both[both[1].born_ns > both[0].born_ns];
       State state;
       memcpy(state.data(), newest.state, sizeof(newest.state));

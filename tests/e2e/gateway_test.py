@@ -859,6 +859,16 @@ def test_a_source_has_a_quarter_of_the_free_places():
         equal(daemon.counts()["probation_source"], 1, "probation_source")
 
 
+def test_cookies_are_asked_for_while_there_are_open_places_left():
+    """Who is on his way without one when the last is taken would get no answer at all."""
+    with gateway(device_extra="probation_max = 64") as (lab, device, daemon):
+        late = Client(lab, device.key.public)
+        store(lab, device, late)
+        squat(lab, device, daemon, 30)
+        check(late.connect() is not None and late.cookie, "he was not asked for a cookie")
+        equal(daemon.counts()["probation_cookie"], 0, "refused without a word")
+
+
 def test_pinned_peers_stay_and_an_owned_device_has_no_others():
     with gateway(device_extra="owned = true") as (lab, device, daemon):
         pinned, loose, stranger = (Client(lab, device.key.public) for _ in range(3))

@@ -184,7 +184,7 @@ void Installer::Loop() {
       }
       installed_count_ = installed_.size();
       unconfirmed_count_ = installed_.on_probation();
-      crowded_ = installed_.on_probation() >= OpenPlaces();
+      crowded_ = Crowded();
       const bool may_evict = !evictions_.empty() && saver_->SavedUpTo() >= evictions_ticket_;
       if (!evictions_.empty() || !outdated_.empty()) wait_ms = kSliceWait_ms;
       busy = device_ != nullptr && (gathered > 0 || dump_ != nullptr || may_evict);
@@ -468,7 +468,7 @@ void Installer::LetLeave(absl::Duration steady) {
   });
   const InstalledPeers::Press press = {
       .established = std::exchange(pressed_, false),
-      .probation = inverts || installed_.on_probation() >= OpenPlaces()};
+      .probation = inverts || Crowded()};
   for (const PublicKey& key : installed_.BeginLeaving(steady, kLeaveSlice, press)) {
     steering_->ForgetFlow(installed_.Find(key)->session.endpoint, port_).IgnoreError();
   }

@@ -126,7 +126,7 @@ class Installer {
   bool device_lost() const { return device_lost_.load(std::memory_order_relaxed); }
   bool device_changed() const { return device_changed_.load(std::memory_order_relaxed); }
 
-  // Half of the probation is taken: whoever comes is to prove his address first.
+  // Nearly half of the probation is taken: whoever comes is to prove his address first.
   const std::atomic<bool>& crowded() const { return crowded_; }
 
   void FillStatus(document::DeviceStatus* status) const;
@@ -146,6 +146,9 @@ class Installer {
   size_t Gather();
   void Admit(Pending* pending, absl::Time now, absl::Duration steady);
   uint64_t OpenPlaces() const { return (config_.probation_max + 1) / 2; }
+  // From here on whoever comes is asked for a cookie. Some are on their way meanwhile without one,
+  // and would be refused without a word if all of the places were taken.
+  bool Crowded() const { return installed_.on_probation() >= OpenPlaces() - OpenPlaces() / 16; }
   bool CrowdsProbation(const Address& source, uint64_t newcomers) const;
   void AdmitForeign(Pending* pending);
   void LoseDevice();
