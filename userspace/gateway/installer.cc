@@ -466,9 +466,8 @@ void Installer::LetLeave(absl::Duration steady) {
   const bool inverts = std::any_of(routes_.begin(), routes_.end(), [](const NicRoute& route) {
     return route.mode == ReinjectMode::kInvert;
   });
-  const InstalledPeers::Press press = {
-      .established = std::exchange(pressed_, false),
-      .probation = inverts || Crowded()};
+  const InstalledPeers::Press press = {.established = std::exchange(pressed_, false),
+                                       .probation = inverts || Crowded()};
   for (const PublicKey& key : installed_.BeginLeaving(steady, kLeaveSlice, press)) {
     steering_->ForgetFlow(installed_.Find(key)->session.endpoint, port_).IgnoreError();
   }
