@@ -39,31 +39,31 @@
 namespace wicket::gateway {
 
 // X(name, text, what it means)
-#define WICKET_INSTALLER_COUNTS(X)                                                        \
-  X(Requests, "requests", "proven initiations received from the shards")                  \
-  X(Installs, "installs", "peers put into the device")                                    \
-  X(InstallErrors, "install_errors", "peers the device refused")                          \
-  X(Reinjected, "reinjected", "initiations given back to the kernel")                     \
-  X(ReinjectErrors, "reinject_errors", "initiations that could not be given back")        \
-  X(Roamed, "roamed", "initiations of installed peers from a new flow")                   \
-  X(Healed, "healed", "installed peers that got no answer, installed once more")          \
-  X(Foreign, "foreign", "initiations of peers that others put into the device")           \
-  X(TooOften, "too_often", "refused: a second initiation of a peer within 20 ms")         \
-  X(TooLate, "too_late", "refused: waited for 5 s, and the client has tried again since") \
-  X(Replays, "replays", "refused: the timestamp is not newer than the last one")          \
-  X(FutureStamps, "future_stamps", "accepted, from a clock over 10 minutes ahead")        \
-  X(Full, "full", "refused: installed_max reached")                                       \
-  X(ProbationFull, "probation_full", "refused: probation_max reached")                    \
-  X(ProbationCookie, "probation_cookie", "refused: half of it taken, and no cookie")      \
-  X(ProbationSource, "probation_source", "refused: too many of one source on probation")  \
-  X(Gone, "gone", "refused: removed from the store, or expired, since it was proven")     \
-  X(Confirmed, "confirmed", "sessions confirmed by a first data packet")                  \
-  X(EvictedIdle, "evicted_idle", "peers removed because their session was dead")          \
-  X(EvictedUnconfirmed, "evicted_unconfirmed", "peers removed because none came about")   \
-  X(EvictedRevoked, "evicted_revoked", "peers removed because they are stored no more")   \
-  X(Adopted, "adopted", "stored peers found in the device")                               \
-  X(Corrected, "corrected", "adopted peers whose settings were not those stored")         \
-  X(Disowned, "disowned", "peers that the store does not know, removed as `owned` asks")  \
+#define WICKET_INSTALLER_COUNTS(X)                                                       \
+  X(Requests, "requests", "proven initiations received from the shards")                 \
+  X(Installs, "installs", "peers put into the device")                                   \
+  X(InstallErrors, "install_errors", "peers the device refused")                         \
+  X(Reinjected, "reinjected", "initiations given back to the kernel")                    \
+  X(ReinjectErrors, "reinject_errors", "initiations that could not be given back")       \
+  X(Roamed, "roamed", "initiations of installed peers from a new flow")                  \
+  X(Healed, "healed", "installed peers that got no answer, installed once more")         \
+  X(Foreign, "foreign", "initiations of peers that others put into the device")          \
+  X(TooOften, "too_often", "refused: a second initiation of a peer within 20 ms")        \
+  X(TooLate, "too_late", "refused: waited for so long that the client tries again")      \
+  X(Replays, "replays", "refused: the timestamp is not newer than the last one")         \
+  X(FutureStamps, "future_stamps", "accepted, from a clock over 10 minutes ahead")       \
+  X(Full, "full", "refused: installed_max reached")                                      \
+  X(ProbationFull, "probation_full", "refused: probation_max reached")                   \
+  X(ProbationCookie, "probation_cookie", "refused: half of it taken, and no cookie")     \
+  X(ProbationSource, "probation_source", "refused: too many of one source on probation") \
+  X(Gone, "gone", "refused: removed from the store, or expired, since it was proven")    \
+  X(Confirmed, "confirmed", "sessions confirmed by a first data packet")                 \
+  X(EvictedIdle, "evicted_idle", "peers removed because their session was dead")         \
+  X(EvictedUnconfirmed, "evicted_unconfirmed", "peers removed because none came about")  \
+  X(EvictedRevoked, "evicted_revoked", "peers removed because they are stored no more")  \
+  X(Adopted, "adopted", "stored peers found in the device")                              \
+  X(Corrected, "corrected", "adopted peers whose settings were not those stored")        \
+  X(Disowned, "disowned", "peers that the store does not know, removed as `owned` asks") \
   X(Missing, "missing", "peers somebody else removed from the device")
 
 enum class InstallerCount : uint8_t {
