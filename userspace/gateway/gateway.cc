@@ -79,7 +79,7 @@ absl::Status Gateway::StartAll(Sessions unsaved) {
     device_names_.push_back(device.name);
     Watched& watched = devices_.emplace_back();
     watched.installer = std::make_unique<Installer>(
-        device, &*store_, committer_.get(), saver_.get(), steering_.get(), &pacer_, &events_);
+        device, &*store_, committer_.get(), saver_.get(), steering_.get(), &turns_, &events_);
     WICKET_RETURN_IF_ERROR(watched.installer->Start());
     context.installers.push_back(watched.installer.get());
   }

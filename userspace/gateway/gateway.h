@@ -88,7 +88,7 @@ class Gateway {
   shard::VerdictCounters past_verdicts_;
   std::shared_ptr<const noise::CookieSecrets> cookies_;
   Defence defence_{&events_};
-  reinject::Pacer pacer_;
+  reinject::TurnClock turns_;
   std::vector<bool> slots_used_ = std::vector<bool>(STEER_SLOTS_MAX);
   absl::Duration next_status_ = -absl::InfiniteDuration();
   absl::Duration next_cookies_ = -absl::InfiniteDuration();

@@ -2,7 +2,6 @@
 
 #include <poll.h>
 #include <sys/eventfd.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -22,6 +21,8 @@ constexpr size_t kLeaveSlice = 256;  // begin to leave, or wait for their sessio
 constexpr uint32_t kBatchesPerHousekeeping = 16;
 constexpr int kIdleWait_ms = 250;
 constexpr int kSliceWait_ms = 10;
+// The device answers some ten in it, and lets that many more come.
+constexpr absl::Duration kTurnsWait = absl::Milliseconds(1);
 constexpr absl::Duration kDumpInterval = absl::Seconds(1);
 // A dump of a small device takes at most a hundredth of the time; that of a large one, which
 // nobody may have to wait longer for, what it takes.
@@ -35,8 +36,6 @@ constexpr absl::Duration kUnanswered = absl::Seconds(15);
 // A client that has no answer makes another handshake after 5 s, and forgets the last one. Of those
 // who wait too long for all to be served, none would be served in time if the oldest were.
 constexpr uint64_t kPatience_ns = 2'500'000'000;
-// For as long the batch holds who wants something of the device.
-constexpr uint64_t kBatchTime_ns = 50'000'000;
 // Looking for a new key takes at most a tenth of the time, whatever flood there is.
 constexpr int kLookDutyCycle = 10;
 // The device itself takes no more than this of one peer: [WG 5.1], 50 a second.
@@ -44,35 +43,10 @@ constexpr absl::Duration kInitiationInterval = absl::Milliseconds(20);
 
 absl::Duration Steady() { return absl::Nanoseconds(xsk::KtimeNanos()); }
 
-// What a multiplication takes on this machine, at best: a handshake is answered with four. It takes
-// some milliseconds until a core that has idled is at its speed.
-uint64_t MultiplicationNanos() {
-  const Secret<kKeyBytes> scalar = crypto::GeneratePrivateKey();
-  const PublicKey point = crypto::DerivePublicKey(scalar);
-  Secret<kKeyBytes> product;
-  uint64_t best_ns = UINT64_MAX;
-  const uint64_t end_ns = xsk::KtimeNanos() + 20'000'000;
-  for (int i = 0; i < 8 || xsk::KtimeNanos() < end_ns; ++i) {
-    const uint64_t began_ns = xsk::KtimeNanos();
-    if (!crypto::X25519(scalar, point.bytes.data(), &product)) continue;
-    best_ns = std::min(best_ns, xsk::KtimeNanos() - began_ns);
-  }
-  return std::max<uint64_t>(best_ns, 1);
-}
-
-// See pacer.h. A handshake takes a core of the kernel's four to five multiplications' time, and one
-// of wireguard-go's twelve to seventeen; the rest of the cores' time is for all else.
-reinject::Pace PaceFor(const wgdev::Device& device) {
-  static const uint64_t multiplication_ns = MultiplicationNanos();
-  const auto cores = static_cast<uint64_t>(std::max(1L, sysconf(_SC_NPROCESSORS_ONLN)));
-  if (device.backend() == "uapi") return {24 * multiplication_ns / cores + 1, 64};
-  return {8 * multiplication_ns / cores + 1, 256};
-}
-
 }  // namespace
 
 Installer::Installer(DeviceConfig config, const store::Store* store, store::Committer* committer,
-                     SessionSaver* saver, xsk::Steering* steering, reinject::Pacer* pacer,
+                     SessionSaver* saver, xsk::Steering* steering, reinject::TurnClock* turns,
                      event::EventLog* events)
     : config_(std::move(config)),
       store_(store),
@@ -81,7 +55,7 @@ Installer::Installer(DeviceConfig config, const store::Store* store, store::Comm
       steering_(steering),
       events_(events),
       wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
-      pacer_(pacer),
+      turns_(turns),
       installed_(config_.evict_after) {
   batch_.reserve(kBatchMax);
 }
@@ -135,12 +109,16 @@ std::shared_ptr<const shard::ForeignPeers> Installer::foreign() const {
 
 void Installer::SetDevice(std::unique_ptr<wgdev::Device> device, const PublicKey& own_key,
                           uint16_t port) {
-  const reinject::Pace pace = PaceFor(*device);
+  auto pacer = std::make_unique<reinject::Pacer>(device->backend(),
+                                                 wgdev::InterfaceIndex(config_.name), turns_);
+  Log(LogLevel::kInfo, config_.name, ": gives back ",
+      pacer->uncounted().ok() ? "as the device answers"
+                              : absl::StrCat("by time: its handshakes are not counted: ",
+                                             pacer->uncounted().message()));
   const auto lock = Lock();
   LoseDevice();
   device_ = std::move(device);
-  pace_ = pace;
-  batch_max_ = std::clamp<uint64_t>(kBatchTime_ns / pace_.interval_ns, 1, kBatchMax);
+  pacer_ = std::move(pacer);
   next_dump_ = absl::ZeroDuration();
   own_key_ = own_key;
   port_ = port;
@@ -172,12 +150,14 @@ void Installer::Loop() {
   NameThread(absl::StrCat("install/", config_.name));
   ServePackets();
   while (!stop_) {
-    bool busy = false;
+    bool busy = false, held_back = false;
     int wait_ms = kIdleWait_ms;
     {
       const std::lock_guard lock(mutex_);
-      const size_t gathered = Gather();
-      if (gathered > 0) InstallBatch(Steady());
+      const uint32_t turns = TakeTurns(&held_back);
+      const size_t gathered = Gather(turns);
+      const size_t given_back = gathered > 0 ? InstallBatch(Steady()) : 0;
+      if (given_back < turns) pacer_->Return(turns - static_cast<uint32_t>(given_back));
       if (gathered == 0 || ++batches_since_housekeeping_ >= kBatchesPerHousekeeping) {
         batches_since_housekeeping_ = 0;
         Housekeep();
@@ -191,7 +171,8 @@ void Installer::Loop() {
     }
     // Asleep: who waits may be of lower priority than this thread.
     while (lock_waiters_ > 0 && !stop_) absl::SleepFor(absl::Microseconds(50));
-    if (busy) continue;
+    if (held_back) absl::SleepFor(kTurnsWait);
+    if (busy || held_back) continue;
     pollfd fd{wake_.get(), POLLIN, 0};
     poll(&fd, 1, wait_ms);
     eventfd_t ignored;
@@ -201,9 +182,22 @@ void Installer::Loop() {
   saver_->Submit(installed_.TakeDirty());
 }
 
-// Takes what the shards have left, at most a batch. Of several initiations of
+// Returns: how many requests may be served now, at most a batch. `held_back`: there are some, and
+// none may.
+uint32_t Installer::TakeTurns(bool* held_back) {
+  if (device_ == nullptr || std::none_of(queues_.begin(), queues_.end(),
+                                         [](auto* queue) { return queue->Peek() != nullptr; })) {
+    return 0;
+  }
+  const uint32_t turns = pacer_->Take(kBatchMax, xsk::KtimeNanos());
+  *held_back = turns == 0;
+  if (*held_back) Count(InstallerCount::kHeldBack);
+  return turns;
+}
+
+// Takes what the shards have left, at most so many. Of several initiations of
 // one peer the newest counts: the client has forgotten the others.
-size_t Installer::Gather() {
+size_t Installer::Gather(size_t most) {
   batch_.clear();
   if (device_ == nullptr) {
     for (shard::RequestQueue* queue : queues_) {
@@ -214,11 +208,11 @@ size_t Installer::Gather() {
   const absl::Time now = absl::Now();
   const absl::Duration steady = Steady();
   bool renewed = false;
-  for (bool more = true; more && batch_.size() < batch_max_;) {
+  for (bool more = true; more && batch_.size() < most;) {
     more = false;
     for (shard::RequestQueue* queue : queues_) {
       const shard::InstallRequest* request = queue->Peek();
-      if (request == nullptr || batch_.size() == batch_max_) continue;
+      if (request == nullptr || batch_.size() == most) continue;
       more = true;
       Count(InstallerCount::kRequests);
       if (xsk::KtimeNanos() - request->seen_ns > kPatience_ns) {
@@ -325,7 +319,8 @@ void Installer::AdmitForeign(Pending* pending) {
   Count(pending->ready ? InstallerCount::kForeign : InstallerCount::kGone);
 }
 
-void Installer::InstallBatch(absl::Duration steady) {
+// Returns: how many were given back.
+size_t Installer::InstallBatch(absl::Duration steady) {
   std::vector<wgdev::PeerInstall> installs;
   std::vector<Pending*> owners;
   std::vector<PublicKey> resets, failed;
@@ -353,7 +348,8 @@ void Installer::InstallBatch(absl::Duration steady) {
     if (absl::IsNotFound(results[i])) {
       Log(LogLevel::kWarning, config_.name, ": the device is gone; waiting for it to come back");
       device_lost_ = true;
-      return LoseDevice();
+      LoseDevice();
+      return 0;
     }
     Log(LogLevel::kWarning, config_.name, ": peer ", Abbreviate(pending->request.public_key),
         " was not installed: ", results[i].message());
@@ -362,11 +358,13 @@ void Installer::InstallBatch(absl::Duration steady) {
   // Half a peer would answer handshakes and drop data.
   if (!failed.empty()) Remove(failed);
   for (const PublicKey& key : failed) installed_.Erase(key);
+  size_t given_back = 0;
   for (Pending& pending : batch_) {
     if (!pending.ready) continue;
     if (!pending.request.foreign) NoteInstalled(pending, steady);
-    GiveBack(&pending);
+    if (GiveBack(&pending)) ++given_back;
   }
+  return given_back;
 }
 
 void Installer::NoteInstalled(const Pending& pending, absl::Duration steady) {
@@ -389,7 +387,8 @@ void Installer::NoteInstalled(const Pending& pending, absl::Duration steady) {
   installed_.MarkDirty(request.public_key);
 }
 
-void Installer::GiveBack(Pending* pending) {
+// Returns: whether the device has got it.
+bool Installer::GiveBack(Pending* pending) {
   shard::InstallRequest& request = pending->request;
   const reinject::Packet packet{
       {request.frame.data(), request.frame_bytes}, request.ip_offset, request.udp_offset};
@@ -404,11 +403,6 @@ void Installer::GiveBack(Pending* pending) {
   }
   absl::Status status;
   if (given) {
-    if (const uint64_t wait_ns = pacer_->TakeTurn(pace_, xsk::KtimeNanos()); wait_ns > 0) {
-      const timespec pause{static_cast<time_t>(wait_ns / 1'000'000'000),
-                           static_cast<long>(wait_ns % 1'000'000'000)};
-      nanosleep(&pause, nullptr);
-    }
     status = mode == ReinjectMode::kLive ? injector_->InjectLive(packet, request.ifindex)
                                          : injector_->InjectRaw(packet);
     Count(status.ok() ? InstallerCount::kReinjected : InstallerCount::kReinjectErrors);
@@ -423,6 +417,7 @@ void Installer::GiveBack(Pending* pending) {
         mode == ReinjectMode::kLive || mode == ReinjectMode::kRaw ? ", given back (" : " (",
         ToString(mode), ") after ", absl::StrFormat("%.2f ms", static_cast<double>(took_ns) / 1e6));
   }
+  return given && status.ok();
 }
 
 ReinjectMode Installer::RouteMode(int ifindex) const {

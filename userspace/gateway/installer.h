@@ -50,6 +50,7 @@ namespace wicket::gateway {
   X(Foreign, "foreign", "initiations of peers that others put into the device")          \
   X(TooOften, "too_often", "refused: a second initiation of a peer within 20 ms")        \
   X(TooLate, "too_late", "refused: waited for so long that the client tries again")      \
+  X(HeldBack, "held_back", "times requests waited, for the device had enough to answer") \
   X(Replays, "replays", "refused: the timestamp is not newer than the last one")         \
   X(FutureStamps, "future_stamps", "accepted, from a clock over 10 minutes ahead")       \
   X(Full, "full", "refused: installed_max reached")                                      \
@@ -83,9 +84,9 @@ struct NicRoute {
 class Installer {
  public:
   // Opens nothing yet: the device may appear later. What is pointed to outlives the installer;
-  // `pacer` is that of all devices.
+  // `turns` is that of all devices.
   Installer(DeviceConfig config, const store::Store* store, store::Committer* committer,
-            SessionSaver* saver, xsk::Steering* steering, reinject::Pacer* pacer,
+            SessionSaver* saver, xsk::Steering* steering, reinject::TurnClock* turns,
             event::EventLog* events);
   // Hands what is not saved to the saver, and joins the thread.
   ~Installer();
@@ -143,7 +144,8 @@ class Installer {
   };
 
   void Loop();
-  size_t Gather();
+  uint32_t TakeTurns(bool* held_back);
+  size_t Gather(size_t most);
   void Admit(Pending* pending, absl::Time now, absl::Duration steady);
   uint64_t OpenPlaces() const { return (config_.probation_max + 1) / 2; }
   // From here on whoever comes is asked for a cookie. Some are on their way meanwhile without one,
@@ -152,9 +154,9 @@ class Installer {
   bool CrowdsProbation(const Address& source, uint64_t newcomers) const;
   void AdmitForeign(Pending* pending);
   void LoseDevice();
-  void InstallBatch(absl::Duration steady);
+  size_t InstallBatch(absl::Duration steady);
   void NoteInstalled(const Pending& pending, absl::Duration steady);
-  void GiveBack(Pending* pending);
+  bool GiveBack(Pending* pending);
   void Housekeep();
   void LetLeave(absl::Duration steady);
   void Look(absl::Duration steady);
@@ -193,9 +195,8 @@ class Installer {
   std::unique_ptr<wgdev::Device> device_;
   PublicKey own_key_;
   uint16_t port_ = 0;
-  reinject::Pacer* pacer_;
-  reinject::Pace pace_;
-  size_t batch_max_ = 1;  // what is given back in kBatchTime_ns at most
+  reinject::TurnClock* turns_;
+  std::unique_ptr<reinject::Pacer> pacer_;
   absl::Duration next_look_;
   std::vector<shard::RequestQueue*> queues_;
   std::vector<NicRoute> routes_;

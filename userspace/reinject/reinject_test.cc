@@ -38,28 +38,55 @@ TEST(CompleteChecksumTest, ReceiversAcceptBothVersions) {
   }
 }
 
-TEST(PacerTest, GivesABurstAtOnceAndThenTheRate) {
-  Pacer pacer;
+TEST(TurnClockTest, GivesABurstAtOnceAndThenTheRate) {
+  TurnClock clock;
   const Pace pace{1'000'000, 10};
   const uint64_t start = 5'000'000'000;
-  for (int i = 0; i < 10; ++i) EXPECT_EQ(pacer.TakeTurn(pace, start), 0u) << i;
-  EXPECT_EQ(pacer.TakeTurn(pace, start), 1'000'000u);
-  EXPECT_EQ(pacer.TakeTurn(pace, start), 2'000'000u);
-  for (int i = 0; i < 10; ++i) EXPECT_EQ(pacer.TakeTurn(pace, start + 1'000'000'000), 0u) << i;
-  EXPECT_GT(pacer.TakeTurn(pace, start + 1'000'000'000), 0u);
+  EXPECT_EQ(clock.Take(pace, 4, start), 4u);
+  EXPECT_EQ(clock.Take(pace, 64, start), 6u);
+  EXPECT_EQ(clock.Take(pace, 64, start), 0u);
+  EXPECT_EQ(clock.Take(pace, 64, start + 999'999), 0u);
+  EXPECT_EQ(clock.Take(pace, 64, start + 3'500'000), 3u);
+  // What is left of an interval is not lost.
+  EXPECT_EQ(clock.Take(pace, 64, start + 4'000'000), 1u);
+  EXPECT_EQ(clock.Take(pace, 64, start + 1'000'000'000), 10u);
+  EXPECT_EQ(clock.Take(pace, 64, start + 1'000'000'000), 0u);
 }
 
-TEST(PacerTest, WhoSharesItTakesOfTheSameTime) {
-  Pacer pacer;
+TEST(TurnClockTest, WhatWasNotUsedIsThereAgain) {
+  TurnClock clock;
+  const Pace pace{1'000'000, 10};
+  const uint64_t start = 5'000'000'000;
+  EXPECT_EQ(clock.Take(pace, 64, start), 10u);
+  clock.Return(pace, 7);
+  EXPECT_EQ(clock.Take(pace, 64, start), 7u);
+  clock.Return(pace, 7);
+  EXPECT_EQ(clock.Take(pace, 64, start + 1'000'000'000), 10u);
+}
+
+TEST(TurnClockTest, WhoSharesItTakesOfTheSameTime) {
+  TurnClock clock;
   const Pace kernel{1'000'000, 10}, user_space{3'000'000, 2};
   const uint64_t start = 5'000'000'000;
-  for (int i = 0; i < 10; ++i) EXPECT_EQ(pacer.TakeTurn(kernel, start), 0u) << i;
-  EXPECT_EQ(pacer.TakeTurn(user_space, start), 3'000'000u);
-  EXPECT_EQ(pacer.TakeTurn(kernel, start), 4'000'000u);
-  EXPECT_EQ(pacer.TakeTurn(user_space, start + 4'000'000), 3'000'000u);
+  EXPECT_EQ(clock.Take(kernel, 64, start), 10u);
+  EXPECT_EQ(clock.Take(user_space, 64, start + 2'999'999), 0u);
+  EXPECT_EQ(clock.Take(user_space, 64, start + 3'000'000), 1u);
+  EXPECT_EQ(clock.Take(kernel, 64, start + 3'999'999), 0u);
+  EXPECT_EQ(clock.Take(kernel, 64, start + 4'000'000), 1u);
   // It has rested: of either kind its burst is there.
-  for (int i = 0; i < 2; ++i) EXPECT_EQ(pacer.TakeTurn(user_space, start + 60'000'000), 0u) << i;
-  EXPECT_GT(pacer.TakeTurn(user_space, start + 60'000'000), 0u);
+  EXPECT_EQ(clock.Take(user_space, 64, start + 60'000'000), 2u);
+}
+
+TEST(PacerTest, SaysWhyAUserSpaceDeviceIsPacedByTime) {
+  TurnClock clock;
+  Pacer pacer("uapi", 1, &clock);
+  EXPECT_FALSE(pacer.uncounted().ok());
+  const uint64_t now_ns = 3'600'000'000'000;
+  const uint32_t burst = pacer.Take(1000, now_ns);
+  EXPECT_EQ(burst, 64u);
+  EXPECT_EQ(pacer.Take(1000, now_ns), 0u);
+  pacer.Return(burst);
+  EXPECT_EQ(pacer.Take(1000, now_ns), burst);
 }
 
 }  // namespace

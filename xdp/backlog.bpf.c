@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
+/* Reads how many handshakes wait in a WireGuard device of the kernel.
+ *
+ * The kernel tells nobody. It counts them in its own struct wg_device, which the user data of the
+ * device's UDP socket points to. Types and members are found by name in the kernel's BTF, so a
+ * kernel that has them otherwise refuses the programs, and no memory is misread. */
+#include <linux/bpf.h>
+#include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
+
+#define KERNEL_TYPE __attribute__((preserve_access_index))
+
+struct sock {
+	void *sk_user_data;
+} KERNEL_TYPE;
+
+struct inet_sock {
+	struct sock sk;
+} KERNEL_TYPE;
+
+struct udp_sock {
+	struct inet_sock inet;
+} KERNEL_TYPE;
+
+struct net_device {
+	int ifindex;
+} KERNEL_TYPE;
+
+typedef struct {
+	int counter;
+} KERNEL_TYPE atomic_t;
+
+struct wg_device {
+	struct net_device *dev;
+	struct sock *sock4, *sock6;
+	atomic_t handshake_queue_len;
+} KERNEL_TYPE;
+
+struct bpf_iter__udp {
+	struct udp_sock *udp_sk;
+} KERNEL_TYPE;
+
+#define SK_USER_DATA_FLAGS 7ull /* the kernel keeps flags in the pointer's low bits */
+
+int ifindex; /* of the wanted device, in the reader's network namespace */
+__u64 device; /* the address of its struct wg_device, 0 when unknown */
+
+/* A device that is down or gone has no socket. */
+static __always_inline int is_wanted(const struct wg_device *wg)
+{
+	return (BPF_CORE_READ(wg, sock4) || BPF_CORE_READ(wg, sock6)) &&
+	       BPF_CORE_READ(wg, dev, ifindex) == ifindex;
+}
+
+/* Run for each UDP socket of the namespace. Other protocols' user data is something else, which
+ * does not point back to the socket. */
+SEC("iter/udp")
+int find(struct bpf_iter__udp *ctx)
+{
+	struct udp_sock *udp = ctx->udp_sk;
+	const struct wg_device *wg;
+	__u64 sock;
+
+	if (!udp)
+		return 0;
+	sock = (__u64)&udp->inet.sk;
+	wg = (const void *)((__u64)udp->inet.sk.sk_user_data & ~SK_USER_DATA_FLAGS);
+	if (!wg || (sock != (__u64)BPF_CORE_READ(wg, sock4) && sock != (__u64)BPF_CORE_READ(wg, sock6)))
+		return 0;
+	if (is_wanted(wg))
+		device = (__u64)wg;
+	return 0;
+}
+
+/* Returns: the handshakes that wait or are being answered; less than 0 when the device is not
+ * found, or not there any more. */
+SEC("syscall")
+int waiting(void *ctx __attribute__((unused)))
+{
+	const struct wg_device *wg = (const void *)device;
+
+	if (!wg || !is_wanted(wg))
+		return -1;
+	return BPF_CORE_READ(wg, handshake_queue_len.counter);
+}
+
+char _license[] SEC("license") = "Dual BSD/GPL";
