@@ -269,41 +269,6 @@ void ReadTcp(const toml::table& table, const std::string& file, std::vector<Foun
   control->tcp = tcp;
 }
 
-// Lets ASCII through, and anything in comments. What else TOML allows in places,
-// the parser has undefined behaviour for in others.
-absl::Status CheckCharacters(absl::string_view text, const std::string& name) {
-  size_t line = 1;
-  char quote = 0;  // the one that is open on this line
-  bool comment = false;
-  for (size_t at = 0; at < text.size(); ++at) {
-    const char c = text[at];
-    const auto byte = static_cast<unsigned char>(c);
-    const bool allowed =
-        byte >= 0x80 ? comment
-                     : (byte >= 0x20 && byte != 0x7f) || c == '\t' || c == '\n' || c == '\r';
-    if (!allowed) {
-      return absl::InvalidArgumentError(absl::StrCat(name, ":", line, ": found the byte ",
-                                                     int{byte},
-                                                     "; accepted: ASCII, and UTF-8 in comments"));
-    }
-    if (c == '\n') {
-      ++line;
-      quote = 0;
-      comment = false;
-    } else if (!comment && quote == 0) {
-      comment = c == '#';
-      if (c == '"' || c == '\'') quote = c;
-    } else if (quote == '"' && c == '\\') {
-      ++at;  // the next character is the string's, whatever it is
-      if (at < text.size() && (static_cast<unsigned char>(text[at]) >= 0x80 || text[at] < 0x20))
-        --at;
-    } else if (c == quote) {
-      quote = 0;
-    }
-  }
-  return absl::OkStatus();
-}
-
 }  // namespace
 
 absl::string_view ToString(ReinjectMode mode) {
@@ -314,7 +279,6 @@ absl::string_view ToString(ReinjectMode mode) {
 }
 
 absl::StatusOr<Config> ParseConfig(absl::string_view text, const std::string& name) {
-  WICKET_RETURN_IF_ERROR(CheckCharacters(text, name));
   const toml::parse_result parsed = toml::parse(std::string_view(text.data(), text.size()), name);
   if (!parsed) {
     return absl::InvalidArgumentError(absl::StrCat(name, ":", parsed.error().source().begin.line,

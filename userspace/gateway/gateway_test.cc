@@ -63,13 +63,16 @@ TEST(ConfigTest, ReportsEveryProblemWithFileLineFoundAndAccepted) {
 
 TEST(ConfigTest, SyntaxErrorsAndEmptyFiles) {
   EXPECT_NE(ParseConfig("a = \n", "x.toml").status().message().find("x.toml:1"), std::string::npos);
-  // Found by the fuzzer: the parser asserts on them.
+  // Found by the fuzzer: what the parser takes for impossible.
   EXPECT_FALSE(ParseConfig("[.", "x").ok());
   EXPECT_FALSE(ParseConfig("\xef\xbb\x9f", "x").ok());
-  EXPECT_TRUE(ParseConfig(std::string("# f\xc3\xbcr\n") + kGood, "x").ok());
-  EXPECT_FALSE(ParseConfig(std::string("log_level = \"d\xc3\xbc\" # x\n") + kGood, "x").ok());
-  EXPECT_EQ(ParseConfig(absl::string_view("\n[[\0[", 5), "x").status().message(),
-            "x:2: found the byte 0; accepted: ASCII, and UTF-8 in comments");
+  EXPECT_FALSE(ParseConfig("\xc3\xa9 = 1", "x").ok());
+  EXPECT_EQ(ParseConfig(absl::string_view("\n[[\0[", 5), "x").status().message().substr(0, 5),
+            "x:2: ");
+  const auto letters =
+      ParseConfig(std::string("# f\xc3\xbcr\npin_dir = \"/run/T\xc3\xbcr\"\n") + kGood, "x");
+  ASSERT_TRUE(letters.ok()) << letters.status();
+  EXPECT_EQ(letters->pin_dir, "/run/T\xc3\xbcr");
   const std::string empty(ParseConfig("", "x.toml").status().message());
   EXPECT_NE(empty.find("[[nic]]"), std::string::npos);
   EXPECT_NE(empty.find("[[device]]"), std::string::npos);
