@@ -15,8 +15,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "crypto/curve25519.h"
-#include "reinject/backlog.h"
-#include "reinject/pacer.h"
 #include "wgdev/device.h"
 #include "wgdev/uapi.h"
 
@@ -247,39 +245,6 @@ TEST_F(DeviceTest, ADeviceThatVanishesInTheMiddleOfABatchEndsItCleanly) {
   }
   waitpid(remover, nullptr, 0);
   EXPECT_GT(failed, 0u);
-}
-
-// The kernel's device is found by its socket, and no other device of the same machine is taken for
-// it.
-TEST_F(DeviceTest, TheKernelsWaitingHandshakesAreCounted) {
-  reinject::TurnClock clock;
-  reinject::Pacer pacer(device_->backend(), InterfaceIndex(name_), &clock);
-  EXPECT_EQ(pacer.uncounted().ok(), kernel_) << pacer.uncounted();
-  auto backlog = reinject::Backlog::Open(InterfaceIndex(name_));
-  if (!kernel_) {
-    EXPECT_EQ(backlog.ok(), access("/sys/kernel/btf/wireguard", F_OK) == 0) << backlog.status();
-    return;
-  }
-  ASSERT_TRUE(backlog.ok()) << backlog.status();
-  constexpr uint64_t kSecond_ns = 1'000'000'000;
-  uint64_t now_ns = 100 * kSecond_ns;
-  EXPECT_EQ((*backlog)->Waiting(now_ns), std::nullopt) << "a device that is down has no socket";
-
-  const std::string other = absl::StrCat(name_, "x");
-  ASSERT_TRUE(Shell(absl::StrCat("ip link add ", other, " type wireguard && ip link set ", other,
-                                 " up && ip link add vx type vxlan id 7 dstport 4789 dev lo && ",
-                                 "ip link set vx up")));
-  now_ns += kSecond_ns;
-  EXPECT_EQ((*backlog)->Waiting(now_ns), std::nullopt) << "another device's are counted";
-
-  ASSERT_TRUE(Shell(absl::StrCat("ip link set ", name_, " up")));
-  EXPECT_EQ((*backlog)->Waiting(now_ns), std::nullopt) << "sought more than once a second";
-  now_ns += kSecond_ns;
-  EXPECT_EQ((*backlog)->Waiting(now_ns), 0u);
-
-  ASSERT_TRUE(Shell(absl::StrCat("ip link del ", name_)));
-  EXPECT_EQ((*backlog)->Waiting(now_ns), std::nullopt) << "the device is gone";
-  EXPECT_TRUE(Shell(absl::StrCat("ip link del ", other, " && ip link del vx")));
 }
 
 }  // namespace

@@ -10,7 +10,16 @@
 
 #define KERNEL_TYPE __attribute__((preserve_access_index))
 
+typedef struct {
+	struct net *net;
+} KERNEL_TYPE possible_net_t;
+
+struct sock_common {
+	possible_net_t skc_net;
+} KERNEL_TYPE;
+
 struct sock {
+	struct sock_common __sk_common;
 	void *sk_user_data;
 } KERNEL_TYPE;
 
@@ -23,6 +32,7 @@ struct udp_sock {
 } KERNEL_TYPE;
 
 struct net_device {
+	possible_net_t nd_net;
 	int ifindex;
 } KERNEL_TYPE;
 
@@ -43,13 +53,16 @@ struct bpf_iter__udp {
 #define SK_USER_DATA_FLAGS 7ull /* the kernel keeps flags in the pointer's low bits */
 
 int ifindex; /* of the wanted device, in the reader's network namespace */
-__u64 device; /* the address of its struct wg_device, 0 when unknown */
+__u64 netns; /* that namespace's struct net */
+__u64 device; /* the device's struct wg_device, 0 when unknown */
 
-/* A device that is down or gone has no socket. */
+/* A device that is down or gone has no socket. One that was moved to another namespace still has
+ * its socket in this one. */
 static __always_inline int is_wanted(const struct wg_device *wg)
 {
 	return (BPF_CORE_READ(wg, sock4) || BPF_CORE_READ(wg, sock6)) &&
-	       BPF_CORE_READ(wg, dev, ifindex) == ifindex;
+	       BPF_CORE_READ(wg, dev, ifindex) == ifindex &&
+	       (__u64)BPF_CORE_READ(wg, dev, nd_net.net) == netns;
 }
 
 /* Run for each UDP socket of the namespace. Other protocols' user data is something else, which
@@ -67,6 +80,7 @@ int find(struct bpf_iter__udp *ctx)
 	wg = (const void *)((__u64)udp->inet.sk.sk_user_data & ~SK_USER_DATA_FLAGS);
 	if (!wg || (sock != (__u64)BPF_CORE_READ(wg, sock4) && sock != (__u64)BPF_CORE_READ(wg, sock6)))
 		return 0;
+	netns = (__u64)udp->inet.sk.__sk_common.skc_net.net;
 	if (is_wanted(wg))
 		device = (__u64)wg;
 	return 0;
@@ -78,10 +92,13 @@ SEC("syscall")
 int waiting(void *ctx __attribute__((unused)))
 {
 	const struct wg_device *wg = (const void *)device;
+	int length;
 
 	if (!wg || !is_wanted(wg))
 		return -1;
-	return BPF_CORE_READ(wg, handshake_queue_len.counter);
+	length = BPF_CORE_READ(wg, handshake_queue_len.counter);
+	/* A device that goes down zeroes it, and takes off what was being answered afterwards. */
+	return length < 0 ? 0 : length;
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

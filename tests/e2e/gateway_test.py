@@ -427,6 +427,28 @@ def test_a_peer_removed_by_somebody_else_comes_back():
         check(client.connect() is not None, "the retry did not heal it")
 
 
+def test_who_waited_until_he_tries_again_is_not_answered_twice():
+    """A client forgets a handshake with its next try, so what waited for so long is in others' way."""
+    with gateway() as (lab, device, daemon):
+        clients = [Client(lab, device.key.public) for _ in range(4)]
+        store(lab, device, *clients)
+        daemon.start()
+        device.process.send_signal(signal.SIGSTOP)
+        try:
+            clients[0].send_initiation()  # its batch, or a dump, waits for the device
+            time.sleep(1.2)
+            for client in clients[1:]:
+                client.send_initiation()
+            time.sleep(3)
+        finally:
+            device.process.send_signal(signal.SIGCONT)
+        check(wait_for(lambda: daemon.counts()["requests"] == 4, 5), daemon.counts())
+        counts = daemon.counts()
+        equal((counts["too_late"] + counts["installs"], counts["too_late"] >= 3), (4, True), counts)
+        for client in clients[1:]:
+            check(client.connect() is not None, "no session at the next try")
+
+
 # --- a daemon that dies, hangs, restarts -------------------------------------
 
 def test_installed_peers_rekey_without_the_daemon():

@@ -133,6 +133,7 @@ def test_the_kernel_is_never_driven_under_load():
         print(f"  {report['answered']} of {report['sent']} answered, held back {counts['held_back']} times")
         check(report["answered"] >= 0.9 * customers, report)
         check(counts["reinjected"] >= report["answered"], counts)
+        equal(counts["by_time"], 0, "given back at a guessed rate")
         equal(cookies.count(), 0, "cookies of the kernel")
 
 
@@ -150,7 +151,7 @@ def test_a_kernel_that_does_not_tell_is_paced_by_time():
 def binaries():
     """The C++ suites that drive the kernel's own interfaces."""
     failed = 0
-    for name in ("steer_test", "steering_test", "wgdev_device_test"):
+    for name in ("steer_test", "steering_test", "wgdev_device_test", "backlog_test"):
         result = subprocess.run([BIN / name, "--gtest_brief=0"], capture_output=True, text=True)
         for line in result.stdout.splitlines():
             if line.startswith("[       OK ]"):

@@ -44,9 +44,11 @@ class SpscQueue {
     return &slots_[tail & mask_];
   }
   // Thread: any; true only for the moment.
-  bool Empty() const {
-    return head_.load(std::memory_order_acquire) == tail_.load(std::memory_order_acquire);
+  size_t Size() const {
+    const size_t tail = tail_.load(std::memory_order_acquire);
+    return head_.load(std::memory_order_acquire) - tail;
   }
+  bool Empty() const { return Size() == 0; }
   void Release() {
     tail_.store(tail_.load(std::memory_order_relaxed) + 1, std::memory_order_release);
   }

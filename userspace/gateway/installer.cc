@@ -21,8 +21,9 @@ constexpr size_t kLeaveSlice = 256;  // begin to leave, or wait for their sessio
 constexpr uint32_t kBatchesPerHousekeeping = 16;
 constexpr int kIdleWait_ms = 250;
 constexpr int kSliceWait_ms = 10;
-// The device answers some ten in it, and lets that many more come.
-constexpr absl::Duration kTurnsWait = absl::Milliseconds(1);
+// A batch that has to wait for room waits for so much, and looks again so often.
+constexpr uint64_t kRoomMin = 16;
+constexpr absl::Duration kRoomWait = absl::Milliseconds(1);
 constexpr absl::Duration kDumpInterval = absl::Seconds(1);
 // A dump of a small device takes at most a hundredth of the time; that of a large one, which
 // nobody may have to wait longer for, what it takes.
@@ -40,6 +41,10 @@ constexpr uint64_t kPatience_ns = 2'500'000'000;
 constexpr int kLookDutyCycle = 10;
 // The device itself takes no more than this of one peer: [WG 5.1], 50 a second.
 constexpr absl::Duration kInitiationInterval = absl::Milliseconds(20);
+
+bool GivesBack(ReinjectMode mode) {
+  return mode == ReinjectMode::kLive || mode == ReinjectMode::kRaw;
+}
 
 absl::Duration Steady() { return absl::Nanoseconds(xsk::KtimeNanos()); }
 
@@ -154,11 +159,11 @@ void Installer::Loop() {
     int wait_ms = kIdleWait_ms;
     {
       const std::lock_guard lock(mutex_);
-      const uint32_t turns = TakeTurns(&held_back);
-      const size_t gathered = Gather(turns);
-      const size_t given_back = gathered > 0 ? InstallBatch(Steady()) : 0;
-      if (given_back < turns) pacer_->Return(turns - static_cast<uint32_t>(given_back));
-      if (gathered == 0 || ++batches_since_housekeeping_ >= kBatchesPerHousekeeping) {
+      const size_t gathered = Gather(Room());
+      if (gathered > 0) InstallBatch(Steady());
+      held_back = held_back_;
+      if ((gathered == 0 && !held_back) ||
+          ++batches_since_housekeeping_ >= kBatchesPerHousekeeping) {
         batches_since_housekeeping_ = 0;
         Housekeep();
       }
@@ -171,7 +176,7 @@ void Installer::Loop() {
     }
     // Asleep: who waits may be of lower priority than this thread.
     while (lock_waiters_ > 0 && !stop_) absl::SleepFor(absl::Microseconds(50));
-    if (held_back) absl::SleepFor(kTurnsWait);
+    if (held_back) absl::SleepFor(kRoomWait);
     if (busy || held_back) continue;
     pollfd fd{wake_.get(), POLLIN, 0};
     poll(&fd, 1, wait_ms);
@@ -182,17 +187,21 @@ void Installer::Loop() {
   saver_->Submit(installed_.TakeDirty());
 }
 
-// Returns: how many requests may be served now, at most a batch. `held_back`: there are some, and
-// none may.
-uint32_t Installer::TakeTurns(bool* held_back) {
-  if (device_ == nullptr || std::none_of(queues_.begin(), queues_.end(),
-                                         [](auto* queue) { return queue->Peek() != nullptr; })) {
-    return 0;
-  }
-  const uint32_t turns = pacer_->Take(kBatchMax, xsk::KtimeNanos());
-  *held_back = turns == 0;
-  if (*held_back) Count(InstallerCount::kHeldBack);
-  return turns;
+// Returns: how many requests may be served now, at most a batch.
+size_t Installer::Room() {
+  held_back_ = false;
+  if (device_ == nullptr) return 0;
+  size_t waiting = 0;
+  for (const shard::RequestQueue* queue : queues_) waiting += queue->Size();
+  const size_t wanted = std::min(waiting, kBatchMax);
+  const bool gives_back = std::any_of(routes_.begin(), routes_.end(),
+                                      [](const NicRoute& route) { return GivesBack(route.mode); });
+  if (wanted == 0 || !gives_back) return wanted;
+  const uint64_t room = pacer_->Room(xsk::KtimeNanos());
+  if (room >= std::min<uint64_t>(wanted, kRoomMin)) return std::min<uint64_t>(wanted, room);
+  held_back_ = true;
+  Count(InstallerCount::kHeldBack);
+  return 0;
 }
 
 // Takes what the shards have left, at most so many. Of several initiations of
@@ -208,35 +217,37 @@ size_t Installer::Gather(size_t most) {
   const absl::Time now = absl::Now();
   const absl::Duration steady = Steady();
   bool renewed = false;
-  for (bool more = true; more && batch_.size() < most;) {
-    more = false;
-    for (shard::RequestQueue* queue : queues_) {
-      const shard::InstallRequest* request = queue->Peek();
-      if (request == nullptr || batch_.size() == most) continue;
-      more = true;
-      Count(InstallerCount::kRequests);
-      if (xsk::KtimeNanos() - request->seen_ns > kPatience_ns) {
-        Count(InstallerCount::kTooLate);
-        queue->Release();
-        continue;
-      }
-      if (!renewed) renewed = snapshot_->Renew().ok();
-      const auto same = std::find_if(batch_.begin(), batch_.end(), [&](const Pending& pending) {
-        return pending.request.public_key == request->public_key;
-      });
-      const bool admitted = same != batch_.end() && (same->install || same->ready);
-      if (!admitted) {
-        Pending& pending = same == batch_.end() ? batch_.emplace_back() : *same;
-        pending.request = *request;
-        Admit(&pending, now, steady);
-      } else if (guard::IsFresh(same->session.mark, request->stamp, now)) {
-        same->request = *request;
-        same->session.mark = guard::Accept(same->session.mark, request->stamp, now);
-      } else {
-        Count(InstallerCount::kReplays);
-      }
-      queue->Release();
+  // Goes on where the last batch ended: small ones would serve the first queue alone.
+  for (size_t empty = 0; batch_.size() < most && empty < queues_.size(); ++next_queue_) {
+    shard::RequestQueue* queue = queues_[next_queue_ % queues_.size()];
+    const shard::InstallRequest* request = queue->Peek();
+    if (request == nullptr) {
+      ++empty;
+      continue;
     }
+    empty = 0;
+    Count(InstallerCount::kRequests);
+    if (xsk::KtimeNanos() - request->seen_ns > kPatience_ns) {
+      Count(InstallerCount::kTooLate);
+      queue->Release();
+      continue;
+    }
+    if (!renewed) renewed = snapshot_->Renew().ok();
+    const auto same = std::find_if(batch_.begin(), batch_.end(), [&](const Pending& pending) {
+      return pending.request.public_key == request->public_key;
+    });
+    const bool admitted = same != batch_.end() && (same->install || same->ready);
+    if (!admitted) {
+      Pending& pending = same == batch_.end() ? batch_.emplace_back() : *same;
+      pending.request = *request;
+      Admit(&pending, now, steady);
+    } else if (guard::IsFresh(same->session.mark, request->stamp, now)) {
+      same->request = *request;
+      same->session.mark = guard::Accept(same->session.mark, request->stamp, now);
+    } else {
+      Count(InstallerCount::kReplays);
+    }
+    queue->Release();
   }
   snapshot_->Release();
   return batch_.size();
@@ -319,8 +330,7 @@ void Installer::AdmitForeign(Pending* pending) {
   Count(pending->ready ? InstallerCount::kForeign : InstallerCount::kGone);
 }
 
-// Returns: how many were given back.
-size_t Installer::InstallBatch(absl::Duration steady) {
+void Installer::InstallBatch(absl::Duration steady) {
   std::vector<wgdev::PeerInstall> installs;
   std::vector<Pending*> owners;
   std::vector<PublicKey> resets, failed;
@@ -348,8 +358,7 @@ size_t Installer::InstallBatch(absl::Duration steady) {
     if (absl::IsNotFound(results[i])) {
       Log(LogLevel::kWarning, config_.name, ": the device is gone; waiting for it to come back");
       device_lost_ = true;
-      LoseDevice();
-      return 0;
+      return LoseDevice();
     }
     Log(LogLevel::kWarning, config_.name, ": peer ", Abbreviate(pending->request.public_key),
         " was not installed: ", results[i].message());
@@ -364,7 +373,8 @@ size_t Installer::InstallBatch(absl::Duration steady) {
     if (!pending.request.foreign) NoteInstalled(pending, steady);
     if (GiveBack(&pending)) ++given_back;
   }
-  return given_back;
+  pacer_->Charge(given_back, xsk::KtimeNanos());
+  if (pacer_->by_time()) Count(InstallerCount::kByTime, given_back);
 }
 
 void Installer::NoteInstalled(const Pending& pending, absl::Duration steady) {
@@ -393,7 +403,7 @@ bool Installer::GiveBack(Pending* pending) {
   const reinject::Packet packet{
       {request.frame.data(), request.frame_bytes}, request.ip_offset, request.udp_offset};
   const ReinjectMode mode = RouteMode(request.ifindex);
-  const bool given = mode == ReinjectMode::kLive || mode == ReinjectMode::kRaw;
+  const bool given = GivesBack(mode);
   // Of whom it is not known that he is where he says, the next initiation comes here again, until
   // his session is confirmed: else he could have whatever address answered, or kept out. Where
   // nothing is given back, his retry is what the device is to answer.
@@ -414,8 +424,8 @@ bool Installer::GiveBack(Pending* pending) {
   } else if (LogEnabled(LogLevel::kDebug)) {
     Log(LogLevel::kDebug, config_.name, ": peer ", Abbreviate(request.public_key), " proven from ",
         ToString(request.source), pending->install ? ", installed" : ", known here",
-        mode == ReinjectMode::kLive || mode == ReinjectMode::kRaw ? ", given back (" : " (",
-        ToString(mode), ") after ", absl::StrFormat("%.2f ms", static_cast<double>(took_ns) / 1e6));
+        given ? ", given back (" : " (", ToString(mode), ") after ",
+        absl::StrFormat("%.2f ms", static_cast<double>(took_ns) / 1e6));
   }
   return given && status.ok();
 }

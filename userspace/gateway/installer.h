@@ -50,7 +50,8 @@ namespace wicket::gateway {
   X(Foreign, "foreign", "initiations of peers that others put into the device")          \
   X(TooOften, "too_often", "refused: a second initiation of a peer within 20 ms")        \
   X(TooLate, "too_late", "refused: waited for so long that the client tries again")      \
-  X(HeldBack, "held_back", "times requests waited, for the device had enough to answer") \
+  X(HeldBack, "held_back", "milliseconds of waiting for the device to answer others")    \
+  X(ByTime, "by_time", "of reinjected: at a guessed rate, for no backlog is known")      \
   X(Replays, "replays", "refused: the timestamp is not newer than the last one")         \
   X(FutureStamps, "future_stamps", "accepted, from a clock over 10 minutes ahead")       \
   X(Full, "full", "refused: installed_max reached")                                      \
@@ -144,7 +145,7 @@ class Installer {
   };
 
   void Loop();
-  uint32_t TakeTurns(bool* held_back);
+  size_t Room();
   size_t Gather(size_t most);
   void Admit(Pending* pending, absl::Time now, absl::Duration steady);
   uint64_t OpenPlaces() const { return (config_.probation_max + 1) / 2; }
@@ -154,7 +155,7 @@ class Installer {
   bool CrowdsProbation(const Address& source, uint64_t newcomers) const;
   void AdmitForeign(Pending* pending);
   void LoseDevice();
-  size_t InstallBatch(absl::Duration steady);
+  void InstallBatch(absl::Duration steady);
   void NoteInstalled(const Pending& pending, absl::Duration steady);
   bool GiveBack(Pending* pending);
   void Housekeep();
@@ -199,6 +200,8 @@ class Installer {
   std::unique_ptr<reinject::Pacer> pacer_;
   absl::Duration next_look_;
   std::vector<shard::RequestQueue*> queues_;
+  size_t next_queue_ = 0;
+  bool held_back_ = false;  // requests wait, and the device has enough to answer
   std::vector<NicRoute> routes_;
   InstalledPeers installed_;
   std::vector<Pending> batch_;

@@ -23,8 +23,10 @@ absl::StatusOr<std::unique_ptr<Backlog>> Backlog::Open(int ifindex) {
   std::unique_ptr<Backlog> self(new Backlog());
   self->programs_.reset(backlog_bpf__open_and_load());
   if (!self->programs_) {
-    return ErrnoStatus(errno, "bpf(BPF_PROG_LOAD, backlog)",
-                       "needs /sys/kernel/btf/wireguard and CAP_PERFMON");
+    return ErrnoStatus(
+        errno, "bpf(BPF_PROG_LOAD, backlog)",
+        "needs BTF of the kernel and of WireGuard (/sys/kernel/btf), CAP_PERFMON and "
+        "CAP_SYS_ADMIN, and no lockdown");
   }
   self->programs_->bss->ifindex = ifindex;
   return self;

@@ -15,6 +15,7 @@ namespace wicket::reinject {
 class Backlog {
  public:
   // `ifindex`: of the device, in this thread's network namespace.
+  // Cost: some 100 ms, for the types of the kernel and its modules are read.
   // Errors: the kernel does not tell what its types are, or WireGuard's are others.
   static absl::StatusOr<std::unique_ptr<Backlog>> Open(int ifindex);
   ~Backlog();

@@ -11,8 +11,12 @@
 namespace wicket::reinject {
 namespace {
 
-// Half of what makes the kernel ask for cookies: what comes to the device past us needs room too.
-constexpr uint32_t kBacklogMax = 256;
+constexpr uint32_t kKernelsLoad = 512;
+// What comes to the device past us needs room too.
+constexpr uint32_t kBacklogMax = kKernelsLoad / 2;
+// What was given back may not have arrived: a busy processor puts the stack's part off.
+constexpr uint64_t kSlice_ns = 5'000'000;
+constexpr uint64_t kSliceMax = kBacklogMax / 2;
 
 // What a multiplication takes on this machine, at best: a handshake is answered with four. It takes
 // some milliseconds until a core that has idled is at its speed.
@@ -42,21 +46,20 @@ Pace PaceFor(absl::string_view backend) {
 
 }  // namespace
 
-uint32_t TurnClock::Take(const Pace& pace, uint32_t most, uint64_t now_ns) {
-  const uint64_t depth_ns = pace.interval_ns * pace.burst;
-  const uint64_t earliest_ns = now_ns > depth_ns ? now_ns - depth_ns : 0;
-  uint64_t last_ns = last_ns_.load(std::memory_order_relaxed), from_ns, turns;
-  do {
-    from_ns = std::max(last_ns, earliest_ns);
-    turns = from_ns < now_ns ? std::min<uint64_t>(most, (now_ns - from_ns) / pace.interval_ns) : 0;
-    if (turns == 0) return 0;
-  } while (!last_ns_.compare_exchange_weak(last_ns, from_ns + turns * pace.interval_ns,
-                                           std::memory_order_relaxed));
-  return static_cast<uint32_t>(turns);
+uint64_t TurnClock::Room(const Pace& pace, uint64_t now_ns) const {
+  const uint64_t last_ns = last_ns_.load(std::memory_order_relaxed);
+  if (last_ns >= now_ns) return 0;
+  return std::min<uint64_t>(pace.burst, (now_ns - last_ns) / pace.interval_ns);
 }
 
-void TurnClock::Return(const Pace& pace, uint32_t turns) {
-  last_ns_.fetch_sub(turns * pace.interval_ns, std::memory_order_relaxed);
+void TurnClock::Charge(const Pace& pace, uint64_t turns, uint64_t now_ns) {
+  const uint64_t depth_ns = pace.interval_ns * pace.burst;
+  const uint64_t earliest_ns = now_ns > depth_ns ? now_ns - depth_ns : 0;
+  uint64_t last_ns = last_ns_.load(std::memory_order_relaxed);
+  while (!last_ns_.compare_exchange_weak(last_ns,
+                                         std::max(last_ns, earliest_ns) + turns * pace.interval_ns,
+                                         std::memory_order_relaxed)) {
+  }
 }
 
 Pacer::Pacer(absl::string_view backend, int ifindex, TurnClock* clock)
@@ -70,15 +73,21 @@ Pacer::Pacer(absl::string_view backend, int ifindex, TurnClock* clock)
   uncounted_ = backlog.status();
 }
 
-uint32_t Pacer::Take(uint32_t most, uint64_t now_ns) {
+uint64_t Pacer::Room(uint64_t now_ns) {
   const auto waiting = backlog_ != nullptr ? backlog_->Waiting(now_ns) : std::nullopt;
-  counted_ = waiting.has_value();
-  if (!counted_) return clock_->Take(pace_, most, now_ns);
-  return std::min(most, kBacklogMax - std::min(kBacklogMax, *waiting));
+  by_time_ = !waiting.has_value() || *waiting >= kKernelsLoad;
+  if (by_time_) return clock_->Room(pace_, now_ns);
+  if (now_ns - slice_began_ns_ >= kSlice_ns) {
+    slice_began_ns_ = now_ns;
+    slice_given_ = 0;
+  }
+  return std::min(kBacklogMax - std::min<uint64_t>(kBacklogMax, *waiting),
+                  kSliceMax - std::min(kSliceMax, slice_given_));
 }
 
-void Pacer::Return(uint32_t turns) {
-  if (!counted_) clock_->Return(pace_, turns);
+void Pacer::Charge(uint64_t given_back, uint64_t now_ns) {
+  slice_given_ += given_back;
+  clock_->Charge(pace_, given_back, now_ns);
 }
 
 }  // namespace wicket::reinject

@@ -22,15 +22,15 @@ struct Pace {
   uint32_t burst = 1;
 };
 
-// A token bucket in nanoseconds, of which all who give back by time take their turns.
+// A token bucket in nanoseconds, of which all who give back take their turns.
 //
 // Thread: any.
 class TurnClock {
  public:
-  // Returns: how many turns of `most` may be taken at `now_ns`. They are taken.
-  uint32_t Take(const Pace& pace, uint32_t most, uint64_t now_ns);
-  // Gives back turns that were taken and not used.
-  void Return(const Pace& pace, uint32_t turns);
+  // Returns: how many turns there are at `now_ns`.
+  uint64_t Room(const Pace& pace, uint64_t now_ns) const;
+  // Takes turns, be they there or not. Two that ask at once may each take what both were told of.
+  void Charge(const Pace& pace, uint64_t turns, uint64_t now_ns);
 
  private:
   std::atomic<uint64_t> last_ns_{0};
@@ -42,15 +42,19 @@ class TurnClock {
 class Pacer {
  public:
   // `backend`: the device's, "netlink" or "uapi". `clock` is that of all devices and outlives this.
-  // Cost: some 20 ms the first time, for it measures how fast this machine is.
+  // Cost: that of Backlog::Open, and some 20 ms the first time: it measures how fast this machine
+  // is.
   Pacer(absl::string_view backend, int ifindex, TurnClock* clock);
 
-  // Returns: how many of `most` may be given back at `now_ns`.
-  uint32_t Take(uint32_t most, uint64_t now_ns);
-  // Says that so many of those just taken were not given back.
-  void Return(uint32_t turns);
+  // Returns: how many may be given back at `now_ns`.
+  uint64_t Room(uint64_t now_ns);
+  // Says that so many were.
+  void Charge(uint64_t given_back, uint64_t now_ns);
 
-  // Why the device's waiting handshakes are not counted; OK when they are.
+  // Whether Room() went by time at last: nothing is known of the device, or it asks for cookies
+  // already, and who is kept from it gains nothing.
+  bool by_time() const { return by_time_; }
+  // Why the device's waiting handshakes cannot be counted; OK when they can.
   const absl::Status& uncounted() const { return uncounted_; }
 
  private:
@@ -58,7 +62,8 @@ class Pacer {
   Pace pace_;
   std::unique_ptr<Backlog> backlog_;
   absl::Status uncounted_;
-  bool counted_ = false;  // at the last Take
+  bool by_time_ = true;
+  uint64_t slice_began_ns_ = 0, slice_given_ = 0;
 };
 
 }  // namespace wicket::reinject

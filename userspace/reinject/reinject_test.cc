@@ -42,51 +42,46 @@ TEST(TurnClockTest, GivesABurstAtOnceAndThenTheRate) {
   TurnClock clock;
   const Pace pace{1'000'000, 10};
   const uint64_t start = 5'000'000'000;
-  EXPECT_EQ(clock.Take(pace, 4, start), 4u);
-  EXPECT_EQ(clock.Take(pace, 64, start), 6u);
-  EXPECT_EQ(clock.Take(pace, 64, start), 0u);
-  EXPECT_EQ(clock.Take(pace, 64, start + 999'999), 0u);
-  EXPECT_EQ(clock.Take(pace, 64, start + 3'500'000), 3u);
+  EXPECT_EQ(clock.Room(pace, start), 10u);
+  clock.Charge(pace, 4, start);
+  EXPECT_EQ(clock.Room(pace, start), 6u);
+  clock.Charge(pace, 6, start);
+  EXPECT_EQ(clock.Room(pace, start), 0u);
+  EXPECT_EQ(clock.Room(pace, start + 999'999), 0u);
+  EXPECT_EQ(clock.Room(pace, start + 3'500'000), 3u);
+  clock.Charge(pace, 3, start + 3'500'000);
   // What is left of an interval is not lost.
-  EXPECT_EQ(clock.Take(pace, 64, start + 4'000'000), 1u);
-  EXPECT_EQ(clock.Take(pace, 64, start + 1'000'000'000), 10u);
-  EXPECT_EQ(clock.Take(pace, 64, start + 1'000'000'000), 0u);
-}
-
-TEST(TurnClockTest, WhatWasNotUsedIsThereAgain) {
-  TurnClock clock;
-  const Pace pace{1'000'000, 10};
-  const uint64_t start = 5'000'000'000;
-  EXPECT_EQ(clock.Take(pace, 64, start), 10u);
-  clock.Return(pace, 7);
-  EXPECT_EQ(clock.Take(pace, 64, start), 7u);
-  clock.Return(pace, 7);
-  EXPECT_EQ(clock.Take(pace, 64, start + 1'000'000'000), 10u);
+  EXPECT_EQ(clock.Room(pace, start + 4'000'000), 1u);
+  EXPECT_EQ(clock.Room(pace, start + 1'000'000'000), 10u);
+  // Taken beyond what is there: it is worked off.
+  clock.Charge(pace, 15, start + 1'000'000'000);
+  EXPECT_EQ(clock.Room(pace, start + 1'005'000'000), 0u);
+  EXPECT_EQ(clock.Room(pace, start + 1'007'000'000), 2u);
 }
 
 TEST(TurnClockTest, WhoSharesItTakesOfTheSameTime) {
   TurnClock clock;
   const Pace kernel{1'000'000, 10}, user_space{3'000'000, 2};
   const uint64_t start = 5'000'000'000;
-  EXPECT_EQ(clock.Take(kernel, 64, start), 10u);
-  EXPECT_EQ(clock.Take(user_space, 64, start + 2'999'999), 0u);
-  EXPECT_EQ(clock.Take(user_space, 64, start + 3'000'000), 1u);
-  EXPECT_EQ(clock.Take(kernel, 64, start + 3'999'999), 0u);
-  EXPECT_EQ(clock.Take(kernel, 64, start + 4'000'000), 1u);
+  clock.Charge(kernel, 10, start);
+  EXPECT_EQ(clock.Room(user_space, start + 2'999'999), 0u);
+  EXPECT_EQ(clock.Room(user_space, start + 3'000'000), 1u);
+  clock.Charge(user_space, 1, start + 3'000'000);
+  EXPECT_EQ(clock.Room(kernel, start + 3'999'999), 0u);
+  EXPECT_EQ(clock.Room(kernel, start + 4'000'000), 1u);
   // It has rested: of either kind its burst is there.
-  EXPECT_EQ(clock.Take(user_space, 64, start + 60'000'000), 2u);
+  EXPECT_EQ(clock.Room(user_space, start + 60'000'000), 2u);
 }
 
-TEST(PacerTest, SaysWhyAUserSpaceDeviceIsPacedByTime) {
+TEST(PacerTest, AUserSpaceDeviceIsPacedByTime) {
   TurnClock clock;
   Pacer pacer("uapi", 1, &clock);
   EXPECT_FALSE(pacer.uncounted().ok());
   const uint64_t now_ns = 3'600'000'000'000;
-  const uint32_t burst = pacer.Take(1000, now_ns);
-  EXPECT_EQ(burst, 64u);
-  EXPECT_EQ(pacer.Take(1000, now_ns), 0u);
-  pacer.Return(burst);
-  EXPECT_EQ(pacer.Take(1000, now_ns), burst);
+  EXPECT_EQ(pacer.Room(now_ns), 64u);
+  EXPECT_TRUE(pacer.by_time());
+  pacer.Charge(64, now_ns);
+  EXPECT_EQ(pacer.Room(now_ns), 0u);
 }
 
 }  // namespace

@@ -1,0 +1,132 @@
+// What reads the kernel's count of waiting handshakes, on WireGuard devices of the kernel: in a VM.
+#include <gtest/gtest.h>
+#include <netinet/in.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "absl/strings/str_cat.h"
+#include "absl/time/clock.h"
+#include "base/fd.h"
+#include "crypto/curve25519.h"
+#include "reinject/backlog.h"
+#include "reinject/pacer.h"
+#include "wgdev/device.h"
+
+namespace wicket::reinject {
+namespace {
+
+using wgdev::InterfaceIndex;
+
+constexpr uint16_t kPort = 51999;
+constexpr uint64_t kSecond_ns = 1'000'000'000;
+
+bool Shell(const std::string& command) { return system(command.c_str()) == 0; }
+
+// A device that is down.
+class BacklogTest : public ::testing::Test {
+ protected:
+  static void SetUpTestSuite() {
+    ASSERT_TRUE(crypto::Initialize().ok());
+    ASSERT_EQ(unshare(CLONE_NEWNET), 0) << "needs root";
+  }
+  void SetUp() override {
+    ASSERT_TRUE(Shell(absl::StrCat(
+        "ip link add ", name_, " type wireguard && k=$(mktemp) && wg genkey > $k && wg set ", name_,
+        " private-key $k listen-port ", kPort, "; e=$?; rm $k; exit $e")));
+    Open();
+  }
+  void TearDown() override {
+    if (InterfaceIndex(name_) != 0) Shell(absl::StrCat("ip link del ", name_));
+  }
+
+  void Open() {
+    auto backlog = Backlog::Open(InterfaceIndex(name_));
+    ASSERT_TRUE(backlog.ok()) << backlog.status();
+    backlog_ = std::move(*backlog);
+  }
+  bool Set(const char* what) { return Shell(absl::StrCat("ip link set ", name_, " ", what)); }
+  // Looks for the device anew.
+  std::optional<uint32_t> Waiting() { return backlog_->Waiting(now_ns_ += kSecond_ns); }
+
+  const std::string name_ = absl::StrCat("wt", getpid());
+  std::unique_ptr<Backlog> backlog_;
+  uint64_t now_ns_ = 100 * kSecond_ns;
+};
+
+TEST_F(BacklogTest, APacerGoesByItWhenTheDeviceIsSeen) {
+  TurnClock clock;
+  Pacer pacer("netlink", InterfaceIndex(name_), &clock);
+  EXPECT_TRUE(pacer.uncounted().ok()) << pacer.uncounted();
+  EXPECT_GT(pacer.Room(3600 * kSecond_ns), 0u);
+  EXPECT_TRUE(pacer.by_time());
+  ASSERT_TRUE(Set("up"));
+  EXPECT_GT(pacer.Room(3601 * kSecond_ns), 0u);
+  EXPECT_FALSE(pacer.by_time());
+  // What may not have arrived counts as well.
+  pacer.Charge(1000, 3601 * kSecond_ns);
+  EXPECT_EQ(pacer.Room(3601 * kSecond_ns), 0u);
+  EXPECT_GT(pacer.Room(3602 * kSecond_ns), 0u);
+}
+
+TEST_F(BacklogTest, IsSeenWhileTheDeviceIsUp) {
+  EXPECT_EQ(Waiting(), std::nullopt) << "a device that is down has no socket";
+  ASSERT_TRUE(Set("up"));
+  EXPECT_EQ(backlog_->Waiting(now_ns_), std::nullopt) << "sought more than once a second";
+  EXPECT_EQ(Waiting(), 0u);
+  ASSERT_TRUE(Set("down"));
+  EXPECT_EQ(Waiting(), std::nullopt);
+  ASSERT_TRUE(Set("up"));
+  EXPECT_EQ(Waiting(), 0u);
+  ASSERT_TRUE(Shell(absl::StrCat("ip link del ", name_)));
+  EXPECT_EQ(Waiting(), std::nullopt) << "the device is gone";
+}
+
+TEST_F(BacklogTest, CountsWhatWaits) {
+  ASSERT_TRUE(Shell("ip link set lo up") && Set("up"));
+  ASSERT_EQ(Waiting(), 0u);
+  // The device looks at nothing but the type and the length before it lets them wait.
+  const Fd fd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+  const sockaddr_in to{.sin_family = AF_INET,
+                       .sin_port = htons(kPort),
+                       .sin_addr = {htonl(INADDR_LOOPBACK)},
+                       .sin_zero = {}};
+  uint8_t initiation[148] = {1};
+  uint32_t most = 0;
+  for (int i = 0; i < 100'000 && most < 3; ++i) {
+    ASSERT_EQ(sendto(fd.get(), initiation, sizeof(initiation), 0,
+                     reinterpret_cast<const sockaddr*>(&to), sizeof(to)),
+              static_cast<ssize_t>(sizeof(initiation)));
+    most = std::max(most, backlog_->Waiting(now_ns_).value_or(0));
+  }
+  EXPECT_GE(most, 3u);
+  for (int i = 0; i < 100 && backlog_->Waiting(now_ns_) != 0u; ++i) {
+    absl::SleepFor(absl::Milliseconds(50));
+  }
+  EXPECT_EQ(backlog_->Waiting(now_ns_), 0u);
+}
+
+// Also one of the same index, in another namespace, whose socket has stayed in ours.
+TEST_F(BacklogTest, NoOtherDeviceIsTakenForIt) {
+  const std::string other = absl::StrCat(name_, "x");
+  EXPECT_TRUE(Shell(absl::StrCat("ip link add ", other, " type wireguard && ip link set ", other,
+                                 " up && ip link add vx type vxlan id 7 dstport 4789 dev lo && ",
+                                 "ip link set vx up")));
+  EXPECT_EQ(Waiting(), std::nullopt);
+  const int index = InterfaceIndex(other);
+  EXPECT_TRUE(Shell(absl::StrCat("ip netns add ", other, " && ip link set ", other, " netns ",
+                                 other, " && ip -n ", other, " link set ", other, " up")));
+  EXPECT_TRUE(
+      Shell(absl::StrCat("ip -n ", other, " link show ", other, " | grep -q '^", index, ":'")));
+  EXPECT_TRUE(Shell(absl::StrCat("ip link del ", name_, " && ip link add ", name_, " index ", index,
+                                 " type wireguard")));
+  Open();
+  EXPECT_EQ(Waiting(), std::nullopt);
+  EXPECT_TRUE(Set("up"));
+  EXPECT_EQ(Waiting(), 0u);
+  EXPECT_TRUE(Shell(absl::StrCat("ip netns del ", other, " && ip link del vx")));
+}
+
+}  // namespace
+}  // namespace wicket::reinject
