@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "gateway/config.h"
 #include "gateway/installed_peers.h"
+#include "gateway/request_queues.h"
 
 namespace wicket::gateway {
 namespace {
@@ -87,6 +88,30 @@ PublicKey Key(uint8_t n) {
   PublicKey key;
   key.bytes[0] = n;
   return key;
+}
+
+TEST(RequestQueuesTest, EachComesInItsTurnHoweverSmallTheBatches) {
+  shard::RequestQueue first(64), second(64), third(64);
+  RequestQueues queues;
+  EXPECT_EQ(queues.Next(), nullptr);
+  for (shard::RequestQueue* queue : {&first, &second, &third}) queues.Add(queue);
+  EXPECT_EQ(queues.Next(), nullptr);
+  const auto fill = [](shard::RequestQueue* queue, size_t count) {
+    for (size_t i = 0; i < count && queue->Reserve() != nullptr; ++i) queue->Submit();
+  };
+  fill(&first, 40);
+  fill(&third, 10);
+  EXPECT_EQ(queues.Waiting(), 50u);
+  for (int i = 0; i < 20; ++i) {
+    shard::RequestQueue* queue = queues.Next();
+    ASSERT_NE(queue, nullptr);
+    queue->Release();
+    fill(&first, 1);  // a crowd that does not end
+  }
+  EXPECT_EQ(third.Size(), 0u);
+  EXPECT_EQ(second.Size(), 0u);
+  queues.Remove(&first);
+  EXPECT_EQ(queues.Next(), nullptr);
 }
 
 class InstalledPeersTest : public ::testing::Test {

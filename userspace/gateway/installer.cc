@@ -88,12 +88,12 @@ std::unique_lock<std::mutex> Installer::Lock() const {
 
 void Installer::AddQueue(shard::RequestQueue* queue) {
   const auto lock = Lock();
-  queues_.push_back(queue);
+  queues_.Add(queue);
 }
 
 void Installer::RemoveQueue(shard::RequestQueue* queue) {
   const auto lock = Lock();
-  std::erase(queues_, queue);
+  queues_.Remove(queue);
 }
 
 void Installer::SetRoutes(std::vector<NicRoute> routes) {
@@ -191,9 +191,7 @@ void Installer::Loop() {
 size_t Installer::Room() {
   held_back_ = false;
   if (device_ == nullptr) return 0;
-  size_t waiting = 0;
-  for (const shard::RequestQueue* queue : queues_) waiting += queue->Size();
-  const size_t wanted = std::min(waiting, kBatchMax);
+  const size_t wanted = std::min(queues_.Waiting(), kBatchMax);
   const bool gives_back = std::any_of(routes_.begin(), routes_.end(),
                                       [](const NicRoute& route) { return GivesBack(route.mode); });
   if (wanted == 0 || !gives_back) return wanted;
@@ -209,23 +207,16 @@ size_t Installer::Room() {
 size_t Installer::Gather(size_t most) {
   batch_.clear();
   if (device_ == nullptr) {
-    for (shard::RequestQueue* queue : queues_) {
-      while (queue->Peek() != nullptr) queue->Release();
-    }
+    while (shard::RequestQueue* queue = queues_.Next()) queue->Release();
     return 0;
   }
   const absl::Time now = absl::Now();
   const absl::Duration steady = Steady();
   bool renewed = false;
-  // Goes on where the last batch ended: small ones would serve the first queue alone.
-  for (size_t empty = 0; batch_.size() < most && empty < queues_.size(); ++next_queue_) {
-    shard::RequestQueue* queue = queues_[next_queue_ % queues_.size()];
+  while (batch_.size() < most) {
+    shard::RequestQueue* queue = queues_.Next();
+    if (queue == nullptr) break;
     const shard::InstallRequest* request = queue->Peek();
-    if (request == nullptr) {
-      ++empty;
-      continue;
-    }
-    empty = 0;
     Count(InstallerCount::kRequests);
     if (xsk::KtimeNanos() - request->seen_ns > kPatience_ns) {
       Count(InstallerCount::kTooLate);

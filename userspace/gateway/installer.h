@@ -28,6 +28,7 @@
 #include "event/event_log.h"
 #include "gateway/config.h"
 #include "gateway/installed_peers.h"
+#include "gateway/request_queues.h"
 #include "gateway/session_saver.h"
 #include "reinject/injector.h"
 #include "reinject/pacer.h"
@@ -199,8 +200,7 @@ class Installer {
   reinject::TurnClock* turns_;
   std::unique_ptr<reinject::Pacer> pacer_;
   absl::Duration next_look_;
-  std::vector<shard::RequestQueue*> queues_;
-  size_t next_queue_ = 0;
+  RequestQueues queues_;
   bool held_back_ = false;  // requests wait, and the device has enough to answer
   std::vector<NicRoute> routes_;
   InstalledPeers installed_;

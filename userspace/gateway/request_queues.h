@@ -1,0 +1,37 @@
+// The shards' queues to one installer.
+#pragma once
+
+#include <vector>
+
+#include "shard/pipeline.h"
+
+namespace wicket::gateway {
+
+// Thread: one; the shards fill the queues meanwhile.
+class RequestQueues {
+ public:
+  void Add(shard::RequestQueue* queue) { queues_.push_back(queue); }
+  void Remove(shard::RequestQueue* queue) { std::erase(queues_, queue); }
+
+  size_t Waiting() const {
+    size_t waiting = 0;
+    for (const shard::RequestQueue* queue : queues_) waiting += queue->Size();
+    return waiting;
+  }
+
+  // Returns: the next one that has a request; nullptr when none has. Each comes in its turn,
+  // however small the batches are: one crowded queue does not keep the others waiting.
+  shard::RequestQueue* Next() {
+    for (size_t tried = 0; tried < queues_.size(); ++tried) {
+      shard::RequestQueue* queue = queues_[next_++ % queues_.size()];
+      if (queue->Peek() != nullptr) return queue;
+    }
+    return nullptr;
+  }
+
+ private:
+  std::vector<shard::RequestQueue*> queues_;
+  size_t next_ = 0;
+};
+
+}  // namespace wicket::gateway
