@@ -110,7 +110,11 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(const ConnectionOpt
   // A daemon that only cannot be reached must not find peers changed behind its back.
   const absl::Status alone = opened->LockForDaemon();
   if (!alone.ok() && !options.offline) {
-    return absl::UnavailableError(absl::StrCat(unreachable.message(), ", but ", alone.message()));
+    return absl::UnavailableError(
+        absl::IsFailedPrecondition(alone)
+            ? absl::StrCat(unreachable.message(), ", but a wicketd serves the store ",
+                           options.store, " (name its control socket with --socket)")
+            : absl::StrCat(unreachable.message(), ", but ", alone.message()));
   }
   int ends[2];
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) {

@@ -102,6 +102,16 @@ int Main(int argc, char** argv) {
               << "\nRun with --help for more information.\n";
     return kUsage;
   } catch (const CLI::ParseError& error) {
+    if (error.get_name() == "RequiredError" && app.get_subcommands().empty() &&
+        app.remaining_size() > 0) {
+      std::cerr << "wicket: no command \"" << app.remaining().front() << "\"; accepted: "
+                << absl::StrJoin(app.get_subcommands([](const CLI::App*) { return true; }), ", ",
+                                 [](std::string* out, const CLI::App* command) {
+                                   *out += command->get_name();
+                                 })
+                << "\n";
+      return kUsage;
+    }
     return app.exit(error) == 0 ? kOk : kUsage;
   }
   try {

@@ -173,7 +173,10 @@ int Remove(const ConnectionOptions& where, const std::vector<std::string>& keys)
   for (const std::string& key : keys) {
     const auto answer = CallForPeer(**connection, "DELETE", key);
     if (answer.ok()) {
-      std::cout << "deleted: " << key << "\n";
+      std::cout << "deleted: " << key
+                << ((*connection)->online()
+                        ? "\n"
+                        : "; if it is in a device, it leaves when wicketd starts\n");
     } else {
       std::cerr << "wicket: " << key << ": " << answer.status().message() << "\n";
       result = kFailure;
@@ -205,6 +208,7 @@ int ResetReplay(const ConnectionOptions& where, const std::string& key) {
 }
 
 // What stands between this peer and a session, as far as the gateway can know.
+// `status`: wicketd's; null when none runs.
 std::vector<std::string> Reasons(const json::object& peer, const json::object* status) {
   std::vector<std::string> reasons;
   const absl::Time now = absl::Now();
@@ -224,6 +228,10 @@ std::vector<std::string> Reasons(const json::object& peer, const json::object* s
         "it (its firewall, or the route back), or its preshared key differs");
   } else if (state == "leaving") {
     reasons.push_back("its session is dead and it is about to be removed");
+  } else if (status == nullptr) {
+    reasons.push_back(
+        "no wicketd runs here: whether it is in its device, `wg show` tells; if it is not, nobody "
+        "puts it there");
   } else if (found == nullptr) {
     reasons.push_back(
         "no initiation of it was ever proven: none arrived, it was made for another "

@@ -82,7 +82,9 @@ void PrintDevice(const document::DeviceStatus& device) {
 }
 
 void PrintDefence(const document::DefenceStatus& defence) {
-  if (!defence.attack && defence.refused_per_s.empty()) return;
+  const bool quiet = defence.refused_per_s.empty() && !defence.under_load;
+  if (quiet && defence.attack) absl::PrintF("\nUNDER ATTACK until some seconds ago, quiet now\n");
+  if (quiet) return;
   absl::PrintF("\n%s", defence.attack ? "UNDER ATTACK" : "refused in the last second");
   if (defence.attack) {
     absl::PrintF(" for %s", absl::FormatDuration(

@@ -116,10 +116,11 @@ void Installer::SetDevice(std::unique_ptr<wgdev::Device> device, const PublicKey
                           uint16_t port) {
   auto pacer = std::make_unique<reinject::Pacer>(device->backend(),
                                                  wgdev::InterfaceIndex(config_.name), turns_);
-  Log(LogLevel::kInfo, config_.name, ": gives back ",
-      pacer->uncounted().ok() ? "as the device answers"
-                              : absl::StrCat("by time: its handshakes are not counted: ",
-                                             pacer->uncounted().message()));
+  Log(LogLevel::kInfo, config_.name, ": served as fast as ",
+      pacer->uncounted().ok()
+          ? "it answers"
+          : absl::StrCat("this machine should answer; what waits in it is not known: ",
+                         pacer->uncounted().message()));
   const auto lock = Lock();
   LoseDevice();
   device_ = std::move(device);

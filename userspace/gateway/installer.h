@@ -62,7 +62,7 @@ namespace wicket::gateway {
   X(Gone, "gone", "refused: removed from the store, or expired, since it was proven")    \
   X(Confirmed, "confirmed", "sessions confirmed by a first data packet")                 \
   X(EvictedIdle, "evicted_idle", "peers removed because their session was dead")         \
-  X(EvictedUnconfirmed, "evicted_unconfirmed", "peers removed because none came about")  \
+  X(EvictedUnconfirmed, "evicted_unconfirmed", "peers removed because no session came")  \
   X(EvictedRevoked, "evicted_revoked", "peers removed because they are stored no more")  \
   X(Adopted, "adopted", "stored peers found in the device")                              \
   X(Corrected, "corrected", "adopted peers whose settings were not those stored")        \

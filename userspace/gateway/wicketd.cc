@@ -185,6 +185,10 @@ int Main(int argc, char** argv) {
       "Signals: HUP reloads the configuration, TERM and INT stop.");
   try {
     app.parse(argc, argv);
+  } catch (const CLI::ExtrasError&) {  // it would list them backwards
+    std::cerr << "wicketd: not expected: " << absl::StrJoin(app.remaining(true), " ")
+              << " (--help tells more)\n";
+    return kUsage;
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kUsage;
   }

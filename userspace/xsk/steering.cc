@@ -84,9 +84,9 @@ absl::Status MakePinDir(const std::string& pin_dir) {
     return ErrnoStatus(errno, absl::StrCat("mount(bpf, ", kBpffs, ")"));
   }
   if (!OnBpffs(parent)) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("pin_dir ", pin_dir, ": ", parent,
-                     " is not a BPF file system (mount one: `mount -t bpf bpf ", parent, "`)"));
+    return absl::FailedPreconditionError(absl::StrCat(
+        "pin_dir ", pin_dir, ": ", parent,
+        " is not in a BPF file system (name a folder of one, such as ", kBpffs, "/wicket)"));
   }
   for (const std::string& path : {pin_dir, MapDir(pin_dir)}) {
     if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) {
