@@ -228,17 +228,18 @@ std::vector<std::string> Reasons(const json::object& peer, const json::object* s
         "it (its firewall, or the route back), or its preshared key differs");
   } else if (state == "leaving") {
     reasons.push_back("its session is dead and it is about to be removed");
-  } else if (status == nullptr) {
-    reasons.push_back(
-        "no wicketd runs here: whether it is in its device, `wg show` tells; if it is not, nobody "
-        "puts it there");
   } else if (found == nullptr) {
     reasons.push_back(
         "no initiation of it was ever proven: none arrived, it was made for another "
         "public key of the gateway, or its clock or key is wrong (`wicket status` "
         "counts what was refused)");
-  } else {
+  } else if (status != nullptr) {
     reasons.push_back("it was here before and is not installed: it has not called since");
+  }
+  if (status == nullptr) {
+    reasons.push_back(
+        "no wicketd runs here: whether it is in its device, `wg show` tells; if it is not, nobody "
+        "puts it there");
   }
   for (const auto& device : status ? status->at("devices").as_array() : json::array()) {
     if (TextOf(device.get_object(), "name") != TextOf(peer, "device")) continue;

@@ -22,7 +22,7 @@ namespace wicket::event {
 // X(Name, text, what it means)
 #define WICKET_EVENTS(X)                                                                 \
   X(Seen, "seen", "an initiation proved its key and went to the installer")              \
-  X(Refused, "refused", "an initiation was not let in; `reason` says why")               \
+  X(Refused, "refused", "an initiation was not let in, for `reason`; of a flood, some")  \
   X(Installed, "installed", "a peer was put into its device")                            \
   X(Confirmed, "confirmed", "a session's first data packet came")                        \
   X(Evicted, "evicted", "a peer was taken out of its device")                            \

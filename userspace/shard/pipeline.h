@@ -61,9 +61,13 @@ struct Sighting {
 
 using SightingQueue = SpscQueue<Sighting>;
 inline constexpr size_t kSightingQueueCapacity = 1024;
+// A flood's are all alike, and must not keep out whom it is about. The queue is emptied twice a
+// second.
+inline constexpr size_t kRefusedSightingsMax = 64;
 
-// Where sightings go while somebody watches. When the queue is full they are lost. And where it is
-// always noted whose packets were refused [xdp/sketch.h].
+// Where sightings go while somebody watches. When the queue is full they are lost, and those of
+// refused packets when so many wait. And where it is always noted whose packets were refused
+// [xdp/sketch.h].
 struct Watch {
   const std::atomic<int>* watchers = nullptr;
   SightingQueue* queue = nullptr;

@@ -486,6 +486,25 @@ TEST_F(PipelineTest, RefusedSourcesAreCountedByTheProgramsSketch) {
   for (const auto& [word, bit] : expected) EXPECT_TRUE(sketch[word] & bit);
 }
 
+TEST_F(PipelineTest, AFloodOfRefusedLeavesRoomForWhoIsProven) {
+  const std::atomic<int> watchers = 1;
+  SightingQueue sightings(kSightingQueueCapacity);
+  std::vector<std::atomic<uint64_t>> sketch(STEER_SKETCH_WORDS);
+  pipeline_ = std::make_unique<Pipeline>(*store_->NewSnapshot(), std::vector{&queue_}, 1,
+                                         &counters_, Watch{&watchers, &sightings, sketch.data()});
+  const auto unknown = Initiation(crypto::GeneratePrivateKey(), now_);
+  for (size_t i = 0; i < 2 * kSightingQueueCapacity; ++i) Run(unknown);
+  ASSERT_EQ(Run(Initiation(client_private_, now_)), Verdict::kProven);
+  EXPECT_EQ(sightings.Size(), kRefusedSightingsMax + 1);
+  const Sighting* seen = sightings.Peek();
+  EXPECT_NE(seen->verdict, Verdict::kProven);
+  for (size_t i = 0; i < kRefusedSightingsMax; ++i) sightings.Release();
+  seen = sightings.Peek();
+  ASSERT_NE(seen, nullptr);
+  EXPECT_EQ(seen->verdict, Verdict::kProven);
+  EXPECT_EQ(seen->public_key, client_);
+}
+
 TEST(LoadDetectorTest, ManyThatWaitOrLongWaitsRaiseItForASecond) {
   constexpr uint64_t kMs = 1'000'000;
   LoadDetector load;
