@@ -68,6 +68,7 @@ TEST_F(BacklogTest, APacerGoesByItWhenTheDeviceIsSeen) {
   pacer.Charge(1000, 3601 * kSecond_ns);
   EXPECT_EQ(pacer.Room(3601 * kSecond_ns), 0u);
   EXPECT_GT(pacer.Room(3602 * kSecond_ns), 0u);
+  EXPECT_GT(clock.Room({1000, 10}, 3601 * kSecond_ns), 0u) << "time that nobody asked for is taken";
 }
 
 TEST_F(BacklogTest, IsSeenWhileTheDeviceIsUp) {

@@ -439,7 +439,7 @@ def test_who_waited_until_he_tries_again_is_not_answered_twice():
             time.sleep(1.2)
             for client in clients[1:]:
                 client.send_initiation()
-            time.sleep(3)
+            time.sleep(4)
         finally:
             device.process.send_signal(signal.SIGCONT)
         check(wait_for(lambda: daemon.counts()["requests"] == 4, 5), daemon.counts())
@@ -819,7 +819,8 @@ def test_an_attacker_with_many_keys_of_its_own_displaces_nobody():
         installed = device.peers()
         missing = [client for client in good if client.key.public64 not in installed]
         equal(missing, [], "displaced")
-        check(250 < len(installed) <= 1000, f"{len(installed)} installed of 1000 at most")
+        check(len(installed) <= 1000, f"{len(installed)} installed of 1000 at most")
+        check(daemon.counts()["installs"] > 250, daemon.counts())
         check(daemon.fresh_status()["verdicts"]["cookie"] > 0, "probation was never crowded")
         # Probation ends: there is room for a newcomer again.
         late = Client(lab, device.key.public)

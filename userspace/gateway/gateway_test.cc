@@ -114,6 +114,23 @@ TEST(RequestQueuesTest, EachComesInItsTurnHoweverSmallTheBatches) {
   EXPECT_EQ(queues.Next(), nullptr);
 }
 
+TEST(RequestQueuesTest, TheOldestLeaveWhenTheyAreLate) {
+  shard::RequestQueue first(8), second(8);
+  RequestQueues queues;
+  queues.Add(&first);
+  queues.Add(&second);
+  for (uint64_t seen_ns : {1, 2, 3, 4}) {
+    for (shard::RequestQueue* queue : {&first, &second}) {
+      queue->Reserve()->seen_ns = queue == &first ? seen_ns : 10 * seen_ns;
+      queue->Submit();
+    }
+  }
+  queues.DropLate([](const shard::InstallRequest& request) { return request.seen_ns <= 10; });
+  EXPECT_EQ(first.Size(), 0u);
+  ASSERT_EQ(second.Size(), 3u);
+  EXPECT_EQ(second.Peek()->seen_ns, 20u);
+}
+
 class InstalledPeersTest : public ::testing::Test {
  protected:
   // One dump in which `stats` were seen, at `now`. Returns: the peers found missing.

@@ -160,6 +160,7 @@ void Installer::Loop() {
     int wait_ms = kIdleWait_ms;
     {
       const std::lock_guard lock(mutex_);
+      DropLate();
       const size_t gathered = Gather(Room());
       if (gathered > 0) InstallBatch(Steady());
       held_back = held_back_;
@@ -186,6 +187,17 @@ void Installer::Loop() {
   }
   const std::lock_guard lock(mutex_);
   saver_->Submit(installed_.TakeDirty());
+}
+
+// Also while there is no room: the queues are for who still waits.
+void Installer::DropLate() {
+  const uint64_t now_ns = xsk::KtimeNanos();
+  queues_.DropLate([&](const shard::InstallRequest& request) {
+    const bool late = request.seen_ns + kPatience_ns < now_ns;
+    if (late) Count(InstallerCount::kRequests);
+    if (late) Count(InstallerCount::kTooLate);
+    return late;
+  });
 }
 
 // Returns: how many requests may be served now, at most a batch.
@@ -219,11 +231,6 @@ size_t Installer::Gather(size_t most) {
     if (queue == nullptr) break;
     const shard::InstallRequest* request = queue->Peek();
     Count(InstallerCount::kRequests);
-    if (xsk::KtimeNanos() - request->seen_ns > kPatience_ns) {
-      Count(InstallerCount::kTooLate);
-      queue->Release();
-      continue;
-    }
     if (!renewed) renewed = snapshot_->Renew().ok();
     const auto same = std::find_if(batch_.begin(), batch_.end(), [&](const Pending& pending) {
       return pending.request.public_key == request->public_key;

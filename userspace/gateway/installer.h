@@ -146,6 +146,7 @@ class Installer {
   };
 
   void Loop();
+  void DropLate();
   size_t Room();
   size_t Gather(size_t most);
   void Admit(Pending* pending, absl::Time now, absl::Duration steady);

@@ -3,6 +3,7 @@
 
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "shard/pipeline.h"
 
 namespace wicket::gateway {
@@ -17,6 +18,15 @@ class RequestQueues {
     size_t waiting = 0;
     for (const shard::RequestQueue* queue : queues_) waiting += queue->Size();
     return waiting;
+  }
+
+  // Takes the oldest requests out, as long as `is_late` says so.
+  void DropLate(absl::FunctionRef<bool(const shard::InstallRequest&)> is_late) {
+    for (shard::RequestQueue* queue : queues_) {
+      for (const shard::InstallRequest* oldest; (oldest = queue->Peek()) && is_late(*oldest);) {
+        queue->Release();
+      }
+    }
   }
 
   // Returns: the next one that has a request; nullptr when none has. Each comes in its turn,

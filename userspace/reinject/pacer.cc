@@ -77,17 +77,18 @@ uint64_t Pacer::Room(uint64_t now_ns) {
   const auto waiting = backlog_ != nullptr ? backlog_->Waiting(now_ns) : std::nullopt;
   by_time_ = !waiting.has_value() || *waiting >= kKernelsLoad;
   if (by_time_) return clock_->Room(pace_, now_ns);
+  const uint64_t on_its_way = now_ns - slice_began_ns_ < kSlice_ns ? slice_given_ : 0;
+  return std::min(kBacklogMax - std::min<uint64_t>(kBacklogMax, *waiting),
+                  kSliceMax - std::min(kSliceMax, on_its_way));
+}
+
+void Pacer::Charge(uint64_t given_back, uint64_t now_ns) {
+  if (by_time_) return clock_->Charge(pace_, given_back, now_ns);
   if (now_ns - slice_began_ns_ >= kSlice_ns) {
     slice_began_ns_ = now_ns;
     slice_given_ = 0;
   }
-  return std::min(kBacklogMax - std::min<uint64_t>(kBacklogMax, *waiting),
-                  kSliceMax - std::min(kSliceMax, slice_given_));
-}
-
-void Pacer::Charge(uint64_t given_back, uint64_t now_ns) {
   slice_given_ += given_back;
-  clock_->Charge(pace_, given_back, now_ns);
 }
 
 }  // namespace wicket::reinject

@@ -1,9 +1,10 @@
 // Keeps what is given back below what the other side can answer.
 //
 // A WireGuard implementation that sees too many handshakes waiting asks its clients for cookies,
-// and ours do not count there. The kernel does so at 512 waiting handshakes of a device,
-// wireguard-go at 128. The kernel's can be counted, and are kept below half of that. Where nobody
-// tells how many wait, a burst stays far below, and the rate below what this machine answers.
+// and ours do not count there. The kernel does so when 512 handshakes wait in a device, and for a
+// second after, in all of its devices; wireguard-go does when 128 wait. The kernel's can be
+// counted, and are kept below half of that. Where nobody tells how many wait, a burst stays far
+// below, and the rate below what this machine answers.
 #pragma once
 
 #include <atomic>
@@ -22,7 +23,7 @@ struct Pace {
   uint32_t burst = 1;
 };
 
-// A token bucket in nanoseconds, of which all who give back take their turns.
+// A token bucket in nanoseconds, of which all who give back by time take their turns.
 //
 // Thread: any.
 class TurnClock {
@@ -51,8 +52,8 @@ class Pacer {
   // Says that so many were.
   void Charge(uint64_t given_back, uint64_t now_ns);
 
-  // Whether Room() went by time at last: nothing is known of the device, or it asks for cookies
-  // already, and who is kept from it gains nothing.
+  // Whether Room() went by time at last: nothing is known of the device, or so many wait that it
+  // asks for cookies already, and who is kept from it gains nothing.
   bool by_time() const { return by_time_; }
   // Why the device's waiting handshakes cannot be counted; OK when they can.
   const absl::Status& uncounted() const { return uncounted_; }

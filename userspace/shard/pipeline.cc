@@ -77,7 +77,8 @@ std::span<const Verdict> Pipeline::RunBatch(const DeviceTable& devices,
     counters_->Count(verdicts_[i]);
     if (verdicts_[i] != Verdict::kProven) NoteRefused(candidates_[i].sighting.source);
     if (!watched) continue;
-    if (verdicts_[i] != Verdict::kProven && watch_.queue->Size() >= kRefusedSightingsMax) continue;
+    if (watch_.queue->Empty()) refused_sightings_ = 0;
+    if (verdicts_[i] != Verdict::kProven && ++refused_sightings_ > kRefusedSightingsMax) continue;
     if (Sighting* slot = watch_.queue->Reserve()) {
       *slot = candidates_[i].sighting;
       slot->verdict = verdicts_[i];

@@ -66,7 +66,7 @@ inline constexpr size_t kSightingQueueCapacity = 1024;
 inline constexpr size_t kRefusedSightingsMax = 64;
 
 // Where sightings go while somebody watches. When the queue is full they are lost, and those of
-// refused packets when so many wait. And where it is always noted whose packets were refused
+// refused packets after the first so many. And where it is always noted whose packets were refused
 // [xdp/sketch.h].
 struct Watch {
   const std::atomic<int>* watchers = nullptr;
@@ -182,6 +182,7 @@ class Pipeline {
   int ifindex_;
   VerdictCounters* counters_;
   Watch watch_;
+  size_t refused_sightings_ = 0;  // since the queue was empty
   guard::RepeatFilter repeats_;
   std::vector<guard::HandshakeBudget> budgets_;  // by device index
   guard::Bucket cookies_;
