@@ -15,7 +15,6 @@
 #include "base/fd.h"
 #include "crypto/curve25519.h"
 #include "reinject/backlog.h"
-#include "reinject/pacer.h"
 #include "wgdev/device.h"
 
 namespace wicket::reinject {
@@ -96,22 +95,6 @@ class BacklogTest : public ::testing::Test {
   std::unique_ptr<Backlog> backlog_;
   uint64_t now_ns_ = 100 * kSecond_ns;
 };
-
-TEST_F(BacklogTest, APacerGoesByItWhenTheDeviceIsSeen) {
-  TurnClock clock;
-  Pacer pacer("netlink", InterfaceIndex(name_), &clock);
-  EXPECT_TRUE(pacer.uncounted().ok()) << pacer.uncounted();
-  EXPECT_GT(pacer.Room(3600 * kSecond_ns), 0u);
-  EXPECT_TRUE(pacer.by_time());
-  ASSERT_TRUE(Set("up"));
-  EXPECT_GT(pacer.Room(3601 * kSecond_ns), 0u);
-  EXPECT_FALSE(pacer.by_time());
-  // What may not have arrived counts as well.
-  pacer.Charge(1000, 3601 * kSecond_ns);
-  EXPECT_EQ(pacer.Room(3601 * kSecond_ns), 0u);
-  EXPECT_GT(pacer.Room(3602 * kSecond_ns), 0u);
-  EXPECT_GT(clock.Room({1000, 10}, 3601 * kSecond_ns), 0u) << "time that nobody asked for is taken";
-}
 
 TEST_F(BacklogTest, IsSeenWhileTheDeviceIsUp) {
   EXPECT_EQ(Waiting(), std::nullopt) << "a device that is down has no socket";

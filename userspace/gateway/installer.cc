@@ -11,6 +11,7 @@
 #include "base/log.h"
 #include "base/thread.h"
 #include "guard/replay.h"
+#include "reinject/backlog.h"
 
 namespace wicket::gateway {
 namespace {
@@ -47,6 +48,21 @@ bool GivesBack(ReinjectMode mode) {
 }
 
 absl::Duration Steady() { return absl::Nanoseconds(xsk::KtimeNanos()); }
+
+// Tells what waits in the device, if that can be known; the log says which.
+reinject::Pacer::Waiting WaitingIn(const wgdev::Device& device, const std::string& name) {
+  absl::StatusOr<std::unique_ptr<reinject::Backlog>> backlog =
+      device.backend() == "netlink"
+          ? reinject::Backlog::Open(wgdev::InterfaceIndex(name))
+          : absl::UnimplementedError("a user-space WireGuard does not tell");
+  if (backlog.ok()) {
+    Log(LogLevel::kInfo, name, ": served as fast as it answers");
+    return [backlog = std::move(*backlog)](uint64_t now_ns) { return backlog->Waiting(now_ns); };
+  }
+  Log(LogLevel::kInfo, name, ": served as fast as this machine should answer; what waits in it is ",
+      "not known: ", backlog.status().message());
+  return [](uint64_t) { return std::nullopt; };
+}
 
 }  // namespace
 
@@ -114,13 +130,8 @@ std::shared_ptr<const shard::ForeignPeers> Installer::foreign() const {
 
 void Installer::SetDevice(std::unique_ptr<wgdev::Device> device, const PublicKey& own_key,
                           uint16_t port) {
-  auto pacer = std::make_unique<reinject::Pacer>(device->backend(),
-                                                 wgdev::InterfaceIndex(config_.name), turns_);
-  Log(LogLevel::kInfo, config_.name, ": served as fast as ",
-      pacer->uncounted().ok()
-          ? "it answers"
-          : absl::StrCat("this machine should answer; what waits in it is not known: ",
-                         pacer->uncounted().message()));
+  auto pacer = std::make_unique<reinject::Pacer>(reinject::PaceFor(device->backend()),
+                                                 WaitingIn(*device, config_.name), turns_);
   const auto lock = Lock();
   LoseDevice();
   device_ = std::move(device);

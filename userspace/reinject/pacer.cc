@@ -35,6 +35,8 @@ uint64_t MultiplicationNanos() {
   return static_cast<uint64_t>(std::max<int64_t>(std::chrono::nanoseconds(best).count(), 1));
 }
 
+}  // namespace
+
 // A handshake takes a core of the kernel's four to five multiplications' time, and one of
 // wireguard-go's twelve to seventeen; the rest of the cores' time is for all else.
 Pace PaceFor(absl::string_view backend) {
@@ -43,8 +45,6 @@ Pace PaceFor(absl::string_view backend) {
   if (backend == "uapi") return {24 * multiplication_ns / cores + 1, 64};
   return {8 * multiplication_ns / cores + 1, 256};
 }
-
-}  // namespace
 
 uint64_t TurnClock::Room(const Pace& pace, uint64_t now_ns) const {
   const uint64_t last_ns = last_ns_.load(std::memory_order_relaxed);
@@ -62,19 +62,8 @@ void TurnClock::Charge(const Pace& pace, uint64_t turns, uint64_t now_ns) {
   }
 }
 
-Pacer::Pacer(absl::string_view backend, int ifindex, TurnClock* clock)
-    : clock_(clock), pace_(PaceFor(backend)) {
-  if (backend != "netlink") {
-    uncounted_ = absl::UnimplementedError("a user-space WireGuard does not tell");
-    return;
-  }
-  auto backlog = Backlog::Open(ifindex);
-  if (backlog.ok()) backlog_ = std::move(*backlog);
-  uncounted_ = backlog.status();
-}
-
 uint64_t Pacer::Room(uint64_t now_ns) {
-  const auto waiting = backlog_ != nullptr ? backlog_->Waiting(now_ns) : std::nullopt;
+  const auto waiting = waiting_(now_ns);
   by_time_ = !waiting.has_value() || *waiting >= kKernelsLoad;
   if (by_time_) return clock_->Room(pace_, now_ns);
   const uint64_t on_its_way = now_ns - slice_began_ns_ < kSlice_ns ? slice_given_ : 0;

@@ -9,11 +9,11 @@
 
 #include <atomic>
 #include <cstdint>
-#include <memory>
+#include <optional>
+#include <utility>
 
+#include "absl/functional/any_invocable.h"
 #include "absl/strings/string_view.h"
-#include "base/status.h"
-#include "reinject/backlog.h"
 
 namespace wicket::reinject {
 
@@ -22,6 +22,10 @@ struct Pace {
   uint64_t interval_ns = 0;
   uint32_t burst = 1;
 };
+
+// How fast a device of this back end, "netlink" or "uapi", should answer on this machine.
+// Cost: some 20 ms the first time, when it is measured how fast that is.
+Pace PaceFor(absl::string_view backend);
 
 // A token bucket in nanoseconds, of which all who give back by time take their turns.
 //
@@ -42,10 +46,13 @@ class TurnClock {
 // Thread: one.
 class Pacer {
  public:
-  // `backend`: the device's, "netlink" or "uapi". `clock` is that of all devices and outlives this.
-  // Cost: that of Backlog::Open, and some 20 ms the first time: it measures how fast this machine
-  // is.
-  Pacer(absl::string_view backend, int ifindex, TurnClock* clock);
+  // Returns: how many handshakes wait in the device, as Backlog::Waiting; nullopt: unknown.
+  using Waiting = absl::AnyInvocable<std::optional<uint32_t>(uint64_t now_ns)>;
+
+  // `by_time`: the pace while that is unknown, and from 512 on, see by_time(). `clock` is that of
+  // all devices and outlives this.
+  Pacer(Pace by_time, Waiting waiting, TurnClock* clock)
+      : clock_(clock), pace_(by_time), waiting_(std::move(waiting)) {}
 
   // Returns: how many may be given back at `now_ns`.
   uint64_t Room(uint64_t now_ns);
@@ -55,14 +62,11 @@ class Pacer {
   // Whether Room() went by time at last: nothing is known of the device, or so many wait that it
   // asks for cookies already, and who is kept from it gains nothing.
   bool by_time() const { return by_time_; }
-  // Why the device's waiting handshakes cannot be counted; OK when they can.
-  const absl::Status& uncounted() const { return uncounted_; }
 
  private:
   TurnClock* clock_;
   Pace pace_;
-  std::unique_ptr<Backlog> backlog_;
-  absl::Status uncounted_;
+  Waiting waiting_;
   bool by_time_ = true;
   uint64_t slice_began_ns_ = 0, slice_given_ = 0;
 };

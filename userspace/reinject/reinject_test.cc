@@ -1,5 +1,6 @@
 #include <gtest/gtest.h>
 
+#include <optional>
 #include <vector>
 
 #include "reinject/injector.h"
@@ -73,15 +74,70 @@ TEST(TurnClockTest, WhoSharesItTakesOfTheSameTime) {
   EXPECT_EQ(clock.Room(user_space, start + 60'000'000), 2u);
 }
 
-TEST(PacerTest, AUserSpaceDeviceIsPacedByTime) {
-  TurnClock clock;
-  Pacer pacer("uapi", 1, &clock);
-  EXPECT_FALSE(pacer.uncounted().ok());
-  const uint64_t now_ns = 3'600'000'000'000;
-  EXPECT_EQ(pacer.Room(now_ns), 64u);
-  EXPECT_TRUE(pacer.by_time());
-  pacer.Charge(64, now_ns);
-  EXPECT_EQ(pacer.Room(now_ns), 0u);
+class PacerTest : public ::testing::Test {
+ protected:
+  static constexpr uint64_t kMillisecond_ns = 1'000'000;
+
+  std::optional<uint32_t> waiting_ = 0;
+  uint64_t now_ns_ = 3'600'000'000'000;
+  TurnClock clock_;
+  Pacer pacer_{{kMillisecond_ns, 10}, [this](uint64_t) { return waiting_; }, &clock_};
+};
+
+TEST_F(PacerTest, WhatCannotBeCountedGoesByTime) {
+  waiting_ = std::nullopt;
+  EXPECT_EQ(pacer_.Room(now_ns_), 10u);
+  EXPECT_TRUE(pacer_.by_time());
+  pacer_.Charge(10, now_ns_);
+  EXPECT_EQ(pacer_.Room(now_ns_), 0u);
+  waiting_ = 0;
+  EXPECT_GT(pacer_.Room(now_ns_), 10u);
+  EXPECT_FALSE(pacer_.by_time());
+}
+
+TEST_F(PacerTest, WhatIsCountedTakesNoneOfTheTime) {
+  ASSERT_GT(pacer_.Room(now_ns_), 0u);
+  pacer_.Charge(100, now_ns_);
+  EXPECT_EQ(clock_.Room({kMillisecond_ns, 10}, now_ns_), 10u);
+}
+
+TEST_F(PacerTest, NoMoreThan256Wait) {
+  waiting_ = 200;
+  EXPECT_EQ(pacer_.Room(now_ns_), 56u);
+  waiting_ = 255;
+  EXPECT_EQ(pacer_.Room(now_ns_), 1u);
+  for (const uint32_t many : {256u, 257u, 511u}) {
+    waiting_ = many;
+    EXPECT_EQ(pacer_.Room(now_ns_), 0u) << many;
+    EXPECT_FALSE(pacer_.by_time()) << many;
+  }
+}
+
+TEST_F(PacerTest, WhoIsUnderLoadGoesByTime) {
+  waiting_ = 512;
+  EXPECT_EQ(pacer_.Room(now_ns_), 10u);
+  EXPECT_TRUE(pacer_.by_time());
+}
+
+TEST_F(PacerTest, NoMoreThan128AreOnTheirWay) {
+  EXPECT_EQ(pacer_.Room(now_ns_), 128u);
+  pacer_.Charge(100, now_ns_);
+  EXPECT_EQ(pacer_.Room(now_ns_), 28u);
+  now_ns_ += 4 * kMillisecond_ns;
+  EXPECT_EQ(pacer_.Room(now_ns_), 28u);
+  pacer_.Charge(28, now_ns_);
+  EXPECT_EQ(pacer_.Room(now_ns_), 0u);
+  now_ns_ += kMillisecond_ns;
+  EXPECT_EQ(pacer_.Room(now_ns_), 128u);
+  // Handed over beyond what there was room for: none until that has arrived.
+  pacer_.Charge(1000, now_ns_);
+  EXPECT_EQ(pacer_.Room(now_ns_), 0u);
+}
+
+TEST(PaceTest, AUserSpaceDeviceIsTheSlower) {
+  EXPECT_GT(PaceFor("uapi").interval_ns, PaceFor("netlink").interval_ns);
+  EXPECT_LT(PaceFor("uapi").burst, 128u) << "wireguard-go is under load there";
+  EXPECT_LT(PaceFor("netlink").burst, 512u) << "the kernel is";
 }
 
 }  // namespace
