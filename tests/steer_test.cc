@@ -16,6 +16,7 @@
 #include <set>
 #include <vector>
 
+#include "absl/time/clock.h"
 #include "crypto/blake2s.h"
 #include "crypto/curve25519.h"
 #include "noise/cookie.h"
@@ -47,6 +48,11 @@ class SteerTest : public ::testing::Test {
   // routing table tell our own addresses from others'.
   static void SetUpTestSuite() {
     ASSERT_EQ(unshare(CLONE_NEWNET), 0) << "needs root";
+    // Runs follow each other on one CPU, so that each finds what the last one left there.
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    CPU_SET(static_cast<size_t>(sched_getcpu()), &one);
+    ASSERT_EQ(sched_setaffinity(0, sizeof(one), &one), 0);
     ASSERT_EQ(system("ip link set lo up && sysctl -qw net.ipv4.conf.all.forwarding=1 "
                      "net.ipv6.conf.all.forwarding=1 && ip link add d0 type veth peer name d1 && "
                      "ip link set d1 up && ip link set d0 up && ip route add default dev d0 && "
@@ -447,9 +453,66 @@ TEST_F(SteerTest, AForeignDestinationPasses) {
   frame[31] = 51;
   frame[32] = 100;
   EXPECT_EQ(Run(frame), (Outcome{XDP_PASS, STEER_COUNT_PASS_FOREIGN}));
-  frame = Make({.v6 = true});
-  frame[14 + 8] = frame[14 + 24] = 0x20;  // from and to 2000::1
-  EXPECT_EQ(Run(frame), (Outcome{XDP_PASS, STEER_COUNT_PASS_FOREIGN}));
+  // To 2000::1, also from ::1, which nothing is forwarded from.
+  for (const uint8_t from : {uint8_t{0}, uint8_t{0x20}}) {
+    frame = Make({.v6 = true});
+    frame[14 + 8] = from;
+    frame[14 + 24] = 0x20;
+    EXPECT_EQ(Run(frame), (Outcome{XDP_PASS, STEER_COUNT_PASS_FOREIGN})) << int{from};
+  }
+}
+
+TEST_F(SteerTest, OnlyTheSameQuestionIsNotAskedAgain) {
+  constexpr Outcome kForeign{XDP_PASS, STEER_COUNT_PASS_FOREIGN};
+  Bytes frame = Make({});
+  frame[30] = 198;  // to 198.51.100.1
+  frame[31] = 51;
+  frame[32] = 100;
+  classify_packet packet{};
+  ASSERT_EQ(classify(frame.data(), frame.data() + frame.size(), &packet), CLASSIFY_INITIATION);
+  steer_local kept{.until_ns = xsk::KtimeNanos() + 3'600'000'000'000,
+                   .destination_be = {},
+                   .ifindex = 1,
+                   .port = kPort,
+                   .version = 4};
+  memcpy(kept.destination_be, packet.destination_be, sizeof(kept.destination_be));
+  const auto remember = [&](const steer_local& local) {
+    const std::vector<steer_local> on_cpus(static_cast<size_t>(libbpf_num_possible_cpus()), local);
+    for (uint32_t place = 0; place < STEER_LOCALS; ++place) {
+      Update(skeleton_->maps.steer_locals, &place, on_cpus.data());
+    }
+  };
+  const auto with = [&](auto member, auto value) {
+    steer_local other = kept;
+    other.*member = value;
+    remember(other);
+    return Run(frame);
+  };
+  remember(kept);
+  EXPECT_EQ(Run(frame), kSteered);
+  EXPECT_EQ(with(&steer_local::until_ns, uint64_t{1}), kForeign);
+  EXPECT_EQ(with(&steer_local::ifindex, 2u), kForeign);
+  EXPECT_EQ(with(&steer_local::port, uint16_t{kPort + 1}), kForeign);
+  EXPECT_EQ(with(&steer_local::version, uint16_t{6}), kForeign);
+  remember(kept);
+  frame[33] = 2;
+  EXPECT_EQ(Run(frame), kForeign);
+}
+
+TEST_F(SteerTest, AnAddressThatLeavesIsForeignSoon) {
+  constexpr Outcome kForeign{XDP_PASS, STEER_COUNT_PASS_FOREIGN};
+  Bytes ours = Make({});
+  ours[30] = 198;  // 198.51.100.1
+  ours[31] = 51;
+  ours[32] = 100;
+  ASSERT_EQ(system("ip address add 198.51.100.1/32 dev lo"), 0);
+  EXPECT_EQ(Run(ours), kSteered);
+  ASSERT_EQ(system("ip address del 198.51.100.1/32 dev lo"), 0);
+  absl::SleepFor(absl::Nanoseconds(STEER_LOCAL_NS));
+  EXPECT_EQ(Run(ours), kForeign);
+  ASSERT_EQ(system("ip address add 198.51.100.1/32 dev lo"), 0);
+  EXPECT_EQ(Run(ours), kSteered) << "what is foreign is asked for each packet";
+  ASSERT_EQ(system("ip address del 198.51.100.1/32 dev lo"), 0);
 }
 
 TEST_F(SteerTest, AnotherMacPasses) {

@@ -97,6 +97,13 @@ struct {
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, STEER_LOCALS);
+	__type(key, __u32);
+	__type(value, struct steer_local);
+} steer_locals SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
 	__uint(max_entries, STEER_COUNT_MAX);
 	__type(key, __u32);
 	__type(value, __u64);
@@ -117,29 +124,53 @@ static __always_inline int verdict(enum steer_count count, int action)
 	return action;
 }
 
-/* Asks the routing table whether the kernel would keep the packet: a gateway
- * that also forwards must not take initiations meant for a host behind it.
+/* Asks the routing table whether the kernel would keep the packet, whoever sends it.
  * A function of its own for its stack, as some others are: the calls under way share 512 bytes. */
-static __attribute__((noinline)) int is_for_this_host(struct xdp_md *ctx, const struct classify_packet *packet)
+static __attribute__((noinline)) int is_kept_by_kernel(struct xdp_md *ctx,
+						       const struct classify_packet *packet)
 {
 	struct bpf_fib_lookup fib = {};
 	long result;
 
 	fib.ifindex = ctx->ingress_ifindex;
 	fib.l4_protocol = 17;
-	fib.sport = bpf_htons(packet->source_port);
 	fib.dport = bpf_htons(packet->port);
 	if (packet->version == 4) {
 		fib.family = AF_INET;
-		__builtin_memcpy(&fib.ipv4_src, packet->source_be + 12, 4);
 		__builtin_memcpy(&fib.ipv4_dst, packet->destination_be + 12, 4);
 	} else {
 		fib.family = AF_INET6;
-		__builtin_memcpy(fib.ipv6_src, packet->source_be, 16);
 		__builtin_memcpy(fib.ipv6_dst, packet->destination_be, 16);
 	}
 	result = bpf_fib_lookup(ctx, &fib, sizeof(fib), 0);
 	return result == BPF_FIB_LKUP_RET_NOT_FWDED || result == BPF_FIB_LKUP_RET_FWD_DISABLED;
+}
+
+/* A gateway that also forwards must not take initiations meant for a host behind it. What the
+ * kernel keeps is remembered for a while; what is for others is asked about for each packet. */
+static __always_inline int is_for_this_host(struct xdp_md *ctx,
+					    const struct classify_packet *packet, __u64 now)
+{
+	const __u64 *destination = (const __u64 *)packet->destination_be;
+	__u32 place = ((destination[0] ^ destination[1]) * 0x9e3779b97f4a7c15ULL >> 32) %
+		      STEER_LOCALS;
+	struct steer_local *local = bpf_map_lookup_elem(&steer_locals, &place);
+
+	if (!local)
+		return 0;
+	if (now < local->until_ns && local->destination_be[0] == destination[0] &&
+	    local->destination_be[1] == destination[1] && local->ifindex == ctx->ingress_ifindex &&
+	    local->port == packet->port && local->version == packet->version)
+		return 1;
+	if (!is_kept_by_kernel(ctx, packet))
+		return 0;
+	local->until_ns = now + STEER_LOCAL_NS;
+	local->destination_be[0] = destination[0];
+	local->destination_be[1] = destination[1];
+	local->ifindex = ctx->ingress_ifindex;
+	local->port = packet->port;
+	local->version = packet->version;
+	return 1;
 }
 
 /* From a group's MAC, to which an answer would go. */
@@ -344,13 +375,13 @@ int steer(struct xdp_md *ctx)
 	nic = bpf_map_lookup_elem(&steer_nics, &ifindex);
 	if (!nic || ctx->rx_queue_index >= nic->queues)
 		return verdict(STEER_COUNT_PASS_UNBOUND, XDP_PASS);
-	if (!is_for_mac(data, nic->mac) || !is_for_this_host(ctx, &packet))
+	now = bpf_ktime_get_ns();
+	if (!is_for_mac(data, nic->mac) || !is_for_this_host(ctx, &packet, now))
 		return verdict(STEER_COUNT_PASS_FOREIGN, XDP_PASS);
 	slot = nic->first_slot + ctx->rx_queue_index;
 	shard = bpf_map_lookup_elem(&steer_shards, &slot);
 	if (!shard)
 		return verdict(STEER_COUNT_PASS_UNBOUND, XDP_PASS);
-	now = bpf_ktime_get_ns();
 	if (now - shard->beat_ns > STEER_STALE_NS && now > shard->beat_ns)
 		return verdict(STEER_COUNT_PASS_STALE, XDP_PASS);
 	if (!bpf_map_lookup_elem(&steer_sockets, &slot))

@@ -17,6 +17,8 @@
  *   steer_buckets   steer_source       u64 ns             XDP            oldest leaves: its source
  *                                                                        begins with a full bucket
  *   steer_sketch    u32 word           u64 bits           both           fixed size
+ *   steer_locals    u32 of the address steer_local        XDP            fixed size, per CPU; another
+ *                                                                        address takes its place
  *   steer_scratch   u32 0              steer_hash         XDP            fixed size, per CPU
  *   steer_replies   u32 0              cookie_reply_area  XDP            fixed size, per CPU; holds
  *                                                                        how many nonces it has used
@@ -41,10 +43,15 @@ enum {
 	STEER_REPEATS_WAYS = 8, /* initiations remembered in a set: 65 536 in all, 512 KiB */
 	STEER_BUCKETS_MAX = 1 << 16, /* sources, 5 MiB */
 	STEER_SKETCH_WORDS = 1024,   /* 65 536 bits */
+	STEER_LOCALS = 16, /* destinations that a CPU knows the kernel to keep */
 };
 
 /* A shard whose heartbeat is older than this is taken for hung. */
 #define STEER_STALE_NS (500ULL * 1000 * 1000)
+
+/* So long the routing table is not asked again about a destination that the kernel keeps: of what
+ * the program drops, its answer was a tenth of the cost. */
+#define STEER_LOCAL_NS (100ULL * 1000 * 1000)
 
 /* A known flow that initiates again within this time was not answered: the
  * client's own retry comes after 5 to 5.33 s, its next rekey after 120 s. */
@@ -172,6 +179,17 @@ struct steer_source {
 	__u8 prefix_be[16];
 };
 
+/* Until when the kernel is taken to keep what comes in by this interface to this destination. All
+ * that the routing table is asked about is here: an answer that hung on anything else of a packet,
+ * such as its source, would be the sender's to choose, for everybody. */
+struct steer_local {
+	__u64 until_ns; /* ktime */
+	__u64 destination_be[2]; /* mapped as in steer_flow */
+	__u32 ifindex;
+	__u16 port;
+	__u16 version;
+};
+
 struct steer_nic {
 	__u32 first_slot;
 	__u32 queues;
@@ -206,6 +224,7 @@ STEER_ASSERT(sizeof(struct steer_shard) == 128, "steer_shard is two cache lines"
 STEER_ASSERT(sizeof(struct steer_repeats_set) == 64, "steer_repeats_set is a cache line");
 STEER_ASSERT(sizeof(struct steer_secret) == 40, "steer_secret has no padding");
 STEER_ASSERT(sizeof(struct steer_source) == 16, "steer_source has no padding");
+STEER_ASSERT(sizeof(struct steer_local) == 32, "steer_local has no padding");
 STEER_ASSERT(sizeof(struct steer_nic) == 16, "steer_nic has no padding");
 STEER_ASSERT(sizeof(struct steer_flow) == 20, "steer_flow has no padding");
 STEER_ASSERT(sizeof(struct steer_flow_state) == 24, "steer_flow_state has no padding");
