@@ -932,6 +932,15 @@ def test_check_reports_every_problem_and_touches_nothing():
         check(": ok" in result.stdout, result.stdout)
         check("prog/xdp" not in lab.gateway.ip("link", "show", "in").stdout, "attached by --check")
         check(not lab.store.exists(), "a store was made by --check")
+        check("note: " not in result.stdout, result.stdout)
+        daemon.config.write_text(daemon.text.replace('"in"', '"nowhere"'))
+        result = lab.gateway.run(BIN / "wicketd", "--check", "--config", daemon.config)
+        check("note: [[nic]] nowhere is not on this machine" in result.stdout, result.stdout)
+        daemon.config.write_text(f'pin_dir = "{lab.dir}/pins"\n' + "\n".join(
+            line for line in daemon.text.splitlines() if not line.startswith("pin_dir")))
+        result = lab.gateway.run(BIN / "wicketd", "--check", "--config", daemon.config, check=False)
+        equal(result.returncode, 1, "pins in an ordinary folder")
+        check("is not in a BPF file system" in result.stderr, result.stderr)
         equal(run(BIN / "wicketd", check=False).returncode, 2, "no --config")
         equal(run(BIN / "wicketd", "--nonsense", check=False).returncode, 2, "unknown flag")
 

@@ -14,6 +14,8 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "gateway/gateway.h"
+#include "wgdev/device.h"
+#include "xsk/steering.h"
 
 namespace wicket::gateway {
 namespace {
@@ -25,16 +27,29 @@ constexpr absl::Duration kStable = absl::Minutes(1);
 constexpr int kFailure = 1;
 constexpr int kUsage = 2;
 
+// An interface may come later: no error.
+void NoteMissing(const char* table, const std::string& name) {
+  if (wgdev::InterfaceIndex(name) != 0) return;
+  std::cout << "note: [[" << table << "]] " << name
+            << " is not on this machine now; wicketd waits for it\n";
+}
+
 int Check(const std::string& path) {
   const auto config = LoadConfig(path);
   if (!config.ok()) {
     std::cerr << config.status().message() << "\n";
     return kFailure;
   }
-  if (const absl::Status usable = control::CheckOptions(config->control); !usable.ok()) {
+  for (const NicConfig& nic : config->nics) NoteMissing("nic", nic.name);
+  for (const DeviceConfig& device : config->devices) NoteMissing("device", device.name);
+  bool all_usable = true;
+  for (const absl::Status& usable :
+       {control::CheckOptions(config->control), xsk::Steering::CheckPinDir(config->pin_dir)}) {
+    if (usable.ok()) continue;
     std::cerr << path << ": " << usable.message() << "\n";
-    return kFailure;
+    all_usable = false;
   }
+  if (!all_usable) return kFailure;
   std::cout << path << ": ok (" << config->nics.size() << " NICs, " << config->devices.size()
             << " devices)\n";
   return 0;

@@ -78,16 +78,15 @@ bool OnBpffs(const std::string& path) {
   return statfs(path.c_str(), &info) == 0 && info.f_type == BPF_FS_MAGIC;
 }
 
+// Where a folder for pins is to be made.
+std::string ParentOf(const std::string& pin_dir) { return pin_dir.substr(0, pin_dir.rfind('/')); }
+
 absl::Status MakePinDir(const std::string& pin_dir) {
-  std::string parent = pin_dir.substr(0, pin_dir.rfind('/'));
-  if (parent == kBpffs && !OnBpffs(parent) && mount("bpf", kBpffs, "bpf", 0, "mode=0700") != 0) {
+  if (ParentOf(pin_dir) == kBpffs && !OnBpffs(kBpffs) &&
+      mount("bpf", kBpffs, "bpf", 0, "mode=0700") != 0) {
     return ErrnoStatus(errno, absl::StrCat("mount(bpf, ", kBpffs, ")"));
   }
-  if (!OnBpffs(parent)) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "pin_dir ", pin_dir, ": ", parent,
-        " is not in a BPF file system (name a folder of one, such as ", kBpffs, "/wicket)"));
-  }
+  WICKET_RETURN_IF_ERROR(Steering::CheckPinDir(pin_dir));
   for (const std::string& path : {pin_dir, MapDir(pin_dir)}) {
     if (mkdir(path.c_str(), 0700) != 0 && errno != EEXIST) {
       return ErrnoStatus(errno, absl::StrCat("mkdir(", path, ")"));
@@ -184,6 +183,17 @@ uint64_t KtimeNanos() {
   timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
   return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+}
+
+absl::Status Steering::CheckPinDir(const std::string& pin_dir) {
+  const std::string parent = ParentOf(pin_dir);
+  if (parent == kBpffs || OnBpffs(parent)) return absl::OkStatus();
+  if (access(parent.c_str(), X_OK) != 0) {
+    return ErrnoStatus(errno, absl::StrCat("pin_dir ", pin_dir, ": ", parent));
+  }
+  return absl::FailedPreconditionError(absl::StrCat(
+      "pin_dir ", pin_dir, ": ", parent,
+      " is not in a BPF file system (name a folder of one, such as ", kBpffs, "/wicket)"));
 }
 
 absl::StatusOr<std::unique_ptr<Steering>> Steering::Open(const std::string& pin_dir) {

@@ -65,6 +65,9 @@ class Steering {
   // Errors: each names the call and, for capabilities, the missing one.
   //         FailedPrecondition when another process holds the same pins.
   static absl::StatusOr<std::unique_ptr<Steering>> Open(const std::string& pin_dir);
+  // Whether `pin_dir` is where Open can make it. Touches nothing.
+  // Errors: FailedPrecondition, its parent lies on no bpffs; or that cannot be looked at.
+  static absl::Status CheckPinDir(const std::string& pin_dir);
   // The same for reading counters only. Errors: NotFound when nothing is pinned there.
   static absl::StatusOr<std::unique_ptr<Steering>> OpenReadOnly(const std::string& pin_dir);
   ~Steering() = default;
