@@ -188,12 +188,12 @@ uint64_t KtimeNanos() {
 absl::Status Steering::CheckPinDir(const std::string& pin_dir) {
   const std::string parent = ParentOf(pin_dir);
   if (parent == kBpffs || OnBpffs(parent)) return absl::OkStatus();
-  if (access(parent.c_str(), X_OK) != 0) {
-    return ErrnoStatus(errno, absl::StrCat("pin_dir ", pin_dir, ": ", parent));
-  }
-  return absl::FailedPreconditionError(absl::StrCat(
-      "pin_dir ", pin_dir, ": ", parent,
-      " is not in a BPF file system (name a folder of one, such as ", kBpffs, "/wicket)"));
+  const std::string where = absl::StrCat("pin_dir ", pin_dir, ": ", parent);
+  const std::string hint =
+      absl::StrCat("name a folder of a BPF file system, such as ", kBpffs, "/wicket");
+  if (access(parent.c_str(), X_OK) != 0) return ErrnoStatus(errno, where, hint);
+  return absl::FailedPreconditionError(
+      absl::StrCat(where, " is not in a BPF file system (", hint, ")"));
 }
 
 absl::StatusOr<std::unique_ptr<Steering>> Steering::Open(const std::string& pin_dir) {
