@@ -4,7 +4,7 @@
 #include "base/histogram.h"
 #include "bench/costs.h"
 #include "bench/peers.h"
-#include "control/target.h"
+#include "http/target.h"
 #include "document/peer_text.h"
 
 namespace wicket {
@@ -13,7 +13,7 @@ namespace {
 void BM_ParseTarget(benchmark::State& state) {
   const std::string text = "/v1/devices/wg0/peers/" + ToBase64(KeyOf(1)) + "?limit=100";
   const Costs costs(state);
-  for (auto _ : state) benchmark::DoNotOptimize(control::ParseTarget(text));
+  for (auto _ : state) benchmark::DoNotOptimize(http::ParseTarget(text));
 }
 BENCHMARK(BM_ParseTarget);
 

@@ -6,10 +6,12 @@
 #include <filesystem>
 
 #include "bench/costs.h"
+#include "base/clock.h"
 #include "noise/initiator.h"
-#include "shard/pipeline.h"
+#include "store/store.h"
+#include "intake/pipeline.h"
 
-namespace wicket::shard {
+namespace wicket::intake {
 namespace {
 
 constexpr uint16_t kPort = 51820;
@@ -65,8 +67,8 @@ class Bench {
   }
   void Use(crypto::X25519Backend backend) {
     pipeline_ =
-        std::make_unique<Pipeline>(*store_->NewSnapshot(), std::vector<RequestQueue*>{&queue_}, 1,
-                                   &counters_, Watch{}, backend);
+        std::make_unique<Pipeline>(*store_->NewSnapshot(), std::vector<DemandQueue*>{&queue_}, 1,
+                                   &counters_, SightingSink{}, backend);
     if (!pipeline_->Begin().ok()) abort();
   }
   ~Bench() {
@@ -128,7 +130,8 @@ class Bench {
     const Costs costs(state);
     for (auto _ : state) {
       std::vector<uint8_t>& frame = frames[i++ % frames.size()];
-      if (pipeline_->Run(devices_, frame, now) != expected) abort();
+      const Arrival arrival = ArrivalOf(frame);
+      if (pipeline_->RunBatch(devices_, {&arrival, 1}, now).front() != expected) abort();
       if (queue_.Peek()) queue_.Release();
     }
     state.SetItemsProcessed(state.iterations());
@@ -138,18 +141,20 @@ class Bench {
   void RunBatches(benchmark::State& state, crypto::X25519Backend backend, Recorded& recorded,
                   size_t size) {
     Use(backend);
-    std::vector<Pipeline::Frame> views(recorded.frames.begin(), recorded.frames.end());
+    std::vector<Arrival> arrivals(size);
+    std::vector<std::vector<uint8_t>>& frames = recorded.frames;
     const Now now{1, absl::FromUnixSeconds(1'800'000'000)};
     size_t i = 0;
     const Costs costs(state);  // with what the pauses take: a hundredth
     for (auto _ : state) {
-      if (i + size > views.size()) {
+      if (i + size > frames.size()) {
         state.PauseTiming();
         Use(backend);  // which has seen none of them
         i = 0;
         state.ResumeTiming();
       }
-      const auto verdicts = pipeline_->RunBatch(devices_, {&views[i], size}, now);
+      for (size_t k = 0; k < size; ++k) arrivals[k] = ArrivalOf(frames[i + k]);
+      const auto verdicts = pipeline_->RunBatch(devices_, arrivals, now);
       if (!std::equal(verdicts.begin(), verdicts.end(), &recorded.verdicts[i])) abort();
       while (queue_.Peek()) queue_.Release();
       i += size;
@@ -162,7 +167,7 @@ class Bench {
   std::string path_;
   std::optional<store::Store> store_;
   DeviceTable devices_;
-  RequestQueue queue_;
+  DemandQueue queue_;
   VerdictCounters counters_;
   std::unique_ptr<Pipeline> pipeline_;
 };
@@ -298,4 +303,4 @@ void BM_PipelineBadMac1(benchmark::State& state) {
 BENCHMARK(BM_PipelineBadMac1);
 
 }  // namespace
-}  // namespace wicket::shard
+}  // namespace wicket::intake

@@ -37,12 +37,12 @@
 #include "absl/time/clock.h"
 #include "bench/keys.h"
 #include "control/api.h"
-#include "control/server.h"
+#include "http/server.h"
 
 namespace wicket {
 namespace {
 
-namespace http = boost::beast::http;
+namespace beast_http = boost::beast::http;
 constexpr int kWriters = 64;
 
 Prefix AddressOf(uint64_t n) {
@@ -225,18 +225,20 @@ struct Served {
     Fill(store, peers);
     committer.emplace(&store);
     api.emplace(&host, &store, &*committer, &events, std::map<std::string, control::Pool>{});
-    auto started = control::Server::Start({.socket = folder.path + "/s"}, &*api);
+    auto started =
+        http::Server::Start({.socket = folder.path + "/s"},
+                            [api = &*api](http::Exchange& exchange) { api->Handle(exchange); });
     Require(started.status());
     server = std::move(*started);
   }
   Folder folder;
   store::Store store;
   uint64_t stored;
-  control::Host host;  // without devices
+  roster::Devices host;  // without devices
   event::EventLog events;
   std::optional<store::Committer> committer;
   std::optional<control::Api> api;
-  std::unique_ptr<control::Server> server;
+  std::unique_ptr<http::Server> server;
 };
 
 class Client {
@@ -248,20 +250,20 @@ class Client {
     if (connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0) {
       Require(ErrnoStatus(errno, "connect()"));
     }
-    transport_ = std::make_unique<control::Transport>(std::move(fd));
+    transport_ = std::make_unique<http::Transport>(std::move(fd));
   }
   // Returns: milliseconds.
-  double Call(http::verb method, uint64_t n, unsigned expected) {
-    http::request<http::string_body> request(
+  double Call(beast_http::verb method, uint64_t n, unsigned expected) {
+    beast_http::request<beast_http::string_body> request(
         method, absl::StrCat("/v1/devices/wg0/peers/", Path(KeyOf(n))), 11);
-    if (method == http::verb::put) {
+    if (method == beast_http::verb::put) {
       request.body() = absl::StrCat("{\"allowed_ips\":[\"", ToString(AddressOf(n)), "\"]}");
     }
     request.prepare_payload();
     const absl::Time begin = absl::Now();
-    http::response<http::string_body> response;
-    http::write(*transport_, request);
-    http::read(*transport_, buffer_, response);
+    beast_http::response<beast_http::string_body> response;
+    beast_http::write(*transport_, request);
+    beast_http::read(*transport_, buffer_, response);
     const double took_ms = absl::ToDoubleMilliseconds(absl::Now() - begin);
     if (response.result_int() != expected) Require(absl::InternalError(response.body()));
     return took_ms;
@@ -275,7 +277,7 @@ class Client {
     text.pop_back();
     return text;
   }
-  std::unique_ptr<control::Transport> transport_;
+  std::unique_ptr<http::Transport> transport_;
   boost::beast::flat_buffer buffer_;
 };
 
@@ -363,10 +365,10 @@ struct Calls {
     std::vector<double> creates, deletes;
     const uint64_t first = next.fetch_add(kCalls);
     for (uint64_t n = first; n < first + kCalls; ++n) {
-      creates.push_back(client.Call(http::verb::put, n, 201));
+      creates.push_back(client.Call(beast_http::verb::put, n, 201));
     }
     for (uint64_t n = first; n < first + kCalls; ++n) {
-      deletes.push_back(client.Call(http::verb::delete_, n, 204));
+      deletes.push_back(client.Call(beast_http::verb::delete_, n, 204));
     }
     create_p50.push_back(Quantile(creates, 0.5));
     create_p99.push_back(Quantile(creates, 0.99));
@@ -407,7 +409,7 @@ void CompareSizes(uint64_t peers, int rounds) {
           thread_local std::map<std::string, std::unique_ptr<Client>> clients;
           auto& client = clients[large.folder.path];
           if (!client) client = std::make_unique<Client>(large.folder.path + "/s");
-          client->Call(http::verb::put, n, 201);
+          client->Call(beast_http::verb::put, n, 201);
         },
         &more));
   }

@@ -8,6 +8,7 @@
 #include <memory>
 #include <vector>
 
+#include "base/clock.h"
 #include "noise/cookie.h"
 #include "wire/messages.h"
 #include "xdp/blake2s.h"
@@ -113,7 +114,7 @@ class Served {
   void FillTurns(bool under_load = true) {
     const uint32_t slot = 0;
     steer_shard shard{};
-    shard.beat_ns = xsk::KtimeNanos() + 3'600'000'000'000;
+    shard.beat_ns = SteadyNanos() + 3'600'000'000'000;
     shard.load_until_ns = under_load ? shard.beat_ns : 0;
     shard.cookie_interval_ns = STEER_COOKIE_INTERVAL_MIN_NS;
     Set(skeleton_->maps.steer_shards, &slot, &shard);
@@ -123,7 +124,7 @@ class Served {
     steer_flow flow{.address_be = {}, .source_port = 4096, .port = 51820};
     flow.address_be[10] = flow.address_be[11] = 0xff;
     memcpy(flow.address_be + 12, &frame[26], 4);
-    const steer_flow_state state{.last_initiation_ns = retries ? xsk::KtimeNanos() : 0,
+    const steer_flow_state state{.last_initiation_ns = retries ? SteadyNanos() : 0,
                                  .history_ns = 1,
                                  .forgotten = 0,
                                  .padding = 0};

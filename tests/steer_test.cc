@@ -17,11 +17,12 @@
 #include <vector>
 
 #include "absl/time/clock.h"
+#include "base/clock.h"
 #include "crypto/blake2s.h"
 #include "crypto/curve25519.h"
 #include "noise/cookie.h"
 #include "noise/identity.h"
-#include "shard/cookie_reply.h"
+#include "intake/cookie_reply.h"
 #include "wire/messages.h"
 #include "xdp/blake2s.h"
 #include "xdp/classify.h"
@@ -76,7 +77,7 @@ class SteerTest : public ::testing::Test {
         static_cast<steer_shard*>(mmap(nullptr, kShardBytes, PROT_READ | PROT_WRITE, MAP_SHARED,
                                        bpf_map__fd(skeleton_->maps.steer_shards), 0));
     ASSERT_NE(shard_, MAP_FAILED);
-    shard_->beat_ns = xsk::KtimeNanos() + 3'600'000'000'000ULL;  // alive for the whole test
+    shard_->beat_ns = SteadyNanos() + 3'600'000'000'000ULL;  // alive for the whole test
     const uint32_t slot = 0;
     Update(skeleton_->maps.steer_sockets, &slot, &socket_);
   }
@@ -470,7 +471,7 @@ TEST_F(SteerTest, OnlyTheSameQuestionIsNotAskedAgain) {
   frame[32] = 100;
   classify_packet packet{};
   ASSERT_EQ(classify(frame.data(), frame.data() + frame.size(), &packet), CLASSIFY_INITIATION);
-  steer_local kept{.until_ns = xsk::KtimeNanos() + 3'600'000'000'000,
+  steer_local kept{.until_ns = SteadyNanos() + 3'600'000'000'000,
                    .destination_be = {},
                    .ifindex = 1,
                    .port = kPort,
@@ -556,7 +557,7 @@ TEST_F(SteerTest, KnownFlowsPassAndTheirRetriesAreSteered) {
   EXPECT_EQ(Run(frame), (Outcome{XDP_PASS, STEER_COUNT_PASS_FLOW}));
   EXPECT_EQ(Run(frame), (Outcome{XDP_REDIRECT, STEER_COUNT_STEER_RETRY}));
   EXPECT_EQ(Run(Make({.source_port = 4243})), kSteered) << "another source port";
-  state.last_initiation_ns = xsk::KtimeNanos() - STEER_RETRY_NS - 1'000'000'000;
+  state.last_initiation_ns = SteadyNanos() - STEER_RETRY_NS - 1'000'000'000;
   Update(skeleton_->maps.steer_flows, &flow, &state);
   EXPECT_EQ(Run(frame), (Outcome{XDP_PASS, STEER_COUNT_PASS_FLOW})) << "a rekey, long after";
   state.forgotten = 1;
@@ -565,10 +566,10 @@ TEST_F(SteerTest, KnownFlowsPassAndTheirRetriesAreSteered) {
 }
 
 TEST_F(SteerTest, X22_AStaleHeartbeatPassesEverything) {
-  shard_->beat_ns = xsk::KtimeNanos() - STEER_STALE_NS - 100'000'000;
+  shard_->beat_ns = SteadyNanos() - STEER_STALE_NS - 100'000'000;
   EXPECT_EQ(Run(Make({})), (Outcome{XDP_PASS, STEER_COUNT_PASS_STALE}));
   EXPECT_EQ(Run(Make({.payload = 100})), (Outcome{XDP_PASS, STEER_COUNT_PASS_STALE}));
-  shard_->beat_ns = xsk::KtimeNanos();
+  shard_->beat_ns = SteadyNanos();
   EXPECT_EQ(Run(Make({})), kSteered);
 }
 
@@ -647,7 +648,7 @@ class SteerAnswersTest : public SteerTest {
     return frame;
   }
   // Takes all that the slot lets pass from anywhere for the next minute.
-  void SpendTurns() { SetTurns(xsk::KtimeNanos() + 60'000'000'000); }
+  void SpendTurns() { SetTurns(SteadyNanos() + 60'000'000'000); }
   void SetTurns(uint64_t ns) { shard_->response_turn_ns = shard_->cookie_reply_turn_ns = ns; }
 };
 
@@ -695,11 +696,11 @@ TEST_F(SteerAnswersTest, Mac1AgreesWithTheHostOnRandomPackets) {
 
 TEST_F(SteerAnswersTest, SoManyOfASlotPassAndAFewMoreOfEachKnownSource) {
   int passed = 0;
-  const uint64_t began_ns = xsk::KtimeNanos();
+  const uint64_t began_ns = SteadyNanos();
   for (int i = 0; i < 5000; ++i) {
     passed += RunAsIs(i % 2 ? MakeResponse({}) : MakeCookieReply({})) == kAnswer;
   }
-  const auto due = static_cast<int>((xsk::KtimeNanos() - began_ns) / STEER_ANSWER_INTERVAL_NS) + 1;
+  const auto due = static_cast<int>((SteadyNanos() - began_ns) / STEER_ANSWER_INTERVAL_NS) + 1;
   EXPECT_GE(passed, 2 * STEER_ANSWER_BURST);
   EXPECT_LE(passed, 2 * (STEER_ANSWER_BURST + due));  // of each type
   SpendTurns();
@@ -718,7 +719,7 @@ TEST_F(SteerAnswersTest, SoManyOfASlotPassAndAFewMoreOfEachKnownSource) {
     EXPECT_EQ(RunAsIs(MakeResponse({.source_port = 4242})), kAnswer);
   }
   EXPECT_EQ(RunAsIs(MakeResponse({.source_port = 4242})), kTooManyAnswers);
-  shard_->known_answer_turn_ns = xsk::KtimeNanos() + 60'000'000'000;
+  shard_->known_answer_turn_ns = SteadyNanos() + 60'000'000'000;
   steer_flow other = FlowOf(4242);
   other.address_be[15] = 8;
   Update(skeleton_->maps.steer_flows, &other, &state);
@@ -735,7 +736,7 @@ TEST_F(SteerAnswersTest, TheyPassWhereNobodyGuards) {
   SpendTurns();
   EXPECT_EQ(RunAsIs(MakeResponse({})), kTooManyAnswers);
   EXPECT_EQ(RunAsIs(MakeResponse({.port = kPort + 1})), kOther);
-  shard_->beat_ns = xsk::KtimeNanos() - STEER_STALE_NS - 100'000'000;
+  shard_->beat_ns = SteadyNanos() - STEER_STALE_NS - 100'000'000;
   EXPECT_EQ(RunAsIs(MakeResponse({})), (Outcome{XDP_PASS, STEER_COUNT_PASS_STALE}));
 }
 
@@ -824,7 +825,7 @@ class SteerUnderLoadTest : public SteerTest {
  protected:
   void SetUp() override {
     SteerTest::SetUp();
-    shard_->load_until_ns = xsk::KtimeNanos() + 3'600'000'000'000ULL;
+    shard_->load_until_ns = SteadyNanos() + 3'600'000'000'000ULL;
     shard_->cookie_interval_ns = STEER_COOKIE_INTERVAL_MIN_NS;
     crypto::FillRandom(older_.data(), older_.size());
     crypto::FillRandom(newer_.data(), newer_.size());
@@ -968,10 +969,10 @@ TEST_F(SteerUnderLoadTest, AnIpv6CustomerAndASiteMayAsMuchAsSoManySources) {
   for (const auto& [site, step, sources] :
        {std::tuple(1, 1, STEER_CUSTOMER_SOURCES), {2, 256, STEER_SITE_SOURCES}}) {
     const uint64_t interval_ns = STEER_SOURCE_INTERVAL_NS / static_cast<uint64_t>(sources);
-    const uint64_t began_ns = xsk::KtimeNanos();
+    const uint64_t began_ns = SteadyNanos();
     uint64_t passed = 0;
     for (int i = 0; i < 256; ++i) passed += run(static_cast<uint8_t>(site), i * step) == kSteered;
-    const uint64_t due = (xsk::KtimeNanos() - began_ns) / interval_ns + 1;
+    const uint64_t due = (SteadyNanos() - began_ns) / interval_ns + 1;
     const uint64_t at_once = STEER_SOURCE_WINDOW_NS / interval_ns + 1;
     EXPECT_GE(passed, at_once);
     EXPECT_LE(passed, at_once + due);
@@ -1007,9 +1008,9 @@ TEST_F(SteerUnderLoadTest, NobodyIsAskedForACookieWhomNoAnswerReaches) {
 
 TEST_F(SteerUnderLoadTest, OnlySoManyAreAskedForACookie) {
   int asked = 0;
-  const uint64_t began = xsk::KtimeNanos();
+  const uint64_t began = SteadyNanos();
   for (int i = 0; i < 20'000; ++i) asked += Action(Make({})) == XDP_REDIRECT;
-  const uint64_t took = xsk::KtimeNanos() - began;
+  const uint64_t took = SteadyNanos() - began;
   const auto turns = static_cast<int>(took / STEER_COOKIE_INTERVAL_MIN_NS);
   EXPECT_GE(asked, std::min(20'000, turns));
   EXPECT_LE(asked, std::min(20'000, turns + STEER_COOKIE_BURST + 1));
@@ -1032,7 +1033,7 @@ TEST_F(SteerUnderLoadTest, KnownFlowsStillPass) {
 // Who has many flows noted, by sessions of his own, could fill the device's queue past its cookies.
 TEST_F(SteerUnderLoadTest, OnlySoManyRetriesOfKnownFlowsPassUnproven) {
   uint64_t passed = 0;
-  const uint64_t began_ns = xsk::KtimeNanos();
+  const uint64_t began_ns = SteadyNanos();
   for (int i = 0; i < 2000; ++i) {
     Bytes frame = Seal(Make({.source_port = 4242}));
     frame[14 + 14] = static_cast<uint8_t>(1 + i / 250);  // 127.0.x.y
@@ -1040,14 +1041,14 @@ TEST_F(SteerUnderLoadTest, OnlySoManyRetriesOfKnownFlowsPassUnproven) {
     steer_flow flow = FlowOf(4242);
     flow.address_be[14] = frame[14 + 14];
     flow.address_be[15] = frame[14 + 15];
-    const steer_flow_state state{.last_initiation_ns = xsk::KtimeNanos()};
+    const steer_flow_state state{.last_initiation_ns = SteadyNanos()};
     Update(skeleton_->maps.steer_flows, &flow, &state);
     MessageIn(&frame)->mac2.fill(7);
     const Outcome outcome = RunAsIs(frame);
     ASSERT_TRUE(outcome == kAsked || outcome == (Outcome{XDP_PASS, STEER_COUNT_PASS_FLOW}));
     passed += outcome.action == XDP_PASS;
   }
-  const uint64_t due = (xsk::KtimeNanos() - began_ns) / STEER_RETRY_INTERVAL_NS + 1;
+  const uint64_t due = (SteadyNanos() - began_ns) / STEER_RETRY_INTERVAL_NS + 1;
   EXPECT_GE(passed, uint64_t{STEER_RETRY_BURST});
   EXPECT_LE(passed, STEER_RETRY_BURST + due);
 }
@@ -1057,8 +1058,7 @@ TEST_F(SteerUnderLoadTest, AnotherCookieOfAFlowThatTheDeviceKnowsMayBeTheDevices
   for (uint16_t port = 4242; port <= 4244; ++port) {
     const steer_flow flow = FlowOf(port);
     // It came moments ago, and got no answer; one of them has left.
-    const steer_flow_state state{.last_initiation_ns = xsk::KtimeNanos(),
-                                 .forgotten = port == 4244};
+    const steer_flow_state state{.last_initiation_ns = SteadyNanos(), .forgotten = port == 4244};
     Update(skeleton_->maps.steer_flows, &flow, &state);
   }
   const auto with_a_cookie_of = [&](uint16_t port, uint8_t whose) {
@@ -1101,7 +1101,7 @@ class SteerTxCookieTest : public SteerUnderLoadTest {
     if (reply.size() < sizeof(message)) return message;
     memcpy(&message, &reply[reply.size() - sizeof(message)], sizeof(message));
     Bytes expected = initiation;
-    expected.resize(shard::WriteCookieReply(expected, found, message));
+    expected.resize(intake::WriteCookieReply(expected, found, message));
     EXPECT_EQ(reply, expected);
     EXPECT_LE(reply.size() + 84, initiation.size());
     EXPECT_EQ(message.type, (std::array<uint8_t, 4>{3, 0, 0, 0}));
@@ -1207,14 +1207,14 @@ TEST_F(SteerTxCookieTest, WhatItCannotAnswerTakesTheRing) {
 
 TEST_F(SteerTxCookieTest, OnlySoManyAreAnswered) {
   int answered = 0;
-  const uint64_t began = xsk::KtimeNanos();
+  const uint64_t began = SteadyNanos();
   for (int i = 0; i < 20'000; ++i) answered += Action(Make({})) == XDP_TX;
-  const uint64_t took = xsk::KtimeNanos() - began;
+  const uint64_t took = SteadyNanos() - began;
   const auto turns = static_cast<int>(took / STEER_COOKIE_INTERVAL_MIN_NS);
   EXPECT_GE(answered, STEER_COOKIE_BURST);  // more, unless the machine stood still
   EXPECT_LE(answered, std::min(20'000, turns + STEER_COOKIE_BURST + 1));
   EXPECT_EQ(shard_->cookies_sent, static_cast<uint64_t>(answered)) << "the shard must know";
-  shard_->cookie_turn_ns = xsk::KtimeNanos() + 3'600'000'000'000ULL;
+  shard_->cookie_turn_ns = SteadyNanos() + 3'600'000'000'000ULL;
   const Bytes frame = Seal(Make({}));
   Bytes left;
   EXPECT_EQ(RunAsIs(frame, &left), (Outcome{XDP_DROP, STEER_COUNT_DROP_NO_COOKIE}));

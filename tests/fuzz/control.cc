@@ -10,8 +10,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "control/api.h"
-#include "control/server.h"
-#include "control/transport.h"
+#include "http/server.h"
+#include "http/transport.h"
 
 namespace {
 
@@ -31,7 +31,7 @@ struct Served {
     return path;
   }
   store::Store store;
-  control::Host host;
+  roster::Devices host;
   event::EventLog events;
   store::Committer committer;
   control::Api api;
@@ -72,9 +72,10 @@ std::string Exchange(const std::string& request) {
   if (write(client.get(), request.data(), request.size()) != ssize_t(request.size())) return "";
   shutdown(client.get(), SHUT_WR);
   {
-    control::Transport transport{Fd(ends[0])};
-    control::ServeConnection(transport, served->api, stopping,
-                             [](const std::string&) { return control::Role::kWrite; });
+    http::Transport transport{Fd(ends[0])};
+    http::ServeConnection(
+        transport, [](http::Exchange& exchange) { served->api.Handle(exchange); }, stopping,
+        [](const std::string&) { return http::Role::kWrite; });
   }
   std::string answer;
   char piece[64 << 10];

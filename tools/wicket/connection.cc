@@ -16,13 +16,13 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "control/api.h"
-#include "control/server.h"
+#include "http/server.h"
 #include "tools/wicket/commands.h"
 
 namespace wicket::tools {
 namespace {
 
-namespace http = boost::beast::http;
+namespace beast_http = boost::beast::http;
 using boost::beast::error_code;
 
 constexpr absl::Duration kPatience = absl::Seconds(60);
@@ -37,19 +37,20 @@ struct Offline {
     if (thread.joinable()) thread.join();
   }
   void Serve(Fd fd) {
-    transport = std::make_unique<control::Transport>(std::move(fd));
+    transport = std::make_unique<http::Transport>(std::move(fd));
     thread = std::thread([this] {
-      control::ServeConnection(*transport, api, stopping,
-                               [](const std::string&) { return control::Role::kWrite; });
+      http::ServeConnection(
+          *transport, [&api = api](http::Exchange& exchange) { api.Handle(exchange); }, stopping,
+          [](const std::string&) { return http::Role::kWrite; });
     });
   }
 
   store::Store store;
-  control::Host host;  // without devices
+  roster::Devices host;  // without devices
   event::EventLog events;
   store::Committer committer;
   control::Api api;
-  std::unique_ptr<control::Transport> transport;
+  std::unique_ptr<http::Transport> transport;
   std::atomic<bool> stopping{false};
   std::thread thread;
 };
@@ -76,7 +77,7 @@ struct Connection::State {
   ConnectionOptions options;
   std::string where;
   std::unique_ptr<Offline> offline;
-  std::unique_ptr<control::Transport> transport;
+  std::unique_ptr<http::Transport> transport;
   boost::beast::flat_buffer buffer;
 };
 
@@ -91,7 +92,7 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::OpenOnline(
   auto state = std::make_unique<State>();
   state->options = options;
   state->where = absl::StrCat("wicketd at ", options.socket);
-  state->transport = std::make_unique<control::Transport>(std::move(fd));
+  state->transport = std::make_unique<http::Transport>(std::move(fd));
   return std::unique_ptr<Connection>(new Connection(std::move(state)));
 }
 
@@ -125,7 +126,7 @@ absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(const ConnectionOpt
   state->where = absl::StrCat("the store ", options.store, ", offline");
   state->offline = std::make_unique<Offline>(std::move(*opened));
   state->offline->Serve(Fd(ends[0]));
-  state->transport = std::make_unique<control::Transport>(Fd(ends[1]));
+  state->transport = std::make_unique<http::Transport>(Fd(ends[1]));
   return std::unique_ptr<Connection>(new Connection(std::move(state)));
 }
 
@@ -192,40 +193,40 @@ absl::StatusOr<unsigned> Connection::Stream(const std::string& method, const std
   const auto failed = [&](absl::string_view step, const error_code& error) {
     return absl::UnavailableError(absl::StrCat(state_->where, ": ", step, ": ", error.message()));
   };
-  control::Transport& transport = *state_->transport;
+  http::Transport& transport = *state_->transport;
   error_code error;
-  http::request<http::empty_body> request;
+  beast_http::request<beast_http::empty_body> request;
   request.method_string(method);
   request.target(target);
-  request.set(http::field::host, "localhost");
+  request.set(beast_http::field::host, "localhost");
   request.chunked(method == "PUT" || method == "POST");
-  http::request_serializer<http::empty_body> serializer(request);
+  beast_http::request_serializer<beast_http::empty_body> serializer(request);
   transport.ExpireIn(kPatience);
-  http::write_header(transport, serializer, error);
+  beast_http::write_header(transport, serializer, error);
   if (error) return failed("sending", error);
   if (request.chunked()) {
     for (std::string text = body(); !text.empty() && !error; text = body()) {
       transport.ExpireIn(kPatience);
-      boost::asio::write(transport, http::make_chunk(boost::asio::buffer(text)), error);
+      boost::asio::write(transport, beast_http::make_chunk(boost::asio::buffer(text)), error);
       explicit_bzero(text.data(), text.size());
     }
-    if (!error) boost::asio::write(transport, http::make_chunk_last(), error);
+    if (!error) boost::asio::write(transport, beast_http::make_chunk_last(), error);
     // The server may have answered before it had read everything.
     error = {};
   }
-  http::response_parser<http::buffer_body> parser;
+  beast_http::response_parser<beast_http::buffer_body> parser;
   parser.body_limit(boost::none);
   parser.skip(method == "HEAD");
   transport.ExpireIn(kPatience);
-  http::read_header(transport, state_->buffer, parser, error);
+  beast_http::read_header(transport, state_->buffer, parser, error);
   if (error) return failed("reading the answer", error);
   char bytes[16 << 10];
   while (!parser.is_done()) {
     parser.get().body().data = bytes;
     parser.get().body().size = sizeof(bytes);
     transport.ExpireIn(kPatience);
-    http::read_some(transport, state_->buffer, parser, error);
-    if (error == http::error::need_buffer) error = {};
+    beast_http::read_some(transport, state_->buffer, parser, error);
+    if (error == beast_http::error::need_buffer) error = {};
     if (error) return failed("the answer ended early", error);
     if (!piece({bytes, sizeof(bytes) - parser.get().body().size})) break;
   }

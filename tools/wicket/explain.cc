@@ -14,7 +14,7 @@
 #include "absl/time/clock.h"
 #include "guard/replay.h"
 #include "noise/responder.h"
-#include "shard/verdict.h"
+#include "intake/verdict.h"
 #include "store/store.h"
 #include "tools/wicket/commands.h"
 
@@ -50,24 +50,26 @@ std::string Hex(const uint8_t* data, size_t bytes) {
   return absl::BytesToHexString(absl::string_view(reinterpret_cast<const char*>(data), bytes));
 }
 
-void Conclude(Explanation* out, shard::Verdict verdict) { out->verdict = shard::ToString(verdict); }
+void Conclude(Explanation* out, intake::Verdict verdict) {
+  out->verdict = intake::ToString(verdict);
+}
 
 // The part that needs the store: known, in time, newer.
 void ExplainStored(const Context& context, Explanation* out) {
   const auto peer = context.snapshot->FindPeer(*out->static_public_key);
   out->stored = peer.ok() && (context.device.empty() || peer->device == context.device);
   out->steps.push_back(absl::StrCat("stored: ", *out->stored ? "yes" : "no"));
-  if (!*out->stored) return Conclude(out, shard::Verdict::kUnknownPeer);
+  if (!*out->stored) return Conclude(out, intake::Verdict::kUnknownPeer);
   if (!out->proven) return;
   if (peer->expires <= absl::Now()) {
     out->steps.push_back(absl::StrCat("expired at ", absl::FormatTime(peer->expires)));
-    return Conclude(out, shard::Verdict::kExpired);
+    return Conclude(out, intake::Verdict::kExpired);
   }
   const auto session = context.snapshot->FindSession(*out->static_public_key);
   out->timestamp_newer = !session || guard::IsFresh(session->mark, *out->timestamp, absl::Now());
   out->steps.push_back(
       absl::StrCat("timestamp newer than the last one: ", *out->timestamp_newer ? "yes" : "no"));
-  if (!*out->timestamp_newer) Conclude(out, shard::Verdict::kReplay);
+  if (!*out->timestamp_newer) Conclude(out, intake::Verdict::kReplay);
 }
 
 void ExplainInitiation(const Context& context, const wire::Initiation& message, Explanation* out) {
@@ -75,11 +77,11 @@ void ExplainInitiation(const Context& context, const wire::Initiation& message, 
   out->mac1_valid = noise::CheckMac1(self, message);
   out->steps.push_back(absl::StrCat(
       "mac1: ", *out->mac1_valid ? "made for this key" : "wrong: made for another key, or forged"));
-  if (!*out->mac1_valid) return Conclude(out, shard::Verdict::kBadMac1);
+  if (!*out->mac1_valid) return Conclude(out, intake::Verdict::kBadMac1);
   auto claim = noise::OpenStatic(self, message);
   if (!claim) {
     out->steps.push_back("e, es, s: the static key does not decrypt");
-    return Conclude(out, shard::Verdict::kBadStatic);
+    return Conclude(out, intake::Verdict::kBadStatic);
   }
   out->static_public_key = claim->static_public;
   out->steps.push_back(absl::StrCat("e, es, s: claims to be ", ToBase64(claim->static_public)));
@@ -88,10 +90,10 @@ void ExplainInitiation(const Context& context, const wire::Initiation& message, 
   if (out->proven) {
     out->steps.push_back(
         absl::StrCat("ss, t: proven; sent at ", absl::FormatTime(FromTai64n(*out->timestamp))));
-    Conclude(out, shard::Verdict::kProven);
+    Conclude(out, intake::Verdict::kProven);
   } else {
     out->steps.push_back("ss, t: not proven: the sender does not hold that key");
-    Conclude(out, shard::Verdict::kNotProven);
+    Conclude(out, intake::Verdict::kNotProven);
   }
   if (context.snapshot) ExplainStored(context, out);
 }
@@ -135,7 +137,7 @@ Explanation ExplainMessage(const Context& context, std::span<const uint8_t> mess
   out.steps.push_back(message.size() >= 4 && out.type == "invalid" && message[0] == 1
                           ? "type 1 of a wrong length: dropped, as WireGuard would"
                           : "not an initiation: passes to the kernel");
-  Conclude(&out, shard::Verdict::kNotAnInitiation);
+  Conclude(&out, intake::Verdict::kNotAnInitiation);
   return out;
 }
 
@@ -174,7 +176,7 @@ Explanation ExplainFrame(const Context& context, std::span<const uint8_t> frame)
     Explanation out = ExplainMessage(context, payload);
     if (out.type == "initiation") {
       out.steps.push_back("but its headers are not ones the program steers: passes to the kernel");
-      Conclude(&out, shard::Verdict::kNotAnInitiation);
+      Conclude(&out, intake::Verdict::kNotAnInitiation);
     }
     return out;
   }
@@ -182,7 +184,7 @@ Explanation ExplainFrame(const Context& context, std::span<const uint8_t> frame)
   out.type = "other";
   out.bytes = frame.size();
   out.steps.push_back("not UDP: passes to the kernel");
-  Conclude(&out, shard::Verdict::kNotAnInitiation);
+  Conclude(&out, intake::Verdict::kNotAnInitiation);
   return out;
 }
 

@@ -8,7 +8,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
 #include "document/status_text.h"
-#include "shard/verdict.h"
+#include "intake/verdict.h"
 #include "tools/wicket/commands.h"
 #include "xsk/steering.h"
 

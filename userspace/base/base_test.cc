@@ -1,14 +1,18 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
+#include <memory>
 #include <random>
 #include <set>
 #include <thread>
 #include <vector>
 
 #include "base/address.h"
+#include "base/clock.h"
 #include "base/histogram.h"
 #include "base/key.h"
+#include "base/published.h"
 #include "base/spsc_queue.h"
 #include "base/tai64n.h"
 
@@ -148,6 +152,55 @@ TEST(SpscQueueTest, RefusesWhenFull) {
   EXPECT_EQ(queue.Reserve(), nullptr);
   queue.Release();
   EXPECT_NE(queue.Reserve(), nullptr);
+}
+
+TEST(PublishedTest, KeepsWhatAReaderHoldsAndFreesTheRest) {
+  Published<int> published(std::make_unique<int>(1));
+  Published<int>::Reader reader(published);
+  published.Add(&reader);
+  const int& held = reader.Renew();
+  published.Publish(std::make_unique<int>(2));
+  EXPECT_EQ(held, 1);
+  EXPECT_EQ(published.versions(), 2u);
+  EXPECT_EQ(reader.Renew(), 2);
+  published.Publish(std::make_unique<int>(3));
+  EXPECT_EQ(reader.Renew(), 3);
+  published.Collect();
+  EXPECT_EQ(published.versions(), 1u);
+}
+
+TEST(PublishedTest, ReadersNeverSeeAFreedValue) {
+  Published<std::vector<int>> published(std::make_unique<std::vector<int>>(100, 0));
+  Published<std::vector<int>>::Reader reader(published);
+  published.Add(&reader);
+  std::atomic<bool> stop{false};
+  std::thread thread([&] {
+    while (!stop) {
+      const auto& value = reader.Renew();
+      ASSERT_EQ(value.front(), value.back());
+    }
+  });
+  for (int i = 1; i < 20'000; ++i) {
+    published.Publish(std::make_unique<std::vector<int>>(100, i));
+  }
+  stop = true;
+  thread.join();
+}
+
+TEST(ClockStepDetectorTest, SeesStepsEitherWayAndNoSlew) {
+  ClockStepDetector detector;
+  absl::Duration steady = absl::Seconds(100);
+  absl::Time wall = absl::FromUnixSeconds(1'800'000'000);
+  EXPECT_EQ(detector.Look(steady, wall), std::nullopt) << "there was nothing to compare with";
+  const auto advance = [&](absl::Duration on_steady, absl::Duration on_wall) {
+    return detector.Look(steady += on_steady, wall += on_wall);
+  };
+  // 500 ppm of ten minutes, the most that a time daemon slews.
+  EXPECT_EQ(advance(absl::Minutes(10), absl::Minutes(10) + absl::Milliseconds(300)), std::nullopt);
+  EXPECT_EQ(advance(absl::Seconds(1), absl::Seconds(3)), absl::Seconds(2));
+  EXPECT_EQ(advance(absl::Seconds(1), absl::Seconds(1)), std::nullopt) << "a step is told once";
+  EXPECT_EQ(advance(absl::Seconds(1), absl::Seconds(1) - absl::Hours(87600)), -absl::Hours(87600));
+  EXPECT_EQ(advance(absl::Seconds(1), absl::Seconds(1) + absl::Hours(87600)), absl::Hours(87600));
 }
 
 }  // namespace

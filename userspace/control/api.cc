@@ -10,6 +10,11 @@
 #include "absl/time/clock.h"
 
 namespace wicket::control {
+
+using http::KindOf;
+using http::ParseKeySegment;
+using http::Role;
+using http::Target;
 namespace {
 
 constexpr size_t kPageDefault = 100;
@@ -136,7 +141,7 @@ void Api::Handle(Exchange& exchange) {
       return exchange.AnswerError(
           absl::PermissionDeniedError("this connection may read, not write"));
     }
-    if (path.size() > 2 && !host_->HasDevice(path[2])) {
+    if (path.size() > 2 && !devices_->Has(path[2])) {
       return exchange.AnswerError(
           absl::NotFoundError(absl::StrCat("no device \"", path[2], "\" is configured")));
     }
@@ -152,7 +157,7 @@ void Api::Handle(Exchange& exchange) {
 
 // --- the gateway ------------------------------------------------------------
 
-void Api::GetStatus(Exchange& exchange) { exchange.Answer(200, host_->StatusJson()); }
+void Api::GetStatus(Exchange& exchange) { exchange.Answer(200, status_()); }
 
 // Server-sent events; [WHATWG HTML 9.2].
 void Api::GetEvents(Exchange& exchange) {
@@ -199,8 +204,11 @@ absl::StatusOr<const Pool*> Api::PoolOf(const document::PeerRequest& request) co
 
 std::string Api::Report(const store::Peer& peer, const store::Snapshot& snapshot) {
   const PublicKey& key = peer.config.public_key;
-  const auto installed = host_->Find(peer.device, key);
-  if (installed) return document::ToReport(peer, installed->session, installed->state);
+  const auto found = devices_->Find(peer.device, {&key, 1});
+  if (found.ok() && found->contains(key)) {
+    const roster::Installed& installed = found->at(key);
+    return document::ToReport(peer, installed.session, installed.state);
+  }
   return document::ToReport(peer, snapshot.FindSession(key), "stored");
 }
 
@@ -277,6 +285,10 @@ absl::Status Api::CommitRetrying(const store::Committer::Change& change) {
   return status;
 }
 
+absl::Status Api::SyncOne(const std::string& device, const PublicKey& key) {
+  return devices_->Sync(device, {&key, 1})[0];
+}
+
 void Api::PutPeer(Exchange& exchange) {
   const auto key = KeyOf(exchange);
   if (!key.ok()) return exchange.AnswerError(key.status());
@@ -306,7 +318,7 @@ void Api::PutPeer(Exchange& exchange) {
   if (!put.ok()) return exchange.AnswerError(put);
   Note(stored.created ? event::Kind::kCreated : event::Kind::kUpdated, stored.peer);
   if (!stored.created) {
-    if (const absl::Status synced = host_->Sync(device, *key); !synced.ok()) {
+    if (const absl::Status synced = SyncOne(device, *key); !synced.ok()) {
       return exchange.AnswerError(NotInDevice(synced, "stored, but the device was not updated"));
     }
   }
@@ -351,7 +363,7 @@ void Api::DeletePeer(Exchange& exchange) {
   });
   if (!deleted.ok() && !absl::IsNotFound(deleted)) return exchange.AnswerError(deleted);
   // Also when it was deleted before: an earlier call may have failed here.
-  if (const absl::Status synced = host_->Sync(device, *key); !synced.ok()) {
+  if (const absl::Status synced = SyncOne(device, *key); !synced.ok()) {
     return exchange.AnswerError(NotInDevice(synced, "deleted, but the device still has it"));
   }
   if (!deleted.ok()) return exchange.AnswerError(deleted);
@@ -376,11 +388,11 @@ void Api::ResetReplay(Exchange& exchange) {
     return writer.PutSession(*key, *session);
   };
   // Before and after: the installer may save what it knows in between.
-  host_->ForgetMark(device, *key);
+  devices_->ForgetMark(device, *key).IgnoreError();
   if (const absl::Status done = committer_->Commit(reset); !done.ok()) {
     return exchange.AnswerError(done);
   }
-  host_->ForgetMark(device, *key);
+  devices_->ForgetMark(device, *key).IgnoreError();
   exchange.Answer(204, "");
 }
 
@@ -460,7 +472,8 @@ void Api::ListPeers(Exchange& exchange) {
   const absl::Time now = absl::Now();
   const auto admits = [&](const store::Peer& peer) {
     if (page->expired == false && peer.expires <= now) return false;
-    return page->installed != false || !host_->Find(peer.device, peer.config.public_key);
+    return page->installed != false || !devices_->Find(peer.device, {&peer.config.public_key, 1})
+                                            ->contains(peer.config.public_key);
   };
   if (page->installed == true) {
     std::optional<PublicKey> after;
@@ -468,7 +481,7 @@ void Api::ListPeers(Exchange& exchange) {
       memcpy(after.emplace().bytes.data(), page->cursor.data(), kKeyBytes);
     }
     const auto keys =
-        host_->ListInstalled(page->selection.device, after, std::min(page->limit, kPageMax));
+        *devices_->List(page->selection.device, after, std::min(page->limit, kPageMax));
     for (const PublicKey& key : keys) {
       auto peer = snapshot->FindPeer(key);
       if (peer.ok() && page->selection.Admits(*peer) && admits(*peer)) {
@@ -535,7 +548,7 @@ void Api::Import(Exchange& exchange) {
       ++imported;
       Note(stored[i].created ? event::Kind::kCreated : event::Kind::kUpdated, stored[i].peer);
       if (!stored[i].created) {
-        const absl::Status synced = host_->Sync(device, stored[i].peer.config.public_key);
+        const absl::Status synced = SyncOne(device, stored[i].peer.config.public_key);
         if (!synced.ok()) refuse(chunk[i].number, Annotate(synced, "stored, not in the device"));
       }
     }

@@ -1,8 +1,11 @@
 #include <gtest/gtest.h>
 
-#include "control/target.h"
+#include "http/target.h"
 
 namespace wicket::control {
+
+using http::ParseKeySegment;
+using http::ParseTarget;
 namespace {
 
 TEST(TargetTest, DecodesPathAndQuery) {

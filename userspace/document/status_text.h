@@ -65,7 +65,7 @@ struct Status {
   std::vector<NicStatus> nics;
   std::vector<DeviceStatus> devices;
   DefenceStatus defence;
-  std::map<std::string, uint64_t> verdicts;  // by shard::ToString(Verdict)
+  std::map<std::string, uint64_t> verdicts;  // by intake::ToString(Verdict)
   std::map<std::string, uint64_t> steering;  // by the texts of STEER_COUNTS
 };
 

@@ -32,11 +32,11 @@ constexpr Choice<bool> kCookies[] = {{"ring", false}, {"xdp", true}};
 constexpr Choice<wgdev::Backend> kBackends[] = {{"auto", wgdev::Backend::kAuto},
                                                 {"netlink", wgdev::Backend::kNetlink},
                                                 {"uapi", wgdev::Backend::kUapi}};
-constexpr Choice<ReinjectMode> kReinjectModes[] = {{"auto", ReinjectMode::kAuto},
-                                                   {"live", ReinjectMode::kLive},
-                                                   {"raw", ReinjectMode::kRaw},
-                                                   {"invert", ReinjectMode::kInvert},
-                                                   {"wait", ReinjectMode::kWait}};
+constexpr Choice<reinject::Mode> kReinjectModes[] = {{"auto", reinject::Mode::kAuto},
+                                                     {"live", reinject::Mode::kLive},
+                                                     {"raw", reinject::Mode::kRaw},
+                                                     {"invert", reinject::Mode::kInvert},
+                                                     {"wait", reinject::Mode::kWait}};
 constexpr Choice<LogLevel> kLogLevels[] = {{"error", LogLevel::kError},
                                            {"warning", LogLevel::kWarning},
                                            {"info", LogLevel::kInfo},
@@ -240,9 +240,9 @@ void ReadPool(const toml::table& table, const std::string& file,
 }
 
 void ReadTcp(const toml::table& table, const std::string& file, std::vector<FoundProblem>* problems,
-             control::Options* control) {
+             http::Options* control) {
   Section section(table, "control.tcp", file, problems);
-  control::TcpOptions tcp;
+  http::TcpOptions tcp;
   std::string listen;
   section.Text("listen", &listen);
   section.Text("tls_certificate", &tcp.tls_certificate);
@@ -270,13 +270,6 @@ void ReadTcp(const toml::table& table, const std::string& file, std::vector<Foun
 }
 
 }  // namespace
-
-absl::string_view ToString(ReinjectMode mode) {
-  for (const auto& choice : kReinjectModes) {
-    if (choice.value == mode) return choice.text;
-  }
-  return "?";
-}
 
 absl::StatusOr<Config> ParseConfig(absl::string_view text, const std::string& name) {
   const toml::parse_result parsed = toml::parse(std::string_view(text.data(), text.size()), name);

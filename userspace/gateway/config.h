@@ -7,23 +7,15 @@
 #include "absl/time/time.h"
 #include "base/log.h"
 #include "base/status.h"
-#include "control/server.h"
 #include "crypto/x25519_batch.h"
+#include "http/server.h"
+#include "installer/options.h"
+#include "reinject/mode.h"
 #include "store/store.h"
 #include "wgdev/device.h"
 #include "xsk/steering.h"
 
 namespace wicket::gateway {
-
-// How a proven initiation is answered.
-enum class ReinjectMode {
-  kAuto,    // live where the NIC can, raw otherwise
-  kLive,    // into the NIC's receive path
-  kRaw,     // through a raw socket
-  kInvert,  // the device sends an initiation of its own
-  kWait,    // the client's next try finds its peer installed
-};
-absl::string_view ToString(ReinjectMode mode);
 
 struct NicConfig {
   std::string name;
@@ -32,14 +24,9 @@ struct NicConfig {
   bool cookies_by_tx = false;  // made and sent by the XDP program, not by a shard
 };
 
-struct DeviceConfig {
-  std::string name;
+struct DeviceConfig : installer::Options {
   wgdev::Backend backend = wgdev::Backend::kAuto;
-  absl::Duration evict_after = absl::Seconds(180);  // since the last handshake
-  uint64_t installed_max = 65536;
-  uint64_t probation_max = 16384;           // of them, without a confirmed session
-  uint64_t handshakes_per_second = 50'000;  // that are proven, by all shards
-  bool owned = false;                       // peers that the store does not know are removed
+  uint64_t handshakes_per_second = 50'000;  // that all shards together prove
 };
 
 struct PoolConfig {
@@ -54,7 +41,7 @@ struct Config {
   std::string pin_dir = "/sys/fs/bpf/wicket";
   std::string status_file = "/run/wicket/status.json";
   LogLevel log_level = LogLevel::kInfo;
-  ReinjectMode reinject = ReinjectMode::kAuto;
+  reinject::Mode reinject = reinject::Mode::kAuto;
   bool pin_threads = true;
   uint64_t cookies_per_second = 1'000'000;  // cookie replies, of all queues
   crypto::X25519Backend x25519 = crypto::FastestX25519();
@@ -62,7 +49,7 @@ struct Config {
   std::vector<NicConfig> nics;
   std::vector<DeviceConfig> devices;
   std::vector<PoolConfig> pools;
-  control::Options control;
+  http::Options control;
 };
 
 // Reads a configuration.

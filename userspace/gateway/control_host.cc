@@ -4,6 +4,8 @@
 
 namespace wicket::gateway {
 
+using installer::Installer;
+
 void ControlHost::PublishStatus(std::string json) {
   const std::lock_guard lock(mutex_);
   status_ = std::move(json);
@@ -19,30 +21,40 @@ Installer* ControlHost::InstallerOf(absl::string_view device) const {
   return it == installers_.end() ? nullptr : it->second;
 }
 
-bool ControlHost::HasDevice(absl::string_view device) { return InstallerOf(device) != nullptr; }
+bool ControlHost::Has(absl::string_view device) const { return InstallerOf(device) != nullptr; }
 
-std::optional<control::Host::Installed> ControlHost::Find(absl::string_view device,
-                                                          const PublicKey& key) {
+absl::StatusOr<roster::InstalledByKey> ControlHost::Find(absl::string_view device,
+                                                         std::span<const PublicKey> keys) {
+  roster::InstalledByKey found;
   const Installer* installer = InstallerOf(device);
-  if (installer == nullptr) return std::nullopt;
-  return installer->Find(key);
+  for (const PublicKey& key : keys) {
+    if (installer == nullptr) break;
+    if (auto one = installer->Find(key)) found.emplace(key, *std::move(one));
+  }
+  return found;
 }
 
-std::vector<PublicKey> ControlHost::ListInstalled(absl::string_view device,
-                                                  const std::optional<PublicKey>& after,
-                                                  size_t count) {
+absl::StatusOr<std::vector<PublicKey>> ControlHost::List(absl::string_view device,
+                                                         const std::optional<PublicKey>& after,
+                                                         size_t count) {
   const Installer* installer = InstallerOf(device);
-  if (installer == nullptr) return {};
+  if (installer == nullptr) return std::vector<PublicKey>{};
   return installer->ListInstalled(after, count);
 }
 
-absl::Status ControlHost::Sync(absl::string_view device, const PublicKey& key) {
+std::vector<absl::Status> ControlHost::Sync(absl::string_view device,
+                                            std::span<const PublicKey> keys) {
+  std::vector<absl::Status> results;
   Installer* installer = InstallerOf(device);
-  return installer == nullptr ? absl::OkStatus() : installer->Sync(key);
+  for (const PublicKey& key : keys) {
+    results.push_back(installer == nullptr ? absl::OkStatus() : installer->Sync(key));
+  }
+  return results;
 }
 
-void ControlHost::ForgetMark(absl::string_view device, const PublicKey& key) {
+absl::Status ControlHost::ForgetMark(absl::string_view device, const PublicKey& key) {
   if (Installer* installer = InstallerOf(device)) installer->ForgetMark(key);
+  return absl::OkStatus();
 }
 
 }  // namespace wicket::gateway

@@ -10,18 +10,15 @@
 #include <filesystem>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/log.h"
-#include "control/server.h"
+#include "http/server.h"
 
 namespace wicket::gateway {
 namespace {
 
 constexpr absl::Duration kReaderCheckInterval = absl::Minutes(1);
 constexpr absl::Duration kStatusInterval = absl::Seconds(1);
-
-// Not the wall clock, which may be set back.
-absl::Duration SteadyNow() { return absl::Nanoseconds(static_cast<int64_t>(xsk::KtimeNanos())); }
 
 absl::Status WriteFile(const std::string& path, const std::string& text) {
   const std::string fresh = path + ".new";
@@ -38,14 +35,15 @@ absl::Status WriteFile(const std::string& path, const std::string& text) {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Gateway>> Gateway::Start(Config config, Sessions unsaved) {
+absl::StatusOr<std::unique_ptr<Gateway>> Gateway::Start(Config config,
+                                                        installer::Sessions unsaved) {
   std::unique_ptr<Gateway> gateway(new Gateway(std::move(config)));
   WICKET_RETURN_IF_ERROR(gateway->StartAll(std::move(unsaved)));
   return gateway;
 }
 
-absl::Status Gateway::StartAll(Sessions unsaved) {
-  started_ = absl::Now();
+absl::Status Gateway::StartAll(installer::Sessions unsaved) {
+  started_ = WallNow();
   std::error_code error;
   const auto folder = std::filesystem::path(config_.status_file).parent_path();
   if (!folder.empty()) std::filesystem::create_directories(folder, error);
@@ -53,17 +51,17 @@ absl::Status Gateway::StartAll(Sessions unsaved) {
     return absl::InternalError(
         absl::StrCat("status_file ", config_.status_file, ": ", error.message()));
   }
-  WICKET_RETURN_IF_ERROR(control::CheckOptions(config_.control));  // before any NIC is touched
+  WICKET_RETURN_IF_ERROR(http::CheckOptions(config_.control));  // before any NIC is touched
   WICKET_RETURN_IF_ERROR(crypto::Initialize());
   WICKET_ASSIGN_OR_RETURN(store_, store::Store::Open(config_.store));
   WICKET_RETURN_IF_ERROR(store_->LockForDaemon());
   committer_ = std::make_unique<store::Committer>(&*store_);
-  saver_ = std::make_unique<SessionSaver>(committer_.get());
+  saver_ = std::make_unique<installer::SessionSaver>(committer_.get());
   if (!unsaved.empty()) saver_->Submit(std::move(unsaved));
   WICKET_ASSIGN_OR_RETURN(steering_, xsk::Steering::Open(config_.pin_dir));
   WICKET_ASSIGN_OR_RETURN(prober_, reinject::Injector::Open());
-  table_ = std::make_unique<shard::Published<shard::DeviceTable>>(
-      std::make_unique<shard::DeviceTable>());
+  table_ =
+      std::make_unique<Published<intake::DeviceTable>>(std::make_unique<intake::DeviceTable>());
 
   NicContext context{.steering = steering_.get(),
                      .injector = prober_.get(),
@@ -78,7 +76,7 @@ absl::Status Gateway::StartAll(Sessions unsaved) {
   for (const DeviceConfig& device : config_.devices) {
     device_names_.push_back(device.name);
     Watched& watched = devices_.emplace_back();
-    watched.installer = std::make_unique<Installer>(
+    watched.installer = std::make_unique<installer::Installer>(
         device, &*store_, committer_.get(), saver_.get(), steering_.get(), &turns_, &events_);
     WICKET_RETURN_IF_ERROR(watched.installer->Start());
     context.installers.push_back(watched.installer.get());
@@ -95,7 +93,7 @@ absl::Status Gateway::StartAll(Sessions unsaved) {
 }
 
 absl::Status Gateway::StartControl() {
-  std::map<std::string, Installer*> installers;
+  std::map<std::string, installer::Installer*> installers;
   for (size_t i = 0; i < devices_.size(); ++i) {
     installers[config_.devices[i].name] = devices_[i].installer.get();
   }
@@ -109,10 +107,15 @@ absl::Status Gateway::StartControl() {
   }
   host_ = std::make_unique<ControlHost>(std::move(installers));
   host_->PublishStatus(document::ToJson(ReadStatus()));
-  collector_ = std::make_unique<ExpiryCollector>(&*store_, committer_.get(), host_.get(), &events_);
+  collector_ =
+      std::make_unique<roster::ExpiryCollector>(&*store_, committer_.get(), host_.get(), &events_);
   api_ = std::make_unique<control::Api>(host_.get(), &*store_, committer_.get(), &events_,
-                                        std::move(pools));
-  WICKET_ASSIGN_OR_RETURN(server_, control::Server::Start(config_.control, api_.get()));
+                                        std::move(pools),
+                                        [host = host_.get()] { return host->StatusJson(); });
+  WICKET_ASSIGN_OR_RETURN(
+      server_, http::Server::Start(config_.control, [api = api_.get()](http::Exchange& exchange) {
+        api->Handle(exchange);
+      }));
   return absl::OkStatus();
 }
 
@@ -123,9 +126,9 @@ void Gateway::StopServing() {
   devices_.clear();
 }
 
-Sessions Gateway::Close() {
+installer::Sessions Gateway::Close() {
   StopServing();
-  return saver_ ? saver_->TakeUnsaved() : Sessions{};
+  return saver_ ? saver_->TakeUnsaved() : installer::Sessions{};
 }
 
 Gateway::~Gateway() {
@@ -257,7 +260,7 @@ void Gateway::Lose(size_t index, absl::string_view why) {
 absl::Status Gateway::Publish() {
   uint64_t shards = 0;
   for (const auto& nic : nics_) shards += nic->shards();
-  auto table = std::make_unique<shard::DeviceTable>();
+  auto table = std::make_unique<intake::DeviceTable>();
   table->cookies = cookies_;
   table->cookie_interval_ns = std::max<uint64_t>(
       uint64_t{1'000'000'000} * shards / config_.cookies_per_second, STEER_COOKIE_INTERVAL_MIN_NS);
@@ -323,7 +326,7 @@ absl::Status Gateway::WatchNics(bool at_start) {
 }
 
 void Gateway::PublishRoutes() {
-  std::vector<NicRoute> routes;
+  std::vector<installer::NicRoute> routes;
   for (const auto& nic : nics_) {
     if (nic->up()) routes.push_back(nic->route());
   }
@@ -377,7 +380,7 @@ std::vector<std::string> Gateway::Reload(const Config& config) {
 }
 
 // All NICs take the mode, or none does.
-void Gateway::SetReinject(ReinjectMode wanted) {
+void Gateway::SetReinject(reinject::Mode wanted) {
   absl::Status status;
   for (auto& nic : nics_) {
     if (status.ok() && nic->up()) status = nic->SetReinject(wanted);
@@ -385,7 +388,8 @@ void Gateway::SetReinject(ReinjectMode wanted) {
   if (status.ok()) {
     config_.reinject = wanted;
   } else {
-    Log(LogLevel::kError, status.message(), "; the mode stays ", ToString(config_.reinject));
+    Log(LogLevel::kError, status.message(), "; the mode stays ",
+        reinject::ToString(config_.reinject));
     for (auto& nic : nics_) {
       if (nic->up()) nic->SetReinject(config_.reinject).IgnoreError();
     }
@@ -398,7 +402,7 @@ document::Status Gateway::ReadStatus() const {
   status.version = WICKET_VERSION;
   status.pid = getpid();
   status.started = started_;
-  status.written = absl::Now();
+  status.written = WallNow();
   status.store_path = store_->path();
   status.pin_dir = config_.pin_dir;
   status.x25519 = crypto::ToString(config_.x25519);
@@ -406,9 +410,9 @@ document::Status Gateway::ReadStatus() const {
     status.stored_peers = stats->peers;
     status.store_bytes = stats->file_bytes;
   }
-  for (size_t i = 0; i < shard::kVerdicts; ++i) {
-    const auto verdict = static_cast<shard::Verdict>(i);
-    status.verdicts[shard::ToString(verdict)] = past_verdicts_.Read(verdict);
+  for (size_t i = 0; i < intake::kVerdicts; ++i) {
+    const auto verdict = static_cast<intake::Verdict>(i);
+    status.verdicts[intake::ToString(verdict)] = past_verdicts_.Read(verdict);
   }
   for (const auto& nic : nics_) {
     nic->AddVerdicts(&status.verdicts);

@@ -1,7 +1,7 @@
 // The whole of it: NICs with their shards, devices with their installers, one store.
 //
-//   Nic eth0 -- Shard x queue --+--> Installer wg0 --> device wg0
-//   Nic eth1 -- Shard x queue --+--> Installer wg1 --> device wg1
+//   Nic eth0 -- Shard x queue --+--> installer::Installer wg0 --> device wg0
+//   Nic eth1 -- Shard x queue --+--> installer::Installer wg1 --> device wg1
 //                 |                      |
 //                 +------- Store --------+
 #pragma once
@@ -10,10 +10,11 @@
 #include <vector>
 
 #include "gateway/config.h"
+#include "control/api.h"
 #include "gateway/control_host.h"
-#include "gateway/expiry_collector.h"
-#include "gateway/defence.h"
-#include "gateway/installer.h"
+#include "roster/expiry_collector.h"
+#include "report/defence.h"
+#include "installer/installer.h"
 #include "gateway/nic.h"
 
 namespace wicket::gateway {
@@ -25,7 +26,8 @@ class Gateway {
   // A NIC or a device that does not exist is waited for; whatever else fails is
   // returned, and nothing is left running.
   // `unsaved`: what a gateway before it could not save.
-  static absl::StatusOr<std::unique_ptr<Gateway>> Start(Config config, Sessions unsaved = {});
+  static absl::StatusOr<std::unique_ptr<Gateway>> Start(Config config,
+                                                        installer::Sessions unsaved = {});
   // Drains: stops steering, finishes what was proven, saves sessions. Peers stay
   // in the devices and the program on the NICs.
   ~Gateway();
@@ -37,7 +39,7 @@ class Gateway {
 
   // Stops serving, and returns the sessions that the store has not taken. Nothing but the
   // destructor may follow.
-  Sessions Close();
+  installer::Sessions Close();
 
   // Takes what can change while running: log_level, reinject, evict_after,
   // installed_max. Returns: what differs and needs a restart; empty when nothing does.
@@ -48,18 +50,18 @@ class Gateway {
  private:
   // A device as it was last seen.
   struct Watched {
-    std::unique_ptr<Installer> installer;
+    std::unique_ptr<installer::Installer> installer;
     int ifindex = 0;  // 0: away
     PublicKey public_key;
     uint16_t port = 0;
     std::string backend;
     std::shared_ptr<const crypto::Locked<noise::Identity>> identity;
-    std::shared_ptr<const shard::ForeignPeers> foreign;
+    std::shared_ptr<const intake::ForeignPeers> foreign;
     std::string last_problem;
   };
 
   explicit Gateway(Config config) : config_(std::move(config)) {}
-  absl::Status StartAll(Sessions unsaved);
+  absl::Status StartAll(installer::Sessions unsaved);
   absl::Status StartControl();
   void StopServing();
   void WatchDevices();
@@ -69,7 +71,7 @@ class Gateway {
   absl::Status Publish();
   absl::Status RotateCookies();
   absl::Status WatchNics(bool at_start);
-  void SetReinject(ReinjectMode wanted);
+  void SetReinject(reinject::Mode wanted);
   void PublishRoutes();
   void NoteDefence();
   void WriteStatusFile();
@@ -80,14 +82,14 @@ class Gateway {
   absl::Time started_;
   std::optional<store::Store> store_;
   std::unique_ptr<store::Committer> committer_;
-  std::unique_ptr<SessionSaver> saver_;
+  std::unique_ptr<installer::SessionSaver> saver_;
   event::EventLog events_;
   std::unique_ptr<xsk::Steering> steering_;
   std::unique_ptr<reinject::Injector> prober_;
-  std::unique_ptr<shard::Published<shard::DeviceTable>> table_;
-  shard::VerdictCounters past_verdicts_;
+  std::unique_ptr<Published<intake::DeviceTable>> table_;
+  intake::VerdictCounters past_verdicts_;
   std::shared_ptr<const noise::CookieSecrets> cookies_;
-  Defence defence_{&events_};
+  report::Defence defence_{&events_};
   reinject::TurnClock turns_;
   std::vector<bool> slots_used_ = std::vector<bool>(STEER_SLOTS_MAX);
   absl::Duration next_status_ = -absl::InfiniteDuration();
@@ -99,10 +101,10 @@ class Gateway {
   std::vector<std::string> device_names_;
   std::vector<Watched> devices_;
   std::vector<std::unique_ptr<Nic>> nics_;
-  std::unique_ptr<ExpiryCollector> collector_;
+  std::unique_ptr<roster::ExpiryCollector> collector_;
   std::unique_ptr<ControlHost> host_;
   std::unique_ptr<control::Api> api_;
-  std::unique_ptr<control::Server> server_;
+  std::unique_ptr<http::Server> server_;
 };
 
 }  // namespace wicket::gateway

@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
 
@@ -56,7 +57,7 @@ bool TakesTagsOff(const std::string& nic) {
 
 }  // namespace
 
-absl::Status Nic::Up(ReinjectMode wanted) {
+absl::Status Nic::Up(reinject::Mode wanted) {
   WICKET_ASSIGN_OR_RETURN(attachment_, context_.steering->Attach(config_.name, config_.xdp));
   mac_ = xsk::Steering::MacOf(attachment_.ifindex);
   absl::Cleanup undo = [this] { Down(); };
@@ -74,19 +75,19 @@ absl::Status Nic::Up(ReinjectMode wanted) {
   return absl::OkStatus();
 }
 
-absl::Status Nic::SetReinject(ReinjectMode wanted) {
+absl::Status Nic::SetReinject(reinject::Mode wanted) {
   absl::Status live = absl::FailedPreconditionError(
       "XDP is generic here, and a frame put into the NIC would meet our program again");
   if (attachment_.mode == xsk::XdpMode::kNative) {
     live = context_.injector->ProbeLive(attachment_.ifindex);
   }
-  if (wanted == ReinjectMode::kLive && !live.ok()) {
+  if (wanted == reinject::Mode::kLive && !live.ok()) {
     return Annotate(live, absl::StrCat(config_.name, ": reinject = \"live\" is not possible here"));
   }
   reinject_ = wanted;
   reinject_reason_ = "configured";
-  if (wanted == ReinjectMode::kAuto) {
-    reinject_ = live.ok() ? ReinjectMode::kLive : ReinjectMode::kRaw;
+  if (wanted == reinject::Mode::kAuto) {
+    reinject_ = live.ok() ? reinject::Mode::kLive : reinject::Mode::kRaw;
     reinject_reason_ = live.ok() ? "kernel and NIC take live frames" : std::string(live.message());
   }
   return absl::OkStatus();
@@ -117,25 +118,26 @@ absl::Status Nic::StartLane(uint32_t queue) {
            .force_copy = config_.force_copy || attachment_.mode == xsk::XdpMode::kGeneric}));
   WICKET_ASSIGN_OR_RETURN(store::Snapshot snapshot, context_.store->NewSnapshot());
   Lane lane;
-  lane.verdicts = std::make_unique<shard::VerdictCounters>();
+  lane.verdicts = std::make_unique<intake::VerdictCounters>();
   shard::Shard::Options options;
   options.name = absl::StrCat(config_.name, "/", queue);
   options.words = context_.steering->Shard(slot);
   if (context_.pin_threads) {
     options.cpu = static_cast<int>(slot % static_cast<uint32_t>(sysconf(_SC_NPROCESSORS_ONLN)));
   }
-  std::vector<shard::RequestQueue*> queues;
-  for (Installer* installer : context_.installers) {
-    lane.queues.push_back(std::make_unique<shard::RequestQueue>(shard::kRequestQueueCapacity));
+  std::vector<intake::DemandQueue*> queues;
+  for (installer::Installer* installer : context_.installers) {
+    lane.queues.push_back(std::make_unique<intake::DemandQueue>(intake::kDemandQueueCapacity));
     queues.push_back(lane.queues.back().get());
     installer->AddQueue(queues.back());
     options.wake_fds.push_back(installer->wake_fd());
   }
   const int socket_fd = socket->fd();
-  lane.sightings = std::make_unique<shard::SightingQueue>(shard::kSightingQueueCapacity);
-  auto pipeline = std::make_unique<shard::Pipeline>(
+  lane.sightings = std::make_unique<intake::SightingQueue>(intake::kSightingQueueCapacity);
+  auto pipeline = std::make_unique<intake::Pipeline>(
       std::move(snapshot), queues, attachment_.ifindex, lane.verdicts.get(),
-      shard::Watch{&context_.events->watchers(), lane.sightings.get(), context_.steering->Sketch()},
+      intake::SightingSink{&context_.events->watchers(), lane.sightings.get(),
+                           context_.steering->Sketch()},
       context_.x25519);
   if (!pipeline->batches() && context_.x25519 != crypto::X25519Backend::kPortable) {
     Log(LogLevel::kWarning, config_.name, "/", queue, ": handshakes are proven one at a time: ",
@@ -161,8 +163,8 @@ void Nic::Down() {
       }
       context_.installers[device]->RemoveQueue(lane.queues[device].get());
     }
-    for (size_t i = 0; i < shard::kVerdicts; ++i) {
-      const auto verdict = static_cast<shard::Verdict>(i);
+    for (size_t i = 0; i < intake::kVerdicts; ++i) {
+      const auto verdict = static_cast<intake::Verdict>(i);
       context_.verdicts->Add(verdict, lane.verdicts->Read(verdict));
     }
   }
@@ -187,13 +189,13 @@ absl::string_view Nic::Changed() const {
 
 void Nic::DrainSightings(const std::vector<std::string>& devices) {
   for (Lane& lane : lanes_) {
-    while (const shard::Sighting* seen = lane.sightings->Peek()) {
+    while (const intake::Sighting* seen = lane.sightings->Peek()) {
       event::Event event{.at = seen->at, .source = seen->source};
       if (seen->device < devices.size()) event.device = devices[seen->device];
       if (seen->public_key != PublicKey{}) event.peer = seen->public_key;
-      if (seen->verdict != shard::Verdict::kProven) {
+      if (seen->verdict != intake::Verdict::kProven) {
         event.kind = event::Kind::kRefused;
-        event.reason = shard::ToString(seen->verdict);
+        event.reason = intake::ToString(seen->verdict);
       }
       context_.events->Append(std::move(event));
       lane.sightings->Release();
@@ -203,9 +205,9 @@ void Nic::DrainSightings(const std::vector<std::string>& devices) {
 
 void Nic::AddVerdicts(std::map<std::string, uint64_t>* verdicts) const {
   for (const Lane& lane : lanes_) {
-    for (size_t i = 0; i < shard::kVerdicts; ++i) {
-      const auto verdict = static_cast<shard::Verdict>(i);
-      (*verdicts)[shard::ToString(verdict)] += lane.verdicts->Read(verdict);
+    for (size_t i = 0; i < intake::kVerdicts; ++i) {
+      const auto verdict = static_cast<intake::Verdict>(i);
+      (*verdicts)[intake::ToString(verdict)] += lane.verdicts->Read(verdict);
     }
   }
 }
@@ -217,12 +219,12 @@ document::NicStatus Nic::Status() const {
   if (!up()) return status;
   status.xdp_mode = std::string(xsk::ToString(attachment_.mode));
   status.shared = attachment_.shared;
-  status.reinject = std::string(ToString(reinject_));
+  status.reinject = std::string(reinject::ToString(reinject_));
   status.reinject_reason = reinject_reason_;
   status.queues = queues_;
   Histogram waits;
   for (const Lane& lane : lanes_) {
-    lane.shard->AddWaits(xsk::KtimeNanos(), &waits);
+    lane.shard->AddWaits(SteadyNanos(), &waits);
     const xsk::SocketStats stats = lane.shard->socket_stats();
     status.zero_copy = lane.shard->zero_copy();
     status.ring_full += stats.ring_full;

@@ -7,7 +7,7 @@
 
 #include "document/status_text.h"
 #include "gateway/config.h"
-#include "gateway/installer.h"
+#include "installer/installer.h"
 #include "shard/shard.h"
 
 namespace wicket::gateway {
@@ -17,10 +17,10 @@ struct NicContext {
   xsk::Steering* steering;
   reinject::Injector* injector;  // for probing only
   const store::Store* store;
-  shard::Published<shard::DeviceTable>* devices;
-  std::vector<Installer*> installers;  // by device index
-  shard::VerdictCounters* verdicts;    // of NICs that went away
-  std::vector<bool>* slots_used;       // STEER_SLOTS_MAX
+  Published<intake::DeviceTable>* devices;
+  std::vector<installer::Installer*> installers;  // by device index
+  intake::VerdictCounters* verdicts;              // of NICs that went away
+  std::vector<bool>* slots_used;                  // STEER_SLOTS_MAX
   event::EventLog* events;
   bool pin_threads;
   crypto::X25519Backend x25519;
@@ -35,20 +35,20 @@ class Nic {
 
   // Attaches, binds a socket to every queue, and starts steering to them.
   // Errors: names what failed; the NIC is then down, and its traffic passes.
-  absl::Status Up(ReinjectMode wanted);
+  absl::Status Up(reinject::Mode wanted);
   // Stops steering, then the shards; lets the installers finish what was proven.
   // The program stays on the NIC and passes everything.
   void Down();
 
   // Requires: up(). Errors: the NIC cannot do it; it goes on as it was.
-  absl::Status SetReinject(ReinjectMode wanted);
+  absl::Status SetReinject(reinject::Mode wanted);
 
   uint32_t shards() const { return queues_; }
   bool up() const { return attachment_.ifindex != 0; }
   // What is no longer as Up() found it; empty: nothing.
   absl::string_view Changed() const;
   const std::string& name() const { return config_.name; }
-  NicRoute route() const { return {attachment_.ifindex, reinject_}; }
+  installer::NicRoute route() const { return {attachment_.ifindex, reinject_}; }
 
   // Hands what the shards saw to the event log. `devices` are names, by index.
   void DrainSightings(const std::vector<std::string>& devices);
@@ -58,9 +58,9 @@ class Nic {
 
  private:
   struct Lane {
-    std::unique_ptr<shard::SightingQueue> sightings;
-    std::vector<std::unique_ptr<shard::RequestQueue>> queues;  // by device index
-    std::unique_ptr<shard::VerdictCounters> verdicts;
+    std::unique_ptr<intake::SightingQueue> sightings;
+    std::vector<std::unique_ptr<intake::DemandQueue>> queues;  // by device index
+    std::unique_ptr<intake::VerdictCounters> verdicts;
     std::unique_ptr<shard::Shard> shard;
   };
 
@@ -70,7 +70,7 @@ class Nic {
   NicConfig config_;
   NicContext context_;
   xsk::Attachment attachment_;
-  ReinjectMode reinject_ = ReinjectMode::kWait;
+  reinject::Mode reinject_ = reinject::Mode::kWait;
   std::string reinject_reason_;
   uint32_t first_slot_ = 0;
   uint32_t queues_ = 0;

@@ -44,7 +44,7 @@ int Check(const std::string& path) {
   for (const DeviceConfig& device : config->devices) NoteMissing("device", device.name);
   bool all_usable = true;
   for (const absl::Status& usable :
-       {control::CheckOptions(config->control), xsk::Steering::CheckPinDir(config->pin_dir)}) {
+       {http::CheckOptions(config->control), xsk::Steering::CheckPinDir(config->pin_dir)}) {
     if (usable.ok()) continue;
     std::cerr << path << ": " << usable.message() << "\n";
     all_usable = false;
@@ -141,7 +141,7 @@ class Serving {
   }
 
   Config config_;
-  Sessions unsaved_;
+  installer::Sessions unsaved_;
   std::unique_ptr<Gateway> gateway_;
   absl::Time started_, next_start_;
   absl::Duration pause_;

@@ -6,12 +6,15 @@
 
 #include <algorithm>
 
-#include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/thread.h"
-#include "xsk/steering.h"
 
 namespace wicket::shard {
+
+using intake::Arrival;
+using intake::Now;
+using intake::Verdict;
 
 static_assert(xsk::kBatchMax <= Pipeline::kBatchMax);
 namespace {
@@ -41,7 +44,7 @@ Shard::~Shard() {
   devices_->Remove(&reader_);
 }
 
-void Shard::Beat() { options_.words.beat_ns->store(xsk::KtimeNanos(), std::memory_order_relaxed); }
+void Shard::Beat() { options_.words.beat_ns->store(SteadyNanos(), std::memory_order_relaxed); }
 
 void Shard::Loop() {
   NameThread(options_.name);
@@ -60,12 +63,12 @@ void Shard::Loop() {
     const std::span<xsk::RxFrame> frames =
         socket_->Peek(pipeline_->BatchFor(std::max<uint32_t>(socket_->Waiting(), 1)));
     if (frames.empty()) {
-      NoteAsked(0, xsk::KtimeNanos());
+      NoteAsked(0, SteadyNanos());
       socket_->Release();  // wakes a kernel that waits for frames
       // A socket whose NIC is gone reports an error for ever; the gateway ends this shard.
       if (fds[0].revents & (POLLERR | POLLHUP)) fds[0].fd = -1;
       poll(fds, 2, kBeat_ms);
-      load_.NoteIdle(xsk::KtimeNanos());  // until now there was nothing
+      load_.NoteIdle(SteadyNanos());  // until now there was nothing
       if (!readable_) {
         readable_ = pipeline_->Begin().ok();
         pipeline_->End();
@@ -86,7 +89,7 @@ void Shard::RunBatch(const DeviceTable& devices, std::span<xsk::RxFrame> frames)
   }
   readable_ = began.ok();
   if (!readable_) pipeline_->CountUnreadable(frames.size());
-  Now now{xsk::KtimeNanos(), absl::Now(), false};
+  Now now{SteadyNanos(), WallNow(), false};
   // What gathers behind the ring is load too: a cookie is asked for before anybody is refused.
   const bool crowded = std::any_of(
       devices.devices.begin(), devices.devices.end(), [](const DeviceTable::Entry& device) {
@@ -103,10 +106,12 @@ void Shard::RunBatch(const DeviceTable& devices, std::span<xsk::RxFrame> frames)
   bool proven = false, overrun = false;
   uint32_t asked = 0;
   if (readable_) {
-    std::array<Pipeline::Frame, xsk::kBatchMax> views;
-    for (size_t i = 0; i < frames.size(); ++i) views[i] = {frames[i].data, frames[i].bytes};
+    std::array<Arrival, xsk::kBatchMax> arrivals;
+    for (size_t i = 0; i < frames.size(); ++i) {
+      arrivals[i] = intake::ArrivalOf({frames[i].data, frames[i].bytes});
+    }
     const std::span<const Verdict> verdicts =
-        pipeline_->RunBatch(devices, std::span(views).first(frames.size()), now);
+        pipeline_->RunBatch(devices, std::span(arrivals).first(frames.size()), now);
     for (size_t i = 0; i < verdicts.size(); ++i) {
       proven |= verdicts[i] == Verdict::kProven;
       overrun |= verdicts[i] == Verdict::kInstallerBusy;
@@ -116,7 +121,7 @@ void Shard::RunBatch(const DeviceTable& devices, std::span<xsk::RxFrame> frames)
     }
   }
   pipeline_->End();
-  const uint64_t now_ns = xsk::KtimeNanos();
+  const uint64_t now_ns = SteadyNanos();
   if (readable_ && pipeline_->proof_ns() > 0) load_.NoteProof(pipeline_->proof_ns());
   if (overrun || pipeline_->beyond_budget()) load_.Raise(now.ktime_ns);
   NoteAsked(asked, now_ns);

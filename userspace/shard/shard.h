@@ -6,15 +6,19 @@
 #include <string>
 #include <thread>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/histogram.h"
+#include "base/published.h"
+#include "intake/pipeline.h"
 #include "shard/load_detector.h"
-#include "shard/pipeline.h"
-#include "shard/published.h"
 #include "xsk/socket.h"
 #include "xsk/steering.h"
 
 namespace wicket::shard {
+
+using intake::DeviceTable;
+using intake::Pipeline;
 
 // Owns its socket, its view of the store and its pipeline, and shares nothing
 // but counters, its heartbeat and the queues that lead away from it.
@@ -41,7 +45,7 @@ class Shard {
   // others.
   void AddWaits(uint64_t now_ns, Histogram* sum) const { waits_.AddTo(now_ns, sum); }
   bool under_load() const {
-    return options_.words.load_until_ns->load(std::memory_order_relaxed) > xsk::KtimeNanos();
+    return options_.words.load_until_ns->load(std::memory_order_relaxed) > SteadyNanos();
   }
 
  private:

@@ -17,7 +17,6 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
-#include <time.h>
 #include <unistd.h>
 #include <xdp/libxdp.h>
 
@@ -29,6 +28,7 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "crypto/curve25519.h"
 #include "xdp/blake2s.h"
@@ -177,12 +177,6 @@ std::map<std::string, uint64_t> NamedCounters(const SteerCounters& counters) {
       STEER_COUNTS(WICKET_STEER_NAMED)
 #undef WICKET_STEER_NAMED
   };
-}
-
-uint64_t KtimeNanos() {
-  timespec now;
-  clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
 }
 
 absl::Status Steering::CheckPinDir(const std::string& pin_dir) {
@@ -353,7 +347,7 @@ absl::Status Steering::AddSecret(const Secret<32>& secret) {
   // The program may read while an entry is written. So it is whole before it is the newest, or it
   // would make cookies for a moment that nobody takes.
   int error = 0;
-  for (const uint64_t born_ns : {uint64_t{0}, KtimeNanos()}) {
+  for (const uint64_t born_ns : {uint64_t{0}, SteadyNanos()}) {
     value.born_ns = born_ns;
     if (error == 0) error = bpf_map_update_elem(secrets_.get(), &oldest, &value, BPF_ANY);
   }
@@ -436,7 +430,7 @@ steer_flow FlowOf(const Endpoint& source, uint16_t port) {
 
 absl::Status Steering::NoteFlow(const Endpoint& source, uint16_t port) {
   const steer_flow key = FlowOf(source, port);
-  const uint64_t now_ns = KtimeNanos();
+  const uint64_t now_ns = SteadyNanos();
   // Its history begins anew: a client whom the kernel asked for a cookie, and who has it now,
   // is to pass with it, and not to be asked for ours.
   steer_flow_state value{

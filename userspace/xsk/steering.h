@@ -135,7 +135,4 @@ class Steering {
   Mapping shard_words_, sketch_words_;
 };
 
-// CLOCK_MONOTONIC in ns: the clock of bpf_ktime_get_ns and of the heartbeats.
-uint64_t KtimeNanos();
-
 }  // namespace wicket::xsk

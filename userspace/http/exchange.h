@@ -1,0 +1,101 @@
+// One HTTP request and its answer.
+#pragma once
+
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/http/buffer_body.hpp>
+#include <boost/beast/http/parser.hpp>
+#include <atomic>
+#include <optional>
+#include <streambuf>
+#include <string>
+
+#include "http/target.h"
+#include "http/transport.h"
+
+namespace wicket::http {
+
+enum class Role : int { kNone, kRead, kWrite };
+
+// What an error is to HTTP, and to programs: 404 "not_found", ...
+struct ErrorKind {
+  unsigned http_status;
+  const char* code;
+};
+ErrorKind KindOf(const absl::Status& status);
+
+// Reads one request, then gives one answer. A body too large to hold is read as
+// a stream; an answer too large to hold is written as one.
+//
+// Thread: one.
+class Exchange : private std::streambuf {
+ public:
+  static constexpr size_t kHeaderBytesMax = 16 << 10;
+  static constexpr size_t kBodyBytesMax = 1 << 20;
+  static constexpr absl::Duration kIdle = absl::Seconds(60);      // between requests
+  static constexpr absl::Duration kPatience = absl::Seconds(10);  // for a header, a body, a write
+
+  Exchange(Transport* transport, boost::beast::flat_buffer* buffer,
+           const std::atomic<bool>* stopping);
+  ~Exchange() override;
+
+  // Reads the header. Returns: false when there is none, or a bad one, which has
+  // then been answered.
+  bool ReadHeader();
+
+  const std::string& method() const { return method_; }
+  const Target& target() const { return target_; }
+  std::string header(const char* name) const;
+  Role role = Role::kNone;
+  bool stopping() const { return *stopping_; }
+  // The client has hung up. Cost: a system call.
+  bool Abandoned() const;
+
+  // Errors: OutOfRange when it is larger than kBodyBytesMax; DeadlineExceeded.
+  absl::StatusOr<std::string> ReadBody();
+  // The body as it comes. The stream ends early when the client does.
+  std::streambuf* body() { return this; }
+  // True when the body came to its proper end.
+  bool body_done() const { return parser_.is_done(); }
+
+  // An answer at once.
+  void Answer(unsigned status, std::string json);
+  void AnswerError(const absl::Status& status);
+  void AnswerError(unsigned status, const char* code, absl::string_view message);
+  void set_allow(std::string methods) { allow_ = std::move(methods); }
+  // An answer in pieces. Returns: false when the client is gone or too slow.
+  bool BeginStream(const char* content_type);
+  bool Write(absl::string_view piece);
+  bool EndStream();
+  // Ends the connection with the answer half given.
+  void Abort() {
+    keep_alive_ = false;
+    aborted_ = true;
+  }
+
+  // Takes in what the client still sends, for a while: a client that is cut off while it
+  // sends never reads its answer.
+  void Linger();
+
+  // Whether another request may follow on the connection.
+  bool keep_alive() const { return keep_alive_; }
+
+ private:
+  int_type underflow() override;
+  size_t ReadSome(char* data, size_t bytes, boost::beast::error_code* error);
+  bool SendContinue();
+  void AnswerBadHeader(const boost::beast::error_code& error);
+
+  Transport* transport_;
+  boost::beast::flat_buffer* buffer_;
+  const std::atomic<bool>* stopping_;
+  boost::beast::http::request_parser<boost::beast::http::buffer_body> parser_;
+  std::string method_, allow_;
+  Target target_;
+  bool keep_alive_ = false;
+  bool continue_sent_ = false;
+  bool answered_ = false;
+  bool aborted_ = false;
+  char chunk_[16 << 10];
+};
+
+}  // namespace wicket::http

@@ -1,0 +1,127 @@
+// Judges a batch of arrivals, without any I/O.
+//
+//   arrival -> mac1 -> repeat? -> e es s -> stored? -> ss t -> fresh? -> Demand
+//                                 claim                proof
+//                       |         `---- side by side ----´
+//                  under load, or beyond the budget: cookie?
+//
+// The second multiplication is spent on stored peers only, and nothing leaves
+// the pipeline for a sender that has not proven its key.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "crypto/curve25519.h"
+#include "guard/budget.h"
+#include "guard/repeat_filter.h"
+#include "intake/arrival.h"
+#include "intake/demand.h"
+#include "intake/device_table.h"
+#include "intake/sighting.h"
+#include "intake/verdict.h"
+#include "noise/responder.h"
+#include "noise/responder_batch.h"
+#include "store/snapshot.h"
+
+namespace wicket::intake {
+
+struct Now {
+  uint64_t ktime_ns = 0;
+  absl::Time wall;
+  bool under_load = false;
+};
+
+// Thread: one.
+class Pipeline {
+ public:
+  static constexpr size_t kBatchMax = noise::ResponderBatch::kMessagesMax;
+  static constexpr size_t kLanes = noise::ResponderBatch::kLanes;
+
+  // `queues[d]` leads to the installer of device d. Neither is owned.
+  Pipeline(store::Snapshot snapshot, std::vector<DemandQueue*> queues, int ifindex,
+           VerdictCounters* counters, SightingSink sink = {},
+           crypto::X25519Backend backend = crypto::FastestX25519());
+
+  // Judges the arrivals of a batch, their handshakes side by side. A lone handshake is not held up:
+  // it takes the path that is fastest for one.
+  //
+  // Requires: Begin() since the batch began; at most kBatchMax arrivals.
+  // Returns:  a verdict for each, valid until the next call. After kCookie the arrival's frame has
+  //           become the reply, reply_bytes(i) long, which is to be sent.
+  // Cost:     no allocation, no lock; BM_PipelineProven, BM_PipelineUnknown.
+  std::span<const Verdict> RunBatch(const DeviceTable& devices, std::span<const Arrival> arrivals,
+                                    const Now& now);
+  uint32_t reply_bytes(size_t i) const { return candidates_[i].reply_bytes; }
+  // How many of `waiting` frames to run at once. A set of lanes takes the same time however many
+  // lanes are filled. So frames that would fill a set only in part go with the next batch, together
+  // with what arrives until then, and those before them are done sooner.
+  size_t BatchFor(size_t waiting) const {
+    const size_t n = std::min(waiting, kBatchMax);
+    return batches() && n > kLanes ? n - n % kLanes : n;
+  }
+  // False when handshakes are proven one at a time: as asked, or for want of lockable memory.
+  bool batches() const { return static_cast<bool>(batch_); }
+  // Of the last batch: what a proof took with all lanes filled, or 0 when it does not tell; and
+  // whether a device's budget was spent.
+  uint64_t proof_ns() const { return proof_ns_; }
+  bool beyond_budget() const { return beyond_budget_; }
+  // A reply could not be sent.
+  void CountLostReply() { counters_->Add(Verdict::kCookieLost, 1); }
+
+  // Between them lies one batch, which sees one state of the store.
+  absl::Status Begin() { return snapshot_.Renew(); }
+  void End() { snapshot_.Release(); }
+  // Counts the frames of a batch that could not begin.
+  void CountUnreadable(size_t frames) { counters_->Add(Verdict::kStoreUnreadable, frames); }
+
+ private:
+  // An arrival on its way through the checks.
+  struct Candidate {
+    const Arrival* arrival = nullptr;
+    bool foreign = false;
+    bool source_proven = false;
+    uint32_t reply_bytes = 0;
+    Sighting sighting;
+  };
+
+  // Each returns kProven for what may go on, or why it may not.
+  //
+  // An initiation for a served port? mac1, repeat, cookie, budget.
+  Verdict Screen(const DeviceTable& devices, const Now& now, Candidate* candidate);
+  // Whether the claimed key may be proven here, as a peer of ours or of others.
+  Verdict Admit(const DeviceTable::Entry& device, const PublicKey& key, const Now& now,
+                Candidate* candidate) const;
+  Verdict FindPeer(const DeviceTable::Entry& device, const PublicKey& key, const Now& now) const;
+  // Fresh, and room in the installer's queue.
+  Verdict Deliver(const PublicKey& key, const Tai64n& stamp, const Now& now, Candidate* candidate);
+
+  void NoteRefused(const Endpoint& source);
+
+  // The handshakes of one device, waiting_[0, n).
+  Verdict ProveAlone(const DeviceTable::Entry& device, const Now& now, Candidate* candidate);
+  void ProveTogether(const DeviceTable::Entry& device, const Now& now, size_t n);
+
+  store::Snapshot snapshot_;
+  std::vector<DemandQueue*> queues_;
+  int ifindex_;
+  VerdictCounters* counters_;
+  SightingSink sink_;
+  size_t refused_sightings_ = 0;  // since the queue was empty
+  guard::RepeatFilter repeats_;
+  std::vector<guard::HandshakeBudget> budgets_;  // by device index
+  guard::Bucket cookies_;
+  crypto::X25519Backend backend_;
+  std::array<Candidate, kBatchMax> candidates_;
+  std::array<Verdict, kBatchMax> verdicts_;
+  std::array<size_t, kBatchMax> waiting_;  // indices of candidates
+  crypto::Locked<noise::ResponderBatch> batch_;
+  uint64_t proof_ns_ = 0;
+  bool beyond_budget_ = false;
+};
+
+}  // namespace wicket::intake

@@ -1,0 +1,37 @@
+// How a proven initiation is answered.
+#pragma once
+
+#include <cstdint>
+
+#include "absl/strings/string_view.h"
+
+namespace wicket::reinject {
+
+enum class Mode : uint8_t {
+  kAuto,    // live where the NIC can, raw otherwise
+  kLive,    // the packet goes into the NIC's receive path
+  kRaw,     // the packet goes through a raw socket
+  kInvert,  // the device sends an initiation of its own
+  kWait,    // the client's retry finds its peer installed
+};
+
+inline constexpr absl::string_view ToString(Mode mode) {
+  switch (mode) {
+    case Mode::kAuto:
+      return "auto";
+    case Mode::kLive:
+      return "live";
+    case Mode::kRaw:
+      return "raw";
+    case Mode::kInvert:
+      return "invert";
+    case Mode::kWait:
+      return "wait";
+  }
+  return "?";
+}
+
+// Whether the packet itself reaches the device.
+inline constexpr bool GivesBack(Mode mode) { return mode == Mode::kLive || mode == Mode::kRaw; }
+
+}  // namespace wicket::reinject

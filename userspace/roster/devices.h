@@ -1,0 +1,65 @@
+// The devices behind the store, as a change of peers and an operator's question need them.
+#pragma once
+
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "absl/container/flat_hash_map.h"
+#include "base/key.h"
+#include "base/status.h"
+#include "store/record.h"
+
+namespace wicket::roster {
+
+// What the device's own thread knows of an installed peer.
+struct Installed {
+  const char* state = "";  // "probation", "established" or "leaving"
+  store::Session session;  // its counters are newer than the stored ones
+};
+using InstalledByKey = absl::flat_hash_map<PublicKey, Installed>;
+
+// By itself it is a store without devices: nothing is installed, so no device has to agree with it.
+//
+// Each question waits for the device's thread to come to it between two batches, for at most
+// kPatience. One question for a page of peers costs that thread what one for a single peer does.
+// Errors: Unavailable when the device's thread did not answer in time.
+// Thread: any.
+class Devices {
+ public:
+  static constexpr absl::Duration kPatience = absl::Seconds(5);
+
+  virtual ~Devices() = default;
+  // Whether a device of this name is configured.
+  virtual bool Has(absl::string_view device) const {
+    return !device.empty() && device.size() <= store::kDeviceNameBytesMax;
+  }
+  // Those of `keys` that are in the device.
+  virtual absl::StatusOr<InstalledByKey> Find(absl::string_view /*device*/,
+                                              std::span<const PublicKey> /*keys*/) {
+    return InstalledByKey{};
+  }
+  // Installed peers after `after` in key order, at most `count`.
+  virtual absl::StatusOr<std::vector<PublicKey>> List(absl::string_view /*device*/,
+                                                      const std::optional<PublicKey>& /*after*/,
+                                                      size_t /*count*/) {
+    return std::vector<PublicKey>{};
+  }
+  // Makes the device agree with the store about these peers where they are installed: a peer that
+  // is not stored is removed, a peer that is stored is updated.
+  // Requires: what the store says of them is committed. No handshake that began before that commit
+  //           puts them back.
+  // Returns:  a result for each key, in order. After Unavailable the change is still under way.
+  virtual std::vector<absl::Status> Sync(absl::string_view /*device*/,
+                                         std::span<const PublicKey> keys) {
+    return std::vector<absl::Status>(keys.size());
+  }
+  // The same without waiting for it, for changes that nobody asked for. Errors are logged.
+  virtual void SyncLater(absl::string_view /*device*/, std::vector<PublicKey> /*keys*/) {}
+  // Forgets the replay mark of an installed peer too.
+  virtual absl::Status ForgetMark(absl::string_view /*device*/, const PublicKey& /*key*/) {
+    return absl::OkStatus();
+  }
+};
+
+}  // namespace wicket::roster
