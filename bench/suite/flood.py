@@ -192,7 +192,7 @@ def report(bench, kind, cost, rates, tallies):
     # Where a cookie is for everybody, if it is cookies that let clients in.
     top = max(rate for rate in kept if kind != "unknown" or rate <= COOKIES_MAX)
     ours, theirs = tallies["wicket", top], tallies["alone", top]
-    note = f"{top} a second, all rounds together, with what soft interrupts take"
+    note = f"{top} a second, all rounds together, soft interrupts included"
 
     def compare(name, one, other):
         bench.results.add(name, [1e6 / x for x in one.micros], [1e6 / x for x in other.micros],
@@ -233,7 +233,7 @@ def report_success(bench, name, crowds):
     bench.results.add(
         name, [share(ours)], [share(theirs)], n=ours["kinds"]["cookie"]["sent"],
         note=f"{ours['wanted']} packets a second, and {CROWD} newcomers of {HOUSES} addresses; an attempt "
-             "is an initiation, and one more where a cookie is asked for "
+             "is an initiation, and a second one if a cookie is requested "
              f"({ours['cookies']} times, {theirs['cookies']} by wireguard-go)"
              + (f"; packets left late on {late} of 2 sides" if late else ""))
 
@@ -246,7 +246,7 @@ def report_budget(bench, busy, by_ring):
     shares = ", ".join(f"{stats.median(share):.2f} at {rate}" for rate, share in by_ring.items())
     bench.results.add("unknown_budget_cpu", busy[most], busy[least],
                       note=f"{most} a second, and {least}, cookies by XDP_TX; without soft interrupts, in "
-                           "which the program itself runs. Cookies by the ring and no budget but the "
+                           "which the program itself runs. Cookies by the ring and no limit but the "
                            f"processor: {shares}")
 
 
@@ -265,8 +265,8 @@ def report_judged(bench, name, rates, tallies):
             return bench.problem(f"{name}: {side} asked for cookies at every rate")
         best[side] = min(judged)[1:]
     bench.results.add(name, *([1e6 / x for x in best[side][1]] for side in ("wicket", "alone")),
-                      note=f"with what soft interrupts take; at {best['wicket'][0]} and "
-                           f"{best['alone'][0]} a second, none of which were asked for a cookie")
+                      note=f"soft interrupts included; at {best['wicket'][0]} and "
+                           f"{best['alone'][0]} a second, without a request for a cookie")
 
 
 def idle_seconds(cpu):
@@ -337,9 +337,9 @@ def newcomers_in_flood(bench):
                 p99[state].append(figures["latency_ms"]["p99"])
     bench.results.add("forged_flood_latency", p99["flood"], p99["calm"],
                       note=f"{stats.median(dropped):.0f} packets a second dropped, by a processor "
-                           f"that was idle for {100 * stats.median(idle):.0f} % of the time; of "
+                           f"that was idle {100 * stats.median(idle):.0f} % of the time; of "
                            f"{CROWD * seconds} newcomers a round, from a generator that never waits for "
-                           "a processor (SCHED_FIFO), and of the rounds the median; no "
+                           "a processor (SCHED_FIFO); the median of the rounds; no "
                            "answer within a second: "
                            f"{lost['flood']}, and {lost['calm']} without a flood")
 
@@ -419,7 +419,7 @@ def saturation(bench):
             proven, _, sent, took = proofs_of(side, daemon, fleet, rate, rate * seconds, rate)
             if proven >= 0.99 * sent and took < 1.05 * seconds:
                 bench.results.add("proofs_sustained", [proven / took], [stats.median(alone)],
-                                  note=f"for {seconds} s, before a cookie is asked for")
+                                  note=f"for {seconds} s, before a cookie is requested")
                 break
             time.sleep(2)
     bench.results.add("generator_per_core", sent_alone, alone,
@@ -429,8 +429,8 @@ def saturation(bench):
         return bench.problem(f"proofs_at_saturation: {bursts - len(found)} of {bursts} bursts of "
                              f"{BURST} were too many")
     bench.results.add("proofs_at_saturation", found, alone,
-                      note=f"bursts of {BURST} on one queue, {len(found)} of {bursts} in which nobody was "
-                           f"asked for a cookie; {clients} stored peers")
+                      note=f"bursts of {BURST} on one queue, {len(found)} of {bursts} without "
+                           f"a request for a cookie; {clients} stored peers")
 
 
 def proofs_of(side, daemon, fleet, rate, count, seed):

@@ -83,7 +83,8 @@ def handshakes(bench):
                 time.sleep(max(0.0, came + KNOWN_FLOW_S - time.monotonic()))
     report(bench, found)
     bench.results.add("round_trips_to_data", trips[wicket], trips[published],
-                      note="turns of the talk on the wire, the last way included, not installed")
+                      note="alternations of direction on the wire, including the last one-way trip; "
+                           "not installed")
 
 
 def install_all(side, names, count):
@@ -177,7 +178,7 @@ def throughput(bench):
                                         for rate, pairs in sorted(lines[side].items())])
         if all(stats.median(side) > 0 for side in held.values()):
             bench.results.add("newcomers_per_s", held[wicket], held[alone],
-                              note=f"the highest that was borne of {', '.join(map(str, rates))}; "
+                              note=f"the highest sustained of {', '.join(map(str, rates))}; "
                                    "generator, both devices and gateway share the machine's "
                                    f"cores: in {late} of {runs} runs packets left late")
 

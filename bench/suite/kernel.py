@@ -40,14 +40,14 @@ def kernel(bench):
 def report(bench, found):
     crossed = sum(x > 4900 for x in found["published"])
     bench.results.add("kernel_handshake_p50", found["new"], found["installed"],
-                      note="emulated: only the ratio means something")
+                      note="emulated: only the ratio is meaningful")
     bench.results.add("kernel_vs_published_p50", found["new"], found["published"],
                       note=f"emulated; {crossed} of {len(found['published'])} clients of the "
                            "published design waited for a retry")
     stored, installed = found["memory"]
     bench.results.add("kernel_bytes_per_stored_peer", [stored], [installed],
                       note="unreclaimable slabs, stacks and per-CPU memory; while the daemon runs, "
-                           "with so many more stored")
+                           "per peer stored in addition")
     if "working_set" not in found:
         return
     (few, small), (many, large) = sorted((int(n), figures)

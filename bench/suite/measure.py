@@ -59,9 +59,9 @@ MEASURES = {
     "proofs_per_core": Measure(
         "initiations proven a second and core", "1/s", HIGHER, SINGLY, "ratio >= 5"),
     "unknown_proofs_per_core": Measure(
-        "unknown keys found out a second and core, in the shard", "1/s", HIGHER, SINGLY),
+        "unknown keys detected a second and core, in the shard", "1/s", HIGHER, SINGLY),
     "lone_proofs_per_core": Measure(
-        "initiations proven that come alone, a second and core", "1/s", HIGHER, SINGLY,
+        "initiations proven that arrive alone, a second and core", "1/s", HIGHER, SINGLY,
         "ratio >= 0.95"),
     "calm_mix_per_core": Measure(
         "initiations judged, one in twenty of an unknown key", "1/s", HIGHER, SINGLY),
@@ -69,13 +69,13 @@ MEASURES = {
         "initiations judged, nineteen in twenty forged or unknown", "1/s", HIGHER, SINGLY),
     "proofs_at_saturation": Measure(
         "proofs a second of the shard's own processor time, end to end", "1/s", HIGHER,
-        "its pipeline by itself, beside as busy a generator", "ratio >= 0.8"),
+        "its pipeline alone, beside an equally busy generator", "ratio >= 0.8"),
     "proofs_sustained": Measure(
-        "proofs a second that one shard bears, end to end, on two processors that share a core",
-        "1/s", HIGHER, "its pipeline by itself, beside as busy a generator"),
+        "proofs a second that one shard sustains, end to end, on two processors that share a core",
+        "1/s", HIGHER, "its pipeline alone, beside an equally busy generator"),
     "generator_per_core": Measure(
         "packets a second that a thread of the generator sends", "1/s", HIGHER,
-        "proofs of the pipeline by itself", "ratio >= 10"),
+        "proofs of the pipeline alone", "ratio >= 10"),
     "x25519_ifma8": Measure(
         "X25519 a second and core, 8 lanes of AVX-512 IFMA",
         "1/s", HIGHER, "libsodium", "ratio >= 6"),
@@ -89,14 +89,14 @@ MEASURES = {
     "repeat_drop_vs_ring": Measure(
         "exact repeats disposed of, a second and core", "1/s", HIGHER, RING, "ratio >= 2"),
     "unknown_key_per_core": Measure(
-        "unknown keys found out, a second and core", "1/s", HIGHER,
+        "unknown keys detected, a second and core", "1/s", HIGHER,
         "wireguard-go, while it is not under load", "ratio >= 25"),
     "unknown_disposed_per_core": Measure(
         "unknown keys' initiations disposed of, a second and core: a budget of 2 000 handshakes a "
         "second, and cookies by XDP_TX", "1/s", HIGHER, FLOODED, "ratio >= 7"),
     "unknown_budget_cpu": Measure(
-        "processor time of the gateway and its device, budget of 2 000 handshakes a second, the most "
-        "initiations of unknown keys", "share", LOWER, "the fewest, which are beyond the budget too",
+        "processor time of the gateway and its device, budget of 2 000 handshakes a second, highest rate "
+        "of unknown keys", "share", LOWER, "the lowest rate, which exceeds the budget too",
         "ratio <= 1.5"),
     "repeat_drop_per_core": Measure(
         "exact repeats disposed of, a second and core", "1/s", HIGHER, FLOODED, "ratio >= 5"),
@@ -119,10 +119,10 @@ MEASURES = {
     "xdp_mac2_ns": Measure(
         "a mac2 checked by the XDP program", "ns", LOWER, EMPTY, "value <= 2500"),
     "xdp_mac2_older_ns": Measure(
-        "a mac2 by the secret before the last rotation checked by the XDP program", "ns", LOWER,
+        "a mac2 of the previous secret checked by the XDP program", "ns", LOWER,
         EMPTY),
     "xdp_mac2_wrong_ns": Measure(
-        "a mac2 of no secret refused by the XDP program, and a cookie asked for", "ns", LOWER, EMPTY),
+        "an invalid mac2 refused by the XDP program, and a cookie requested", "ns", LOWER, EMPTY),
     "create_p99_1e7": Measure(
         "durable create over the socket, p99, 10 000 000 stored",
         "ms", LOWER, SMALL, "ratio <= 1.5"),
@@ -154,23 +154,23 @@ MEASURES = {
     "start_1e4": Measure("start, from exec to serving, 10 000 stored", "ms", LOWER, SMALL),
     "start_to_session": Measure("start, from exec to a client's session", "ms", LOWER, SMALL),
     "restart_vs_setconf": Measure(
-        "start with the most peers that wg setconf managed",
+        "start with the largest number of peers that wg setconf handled",
         "s", LOWER, "wg setconf into wireguard-go"),
     "import_per_s": Measure(
         "peers a second by wicket import", "1/s", HIGHER, "wg addconf into wireguard-go"),
     "store_bytes_per_peer": Measure(
-        "file of a stored peer, after its import", "B", LOWER, "", "value <= 300"),
+        "bytes in the file per stored peer, after an import", "B", LOWER, "", "value <= 300"),
     "store_bytes_after_creates": Measure(
-        "file of a stored peer, after many small creates", "B", LOWER, ""),
+        "bytes in the file per stored peer, after many small creates", "B", LOWER, ""),
     "install_p50_with_evictions": Measure(
         "first packet to answer while 10 000 peers leave, p50", "ms", LOWER, "before they leave"),
     "install_p99_with_evictions": Measure(
         "first packet to answer while 10 000 peers leave, p99", "ms", LOWER, "before they leave"),
     "data_plane": Measure(
-        "TCP through the tunnel, our XDP program on the NIC",
+        "TCP through the tunnel, Wicket's XDP program on the NIC",
         "Mbit/s", HIGHER, "a bare XDP_PASS program"),
     "data_plane_vs_none": Measure(
-        "TCP through the tunnel, our XDP program on the NIC", "Mbit/s", HIGHER, "no program"),
+        "TCP through the tunnel, Wicket's XDP program on the NIC", "Mbit/s", HIGHER, "no program"),
     "kernel_handshake_p50": Measure(
         "first packet to answer, kernel's WireGuard, emulated, p50", "ms", LOWER, INSTALLED),
     "kernel_vs_published_p50": Measure(
@@ -180,10 +180,10 @@ MEASURES = {
         "one that is installed"),
     "kernel_working_set": Measure(
         "data through the kernel's tunnel, 500 installed, emulated",
-        "Mbit/s", HIGHER, "as many installed as were managed"),
+        "Mbit/s", HIGHER, "the largest number installed"),
     "kernel_working_set_handshake": Measure(
         "first packet to answer, 500 installed, emulated, p50",
-        "ms", LOWER, "as many installed as were managed"),
+        "ms", LOWER, "the largest number installed"),
 }
 
 PEERS = "number of peers"

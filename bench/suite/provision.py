@@ -167,7 +167,7 @@ def bulk(bench):
     bench.results.add("import_per_s", [largest / took for took in times["wicket import", largest]],
                       [most / took for took in times["wg addconf", most]],
                       note=f"{largest} peers into an empty store, against {most} into an empty "
-                           "device; a stored peer can connect, and is in no device yet")
+                           "device; a stored peer can connect without being in a device")
     compare_starts(bench, points("wicket import"),
                    {count: took for (way, count), took in times.items() if way == "wg setconf"})
 

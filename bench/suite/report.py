@@ -81,16 +81,16 @@ def verdicts(data):
         if result:
             by[result].append((name, row))
     lines = []
-    for key, title in (("missed", "Short of what is aimed at"), ("loss", "Behind the rival"),
-                       ("within", "Behind the rival, within what is aimed at"),
+    for key, title in (("missed", "Short of the target"), ("loss", "Behind the rival"),
+                       ("within", "Behind the rival, within the target"),
                        ("draw", "A draw, within 5 %")):
         if by[key]:
             lines.append(f"{title}:\n")
             for name, row in by[key]:
-                aim = f" Aim: {measure.MEASURES[name].aim}." if key == "missed" else ""
+                aim = f" Target: {measure.MEASURES[name].aim}." if key == "missed" else ""
                 lines.append(f"- {reading(name, row)}{aim}")
             lines.append("")
-    lines.append(f"The other {len(by['win'])} comparisons it wins, or meets their aim.")
+    lines.append(f"The other {len(by['win'])} comparisons are wins, or meet their target.")
     return "\n".join(lines)
 
 
