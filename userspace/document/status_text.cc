@@ -55,6 +55,8 @@ DeviceStatus ReadDevice(const json::object& object) {
           .installed = Number<uint64_t>(object, "installed"),
           .installed_unconfirmed = Number<uint64_t>(object, "installed_unconfirmed"),
           .foreign = Number<uint64_t>(object, "foreign"),
+          .silent_s = Number<double>(object, "silent_s"),
+          .dumped_s_ago = Number<double>(object, "dumped_s_ago"),
           .counts = ReadCounts(object.at("counts")),
           .install_count = Number<uint64_t>(object, "install_count"),
           .install_p50_ms = Number<double>(object, "install_p50_ms"),
@@ -112,6 +114,8 @@ std::string ToJson(const Status& status) {
                        {"installed", device.installed},
                        {"installed_unconfirmed", device.installed_unconfirmed},
                        {"foreign", device.foreign},
+                       {"silent_s", device.silent_s},
+                       {"dumped_s_ago", device.dumped_s_ago},
                        {"counts", CountsObject(device.counts)},
                        {"install_count", device.install_count},
                        {"install_p50_ms", device.install_p50_ms},
@@ -127,6 +131,8 @@ std::string ToJson(const Status& status) {
   object["x25519"] = status.x25519;
   object["stored_peers"] = status.stored_peers;
   object["store_bytes"] = status.store_bytes;
+  object["unsaved_sessions"] = status.unsaved_sessions;
+  object["clock_steps"] = status.clock_steps;
   object["nics"] = std::move(nics);
   object["devices"] = std::move(devices);
   object["defence"] = DefenceObject(status.defence);
@@ -148,6 +154,8 @@ absl::StatusOr<Status> ParseStatus(absl::string_view text) {
                   .x25519 = Text(object, "x25519"),
                   .stored_peers = Number<uint64_t>(object, "stored_peers"),
                   .store_bytes = Number<uint64_t>(object, "store_bytes"),
+                  .unsaved_sessions = Number<uint64_t>(object, "unsaved_sessions"),
+                  .clock_steps = Number<uint64_t>(object, "clock_steps"),
                   .nics = {},
                   .devices = {},
                   .defence = ReadDefence(object.at("defence").as_object()),

@@ -34,7 +34,9 @@ struct DeviceStatus {
   uint16_t port = 0;
   uint64_t installed = 0;  // peers of ours in the device
   uint64_t installed_unconfirmed = 0;
-  uint64_t foreign = 0;                    // peers in the device that the store does not know
+  uint64_t foreign = 0;      // peers in the device that the store does not hold for it
+  double silent_s = 0;       // since its thread last made progress; more than 1: it does not answer
+  double dumped_s_ago = -1;  // since the last complete dump; -1: there was none
   std::map<std::string, uint64_t> counts;  // installs, evictions, ...
   // Of the last ten to twenty seconds:
   uint64_t install_count = 0;  // samples behind the two figures below
@@ -62,6 +64,8 @@ struct Status {
   std::string x25519;  // the back end of batches
   uint64_t stored_peers = 0;
   uint64_t store_bytes = 0;
+  uint64_t unsaved_sessions = 0;  // kept in memory, for the store does not take them
+  uint64_t clock_steps = 0;       // of the wall clock, seen since the start
   std::vector<NicStatus> nics;
   std::vector<DeviceStatus> devices;
   DefenceStatus defence;

@@ -302,6 +302,9 @@ absl::StatusOr<Config> ParseConfig(absl::string_view text, const std::string& na
       section.Text("path", &config.store.path);
       section.Number("bytes_max", kStoreBytesMin, uint64_t{1} << 46, " bytes",
                      &config.store.bytes_max);
+      auto keep_expired_s = static_cast<uint64_t>(absl::ToInt64Seconds(config.store_keeps_expired));
+      section.Number("keep_expired", 1, 86400 * 365, " seconds", &keep_expired_s);
+      config.store_keeps_expired = absl::Seconds(static_cast<int64_t>(keep_expired_s));
     });
     top.Tables("nic", [&](const toml::table& table) {
       Section section(table, "nic", name, &problems);

@@ -46,6 +46,8 @@ struct Config {
   uint64_t cookies_per_second = 1'000'000;  // cookie replies, of all queues
   crypto::X25519Backend x25519 = crypto::FastestX25519();
   store::Options store{.path = "/var/lib/wicket"};
+  // How long an expired peer is kept before it is deleted, without a step of the clock.
+  absl::Duration store_keeps_expired = absl::Minutes(10);
   std::vector<NicConfig> nics;
   std::vector<DeviceConfig> devices;
   std::vector<PoolConfig> pools;

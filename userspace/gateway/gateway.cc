@@ -1,18 +1,13 @@
 #include "gateway/gateway.h"
 
-#include <errno.h>
-#include <fcntl.h>
-#include <net/if.h>
-#include <stdio.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include <filesystem>
+#include <algorithm>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "base/clock.h"
+#include "absl/strings/str_join.h"
 #include "base/log.h"
-#include "http/server.h"
 
 namespace wicket::gateway {
 namespace {
@@ -20,121 +15,67 @@ namespace {
 constexpr absl::Duration kReaderCheckInterval = absl::Minutes(1);
 constexpr absl::Duration kStatusInterval = absl::Seconds(1);
 
-absl::Status WriteFile(const std::string& path, const std::string& text) {
-  const std::string fresh = path + ".new";
-  const Fd fd(open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640));
-  if (!fd.valid()) return ErrnoStatus(errno, absl::StrCat("open(", fresh, ")"));
-  if (write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
-    return ErrnoStatus(errno ? errno : EIO, absl::StrCat("write(", fresh, ")"));
-  }
-  if (rename(fresh.c_str(), path.c_str()) != 0) {
-    return ErrnoStatus(errno, absl::StrCat("rename(", fresh, ")"));
-  }
-  return absl::OkStatus();
-}
-
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Gateway>> Gateway::Start(Config config,
-                                                        installer::Sessions unsaved) {
+absl::StatusOr<std::unique_ptr<Gateway>> Gateway::Start(Config config, installer::Sessions unsaved,
+                                                        ReloadHandler reload) {
   std::unique_ptr<Gateway> gateway(new Gateway(std::move(config)));
-  WICKET_RETURN_IF_ERROR(gateway->StartAll(std::move(unsaved)));
+  WICKET_RETURN_IF_ERROR(gateway->StartAll(std::move(unsaved), std::move(reload)));
   return gateway;
 }
 
-absl::Status Gateway::StartAll(installer::Sessions unsaved) {
-  started_ = WallNow();
-  std::error_code error;
-  const auto folder = std::filesystem::path(config_.status_file).parent_path();
-  if (!folder.empty()) std::filesystem::create_directories(folder, error);
-  if (error) {
-    return absl::InternalError(
-        absl::StrCat("status_file ", config_.status_file, ": ", error.message()));
-  }
+absl::Status Gateway::StartAll(installer::Sessions unsaved, ReloadHandler reload) {
+  WICKET_ASSIGN_OR_RETURN(reporter_, report::Reporter::Open(config_.status_file));
   WICKET_RETURN_IF_ERROR(http::CheckOptions(config_.control));  // before any NIC is touched
   WICKET_RETURN_IF_ERROR(crypto::Initialize());
-  WICKET_ASSIGN_OR_RETURN(store_, store::Store::Open(config_.store));
-  WICKET_RETURN_IF_ERROR(store_->LockForDaemon());
-  committer_ = std::make_unique<store::Committer>(&*store_);
-  saver_ = std::make_unique<installer::SessionSaver>(committer_.get());
-  if (!unsaved.empty()) saver_->Submit(std::move(unsaved));
+  WICKET_ASSIGN_OR_RETURN(storage_.store, store::Store::Open(config_.store));
+  WICKET_RETURN_IF_ERROR(storage_.store->LockForDaemon());
+  storage_.committer = std::make_unique<store::Committer>(&*storage_.store);
+  storage_.saver = std::make_unique<installer::SessionSaver>(storage_.committer.get());
+  if (!unsaved.empty()) storage_.saver->Submit(std::move(unsaved));
   WICKET_ASSIGN_OR_RETURN(steering_, xsk::Steering::Open(config_.pin_dir));
   WICKET_ASSIGN_OR_RETURN(prober_, reinject::Injector::Open());
-  table_ =
-      std::make_unique<Published<intake::DeviceTable>>(std::make_unique<intake::DeviceTable>());
-
-  NicContext context{.steering = steering_.get(),
-                     .injector = prober_.get(),
-                     .store = &*store_,
-                     .devices = table_.get(),
-                     .installers = {},
-                     .verdicts = &past_verdicts_,
-                     .slots_used = &slots_used_,
-                     .events = &events_,
-                     .pin_threads = config_.pin_threads,
-                     .x25519 = config_.x25519};
-  for (const DeviceConfig& device : config_.devices) {
-    device_names_.push_back(device.name);
-    Watched& watched = devices_.emplace_back();
-    watched.installer = std::make_unique<installer::Installer>(
-        device, &*store_, committer_.get(), saver_.get(), steering_.get(), &turns_, &events_);
-    WICKET_RETURN_IF_ERROR(watched.installer->Start());
-    context.installers.push_back(watched.installer.get());
-  }
-  for (const NicConfig& nic : config_.nics) nics_.push_back(std::make_unique<Nic>(nic, context));
-  nic_problems_.resize(nics_.size());
-  WICKET_RETURN_IF_ERROR(RotateCookies());
-  WatchDevices();
-  WICKET_RETURN_IF_ERROR(WatchNics(/*at_start=*/true));
-  WICKET_RETURN_IF_ERROR(StartControl());
-  running_ = true;
-  WriteStatusFile();
-  return absl::OkStatus();
-}
-
-absl::Status Gateway::StartControl() {
-  std::map<std::string, installer::Installer*> installers;
-  for (size_t i = 0; i < devices_.size(); ++i) {
-    installers[config_.devices[i].name] = devices_[i].installer.get();
-  }
-  std::map<std::string, control::Pool> pools;
-  for (const PoolConfig& config : config_.pools) {
-    control::Pool& pool = pools[config.name];
-    pool.device = config.device;
-    for (const Prefix& cidr : config.cidrs) {
-      (cidr.address.family == Family::kIpv4 ? pool.ipv4 : pool.ipv6).push_back(cidr);
-    }
-  }
-  host_ = std::make_unique<ControlHost>(std::move(installers));
-  host_->PublishStatus(document::ToJson(ReadStatus()));
-  collector_ =
-      std::make_unique<roster::ExpiryCollector>(&*store_, committer_.get(), host_.get(), &events_);
-  api_ = std::make_unique<control::Api>(host_.get(), &*store_, committer_.get(), &events_,
-                                        std::move(pools),
-                                        [host = host_.get()] { return host->StatusJson(); });
-  WICKET_ASSIGN_OR_RETURN(
-      server_, http::Server::Start(config_.control, [api = api_.get()](http::Exchange& exchange) {
-        api->Handle(exchange);
-      }));
-  return absl::OkStatus();
+  services_ = std::make_unique<Services>(steering_.get());
+  WICKET_RETURN_IF_ERROR(devices_.Start(config_.devices, {.store = &*storage_.store,
+                                                          .committer = storage_.committer.get(),
+                                                          .saver = storage_.saver.get(),
+                                                          .steering = steering_.get(),
+                                                          .events = &events_}));
+  nics_ = std::make_unique<Nics>(config_.nics, NicContext{.steering = steering_.get(),
+                                                          .injector = prober_.get(),
+                                                          .store = &*storage_.store,
+                                                          .devices = services_->table(),
+                                                          .installers = devices_.installers(),
+                                                          .verdicts = nullptr,
+                                                          .slots_used = nullptr,
+                                                          .events = &events_,
+                                                          .pin_threads = config_.pin_threads,
+                                                          .x25519 = config_.x25519});
+  front_ = std::make_unique<Front>(config_, devices_, &*storage_.store, storage_.committer.get(),
+                                   &events_, reporter_.get(), std::move(reload));
+  WatchClock();
+  WICKET_RETURN_IF_ERROR(services_->RotateCookies().status());
+  devices_.Tick();
+  Publish();  // before anything is steered
+  WICKET_RETURN_IF_ERROR(WatchNics());
+  WICKET_RETURN_IF_ERROR(reporter_->Publish(ReadStatus()));
+  return front_->Listen(config_.control);
 }
 
 void Gateway::StopServing() {
-  server_.reset();
-  collector_.reset();
-  nics_.clear();
-  devices_.clear();
+  front_.reset();
+  nics_.reset();
+  devices_.Stop();
 }
 
 installer::Sessions Gateway::Close() {
   StopServing();
-  return saver_ ? saver_->TakeUnsaved() : installer::Sessions{};
+  return storage_.saver ? storage_.saver->TakeUnsaved() : installer::Sessions{};
 }
 
 Gateway::~Gateway() {
   StopServing();
-  if (!running_) return;
-  unlink(config_.status_file.c_str());
+  if (steering_ == nullptr) return;
   // Another program may listen there after us.
   if (const absl::Status status = steering_->Serve({}); !status.ok()) {
     Log(LogLevel::kWarning, status.message());
@@ -142,260 +83,137 @@ Gateway::~Gateway() {
 }
 
 absl::Status Gateway::Tick() {
-  // A failed write of its root leaves the open file unusable, and the disk as it was before.
-  if (const absl::Status usable = store_->NewSnapshot().status(); absl::IsAborted(usable)) {
-    return usable;
+  // Another file lies in its place; or a failed write of its root leaves the open one unusable, and
+  // the disk as it was before.
+  for (const absl::Status& usable :
+       {storage_.store->CheckFile(), storage_.store->NewSnapshot().status()}) {
+    if (absl::IsAborted(usable)) return usable;
   }
+  const absl::Duration steady = SteadyNow();
+  WatchClock();
   WatchKeys();
-  WatchDevices();
-  WatchNics(/*at_start=*/false).IgnoreError();
-  table_->Collect();
-  collector_->Tick();
-  for (auto& nic : nics_) nic->DrainSightings(device_names_);
-  if (SteadyNow() >= next_cookies_) {
-    if (const absl::Status rotated = RotateCookies(); !rotated.ok()) {
-      Log(LogLevel::kError, "rotating the cookie secret: ", rotated.message());
-    }
+  const absl::StatusOr<bool> rotated = services_->RotateCookies();
+  if (!rotated.ok()) {
+    Log(LogLevel::kError, "rotating the cookie secret: ", rotated.status().message());
   }
-  if (SteadyNow() >= next_reader_check_) {
-    next_reader_check_ = SteadyNow() + kReaderCheckInterval;
-    store_->CheckReaders();
+  const bool changed = devices_.Tick();
+  WatchNics().IgnoreError();
+  if (changed || rotated.value_or(false)) Publish();
+  services_->Collect();
+  front_->Tick(steady, WallNow());
+  nics_->DrainSightings(devices_.configs());
+  if (steady >= seen_.next_reader_check) {
+    seen_.next_reader_check = steady + kReaderCheckInterval;
+    storage_.store->CheckReaders();
   }
-  if (SteadyNow() >= next_status_) {
-    next_status_ = SteadyNow() + kStatusInterval;
+  if (steady >= seen_.next_status) {
+    seen_.next_status = steady + kStatusInterval;
     NoteDefence();
-    WriteStatusFile();
+    if (const absl::Status written = reporter_->Publish(ReadStatus()); !written.ok()) {
+      Log(LogLevel::kWarning, "status file: ", written.message());
+    }
   }
   return absl::OkStatus();
 }
 
-// --- devices ----------------------------------------------------------------
-
-void Gateway::WatchDevices() {
-  bool changed = false;
-  for (size_t i = 0; i < devices_.size(); ++i) {
-    Watched& watched = devices_[i];
-    const std::string& name = config_.devices[i].name;
-    const int ifindex = wgdev::InterfaceIndex(name);
-    if (watched.ifindex != 0 && (ifindex != watched.ifindex || watched.installer->device_lost())) {
-      Lose(i, "the device went away");
-      changed = true;
-    }
-    if (auto foreign = watched.installer->foreign(); foreign != watched.foreign) {
-      watched.foreign = std::move(foreign);
-      changed = true;
-    }
-    if (watched.ifindex != 0 && !watched.installer->device_changed()) continue;
-    const bool was_away = watched.ifindex == 0;
-    auto device = ReadDevice(i);
-    if (device.ok()) {
-      changed = true;
-      watched.last_problem.clear();
-      // A device that only changed its key keeps its peers, and we what we know of them.
-      if (was_away) {
-        watched.installer->SetDevice(std::move(*device), watched.public_key, watched.port);
-      } else {
-        watched.installer->SetKeys(watched.public_key, watched.port);
-      }
-    } else if (device.status().message() != watched.last_problem) {
-      watched.last_problem = std::string(device.status().message());
-      Log(LogLevel::kWarning, name, ": waiting for the device: ", watched.last_problem);
-    }
-  }
-  if (changed) {
-    if (const absl::Status published = Publish(); !published.ok()) {
-      Log(LogLevel::kError, "serving ports: ", published.message());
-    }
-  }
+void Gateway::WatchClock() {
+  const absl::Time now = WallNow();
+  const auto step = seen_.clock.Look(SteadyNow(), now);
+  if (!step) return;
+  ++seen_.clock_steps;
+  Log(LogLevel::kWarning, "the wall clock stepped by ", absl::FormatDuration(*step),
+      "; no expired peer is deleted for ", absl::FormatDuration(config_.store_keeps_expired));
+  events_.Append({.kind = event::Kind::kClockStep,
+                  .at = now,
+                  .device = "",
+                  .peer = {},
+                  .source = {},
+                  .reason = "",
+                  .figures = {{"seconds", absl::ToDoubleSeconds(*step)}}});
+  devices_.NoteClockStep(*step, now);
+  front_->NoteClockStep();
 }
 
-// Nothing announces that a device has another key, and until the program knows it, initiations made
-// for it die as forged ones. So these are what makes us look, before a dump shows it.
 void Gateway::WatchKeys() {
   const uint64_t failed = steering_->ReadCounters()[STEER_COUNT_DROP_MAC1];
-  if (std::exchange(macs_failed_, failed) == failed) return;
-  for (Watched& watched : devices_) watched.installer->LookForNewKey();
+  if (std::exchange(seen_.macs_failed, failed) != failed) devices_.LookForNewKeys();
 }
 
-// Opens the device and reads its key and port into `devices_[index]`.
-absl::StatusOr<std::unique_ptr<wgdev::Device>> Gateway::ReadDevice(size_t index) {
-  Watched& watched = devices_[index];
-  const DeviceConfig& config = config_.devices[index];
-  WICKET_ASSIGN_OR_RETURN(std::unique_ptr<wgdev::Device> device,
-                          wgdev::Open(config.name, config.backend));
-  WICKET_ASSIGN_OR_RETURN(wgdev::DeviceInfo info, device->ReadInfo());
-  const Secret<kKeyBytes> none;
-  if (crypto::Equal(info.private_key.data(), none.data(), none.size())) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("it has no private key (`wg set ", config.name, " private-key FILE`)"));
-  }
-  if (info.listen_port == 0) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("it has no listen port (`wg set ", config.name, " listen-port PORT`)"));
-  }
-  auto identity = crypto::Locked<noise::Identity>::Make(info.private_key);
-  if (!identity) {
-    return absl::ResourceExhaustedError(
-        "locking the private key into memory: refused (raise RLIMIT_MEMLOCK or give CAP_IPC_LOCK)");
-  }
-  watched.identity = std::make_shared<const crypto::Locked<noise::Identity>>(std::move(identity));
-  watched.public_key = (*watched.identity)->public_key();
-  watched.port = info.listen_port;
-  watched.ifindex = info.ifindex;
-  watched.backend = std::string(device->backend());
-  Log(LogLevel::kInfo, config.name, ": ", watched.backend, " backend, port ", watched.port,
-      ", public key ", ToBase64(watched.public_key));
-  return device;
-}
-
-void Gateway::Lose(size_t index, absl::string_view why) {
-  Watched& watched = devices_[index];
-  Log(LogLevel::kWarning, config_.devices[index].name, ": ", why,
-      "; its packets pass to the kernel");
-  watched.ifindex = 0;
-  watched.identity.reset();
-  watched.backend.clear();
-}
-
-absl::Status Gateway::Publish() {
-  uint64_t shards = 0;
-  for (const auto& nic : nics_) shards += nic->shards();
-  auto table = std::make_unique<intake::DeviceTable>();
-  table->cookies = cookies_;
-  table->cookie_interval_ns = std::max<uint64_t>(
-      uint64_t{1'000'000'000} * shards / config_.cookies_per_second, STEER_COOKIE_INTERVAL_MIN_NS);
-  std::vector<xsk::Service> services;
-  for (size_t i = 0; i < devices_.size(); ++i) {
-    const DeviceConfig& config = config_.devices[i];
-    const Watched& watched = devices_[i];
-    table->devices.push_back(
-        {config.name, watched.port, watched.identity, watched.foreign,
-         std::max<uint64_t>(config.handshakes_per_second / std::max<uint64_t>(shards, 1), 1),
-         &watched.installer->crowded()});
-    if (watched.identity) {
-      const noise::Identity& self = **watched.identity;
-      services.push_back(
-          {watched.port, static_cast<uint32_t>(i), self.mac1_key(), self.cookie_key()});
-    }
-  }
-  table_->Publish(std::move(table));
-  return steering_->Serve(services);
-}
-
-// The program knows a secret before a shard makes a cookie with it.
-absl::Status Gateway::RotateCookies() {
-  Secret<32> secret;
-  crypto::FillRandom(secret.data(), secret.size());
-  WICKET_RETURN_IF_ERROR(steering_->AddSecret(secret));
-  cookies_ =
-      std::make_shared<const noise::CookieSecrets>(secret, cookies_ ? cookies_->newest() : secret);
-  next_cookies_ = SteadyNow() + noise::kCookieAge;
-  return Publish();
-}
-
-// --- NICs -------------------------------------------------------------------
-
-absl::Status Gateway::WatchNics(bool at_start) {
+absl::Status Gateway::WatchNics() {
   bool changed = false;
-  for (size_t i = 0; i < nics_.size(); ++i) {
-    Nic& nic = *nics_[i];
-    if (const absl::string_view why = nic.up() ? nic.Changed() : ""; !why.empty()) {
-      Log(LogLevel::kWarning, nic.name(), ": ", why);
-      nic.Down();
-      changed = true;
-    }
-    if (nic.up()) continue;
-    const bool exists = if_nametoindex(nic.name().c_str()) != 0;
-    const absl::Status status =
-        exists ? nic.Up(config_.reinject) : absl::NotFoundError("no such interface");
-    if (status.ok()) {
-      nic_problems_[i].clear();
-      changed = true;
-      Log(LogLevel::kInfo, nic.Describe());
-    } else if (at_start && exists) {
-      return status;
-    } else if (status.message() != nic_problems_[i]) {
-      nic_problems_[i] = std::string(status.message());
-      Log(LogLevel::kWarning, nic.name(), ": waiting for the interface: ", status.message());
-    }
-  }
+  WICKET_RETURN_IF_ERROR(nics_->Tick(config_.reinject, &changed));
   if (!changed) return absl::OkStatus();
   steering_->ForgetOlder();
-  PublishRoutes();
-  return Publish();  // the shards share the budgets
+  devices_.SetRoutes(nics_->routes());
+  Publish();  // the shards share the budgets
+  return absl::OkStatus();
 }
 
-void Gateway::PublishRoutes() {
-  std::vector<installer::NicRoute> routes;
-  for (const auto& nic : nics_) {
-    if (nic->up()) routes.push_back(nic->route());
-  }
-  for (Watched& watched : devices_) watched.installer->SetRoutes(routes);
+void Gateway::Publish() {
+  const absl::Status published =
+      services_->Publish(devices_, nics_->shards(), config_.cookies_per_second);
+  if (!published.ok()) Log(LogLevel::kError, "serving ports: ", published.message());
+  front_->SetOwnKeys(devices_);
 }
 
-// --- reload and status ------------------------------------------------------
+// --- reload -----------------------------------------------------------------
 
-std::vector<std::string> Gateway::Reload(const Config& config) {
+namespace {
+
+bool SameNic(const NicConfig& a, const NicConfig& b) {
+  return a.name == b.name && a.xdp == b.xdp && a.force_copy == b.force_copy &&
+         a.cookies_by_tx == b.cookies_by_tx;
+}
+
+bool SameDevice(const DeviceConfig& a, const DeviceConfig& b) {
+  return a.name == b.name && a.backend == b.backend;
+}
+
+// What differs and can only be taken at the start.
+std::vector<std::string> NeedRestart(const Config& a, const Config& b) {
   std::vector<std::string> restart;
-  const auto needs_restart = [&](bool differs, absl::string_view what) {
+  const auto needs_restart = [&](bool differs, const char* what) {
     if (differs) restart.emplace_back(what);
   };
-  needs_restart(config.pin_dir != config_.pin_dir, "pin_dir");
-  needs_restart(config.status_file != config_.status_file, "status_file");
-  needs_restart(config.pin_threads != config_.pin_threads, "pin_threads");
-  needs_restart(config.x25519 != config_.x25519, "x25519");
-  needs_restart(
-      config.store.path != config_.store.path || config.store.bytes_max != config_.store.bytes_max,
-      "store");
-  const auto same_nic = [](const NicConfig& a, const NicConfig& b) {
-    return a.name == b.name && a.xdp == b.xdp && a.force_copy == b.force_copy &&
-           a.cookies_by_tx == b.cookies_by_tx;
-  };
-  needs_restart(!std::equal(config.nics.begin(), config.nics.end(), config_.nics.begin(),
-                            config_.nics.end(), same_nic),
+  needs_restart(a.pin_dir != b.pin_dir, "pin_dir");
+  needs_restart(a.status_file != b.status_file, "status_file");
+  needs_restart(a.pin_threads != b.pin_threads, "pin_threads");
+  needs_restart(a.x25519 != b.x25519, "x25519");
+  needs_restart(a.store.path != b.store.path || a.store.bytes_max != b.store.bytes_max ||
+                    a.store_keeps_expired != b.store_keeps_expired,
+                "store");
+  needs_restart(!std::equal(a.nics.begin(), a.nics.end(), b.nics.begin(), b.nics.end(), SameNic),
                 "nic");
-  const auto same_device = [](const DeviceConfig& a, const DeviceConfig& b) {
-    return a.name == b.name && a.backend == b.backend;
-  };
-  const bool same_devices = std::equal(config.devices.begin(), config.devices.end(),
-                                       config_.devices.begin(), config_.devices.end(), same_device);
-  needs_restart(!same_devices, "device");
-  needs_restart(config.pools != config_.pools, "pool");
-  needs_restart(config.control != config_.control, "control");
-
-  SetLogLevel(config.log_level);
-  config_.log_level = config.log_level;
-  config_.cookies_per_second = config.cookies_per_second;
-  if (same_devices) {
-    config_.devices = config.devices;
-    for (size_t i = 0; i < devices_.size(); ++i) {
-      devices_[i].installer->SetConfig(config.devices[i]);
-    }
-    if (const absl::Status published = Publish(); !published.ok()) {
-      Log(LogLevel::kError, "serving ports: ", published.message());
-    }
-  }
-  if (config.reinject != config_.reinject) SetReinject(config.reinject);
+  needs_restart(!std::equal(a.devices.begin(), a.devices.end(), b.devices.begin(), b.devices.end(),
+                            SameDevice),
+                "device");
+  needs_restart(a.pools != b.pools, "pool");
+  needs_restart(a.control != b.control, "control");
   return restart;
 }
 
-// All NICs take the mode, or none does.
-void Gateway::SetReinject(reinject::Mode wanted) {
-  absl::Status status;
-  for (auto& nic : nics_) {
-    if (status.ok() && nic->up()) status = nic->SetReinject(wanted);
+}  // namespace
+
+absl::StatusOr<std::vector<std::string>> Gateway::Reload(const Config& config) {
+  std::vector<std::string> restart = NeedRestart(config_, config);
+  SetLogLevel(config.log_level);
+  config_.log_level = config.log_level;
+  config_.cookies_per_second = config.cookies_per_second;
+  if (std::find(restart.begin(), restart.end(), "device") == restart.end()) {
+    config_.devices = config.devices;
+    devices_.SetConfigs(config.devices);
   }
-  if (status.ok()) {
-    config_.reinject = wanted;
-  } else {
-    Log(LogLevel::kError, status.message(), "; the mode stays ",
-        reinject::ToString(config_.reinject));
-    for (auto& nic : nics_) {
-      if (nic->up()) nic->SetReinject(config_.reinject).IgnoreError();
-    }
-  }
-  PublishRoutes();
+  Publish();
+  if (config.reinject == config_.reinject) return restart;
+  const absl::Status set = nics_->SetReinject(config_.reinject, config.reinject);
+  if (set.ok()) config_.reinject = config.reinject;
+  devices_.SetRoutes(nics_->routes());
+  if (set.ok()) return restart;
+  return Annotate(set,
+                  absl::StrCat("reinject stays \"", reinject::ToString(config_.reinject), "\""));
 }
+
+// --- status -----------------------------------------------------------------
 
 document::Status Gateway::ReadStatus() const {
   document::Status status;
@@ -403,58 +221,52 @@ document::Status Gateway::ReadStatus() const {
   status.pid = getpid();
   status.started = started_;
   status.written = WallNow();
-  status.store_path = store_->path();
+  status.store_path = storage_.store->path();
   status.pin_dir = config_.pin_dir;
   status.x25519 = crypto::ToString(config_.x25519);
-  if (const auto stats = store_->ReadStats(); stats.ok()) {
+  if (const auto stats = storage_.store->ReadStats(); stats.ok()) {
     status.stored_peers = stats->peers;
     status.store_bytes = stats->file_bytes;
   }
-  for (size_t i = 0; i < intake::kVerdicts; ++i) {
-    const auto verdict = static_cast<intake::Verdict>(i);
-    status.verdicts[intake::ToString(verdict)] = past_verdicts_.Read(verdict);
-  }
-  for (const auto& nic : nics_) {
-    nic->AddVerdicts(&status.verdicts);
-    status.nics.push_back(nic->Status());
-  }
-  for (size_t i = 0; i < devices_.size(); ++i) {
-    const Watched& watched = devices_[i];
-    document::DeviceStatus device;
-    device.name = config_.devices[i].name;
-    device.backend = watched.ifindex == 0 ? "away" : watched.backend;
-    device.public_key = watched.ifindex == 0 ? "" : ToBase64(watched.public_key);
-    device.port = watched.port;
-    watched.installer->FillStatus(&device);
-    status.devices.push_back(std::move(device));
-  }
+  status.unsaved_sessions = storage_.saver->unsaved();
+  status.clock_steps = seen_.clock_steps;
+  nics_->FillStatus(&status);
+  devices_.FillStatus(&status);
   status.steering = xsk::NamedCounters(steering_->ReadCounters());
   status.defence = defence_.status();
   return status;
 }
 
 void Gateway::NoteDefence() {
-  std::map<std::string, uint64_t> verdicts;
-  bool under_load = false;
-  for (const auto& nic : nics_) {
-    nic->AddVerdicts(&verdicts);
-    under_load |= nic->Status().under_load;
-  }
+  document::Status devices;
+  devices_.FillStatus(&devices);
   double install_p99_ms = 0;
-  for (const Watched& watched : devices_) {
-    document::DeviceStatus device;
-    watched.installer->FillStatus(&device);
+  for (const document::DeviceStatus& device : devices.devices) {
     install_p99_ms = std::max(install_p99_ms, device.install_p99_ms);
   }
-  defence_.Note(SteadyNow(), xsk::NamedCounters(steering_->ReadCounters()), verdicts, under_load,
-                steering_->TakeSources(), install_p99_ms);
+  defence_.Note(SteadyNow(), xsk::NamedCounters(steering_->ReadCounters()), nics_->Verdicts(),
+                nics_->under_load(), steering_->TakeSources(), install_p99_ms);
 }
 
-void Gateway::WriteStatusFile() {
-  std::string json = document::ToJson(ReadStatus());
-  const absl::Status written = WriteFile(config_.status_file, json);
-  host_->PublishStatus(std::move(json));
-  if (!written.ok()) Log(LogLevel::kWarning, "status file: ", written.message());
+std::string Gateway::HangingThread() const {
+  std::string silent = devices_.SilentInstaller(kHang);
+  return silent.empty() ? nics_->SilentShard(kHang) : silent;
+}
+
+std::string Gateway::Summary() const {
+  const std::shared_ptr<const document::Status> status = reporter_->latest();
+  std::vector<std::string> devices, nics;
+  for (const document::DeviceStatus& device : status->devices) {
+    devices.push_back(device.backend == "away"
+                          ? absl::StrCat(device.name, " (away)")
+                          : absl::StrCat(device.name, " (", device.installed, " installed)"));
+  }
+  for (const document::NicStatus& nic : status->nics) {
+    nics.push_back(nic.xdp_mode == "away" ? absl::StrCat(nic.name, " (away)")
+                                          : absl::StrCat(nic.name, " (", nic.queues, " queues)"));
+  }
+  return absl::StrCat("serves ", absl::StrJoin(devices, ", "), " on ", absl::StrJoin(nics, ", "),
+                      "; ", status->stored_peers, " peers stored");
 }
 
 }  // namespace wicket::gateway

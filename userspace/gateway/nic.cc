@@ -14,15 +14,12 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/time/clock.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
 
 namespace wicket::gateway {
 namespace {
-
-constexpr absl::Duration kDrainTime = absl::Seconds(1);
 
 // The first run of `count` free slots. Returns: STEER_SLOTS_MAX when there is none.
 uint32_t FindSlots(const std::vector<bool>& used, uint32_t count) {
@@ -127,9 +124,9 @@ absl::Status Nic::StartLane(uint32_t queue) {
   }
   std::vector<intake::DemandQueue*> queues;
   for (installer::Installer* installer : context_.installers) {
-    lane.queues.push_back(std::make_unique<intake::DemandQueue>(intake::kDemandQueueCapacity));
+    lane.queues.push_back(std::make_shared<intake::DemandQueue>(intake::kDemandQueueCapacity));
     queues.push_back(lane.queues.back().get());
-    installer->AddQueue(queues.back());
+    installer->AddQueue(lane.queues.back());
     options.wake_fds.push_back(installer->wake_fd());
   }
   const int socket_fd = socket->fd();
@@ -155,13 +152,9 @@ void Nic::Down() {
     Log(LogLevel::kWarning, config_.name, ": ", status.message());
   }
   for (Lane& lane : lanes_) lane.shard.reset();
-  const absl::Time deadline = absl::Now() + kDrainTime;
   for (Lane& lane : lanes_) {
     for (size_t device = 0; device < lane.queues.size(); ++device) {
-      while (!lane.queues[device]->Empty() && absl::Now() < deadline) {
-        absl::SleepFor(absl::Milliseconds(2));
-      }
-      context_.installers[device]->RemoveQueue(lane.queues[device].get());
+      context_.installers[device]->CloseQueue(lane.queues[device].get());
     }
     for (size_t i = 0; i < intake::kVerdicts; ++i) {
       const auto verdict = static_cast<intake::Verdict>(i);
@@ -187,11 +180,11 @@ absl::string_view Nic::Changed() const {
   return {};
 }
 
-void Nic::DrainSightings(const std::vector<std::string>& devices) {
+void Nic::DrainSightings(const std::vector<DeviceConfig>& devices) {
   for (Lane& lane : lanes_) {
     while (const intake::Sighting* seen = lane.sightings->Peek()) {
       event::Event event{.at = seen->at, .source = seen->source};
-      if (seen->device < devices.size()) event.device = devices[seen->device];
+      if (seen->device < devices.size()) event.device = devices[seen->device].name;
       if (seen->public_key != PublicKey{}) event.peer = seen->public_key;
       if (seen->verdict != intake::Verdict::kProven) {
         event.kind = event::Kind::kRefused;
@@ -210,6 +203,14 @@ void Nic::AddVerdicts(std::map<std::string, uint64_t>* verdicts) const {
       (*verdicts)[intake::ToString(verdict)] += lane.verdicts->Read(verdict);
     }
   }
+}
+
+std::string Nic::SilentShard(absl::Duration silence) const {
+  for (size_t queue = 0; queue < lanes_.size(); ++queue) {
+    const auto silent = absl::Nanoseconds(SteadyNanos() - lanes_[queue].shard->progress_ns());
+    if (silent > silence) return absl::StrCat(config_.name, "/", queue);
+  }
+  return {};
 }
 
 document::NicStatus Nic::Status() const {

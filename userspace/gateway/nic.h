@@ -36,8 +36,8 @@ class Nic {
   // Attaches, binds a socket to every queue, and starts steering to them.
   // Errors: names what failed; the NIC is then down, and its traffic passes.
   absl::Status Up(reinject::Mode wanted);
-  // Stops steering, then the shards; lets the installers finish what was proven.
-  // The program stays on the NIC and passes everything.
+  // Stops steering, then the shards. What was proven the installers still serve. The program stays
+  // on the NIC and passes everything.
   void Down();
 
   // Requires: up(). Errors: the NIC cannot do it; it goes on as it was.
@@ -50,16 +50,18 @@ class Nic {
   const std::string& name() const { return config_.name; }
   installer::NicRoute route() const { return {attachment_.ifindex, reinject_}; }
 
-  // Hands what the shards saw to the event log. `devices` are names, by index.
-  void DrainSightings(const std::vector<std::string>& devices);
+  // Hands what the shards saw to the event log.
+  void DrainSightings(const std::vector<DeviceConfig>& devices);
   void AddVerdicts(std::map<std::string, uint64_t>* verdicts) const;
+  // Of a shard that has made no progress for longer than `silence`, its name; empty: there is none.
+  std::string SilentShard(absl::Duration silence) const;
   document::NicStatus Status() const;
   std::string Describe() const;
 
  private:
   struct Lane {
     std::unique_ptr<intake::SightingQueue> sightings;
-    std::vector<std::unique_ptr<intake::DemandQueue>> queues;  // by device index
+    std::vector<std::shared_ptr<intake::DemandQueue>> queues;  // by device index
     std::unique_ptr<intake::VerdictCounters> verdicts;
     std::unique_ptr<shard::Shard> shard;
   };

@@ -8,12 +8,13 @@
 
 #include <CLI/CLI.hpp>
 #include <iostream>
+#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/fd.h"
 #include "base/log.h"
-#include "gateway/gateway.h"
+#include "gateway/serving.h"
 #include "wgdev/device.h"
 #include "xsk/steering.h"
 
@@ -21,9 +22,6 @@ namespace wicket::gateway {
 namespace {
 
 constexpr int kTick_ms = 500;
-// Between starts of a gateway that had to stop.
-constexpr absl::Duration kPauseMin = absl::Seconds(1), kPauseMax = absl::Seconds(30);
-constexpr absl::Duration kStable = absl::Minutes(1);
 constexpr int kFailure = 1;
 constexpr int kUsage = 2;
 
@@ -90,61 +88,26 @@ void HardenProcess() {
   }
 }
 
-// `gateway` may be away. `*config` is what it starts with next.
-void ReloadFrom(const std::string& path, Gateway* gateway, Config* config) {
-  sd_notify(0, "RELOADING=1");
-  auto read = LoadConfig(path);
-  if (!read.ok()) {
-    Log(LogLevel::kError, "reload: the old configuration stays: ", read.status().message());
-  } else {
-    *config = *std::move(read);
-    const auto restart = gateway ? gateway->Reload(*config) : std::vector<std::string>{};
-    Log(LogLevel::kInfo, "reloaded ", path,
-        restart.empty() ? "" : absl::StrCat("; needs a restart: ", absl::StrJoin(restart, ", ")));
-  }
-  sd_notify(0, "READY=1");
-}
-
-// A gateway that is started again when its store cannot be used any more.
-class Serving {
+// Tells the service manager what is served, and that all threads make progress. A thread that hangs
+// is told of once; the manager's watchdog then ends the process.
+class Notifier {
  public:
-  explicit Serving(Config config) : config_(std::move(config)) {}
-
-  absl::Status Start() {
-    WICKET_ASSIGN_OR_RETURN(gateway_, Gateway::Start(config_, unsaved_));
-    unsaved_.clear();
-    started_ = absl::Now();
-    return absl::OkStatus();
-  }
-  void Reload(const std::string& path) { ReloadFrom(path, gateway_.get(), &config_); }
-  void Tick() {
-    if (gateway_ == nullptr) return StartAgain();
-    const absl::Status usable = gateway_->Tick();
-    if (usable.ok()) return;
-    Log(LogLevel::kError, usable.message(), "; opening it anew, installed peers stay");
-    unsaved_ = gateway_->Close();
-    gateway_.reset();
-    // A disk that goes on failing is not asked more and more often.
-    pause_ = absl::Now() - started_ > kStable ? absl::ZeroDuration()
-                                              : std::clamp(2 * pause_, kPauseMin, kPauseMax);
-    next_start_ = absl::Now() + pause_;
+  void Tick(const Serving& serving) {
+    const std::string hanging = serving.HangingThread();
+    if (hanging.empty()) {
+      sd_notify(0, "WATCHDOG=1");
+    } else if (hanging != hanging_) {
+      Log(LogLevel::kError, "thread ", hanging, " makes no progress; the watchdog is not fed");
+    }
+    hanging_ = hanging;
+    const std::string summary = serving.Summary();
+    if (summary != std::exchange(summary_, summary)) {
+      sd_notify(0, absl::StrCat("STATUS=", summary).c_str());
+    }
   }
 
  private:
-  void StartAgain() {
-    if (absl::Now() < next_start_) return;
-    const absl::Status started = Start();
-    if (started.ok()) return Log(LogLevel::kInfo, "ready again");
-    Log(LogLevel::kError, started.message());
-    pause_ = std::clamp(2 * pause_, kPauseMin, kPauseMax);
-    next_start_ = absl::Now() + pause_;
-  }
-
-  Config config_;
-  installer::Sessions unsaved_;
-  std::unique_ptr<Gateway> gateway_;
-  absl::Time started_, next_start_;
-  absl::Duration pause_;
+  std::string hanging_, summary_;
 };
 
 int Run(const std::string& path) {
@@ -162,20 +125,22 @@ int Run(const std::string& path) {
   const Fd signal_fd(signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
   signal(SIGPIPE, SIG_IGN);
 
-  Serving serving(*config);
+  const LogThread log;  // a log that nobody reads stops no thread
+  Serving serving(path, *config);
   if (const absl::Status started = serving.Start(); !started.ok()) {
     Log(LogLevel::kError, started.message());
     return kFailure;
   }
   sd_notify(0, "READY=1");
   Log(LogLevel::kInfo, "ready");
+  Notifier notifier;
   for (;;) {
-    pollfd fd{signal_fd.get(), POLLIN, 0};
-    poll(&fd, 1, kTick_ms);
+    pollfd fds[] = {{signal_fd.get(), POLLIN, 0}, {serving.wake_fd(), POLLIN, 0}};
+    poll(fds, 2, kTick_ms);
     signalfd_siginfo info;
     while (read(signal_fd.get(), &info, sizeof(info)) == sizeof(info)) {
       if (info.ssi_signo == SIGHUP) {
-        serving.Reload(path);
+        serving.Reload().IgnoreError();
         continue;
       }
       sd_notify(0, "STOPPING=1");
@@ -183,6 +148,7 @@ int Run(const std::string& path) {
       return 0;
     }
     serving.Tick();
+    notifier.Tick(serving);
   }
 }
 

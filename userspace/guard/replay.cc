@@ -7,6 +7,13 @@ namespace {
 
 bool IsSet(const StampMark& mark) { return mark.accepted != absl::UnixEpoch(); }
 
+// The mark as if a stamp of `last`, which nobody saw, had been accepted at `now`.
+StampMark AcceptUnseen(const StampMark& mark, absl::Time last, absl::Time now) {
+  return {.bounded = std::max(mark.bounded, ToTai64n(std::min(last, now + kFutureMax))),
+          .exact = std::max(mark.exact, ToTai64n(last)),
+          .accepted = now};
+}
+
 }  // namespace
 
 bool IsFromTheFuture(const Tai64n& stamp, absl::Time now) {
@@ -14,27 +21,34 @@ bool IsFromTheFuture(const Tai64n& stamp, absl::Time now) {
 }
 
 bool IsFresh(const StampMark& mark, const Tai64n& stamp, absl::Time now) {
-  if (!IsSet(mark) || now - mark.accepted > kMarkLifetime) return true;
+  if (!IsSet(mark)) return true;
   if (stamp <= mark.bounded || stamp == mark.exact) return false;
-  return stamp > mark.exact || stamp <= ToTai64n(now + kClockSkewMax);
+  if (stamp > mark.exact) return true;
+  return mark.exact > ToTai64n(now) && stamp <= ToTai64n(now + kClockSkewMax);
 }
 
 StampMark Accept(const StampMark& mark, const Tai64n& stamp, absl::Time now) {
-  const bool expired = IsSet(mark) && now - mark.accepted > kMarkLifetime;
-  const StampMark before = expired ? StampMark{} : mark;
-  return {.bounded = std::max(before.bounded, std::min(stamp, ToTai64n(now + kFutureMax))),
-          .exact = std::max(before.exact, stamp),
+  return {.bounded = std::max(mark.bounded, std::min(stamp, ToTai64n(now + kFutureMax))),
+          .exact = std::max(mark.exact, stamp),
           .accepted = now};
 }
 
-StampMark AdvanceTo(const StampMark& mark, absl::Time last_handshake) {
-  if (!IsSet(mark) || last_handshake <= mark.accepted) return mark;
+StampMark AfterForwardStep(const StampMark& mark) {
+  return {.bounded = mark.exact, .exact = mark.exact, .accepted = mark.accepted};
+}
+
+StampMark AdvanceBy(const StampMark& mark, absl::Duration elapsed, absl::Time now) {
+  if (!IsSet(mark) || elapsed <= absl::ZeroDuration()) return mark;
   const absl::Time stamped = FromTai64n(mark.exact);
   if (stamped == absl::InfiniteFuture() || stamped == absl::InfinitePast()) return mark;
-  const Tai64n last = ToTai64n(stamped + (last_handshake - mark.accepted) + kHandshakeMax);
-  return {.bounded = std::max(mark.bounded, std::min(last, ToTai64n(last_handshake + kFutureMax))),
-          .exact = std::max(mark.exact, last),
-          .accepted = last_handshake};
+  return AcceptUnseen(mark, stamped + elapsed + kHandshakeMax, now);
+}
+
+StampMark AdvanceTo(const StampMark& mark, absl::Time last_handshake, absl::Time now) {
+  if (last_handshake == absl::UnixEpoch() || last_handshake > now + kFutureMax) return mark;
+  last_handshake = std::min(last_handshake, now);
+  if (!IsSet(mark)) return AcceptUnseen(mark, last_handshake + kHandshakeMax, last_handshake);
+  return AdvanceBy(mark, last_handshake - mark.accepted, last_handshake);
 }
 
 }  // namespace wicket::guard

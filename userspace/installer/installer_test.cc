@@ -20,7 +20,8 @@ class ResidentsTest : public ::testing::Test {
   std::vector<PublicKey> Dump(std::vector<wgdev::PeerStats> stats, int now_s,
                               bool complete = true) {
     peers_.BeginDump();
-    for (const auto& one : stats) peers_.Observe(one.public_key, one, absl::Seconds(now_s));
+    for (const auto& one : stats)
+      peers_.Observe(one.public_key, one, absl::Seconds(now_s), absl::FromUnixSeconds(now_s));
     return peers_.EndDump(complete);
   }
   void Add(uint8_t n, bool pinned = false, const store::Session& session = {}, int at_s = 100) {
@@ -49,7 +50,7 @@ TEST_F(ResidentsTest, ProbationEndsInTwoSteps) {
   peers_.BeginDump();  // one that is under way proves nothing
   EXPECT_EQ(Leaving(131), Keys{Key(1)});
   EXPECT_EQ(Leaving(132), Keys{}) << "twice";
-  peers_.Observe(Key(1), Stats(1), absl::Seconds(132));
+  peers_.Observe(Key(1), Stats(1), absl::Seconds(132), absl::FromUnixSeconds(132));
   peers_.EndDump(true);
   EXPECT_EQ(peers_.TakeRemovable(10), Keys{});
   Dump({Stats(1)}, 133, /*complete=*/false);

@@ -9,7 +9,7 @@
 namespace wicket::installer {
 
 struct Options {
-  std::string name;  // of the interface
+  std::string name;                                 // of the interface
   absl::Duration evict_after = absl::Seconds(180);  // since the last handshake
   uint64_t installed_max = 65536;
   uint64_t probation_max = 16384;  // installed peers without a confirmed session

@@ -6,6 +6,17 @@ namespace {
 // Byte counts alone are saved this seldom: every active peer's change with every dump.
 constexpr absl::Duration kCountsInterval = absl::Seconds(60);
 
+// How long after the mark was moved a handshake was made, by the steady clock: a step of the wall
+// clock in between changes nothing.
+absl::Duration HandshakeAfterMark(const Resident& peer, const wgdev::PeerStats& stats,
+                                  absl::Duration steady_now, absl::Time wall_now) {
+  // By the wall clock of the moment. A step since the handshake shows as an age that cannot be.
+  const absl::Duration age = wall_now - stats.last_handshake;
+  const absl::Duration since_mark = steady_now - peer.mark_accepted;
+  const bool believed = age >= absl::ZeroDuration() && age <= since_mark;
+  return believed ? since_mark - age : since_mark;
+}
+
 }  // namespace
 
 Resident* Residents::Find(const PublicKey& key) {
@@ -22,8 +33,7 @@ Address SourceOf(const Address& address) {
   return address.family == Family::kIpv6 ? PrefixOf(address, 64).address : address;
 }
 
-std::vector<PublicKey> Residents::List(const std::optional<PublicKey>& after,
-                                            size_t count) const {
+std::vector<PublicKey> Residents::List(const std::optional<PublicKey>& after, size_t count) const {
   std::vector<PublicKey> keys;
   auto it = after ? peers_.upper_bound(*after) : peers_.begin();
   for (; it != peers_.end() && keys.size() < count; ++it) keys.push_back(it->first);
@@ -31,17 +41,18 @@ std::vector<PublicKey> Residents::List(const std::optional<PublicKey>& after,
 }
 
 Resident* Residents::Add(const store::Peer& stored, const store::Session& session,
-                                   const Address& from, absl::Duration steady_now) {
+                         const Address& from, absl::Duration steady_now) {
   const PublicKey& key = stored.config.public_key;
   Erase(key);
   Resident& peer = peers_[key];
   peer = Resident{.session = session,
-                       .received_base = session.received_bytes,
-                       .sent_base = session.sent_bytes,
-                       .active = steady_now,
-                       .pinned = stored.pinned,
-                       .came_from = SourceOf(from),
-                       .seen_in_dump = dump_};
+                  .received_base = session.received_bytes,
+                  .sent_base = session.sent_bytes,
+                  .mark_accepted = steady_now,
+                  .active = steady_now,
+                  .pinned = stored.pinned,
+                  .came_from = SourceOf(from),
+                  .seen_in_dump = dump_};
   BeginProbation(peer);
   Enter(key, &peer);
   return &peer;
@@ -134,7 +145,7 @@ void Residents::MarkDirty(const PublicKey& key) {
 // --- leaving ----------------------------------------------------------------
 
 std::vector<PublicKey> Residents::BeginLeaving(absl::Duration steady_now, size_t count,
-                                                    Press press) {
+                                               Press press) {
   std::vector<PublicKey> leaving;
   BeginLeavingFrom(&probation_, press.probation ? kProbationInACrowd : kProbation, steady_now,
                    count, &leaving);
@@ -143,9 +154,8 @@ std::vector<PublicKey> Residents::BeginLeaving(absl::Duration steady_now, size_t
   return leaving;
 }
 
-void Residents::BeginLeavingFrom(Index* index, absl::Duration lifetime,
-                                      absl::Duration steady_now, size_t count,
-                                      std::vector<PublicKey>* leaving) {
+void Residents::BeginLeavingFrom(Index* index, absl::Duration lifetime, absl::Duration steady_now,
+                                 size_t count, std::vector<PublicKey>* leaving) {
   for (size_t step = 0; step < count && !index->empty(); ++step) {
     const auto [indexed, key] = *index->begin();
     if (steady_now - indexed <= lifetime) return;
@@ -190,7 +200,7 @@ std::vector<PublicKey> Residents::TakeReturned() { return std::exchange(returned
 // --- a dump -----------------------------------------------------------------
 
 bool Residents::Observe(const PublicKey& key, const wgdev::PeerStats& stats,
-                             absl::Duration steady_now) {
+                        absl::Duration steady_now, absl::Time wall_now) {
   Resident* peer = Find(key);
   if (peer == nullptr) return false;
   peer->seen_in_dump = dump_;
@@ -213,6 +223,8 @@ bool Residents::Observe(const PublicKey& key, const wgdev::PeerStats& stats,
   if (handshake) {
     session.last_handshake = stats.last_handshake;
     ++session.handshakes;
+    peer->past_us = guard::AdvanceBy(
+        session.mark, HandshakeAfterMark(*peer, stats, steady_now, wall_now), wall_now);
     peer->active = steady_now;
   }
   if (handshake || moved || (counted && steady_now - peer->saved > kCountsInterval)) {
@@ -250,6 +262,7 @@ std::vector<std::pair<PublicKey, store::Session>> Residents::TakeDirty() {
     Resident* peer = Find(key);
     if (peer == nullptr || !peer->dirty) continue;
     sessions.emplace_back(key, peer->session);
+    if (peer->past_us.accepted != absl::UnixEpoch()) sessions.back().second.mark = peer->past_us;
     peer->dirty = false;
   }
   return sessions;

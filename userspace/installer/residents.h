@@ -11,8 +11,8 @@
 // sends next comes to us and not past us; and only when a dump that began after that
 // shows it as idle as before may it be removed. Between the two nothing can be lost unseen.
 //
-// Who must leave next is read off an index ordered by time; nothing here looks at
-// every peer, but the end of a complete dump, which has.
+// The peer to leave next is read off an index ordered by time. Nothing here looks at every peer but
+// the end of a complete dump, which has done so anyway.
 //
 // Ages are taken from the steady clock at the moment a change was seen, never from
 // the wall clock: one that jumps by years must not empty the device.
@@ -31,6 +31,7 @@
 #include "absl/container/flat_hash_map.h"
 #include "absl/time/time.h"
 #include "base/key.h"
+#include "guard/replay.h"
 #include "store/record.h"
 #include "wgdev/device.h"
 
@@ -46,12 +47,14 @@ struct Resident {
   store::Session session;      // as it will be saved; byte counts are totals
   uint64_t received_base = 0;  // totals from before this installation
   uint64_t sent_base = 0;
-  absl::Duration active;                                    // steady time of the last sign of life
+  StampMark past_us;             // session.mark, moved over handshakes made past us; unset: none
+  absl::Duration mark_accepted;  // steady time when session.mark was accepted
+  absl::Duration active;         // steady time of the last sign of life
   absl::Duration last_request = -absl::InfiniteDuration();  // the last initiation through us
   bool confirmed = false;                                   // established, not on probation
   bool leaving = false;
   bool revoked = false;
-  bool queued = false;  // to be removed: among the removable, or taken from there
+  bool queued = false;  // to be removed: among the removable peers, or taken from there
   bool dirty = false;   // session not saved since it changed
   bool pinned = false;
   Address came_from;           // the source that it is on probation from; see SourceOf
@@ -64,7 +67,7 @@ struct Resident {
   absl::Duration sign_of_life() const { return std::max(active, last_request); }
 };
 
-// Who is taken for one source: an IPv4 address, an IPv6 /64.
+// What counts as one source: an IPv4 address, an IPv6 /64.
 Address SourceOf(const Address& address);
 
 // Thread: one.
@@ -78,16 +81,16 @@ class Residents {
   const Resident* Find(const PublicKey& key) const;
   // Keys after `after`, in their order, at most `count`.
   std::vector<PublicKey> List(const std::optional<PublicKey>& after, size_t count) const;
-  // Adds a peer just put into the device, or found there, who came from that address.
+  // Adds a peer just put into the device, or found there, that came from that address.
   Resident* Add(const store::Peer& stored, const store::Session& session, const Address& from,
-                     absl::Duration steady_now);
+                absl::Duration steady_now);
   void Erase(const PublicKey& key);
   void Clear();
   size_t size() const { return peers_.size(); }
   size_t on_probation() const { return on_probation_; }
   size_t on_probation_from(const Address& address) const;
 
-  // An initiation through us: a sign of life, and whoever was leaving stays.
+  // An initiation through us: a sign of life, and a peer that was leaving stays.
   void Touch(const PublicKey& key, absl::Duration steady_now);
   void SetPinned(const PublicKey& key, bool pinned);
   // Its session changed: TakeDirty will return it.
@@ -103,7 +106,8 @@ class Residents {
   std::vector<PublicKey> BeginLeaving(absl::Duration steady_now, size_t count, Press press);
   // It is not stored any more, or for another device: removable at once.
   void Revoke(const PublicKey& key);
-  // Peers to be removed, at most `count`, once each. Whoever is not after all must Stay.
+  // Peers to be removed, at most `count`, once each. A peer that is not removed after all must
+  // Stay.
   std::vector<PublicKey> TakeRemovable(size_t count);
   // It does not leave for now; its time is over as before.
   void Stay(const PublicKey& key);
@@ -112,11 +116,12 @@ class Residents {
 
   // --- a dump ---
   void BeginDump() { ++dump_; }
-  // Notes what the dump says of a peer. Returns: true when this is the first
-  // sign that its session is confirmed.
-  bool Observe(const PublicKey& key, const wgdev::PeerStats& stats, absl::Duration steady_now);
-  // Returns: the peers that somebody else has removed. An interrupted dump proves nothing:
-  // absence from two complete ones in a row does.
+  // Notes what the dump says of a peer. Its saved mark moves over handshakes that it made past us.
+  // Returns: true when this is the first sign that its session is confirmed.
+  bool Observe(const PublicKey& key, const wgdev::PeerStats& stats, absl::Duration steady_now,
+               absl::Time wall_now);
+  // Returns: the peers that somebody else has removed: they were in the device before the dump
+  // ahead of this one began, and neither shows them. An interrupted dump proves nothing.
   std::vector<PublicKey> EndDump(bool complete);
 
   // The sessions that have changed since they were last taken.
@@ -126,7 +131,7 @@ class Residents {
   using Index = absl::btree_set<std::pair<absl::Duration, PublicKey>>;
   Index& IndexOf(const Resident& peer) { return peer.confirmed ? established_ : probation_; }
   void Enter(const PublicKey& key, Resident* peer);
-  // The pinned stay whether they confirm or not, and take nobody's place.
+  // Pinned peers stay whether they confirm or not, and take no probation slot.
   void BeginProbation(const Resident& peer);
   void EndProbation(const Resident& peer);
   void Withdraw(const PublicKey& key, Resident* peer);
@@ -135,7 +140,7 @@ class Residents {
 
   absl::Duration evict_after_;
   absl::btree_map<PublicKey, Resident> peers_;
-  // By a sign of life, not always the last one; those that leave and the pinned are in neither.
+  // By a sign of life, not always the last one. Peers that leave and pinned peers are in neither.
   Index probation_, established_;
   std::deque<PublicKey> removable_;
   std::vector<PublicKey> returned_, dirty_;

@@ -29,7 +29,7 @@ absl::Status PutSessions(store::Writer& writer,
 
 SessionSaver::~SessionSaver() {
   std::unique_lock lock(mutex_);
-  const auto idle = [this] { return !writing_; };
+  const auto idle = [this] { return writing_ == nullptr; };
   idle_.wait(lock, idle);
   if (!waiting_.empty()) WriteSome(&lock);
   idle_.wait(lock, idle);
@@ -40,21 +40,28 @@ uint64_t SessionSaver::Submit(Sessions sessions) {
   if (!sessions.empty()) {
     for (auto& [key, session] : sessions) waiting_[key] = session;
     ++tickets_;
+    CountUnsaved();
   }
-  if (!waiting_.empty() && !writing_) WriteSome(&lock);
-  return tickets_;
+  const uint64_t ticket = tickets_;
+  if (!waiting_.empty() && writing_ == nullptr) WriteSome(&lock);
+  return ticket;
 }
 
-bool SessionSaver::Waits(const PublicKey& key) const {
+std::optional<store::Session> SessionSaver::FindUnsaved(const PublicKey& key) const {
+  if (unsaved() == 0) return std::nullopt;
   const std::lock_guard lock(mutex_);
-  return no_room_.contains(key);
+  if (const auto it = waiting_.find(key); it != waiting_.end()) return it->second;
+  if (writing_ == nullptr) return std::nullopt;
+  const auto it = writing_->find(key);
+  return it == writing_->end() ? std::nullopt : std::optional(it->second);
 }
 
 Sessions SessionSaver::TakeUnsaved() {
   std::unique_lock lock(mutex_);
-  idle_.wait(lock, [this] { return !writing_; });
+  idle_.wait(lock, [this] { return writing_ == nullptr; });
   Sessions sessions(waiting_.begin(), waiting_.end());
   waiting_.clear();
+  CountUnsaved();
   return sessions;
 }
 
@@ -72,7 +79,7 @@ void SessionSaver::WriteSome(std::unique_lock<std::mutex>* lock) {
   } else {
     while (batch->size() < kBatchMax) batch->insert(waiting_.extract(waiting_.begin()));
   }
-  writing_ = true;
+  writing_ = batch;
   lock->unlock();
   auto no_room = std::make_shared<std::vector<PublicKey>>();
   committer_->Submit(
@@ -85,30 +92,28 @@ void SessionSaver::WriteSome(std::unique_lock<std::mutex>* lock) {
   lock->lock();
 }
 
+// A newer session of a peer may have been submitted meanwhile; it stays.
 void SessionSaver::Written(const Batch& batch, const std::vector<PublicKey>& no_room,
                            uint64_t ticket, const absl::Status& status) {
   std::unique_lock lock(mutex_);
-  writing_ = false;
+  writing_ = nullptr;
+  bool more = false;
   if (status.ok()) {
-    // Who finds the ticket reached finds these, too.
     saved_ = ticket;
-    if (!no_room_.empty()) {
-      for (const auto& [key, session] : batch) no_room_.erase(key);
-    }
-    no_room_.insert(no_room.begin(), no_room.end());
     if (!no_room.empty()) {
       Log(LogLevel::kError, "the store has no room for the first sessions of ", no_room.size(),
-          " peers; they stay in the device until it has");
+          " peers; they are kept in memory until it has");
     }
-    const bool more = !waiting_.empty();  // these alone wait for the next submission
+    more = !waiting_.empty();  // those without room alone wait for the next submission
     for (const PublicKey& key : no_room) waiting_.try_emplace(key, batch.at(key));
-    if (more) WriteSome(&lock);
   } else {
     Log(LogLevel::kError, "saving ", batch.size(), " sessions: ", status.message(),
-        "; tried again with the next ones");
-    for (const auto& [key, session] : batch) waiting_.try_emplace(key, session);  // newer ones stay
+        "; they are kept in memory, and tried again with the next ones");
+    for (const auto& [key, session] : batch) waiting_.try_emplace(key, session);
   }
-  if (!writing_) idle_.notify_all();
+  CountUnsaved();
+  if (more) WriteSome(&lock);
+  if (writing_ == nullptr) idle_.notify_all();
 }
 
 }  // namespace wicket::installer

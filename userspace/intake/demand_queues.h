@@ -1,6 +1,8 @@
 // The shards' queues to one installer.
 #pragma once
 
+#include <memory>
+#include <utility>
 #include <vector>
 
 #include "absl/functional/function_ref.h"
@@ -11,20 +13,26 @@ namespace wicket::intake {
 // Thread: one; the shards fill the queues meanwhile.
 class DemandQueues {
  public:
-  void Add(DemandQueue* queue) { queues_.push_back(queue); }
-  void Remove(DemandQueue* queue) { std::erase(queues_, queue); }
+  void Add(std::shared_ptr<DemandQueue> queue) { queues_.push_back({std::move(queue)}); }
+  // Nothing more comes by the queue. It goes once it is empty and DropClosed is called.
+  void Close(const DemandQueue* queue) {
+    for (Entry& entry : queues_) entry.closed |= entry.queue.get() == queue;
+  }
+  void DropClosed() {
+    std::erase_if(queues_, [](const Entry& entry) { return entry.closed && entry.queue->Empty(); });
+  }
 
   size_t Waiting() const {
     size_t waiting = 0;
-    for (const DemandQueue* queue : queues_) waiting += queue->Size();
+    for (const Entry& entry : queues_) waiting += entry.queue->Size();
     return waiting;
   }
 
   // Takes the oldest requests out, as long as `is_late` says so.
   void DropLate(absl::FunctionRef<bool(const Demand&)> is_late) {
-    for (DemandQueue* queue : queues_) {
-      for (const Demand* oldest; (oldest = queue->Peek()) && is_late(*oldest);) {
-        queue->Release();
+    for (const Entry& entry : queues_) {
+      for (const Demand* oldest; (oldest = entry.queue->Peek()) && is_late(*oldest);) {
+        entry.queue->Release();
       }
     }
   }
@@ -33,14 +41,19 @@ class DemandQueues {
   // however small the batches are: one crowded queue does not keep the others waiting.
   DemandQueue* Next() {
     for (size_t tried = 0; tried < queues_.size(); ++tried) {
-      DemandQueue* queue = queues_[next_++ % queues_.size()];
+      DemandQueue* queue = queues_[next_++ % queues_.size()].queue.get();
       if (queue->Peek() != nullptr) return queue;
     }
     return nullptr;
   }
 
  private:
-  std::vector<DemandQueue*> queues_;
+  struct Entry {
+    std::shared_ptr<DemandQueue> queue;
+    bool closed = false;
+  };
+
+  std::vector<Entry> queues_;
   size_t next_ = 0;
 };
 

@@ -526,10 +526,12 @@ TEST_F(PipelineTest, BatchesFillTheirLanes) {
 }
 
 TEST(DemandQueuesTest, EachComesInItsTurnHoweverSmallTheBatches) {
-  DemandQueue first(64), second(64), third(64);
+  const auto a = std::make_shared<DemandQueue>(64), b = std::make_shared<DemandQueue>(64),
+             c = std::make_shared<DemandQueue>(64);
+  DemandQueue &first = *a, &second = *b, &third = *c;
   DemandQueues queues;
   EXPECT_EQ(queues.Next(), nullptr);
-  for (DemandQueue* queue : {&first, &second, &third}) queues.Add(queue);
+  for (const auto& queue : {a, b, c}) queues.Add(queue);
   EXPECT_EQ(queues.Next(), nullptr);
   const auto fill = [](DemandQueue* queue, size_t count) {
     for (size_t i = 0; i < count && queue->Reserve() != nullptr; ++i) queue->Submit();
@@ -545,15 +547,21 @@ TEST(DemandQueuesTest, EachComesInItsTurnHoweverSmallTheBatches) {
   }
   EXPECT_EQ(third.Size(), 0u);
   EXPECT_EQ(second.Size(), 0u);
-  queues.Remove(&first);
+  queues.Close(&first);
+  queues.DropClosed();
+  ASSERT_EQ(queues.Next(), &first) << "what a closed queue holds is served";
+  while (queues.Next() != nullptr) first.Release();
+  queues.DropClosed();
+  fill(&first, 1);
   EXPECT_EQ(queues.Next(), nullptr);
 }
 
 TEST(DemandQueuesTest, TheOldestLeaveWhenTheyAreLate) {
-  DemandQueue first(8), second(8);
+  const auto a = std::make_shared<DemandQueue>(8), b = std::make_shared<DemandQueue>(8);
+  DemandQueue &first = *a, &second = *b;
   DemandQueues queues;
-  queues.Add(&first);
-  queues.Add(&second);
+  queues.Add(a);
+  queues.Add(b);
   for (uint64_t seen_ns : {1, 2, 3, 4}) {
     for (DemandQueue* queue : {&first, &second}) {
       queue->Reserve()->seen_ns = queue == &first ? seen_ns : 10 * seen_ns;

@@ -20,6 +20,18 @@ static_assert(xsk::kBatchMax <= Pipeline::kBatchMax);
 namespace {
 
 constexpr int kBeat_ms = 100;  // a fifth of what counts as stale
+// An installer that is silent for longer is stuck in a call: its device, or RTNL, does not answer.
+constexpr uint64_t kInstallerSilenceMax_ns = 3'000'000'000;
+
+bool InstallersAnswer(const DeviceTable& devices, uint64_t now_ns) {
+  return std::all_of(devices.devices.begin(), devices.devices.end(),
+                     [now_ns](const DeviceTable::Entry& device) {
+                       if (!device.identity || device.installer_beat_ns == nullptr) return true;
+                       const uint64_t beat_ns =
+                           device.installer_beat_ns->load(std::memory_order_relaxed);
+                       return beat_ns + kInstallerSilenceMax_ns > now_ns;
+                     });
+}
 
 }  // namespace
 
@@ -34,7 +46,7 @@ Shard::Shard(Options options, std::unique_ptr<xsk::Socket> socket,
       cookies_sent_(options_.words.cookies_sent->load(std::memory_order_relaxed)),
       stop_(eventfd(0, EFD_CLOEXEC)) {
   devices_->Add(&reader_);
-  Beat();  // what comes before the thread has begun is to wait for it, not to pass
+  Beat(reader_.Renew());  // what comes before the thread has begun is to wait for it, not to pass
   thread_ = std::thread([this] { Loop(); });
 }
 
@@ -44,7 +56,12 @@ Shard::~Shard() {
   devices_->Remove(&reader_);
 }
 
-void Shard::Beat() { options_.words.beat_ns->store(SteadyNanos(), std::memory_order_relaxed); }
+void Shard::Beat(const DeviceTable& devices) {
+  const uint64_t now_ns = SteadyNanos();
+  progress_ns_.store(now_ns, std::memory_order_relaxed);
+  if (!readable_ || !InstallersAnswer(devices, now_ns)) return;
+  options_.words.beat_ns->store(now_ns, std::memory_order_relaxed);
+}
 
 void Shard::Loop() {
   NameThread(options_.name);
@@ -57,8 +74,8 @@ void Shard::Loop() {
   }
   pollfd fds[2] = {{socket_->fd(), POLLIN, 0}, {stop_.get(), POLLIN, 0}};
   while (!(fds[1].revents & POLLIN)) {
-    if (readable_) Beat();
     const DeviceTable& devices = reader_.Renew();
+    Beat(devices);
     options_.words.cookie_interval_ns->store(devices.cookie_interval_ns, std::memory_order_relaxed);
     const std::span<xsk::RxFrame> frames =
         socket_->Peek(pipeline_->BatchFor(std::max<uint32_t>(socket_->Waiting(), 1)));

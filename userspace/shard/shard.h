@@ -20,8 +20,12 @@ namespace wicket::shard {
 using intake::DeviceTable;
 using intake::Pipeline;
 
-// Owns its socket, its view of the store and its pipeline, and shares nothing
-// but counters, its heartbeat and the queues that lead away from it.
+// Owns its socket, its view of the store and its pipeline, and shares nothing but counters, its
+// heartbeat and the queues that lead away from it.
+//
+// The heartbeat promises service: the XDP program passes everything to the kernel when it is stale.
+// So the shard beats only while it can read the store and every installer that it feeds makes
+// progress.
 class Shard {
  public:
   struct Options {
@@ -44,13 +48,15 @@ class Shard {
   // Adds how long the oldest frame of each batch has waited lately, where it had to wait for
   // others.
   void AddWaits(uint64_t now_ns, Histogram* sum) const { waits_.AddTo(now_ns, sum); }
+  // When the thread last made progress, in SteadyNanos(). Thread: any.
+  uint64_t progress_ns() const { return progress_ns_.load(std::memory_order_relaxed); }
   bool under_load() const {
     return options_.words.load_until_ns->load(std::memory_order_relaxed) > SteadyNanos();
   }
 
  private:
   void Loop();
-  void Beat();
+  void Beat(const DeviceTable& devices);
   void RunBatch(const DeviceTable& devices, std::span<xsk::RxFrame> frames);
   void NoteAsked(uint64_t asked, uint64_t now_ns);
 
@@ -63,6 +69,7 @@ class Shard {
   RecentHistogram waits_;
   uint64_t cookies_sent_;  // by the program, that load_ knows of
   std::atomic<uint64_t> load_raised_{0};
+  std::atomic<uint64_t> progress_ns_{0};
   bool readable_ = true;  // the store; without it there is no heartbeat, and all passes
   Fd stop_;
   std::thread thread_;

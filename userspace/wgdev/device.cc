@@ -22,11 +22,11 @@ void ConfigDigest::AddAllowedIp(const Prefix& prefix) {
   sum_ += absl::HashOf('a', prefix.address.family, prefix.address.bytes, prefix.length);
 }
 
-ConfigDigest DigestOf(const PeerConfig& config) {
+ConfigDigest DigestOf(const PeerConfig& config, bool hold_keepalive) {
   const Secret<kKeyBytes> none;
   ConfigDigest digest;
   digest.AddPresharedKey(config.preshared_key ? config.preshared_key->data() : none.data());
-  digest.AddKeepalive(config.persistent_keepalive_s);
+  digest.AddKeepalive(hold_keepalive ? 0 : config.persistent_keepalive_s);
   for (const Prefix& prefix : config.allowed_ips) digest.AddAllowedIp(prefix);
   return digest;
 }

@@ -1,7 +1,7 @@
 // A WireGuard device: its keys, its peers, and changes to them.
 //
 // Two backends: `netlink`, the kernel's driver, and `uapi`, the socket of
-// user-space implementations. Whoever holds a Device cannot tell which.
+// user-space implementations. The holder of a Device cannot tell which.
 #pragma once
 
 #include <functional>
@@ -31,6 +31,8 @@ struct PeerInstall {
   Endpoint endpoint;  // family kNone: the device learns it
   // Role inversion: the device sends an initiation to `endpoint` at once.
   bool initiate = false;
+  // No keepalive yet; see SetKeepalives.
+  bool hold_keepalive = false;
 };
 
 // A number for a peer's configuration: equal ones have the same, and others hardly ever.
@@ -45,7 +47,8 @@ class ConfigDigest {
  private:
   uint64_t sum_ = 0;
 };
-ConfigDigest DigestOf(const PeerConfig& config);
+// `hold_keepalive`: as PeerInstall::hold_keepalive leaves it.
+ConfigDigest DigestOf(const PeerConfig& config, bool hold_keepalive = false);
 
 struct PeerStats {
   PublicKey public_key;
@@ -83,6 +86,11 @@ class Device {
   // A failure in the middle of a batch costs only the peer it belongs to.
   // Errors: NotFound for all when the device is gone.
   virtual std::vector<absl::Status> Install(std::span<const PeerInstall> peers) = 0;
+
+  // Sets the persistent keepalive of installed peers as their configuration has it. A device that
+  // is told of one sends initiations until it has a session, to whatever endpoint it knows: so a
+  // peer that has not confirmed its session is installed without.
+  virtual std::vector<absl::Status> SetKeepalives(std::span<const PeerConfig* const> peers) = 0;
 
   // Removes peers; one that is not there is removed successfully.
   virtual std::vector<absl::Status> Remove(std::span<const PublicKey> peers) = 0;

@@ -274,6 +274,16 @@ class NetlinkDevice : public Device {
     });
   }
 
+  std::vector<absl::Status> SetKeepalives(std::span<const PeerConfig* const> peers) override {
+    return ApplyBisecting(peers.size(), kPeersPerMessageMax, [&](size_t begin, size_t end) {
+      SetDevice set(send_.data(), family_, ++sequence_, name_);
+      for (const PeerConfig* peer : peers.subspan(begin, end - begin)) {
+        set.PutKeepalive(peer->public_key, peer->persistent_keepalive_s);
+      }
+      return Transact(set.Finish());
+    });
+  }
+
   std::vector<absl::Status> Remove(std::span<const PublicKey> keys) override {
     return ApplyBisecting(keys.size(), kRemovalsPerMessageMax, [&](size_t begin, size_t end) {
       SetDevice set(send_.data(), family_, ++sequence_, name_);

@@ -61,8 +61,9 @@ size_t SetDevice::PutPeer(const PeerInstall& peer, size_t first_ip) {
       const socklen_t bytes = ToSockaddr(peer.endpoint, &storage);
       mnl_attr_put(message_, WGPEER_A_ENDPOINT, bytes, &storage);
     }
-    mnl_attr_put_u16(message_, WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL,
-                     peer.initiate ? uint16_t{0} : config.persistent_keepalive_s);
+    mnl_attr_put_u16(
+        message_, WGPEER_A_PERSISTENT_KEEPALIVE_INTERVAL,
+        peer.initiate || peer.hold_keepalive ? uint16_t{0} : config.persistent_keepalive_s);
   }
   size_t ip = first_ip;
   if (!config.allowed_ips.empty()) {
@@ -108,7 +109,6 @@ void SetDevice::PutAllowedIp(const Prefix& prefix) {
   mnl_attr_nest_end(message_, nest);
 }
 
-// The same peer again, later in the same message: entries apply in order.
 void SetDevice::PutKeepalive(const PublicKey& key, uint16_t seconds) {
   nlattr* nest = mnl_attr_nest_start(message_, 0);
   mnl_attr_put(message_, WGPEER_A_PUBLIC_KEY, kKeyBytes, key.bytes.data());

@@ -35,13 +35,14 @@ class SetDevice {
   // Writes peers from `begin` on, as many as fit. Returns: the first thing that did not.
   Position PutPeers(std::span<const PeerInstall> peers, Position begin);
   void PutRemoval(const PublicKey& key);
+  // Of a peer that is there already, or was put earlier in the message: entries apply in order.
+  void PutKeepalive(const PublicKey& key, uint16_t seconds);
   const nlmsghdr* Finish();
 
  private:
   size_t nest_bytes() const;
   size_t PutPeer(const PeerInstall& peer, size_t first_ip);
   void PutAllowedIp(const Prefix& prefix);
-  void PutKeepalive(const PublicKey& key, uint16_t seconds);
 
   nlmsghdr* message_;
   nlattr* peers_;

@@ -195,6 +195,16 @@ class UapiDevice : public Device {
     });
   }
 
+  std::vector<absl::Status> SetKeepalives(std::span<const PeerConfig* const> peers) override {
+    return ApplyBisecting(peers.size(), kPeersPerMessageMax, [&](size_t begin, size_t end) {
+      std::string request = "set=1\n";
+      for (const PeerConfig* peer : peers.subspan(begin, end - begin)) {
+        AppendKeepalive(&request, peer->public_key, peer->persistent_keepalive_s);
+      }
+      return Set(std::move(request));
+    });
+  }
+
   std::vector<absl::Status> Remove(std::span<const PublicKey> keys) override {
     return ApplyBisecting(keys.size(), kPeersPerMessageMax, [&](size_t begin, size_t end) {
       std::string request = "set=1\n";
@@ -234,9 +244,9 @@ class UapiDevice : public Device {
     if (peer.endpoint.address.family != Family::kNone) {
       absl::StrAppend(out, "endpoint=", ToString(peer.endpoint), "\n");
     }
-    absl::StrAppend(
-        out, "persistent_keepalive_interval=", peer.initiate ? 0 : config.persistent_keepalive_s,
-        "\nreplace_allowed_ips=true\n");
+    absl::StrAppend(out, "persistent_keepalive_interval=",
+                    peer.initiate || peer.hold_keepalive ? 0 : config.persistent_keepalive_s,
+                    "\nreplace_allowed_ips=true\n");
     for (const Prefix& prefix : config.allowed_ips) {
       absl::StrAppend(out, "allowed_ip=", ToString(prefix), "\n");
     }

@@ -1,0 +1,50 @@
+#include "gateway/front.h"
+
+#include <utility>
+
+namespace wicket::gateway {
+namespace {
+
+std::map<std::string, installer::Installer*> ByName(const Devices& devices) {
+  std::map<std::string, installer::Installer*> by_name;
+  for (size_t i = 0; i < devices.watched().size(); ++i) {
+    by_name[devices.configs()[i].name] = devices.watched()[i].installer.get();
+  }
+  return by_name;
+}
+
+roster::Pools PoolsOf(const Config& config) {
+  roster::Pools pools;
+  for (const PoolConfig& one : config.pools) {
+    roster::Pool& pool = pools[one.name];
+    pool.device = one.device;
+    for (const Prefix& cidr : one.cidrs) {
+      (cidr.address.family == Family::kIpv4 ? pool.ipv4 : pool.ipv6).push_back(cidr);
+    }
+  }
+  return pools;
+}
+
+}  // namespace
+
+Front::Front(const Config& config, const Devices& devices, const store::Store* store,
+             store::Committer* committer, event::EventLog* events, const report::Reporter* reporter,
+             ReloadHandler reload)
+    : installers_(ByName(devices)),
+      roster_(committer, &installers_, events, PoolsOf(config)),
+      collector_(store, &roster_, config.store_keeps_expired),
+      api_({.devices = &installers_,
+            .store = store,
+            .roster = &roster_,
+            .events = events,
+            .status = [reporter] { return document::ToJson(*reporter->latest()); },
+            .reload = std::move(reload)}) {}
+
+absl::Status Front::Listen(const http::Options& options) {
+  WICKET_ASSIGN_OR_RETURN(server_, http::Server::Start(options, [this](http::Exchange& exchange) {
+                            api_.Handle(exchange);
+                          }));
+  return absl::OkStatus();
+}
+
+}  // namespace wicket::gateway

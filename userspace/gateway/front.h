@@ -1,0 +1,46 @@
+// What operators and their programs talk to: the roster, and the control interface above it.
+#pragma once
+
+#include <functional>
+#include <memory>
+
+#include "control/api.h"
+#include "gateway/config.h"
+#include "gateway/devices.h"
+#include "gateway/installers.h"
+#include "http/server.h"
+#include "report/reporter.h"
+#include "roster/expiry_collector.h"
+#include "roster/roster.h"
+
+namespace wicket::gateway {
+
+// Reads the configuration file again. Returns: what needs a restart. Errors: every problem of the
+// file, and the old configuration stays. Thread: any.
+using ReloadHandler = std::function<absl::StatusOr<std::vector<std::string>>()>;
+
+// Thread: one.
+class Front {
+ public:
+  // Everything pointed to outlives it.
+  Front(const Config& config, const Devices& devices, const store::Store* store,
+        store::Committer* committer, event::EventLog* events, const report::Reporter* reporter,
+        ReloadHandler reload);
+  // Begins to answer. Errors: those of http::Server::Start.
+  absl::Status Listen(const http::Options& options);
+
+  // Deletes peers whose time has long been over. Waits for no disk and no device.
+  void Tick(absl::Duration steady, absl::Time wall) { collector_.Tick(steady, wall); }
+  void NoteClockStep() { collector_.NoteStep(); }
+  // The devices' keys, which no peer may have.
+  void SetOwnKeys(const Devices& devices) { installers_.SetOwnKeys(devices); }
+
+ private:
+  Installers installers_;
+  roster::Roster roster_;
+  roster::ExpiryCollector collector_;
+  control::Api api_;
+  std::unique_ptr<http::Server> server_;
+};
+
+}  // namespace wicket::gateway

@@ -1,0 +1,107 @@
+#include "gateway/nics.h"
+
+#include <net/if.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "base/log.h"
+
+namespace wicket::gateway {
+
+Nics::Nics(const std::vector<NicConfig>& configs, NicContext context) : problems_(configs.size()) {
+  context.verdicts = &past_verdicts_;
+  context.slots_used = &slots_used_;
+  for (const NicConfig& config : configs) nics_.push_back(std::make_unique<Nic>(config, context));
+}
+
+absl::Status Nics::Tick(reinject::Mode reinject, bool* changed) {
+  const bool first = !std::exchange(ticked_, true);
+  for (size_t i = 0; i < nics_.size(); ++i) {
+    Nic& nic = *nics_[i];
+    if (const absl::string_view why = nic.up() ? nic.Changed() : ""; !why.empty()) {
+      Log(LogLevel::kWarning, nic.name(), ": ", why);
+      nic.Down();
+      *changed = true;
+    }
+    if (nic.up()) continue;
+    const absl::Status taken = Take(i, reinject);
+    if (first && absl::IsPermissionDenied(taken)) return taken;
+    *changed |= taken.ok();
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Nics::Take(size_t index, reinject::Mode reinject) {
+  Nic& nic = *nics_[index];
+  const absl::Status status = if_nametoindex(nic.name().c_str()) == 0
+                                  ? absl::NotFoundError("no such interface")
+                                  : nic.Up(reinject);
+  if (status.ok()) {
+    problems_[index].clear();
+    Log(LogLevel::kInfo, nic.Describe());
+  } else if (status.message() != problems_[index]) {
+    problems_[index] = std::string(status.message());
+    Log(LogLevel::kWarning, nic.name(), ": waiting for the interface: ", status.message());
+  }
+  return status;
+}
+
+absl::Status Nics::SetReinject(reinject::Mode before, reinject::Mode wanted) {
+  absl::Status status;
+  for (auto& nic : nics_) {
+    if (status.ok() && nic->up()) status = nic->SetReinject(wanted);
+  }
+  if (status.ok()) return status;
+  for (auto& nic : nics_) {
+    if (nic->up()) nic->SetReinject(before).IgnoreError();
+  }
+  return status;
+}
+
+void Nics::DrainSightings(const std::vector<DeviceConfig>& devices) {
+  for (auto& nic : nics_) nic->DrainSightings(devices);
+}
+
+uint64_t Nics::shards() const {
+  uint64_t shards = 0;
+  for (const auto& nic : nics_) shards += nic->shards();
+  return shards;
+}
+
+std::vector<installer::NicRoute> Nics::routes() const {
+  std::vector<installer::NicRoute> routes;
+  for (const auto& nic : nics_) {
+    if (nic->up()) routes.push_back(nic->route());
+  }
+  return routes;
+}
+
+std::map<std::string, uint64_t> Nics::Verdicts() const {
+  std::map<std::string, uint64_t> verdicts;
+  for (size_t i = 0; i < intake::kVerdicts; ++i) {
+    const auto verdict = static_cast<intake::Verdict>(i);
+    verdicts[intake::ToString(verdict)] = past_verdicts_.Read(verdict);
+  }
+  for (const auto& nic : nics_) nic->AddVerdicts(&verdicts);
+  return verdicts;
+}
+
+bool Nics::under_load() const {
+  return std::any_of(nics_.begin(), nics_.end(),
+                     [](const auto& nic) { return nic->Status().under_load; });
+}
+
+std::string Nics::SilentShard(absl::Duration silence) const {
+  for (const auto& nic : nics_) {
+    if (std::string shard = nic->SilentShard(silence); !shard.empty()) return shard;
+  }
+  return {};
+}
+
+void Nics::FillStatus(document::Status* status) const {
+  status->verdicts = Verdicts();
+  for (const auto& nic : nics_) status->nics.push_back(nic->Status());
+}
+
+}  // namespace wicket::gateway

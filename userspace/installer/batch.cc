@@ -1,0 +1,181 @@
+#include "installer/batch.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_format.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "guard/replay.h"
+
+namespace wicket::installer {
+namespace {
+
+// A client without an answer makes another handshake after 5 s and forgets the last one. If the
+// oldest demands of an overlong queue were served, none would be served in time.
+constexpr uint64_t kPatience_ns = 2'500'000'000;
+
+}  // namespace
+
+void Batch::DropLate() {
+  const uint64_t now_ns = SteadyNanos();
+  queues_.DropLate([&](const intake::Demand& demand) {
+    const bool late = demand.seen_ns + kPatience_ns < now_ns;
+    if (late) state_->journal.Add(Count::kRequests);
+    if (late) state_->journal.Add(Count::kTooLate);
+    return late;
+  });
+}
+
+size_t Batch::Gather() {
+  pending_.clear();
+  if (state_->hand.device() == nullptr) {
+    while (intake::DemandQueue* queue = queues_.Next()) queue->Release();
+    return 0;
+  }
+  const size_t most = returner_.Room(std::min(queues_.Waiting(), kMax));
+  if (most == 0) return 0;
+  const absl::Time wall = WallNow();
+  const absl::Duration steady = SteadyNow();
+  admission_.BeginBatch(state_->options, state_->hand.own_key());
+  bool renewed = false;
+  while (pending_.size() < most) {
+    intake::DemandQueue* queue = queues_.Next();
+    if (queue == nullptr) break;
+    const intake::Demand* demand = queue->Peek();
+    state_->journal.Add(Count::kRequests);
+    if (!renewed) renewed = state_->snapshot->Renew().ok();
+    const auto same = std::find_if(pending_.begin(), pending_.end(), [&](const Pending& pending) {
+      return pending.demand.public_key == demand->public_key;
+    });
+    if (same == pending_.end() || same->decision.refused) {
+      Pending& pending = same == pending_.end() ? pending_.emplace_back() : *same;
+      pending.demand = *demand;
+      Judge(&pending, wall, steady);
+    } else if (StampMark& mark = same->decision.session.mark;
+               guard::IsFresh(mark, demand->stamp, wall)) {
+      same->demand = *demand;
+      mark = guard::Accept(mark, demand->stamp, wall);
+    } else {
+      state_->journal.Add(Count::kReplays);
+    }
+    queue->Release();
+  }
+  state_->snapshot->Release();
+  return pending_.size();
+}
+
+// The record is read here, after the proof and from the latest commit, so a peer that was deleted
+// meanwhile stays out.
+void Batch::Judge(Pending* pending, absl::Time wall, absl::Duration steady) {
+  const PublicKey& key = pending->demand.public_key;
+  Known known{.resident = state_->residents.Find(key), .foreign = census_->foreign().contains(key)};
+  auto stored = state_->snapshot->FindPeer(key);
+  if (stored.ok() && stored->device == state_->options.name) {
+    pending->stored = std::move(*stored);
+    known.stored = &*pending->stored;
+  }
+  std::optional<store::Session> session;
+  if (known.resident == nullptr) {
+    session = state_->surroundings.saver->FindUnsaved(key);
+    if (!session) session = state_->snapshot->FindSession(key);
+    if (session) known.session = &*session;
+  }
+  pending->decision = admission_.Judge(pending->demand, known, state_->residents,
+                                       returner_.ModeOf(pending->demand.ifindex), wall, steady,
+                                       state_->forward_step);
+  pending->ready = pending->decision.give_back && !pending->decision.install;
+}
+
+bool Batch::Run() {
+  if (!Install()) return false;
+  const absl::Duration steady = SteadyNow();
+  for (Pending& pending : pending_) {
+    if (!pending.ready) continue;
+    if (pending.demand.reason != intake::Reason::kForeign) NoteInstalled(pending, steady);
+    GiveBack(&pending);
+  }
+  returner_.Charge();
+  return true;
+}
+
+bool Batch::Install() {
+  std::vector<wgdev::PeerInstall> installs;
+  std::vector<Pending*> owners;
+  std::vector<PublicKey> resets, failed;
+  for (Pending& pending : pending_) {
+    if (!pending.decision.install) continue;
+    const bool initiate = returner_.ModeOf(pending.demand.ifindex) == reinject::Mode::kInvert;
+    const Resident* resident = state_->residents.Find(pending.demand.public_key);
+    installs.push_back({.config = &pending.stored->config,
+                        .endpoint = initiate ? pending.demand.source : Endpoint{},
+                        .initiate = initiate,
+                        .hold_keepalive = resident == nullptr || !resident->confirmed});
+    owners.push_back(&pending);
+    if (pending.decision.reset) resets.push_back(pending.demand.public_key);
+  }
+  if (!resets.empty()) state_->hand.Remove(resets);
+  const std::vector<absl::Status> results = state_->hand.device()->Install(installs);
+  for (size_t i = 0; i < results.size(); ++i) {
+    Pending* pending = owners[i];
+    const PublicKey& key = pending->demand.public_key;
+    if (results[i].ok()) {
+      pending->ready = true;
+      ++pending->decision.session.installs;
+      state_->journal.Add(Count::kInstalls);
+      state_->journal.Note(event::Kind::kInstalled, key, pending->demand.source);
+      continue;
+    }
+    state_->journal.Add(Count::kInstallErrors);
+    if (absl::IsNotFound(results[i])) {
+      Log(LogLevel::kWarning, state_->options.name,
+          ": the device is gone; waiting for it to come back");
+      return false;
+    }
+    Log(LogLevel::kWarning, state_->options.name, ": peer ", Abbreviate(key),
+        " was not installed: ", results[i].message());
+    if (!absl::IsUnavailable(results[i])) failed.push_back(key);
+  }
+  // Half a peer would answer handshakes and drop data.
+  if (!failed.empty()) state_->hand.Remove(failed);
+  for (const PublicKey& key : failed) state_->residents.Erase(key);
+  return true;
+}
+
+void Batch::NoteInstalled(const Pending& pending, absl::Duration steady) {
+  const intake::Demand& demand = pending.demand;
+  Resident* peer = state_->residents.Find(demand.public_key);
+  if (peer == nullptr) {
+    // An address that anybody can write into a packet is not charged for it.
+    peer = state_->residents.Add(*pending.stored, pending.decision.session,
+                                 demand.source_proven ? demand.source.address : Address{}, steady);
+  }
+  if (peer->session.endpoint != demand.source)
+    state_->hand.Apply({{peer->session.endpoint, false}});
+  peer->session.mark = pending.decision.session.mark;
+  peer->past_us = {};
+  peer->mark_accepted = steady;
+  peer->session.installs = pending.decision.session.installs;
+  peer->session.endpoint = demand.source;
+  peer->forget_stamp = peer->forget_stamp && !pending.decision.reset;
+  state_->residents.Touch(demand.public_key, steady);
+  state_->residents.MarkDirty(demand.public_key);
+}
+
+void Batch::GiveBack(Pending* pending) {
+  intake::Demand& demand = pending->demand;
+  const reinject::Mode mode = returner_.ModeOf(demand.ifindex);
+  // While a sender's address is not proven, its next initiation comes here again, until its session
+  // is confirmed: else it could have any address answered, or kept out. Where nothing is given
+  // back, its retry is what the device is to answer.
+  if (demand.source_proven || !reinject::GivesBack(mode))
+    state_->hand.Apply({{demand.source, true}});
+  const bool given = returner_.GiveBack(&demand);
+  if (!LogEnabled(LogLevel::kDebug)) return;
+  Log(LogLevel::kDebug, state_->options.name, ": peer ", Abbreviate(demand.public_key),
+      " proven from ", ToString(demand.source),
+      pending->decision.install ? ", installed" : ", known here", given ? ", given back (" : " (",
+      reinject::ToString(mode), ") after ",
+      absl::StrFormat("%.2f ms", static_cast<double>(SteadyNanos() - demand.seen_ns) / 1e6));
+}
+
+}  // namespace wicket::installer

@@ -1,0 +1,63 @@
+// A batch of demands: gathered, judged, installed, and given back.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "installer/admission.h"
+#include "installer/census.h"
+#include "installer/returner.h"
+#include "installer/state.h"
+#include "intake/demand_queues.h"
+
+namespace wicket::installer {
+
+// Thread: one.
+class Batch {
+ public:
+  // `census` outlives it.
+  Batch(State* state, const Census* census)
+      : state_(state), census_(census), admission_(&state->journal), returner_(&state->journal) {
+    pending_.reserve(kMax);
+  }
+
+  intake::DemandQueues& queues() { return queues_; }
+  const intake::DemandQueues& queues() const { return queues_; }
+  Admission& admission() { return admission_; }
+  Returner& returner() { return returner_; }
+
+  // Drops demands that have waited for so long that their clients try again; also while there is no
+  // room, since the queues are for clients that still wait.
+  void DropLate();
+  // Takes what the shards have left, as much as the device has room for, and decides what becomes
+  // of it. Of several initiations of one peer the newest counts: the client has forgotten the
+  // others. While the device is away everything is dropped. Returns: how many demands it has now.
+  size_t Gather();
+  // Installs the peers that were let in, and gives their packets back.
+  // Returns: false when the device is gone.
+  bool Run();
+
+ private:
+  static constexpr size_t kMax = 64;
+  struct Pending {
+    intake::Demand demand;
+    Decision decision;
+    std::optional<store::Peer> stored;
+    bool ready = false;  // in the device: to be given back
+  };
+
+  void Judge(Pending* pending, absl::Time wall, absl::Duration steady);
+  bool Install();
+  void NoteInstalled(const Pending& pending, absl::Duration steady);
+  void GiveBack(Pending* pending);
+
+  State* state_;
+  const Census* census_;
+  intake::DemandQueues queues_;
+  Admission admission_;
+  Returner returner_;
+  std::vector<Pending> pending_;
+};
+
+}  // namespace wicket::installer

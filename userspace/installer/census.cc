@@ -1,0 +1,125 @@
+#include "installer/census.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "base/log.h"
+#include "guard/replay.h"
+
+namespace wicket::installer {
+
+void Census::Begin(Residents* residents) {
+  foreign_in_dump_.clear();
+  revoked_.clear();
+  residents->BeginDump();
+}
+
+void Census::Clear() {
+  revoked_.clear();
+  swept_ = false;
+}
+
+Census::Finding Census::Observe(const wgdev::PeerStats& stats, const store::Snapshot& snapshot,
+                                Residents* residents, absl::Duration steady, absl::Time wall) {
+  const PublicKey& key = stats.public_key;
+  Resident* peer = residents->Find(key);
+  if (peer == nullptr) return ObserveUnknown(stats, snapshot, residents, steady, wall);
+  Finding finding;
+  FlowChanges& flows = finding.flows;
+  const Endpoint before = peer->session.endpoint;
+  const uint64_t handshakes = peer->session.handshakes;
+  if (residents->Observe(key, stats, steady, wall)) {
+    journal_->Add(Count::kConfirmed);
+    journal_->Note(event::Kind::kConfirmed, key, stats.endpoint);
+    const auto config = snapshot.FindPeer(key);
+    finding.keepalive = config.ok() && config->config.persistent_keepalive_s > 0;
+  }
+  // The store has the last word: a peer that was deleted, moved or has expired goes.
+  store::PeerView stored;
+  const auto found = snapshot.ViewPeer(key, &stored);
+  const bool ours = found == store::Snapshot::Found::kYes && stored.device == journal_->device() &&
+                    stored.expires > wall;
+  if (!ours && found != store::Snapshot::Found::kDamaged) {
+    flows.push_back({before, false});
+    residents->Revoke(key);
+  }
+  if (peer->leaving) return finding;
+  const bool roamed = peer->session.endpoint != before;  // by its data packets
+  if (roamed) flows.push_back({before, false});
+  if (peer->confirmed && (roamed || peer->session.handshakes != handshakes)) {
+    flows.push_back({peer->session.endpoint, true});
+  }
+  return finding;
+}
+
+// A peer in the device that we did not put there: ours when it is stored.
+Census::Finding Census::ObserveUnknown(const wgdev::PeerStats& stats,
+                                       const store::Snapshot& snapshot, Residents* residents,
+                                       absl::Duration steady, absl::Time wall) {
+  const PublicKey& key = stats.public_key;
+  if (snapshot.IsRevoked(journal_->device(), key)) {
+    revoked_.push_back(key);
+    return {};
+  }
+  const auto stored = snapshot.FindPeer(key);
+  if (!stored.ok() || stored->device != journal_->device()) {
+    // Not ours, so it must go on as if we were not here: its flow passes, and the shards know its
+    // key for the day it comes from elsewhere.
+    foreign_in_dump_.insert(key);
+    if (foreign_->contains(key)) return {};
+    return {.flows = {{stats.endpoint, true}}};
+  }
+  return Adopt(stats, *stored, snapshot.FindSession(key).value_or(store::Session{}), residents,
+               steady, wall);
+}
+
+Census::Finding Census::Adopt(const wgdev::PeerStats& stats, const store::Peer& stored,
+                              const store::Session& session, Residents* residents,
+                              absl::Duration steady, absl::Time wall) {
+  const PublicKey& key = stats.public_key;
+  Resident* peer = residents->Add(stored, session, session.endpoint.address, steady);
+  // Its counters in the device go on from what was saved of them.
+  peer->received_base -= std::min(peer->received_base, stats.received_bytes);
+  peer->sent_base -= std::min(peer->sent_base, stats.sent_bytes);
+  residents->Observe(key, stats, steady, wall);
+  // Nobody has watched its handshakes until now, and the process that saw the first may have died
+  // before it was saved.
+  peer->past_us = guard::AdvanceTo(session.mark, stats.last_handshake, wall);
+  residents->MarkDirty(key);
+  journal_->Add(Count::kAdopted);
+  const bool outdated =
+      stats.digest != wgdev::DigestOf(stored.config, /*hold_keepalive=*/!peer->confirmed);
+  return {.flows = {{stats.endpoint, true}}, .outdated = outdated};
+}
+
+Census::Outcome Census::End(bool complete, Residents* residents, size_t foreign_max) {
+  Outcome outcome{.revoked = std::exchange(revoked_, {}), .foreign = {}, .flows = {}};
+  if (complete && outcome.revoked.empty()) outcome.swept = !std::exchange(swept_, true);
+  for (const PublicKey& key : foreign_in_dump_) {
+    if (outcome.foreign.size() == foreign_max) break;
+    if (foreign_->contains(key)) outcome.foreign.push_back(key);
+  }
+  // Absence from a dump that missed some means nothing.
+  if (!complete) foreign_in_dump_.insert(foreign_->begin(), foreign_->end());
+  if (foreign_in_dump_ != *foreign_) {
+    if (foreign_in_dump_.size() > foreign_->size()) {
+      Log(LogLevel::kInfo, journal_->device(), ": ", foreign_in_dump_.size(),
+          " peers in the device are not stored for it");
+    }
+    foreign_ = std::make_shared<const intake::ForeignPeers>(foreign_in_dump_);
+    foreign_changed_ = true;
+  }
+  for (const PublicKey& key : residents->EndDump(complete)) {
+    journal_->Add(Count::kMissing);
+    outcome.flows.push_back({residents->Find(key)->session.endpoint, false});
+    residents->Erase(key);
+  }
+  return outcome;
+}
+
+std::unique_ptr<intake::ForeignPeers> Census::TakeForeign() {
+  if (!std::exchange(foreign_changed_, false)) return nullptr;
+  return std::make_unique<intake::ForeignPeers>(*foreign_);
+}
+
+}  // namespace wicket::installer

@@ -1,0 +1,83 @@
+#include "installer/departures.h"
+
+#include "base/log.h"
+
+namespace wicket::installer {
+namespace {
+
+constexpr size_t kChosenMax = 256;
+// How long a save may take before it counts as one that cannot be made.
+constexpr absl::Duration kPatience = absl::Seconds(10);
+
+}  // namespace
+
+FlowChanges Departures::Begin(Residents* residents, absl::Duration steady, Residents::Press press) {
+  FlowChanges flows;
+  for (const PublicKey& key : residents->BeginLeaving(steady, kChosenMax, press)) {
+    flows.push_back({residents->Find(key)->session.endpoint, false});
+  }
+  for (const PublicKey& key : residents->TakeReturned()) {
+    const Resident* peer = residents->Find(key);  // gone again, or revoked, since
+    if (peer == nullptr || peer->leaving || !peer->confirmed) continue;
+    flows.push_back({peer->session.endpoint, true});
+  }
+  return flows;
+}
+
+bool Departures::Choose(Residents* residents) {
+  if (waiting()) return false;
+  const std::vector<PublicKey> removable = residents->TakeRemovable(kChosenMax);
+  for (const PublicKey& key : removable) residents->MarkDirty(key);
+  chosen_.assign(removable.begin(), removable.end());
+  return waiting();
+}
+
+void Departures::Await(uint64_t ticket, absl::Duration steady) {
+  ticket_ = ticket;
+  patience_ends_ = steady + kPatience;
+}
+
+bool Departures::MayGo(uint64_t saved_up_to, bool memory_has_room, absl::Duration steady,
+                       Residents* residents) {
+  if (!waiting()) return false;
+  if (saved_up_to >= ticket_) return true;
+  if (steady <= patience_ends_) return false;
+  if (memory_has_room) return true;
+  for (const PublicKey& key : chosen_) residents->Stay(key);
+  chosen_.clear();
+  return false;
+}
+
+std::vector<PublicKey> Departures::Slice(Residents* residents, size_t count) {
+  std::vector<PublicKey> slice;
+  while (!chosen_.empty() && slice.size() < count) {
+    const PublicKey key = chosen_.front();
+    chosen_.pop_front();
+    // It may have come back through us since the dump.
+    const Resident* peer = residents->Find(key);
+    if (peer != nullptr && peer->leaving) slice.push_back(key);
+  }
+  return slice;
+}
+
+bool Departures::Removed(const PublicKey& key, const absl::Status& status, Residents* residents) {
+  if (!status.ok()) {
+    Log(LogLevel::kWarning, journal_->device(), ": peer ", Abbreviate(key),
+        " was not removed: ", status.message());
+    residents->Stay(key);
+    return false;
+  }
+  const Resident& peer = *residents->Find(key);
+  const bool revoked = peer.revoked;
+  journal_->Add(revoked          ? Count::kEvictedRevoked
+                : peer.confirmed ? Count::kEvictedIdle
+                                 : Count::kEvictedUnconfirmed);
+  journal_->Note(event::Kind::kEvicted, key, {},
+                 revoked          ? "no longer stored"
+                 : peer.confirmed ? "its session is dead"
+                                  : "no session came about");
+  residents->Erase(key);
+  return revoked;
+}
+
+}  // namespace wicket::installer

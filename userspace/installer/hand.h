@@ -1,0 +1,78 @@
+// The device at hand: the device itself, the flows of its port, and the dump that walks over it.
+#pragma once
+
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "absl/container/flat_hash_set.h"
+#include "base/log.h"
+#include "installer/flow_change.h"
+#include "wgdev/device.h"
+#include "xsk/steering.h"
+
+namespace wicket::installer {
+
+// Thread: one.
+class Hand {
+ public:
+  Hand(std::string name, xsk::Steering* steering) : name_(std::move(name)), steering_(steering) {}
+
+  // Null while the device is away.
+  wgdev::Device* device() const { return device_.get(); }
+  const std::string& name() const { return name_; }
+  const PublicKey& own_key() const { return own_key_; }
+  uint16_t port() const { return port_; }
+
+  void Take(std::unique_ptr<wgdev::Device> device) { device_ = std::move(device); }
+  void SetKeys(const PublicKey& own_key, uint16_t port) {
+    own_key_ = own_key;
+    port_ = port;
+  }
+  void Drop() {
+    dump_.reset();
+    device_.reset();
+  }
+
+  // --- the dump; null while none is under way ---
+
+  wgdev::Dump* dump() const { return dump_.get(); }
+  absl::Status BeginDump() {
+    WICKET_ASSIGN_OR_RETURN(dump_, device_->StartDump());
+    removed_.clear();
+    return absl::OkStatus();
+  }
+  void EndDump() { dump_.reset(); }
+  // What a dump says of a peer that was removed since it began is from before.
+  bool WasRemoved(const PublicKey& key) const { return removed_.contains(key); }
+  // Whether the dump, now that it has ended, shows another key or port than we know.
+  bool HasOtherKeys() const {
+    return dump_->public_key() != own_key_ || dump_->listen_port() != port_;
+  }
+
+  // Requires: the device is there.
+  std::vector<absl::Status> Remove(std::span<const PublicKey> keys) {
+    if (dump_ != nullptr) removed_.insert(keys.begin(), keys.end());
+    return device_->Remove(keys);
+  }
+  void Apply(const FlowChanges& flows) const {
+    for (const FlowChange& flow : flows) {
+      if (flow.source.address.family == Family::kNone) continue;
+      const absl::Status changed = flow.known ? steering_->NoteFlow(flow.source, port_)
+                                              : steering_->ForgetFlow(flow.source, port_);
+      if (!changed.ok()) Log(LogLevel::kDebug, name_, ": ", changed.message());
+    }
+  }
+
+ private:
+  std::string name_;
+  xsk::Steering* steering_;
+  std::unique_ptr<wgdev::Device> device_;
+  PublicKey own_key_;
+  uint16_t port_ = 0;
+  std::unique_ptr<wgdev::Dump> dump_;
+  absl::flat_hash_set<PublicKey> removed_;  // since the dump began
+};
+
+}  // namespace wicket::installer

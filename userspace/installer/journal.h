@@ -1,0 +1,103 @@
+// What an installer has done: counters, latencies, and events for the event log.
+#pragma once
+
+#include <array>
+#include <atomic>
+#include <string>
+
+#include "base/clock.h"
+#include "base/histogram.h"
+#include "document/status_text.h"
+#include "event/event_log.h"
+
+namespace wicket::installer {
+
+// X(name, text, what it means)
+#define WICKET_INSTALLER_COUNTS(X)                                                          \
+  X(Requests, "requests", "proven initiations received from the shards")                    \
+  X(Installs, "installs", "peers put into the device")                                      \
+  X(InstallErrors, "install_errors", "peers the device refused")                            \
+  X(Reinjected, "reinjected", "initiations given back to the kernel")                       \
+  X(ReinjectErrors, "reinject_errors", "initiations that could not be given back")          \
+  X(Roamed, "roamed", "initiations of installed peers from a new flow")                     \
+  X(Healed, "healed", "installed peers that got no answer, installed once more")            \
+  X(Foreign, "foreign", "initiations of peers that others put into the device")             \
+  X(TooOften, "too_often", "refused: a second initiation of a peer within 20 ms")           \
+  X(TooLate, "too_late", "refused: waited for so long that the client tries again")         \
+  X(HeldBack, "held_back", "milliseconds of waiting for the device to answer others")       \
+  X(ByTime, "by_time", "of reinjected: at a guessed rate, for no backlog is known")         \
+  X(Replays, "replays", "refused: the timestamp is not newer than the last one")            \
+  X(FutureStamps, "future_stamps", "accepted, from a clock over 10 minutes ahead")          \
+  X(Full, "full", "refused: installed_max reached")                                         \
+  X(ProbationFull, "probation_full", "refused: probation_max reached")                      \
+  X(ProbationCookie, "probation_cookie", "refused: half of the slots taken, and no cookie") \
+  X(ProbationSource, "probation_source", "refused: too many slots taken by one source")     \
+  X(Martian, "martian", "refused: no such source can come in by a NIC, in raw mode")        \
+  X(Gone, "gone", "refused: removed from the store, or expired, since it was proven")       \
+  X(Confirmed, "confirmed", "sessions confirmed by a first data packet")                    \
+  X(EvictedIdle, "evicted_idle", "peers removed because their session was dead")            \
+  X(EvictedUnconfirmed, "evicted_unconfirmed", "peers removed because no session came")     \
+  X(EvictedRevoked, "evicted_revoked", "peers removed because they are stored no more")     \
+  X(Adopted, "adopted", "stored peers found in the device")                                 \
+  X(Corrected, "corrected", "adopted peers whose settings were not those stored")           \
+  X(Disowned, "disowned", "peers that the store does not know, removed as `owned` asks")    \
+  X(Missing, "missing", "peers somebody else removed from the device")                      \
+  X(DumpErrors, "dump_errors", "dumps of the device that failed")
+
+enum class Count : uint8_t {
+#define WICKET_INSTALLER_ENUM(name, text, help) k##name,
+  WICKET_INSTALLER_COUNTS(WICKET_INSTALLER_ENUM)
+#undef WICKET_INSTALLER_ENUM
+};
+#define WICKET_INSTALLER_ONE(name, text, help) +1
+inline constexpr size_t kCounts = 0 WICKET_INSTALLER_COUNTS(WICKET_INSTALLER_ONE);
+#undef WICKET_INSTALLER_ONE
+
+// Thread: Add, Note and RecordGivenBack by the device's own; the rest by any.
+class Journal {
+ public:
+  Journal(std::string device, event::EventLog* events)
+      : device_(std::move(device)), events_(events) {}
+
+  const std::string& device() const { return device_; }
+  void Add(Count count, uint64_t n = 1) {
+    counts_[static_cast<size_t>(count)].fetch_add(n, std::memory_order_relaxed);
+  }
+  uint64_t Read(Count count) const {
+    return counts_[static_cast<size_t>(count)].load(std::memory_order_relaxed);
+  }
+  // `reason`: static storage.
+  void Note(event::Kind kind, const PublicKey& key, const Endpoint& source = {},
+            const char* reason = "") const {
+    if (!events_->watched()) return;
+    events_->Append({.kind = kind,
+                     .at = WallNow(),
+                     .device = device_,
+                     .peer = key,
+                     .source = source,
+                     .reason = reason});
+  }
+  // How long a packet took from the shard that saw it to the kernel.
+  void RecordGivenBack(uint64_t took_ns, uint64_t now_ns) {
+    seen_to_given_back_.Record(took_ns, now_ns);
+  }
+
+  void FillStatus(document::DeviceStatus* status) const {
+#define WICKET_INSTALLER_FILL(name, text, help) status->counts[text] = Read(Count::k##name);
+    WICKET_INSTALLER_COUNTS(WICKET_INSTALLER_FILL)
+#undef WICKET_INSTALLER_FILL
+    Histogram recent;
+    seen_to_given_back_.AddTo(SteadyNanos(), &recent);
+    status->install_count = recent.Count();
+    status->install_p50_ms = static_cast<double>(recent.Quantile(0.5)) / 1e6;
+    status->install_p99_ms = static_cast<double>(recent.Quantile(0.99)) / 1e6;
+  }
+
+ private:
+  std::string device_;
+  event::EventLog* events_;
+  std::array<std::atomic<uint64_t>, kCounts> counts_{};
+  RecentHistogram seen_to_given_back_;
+};
+
+}  // namespace wicket::installer

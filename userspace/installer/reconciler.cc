@@ -1,0 +1,148 @@
+#include "installer/reconciler.h"
+
+#include <algorithm>
+
+#include "base/clock.h"
+
+namespace wicket::installer {
+namespace {
+
+constexpr size_t kSlice = 16;  // peers changed in the device between two looks at the queues
+
+}  // namespace
+
+void Reconciler::Clear() {
+  outdated_.clear();
+  keepalives_.clear();
+}
+
+bool Reconciler::Step(store::Snapshot* snapshot) {
+  return Correct(snapshot) && SetKeepalives(snapshot);
+}
+
+std::vector<store::Peer> Reconciler::TakeStored(std::deque<PublicKey>* from,
+                                                store::Snapshot* snapshot) {
+  std::vector<store::Peer> peers;
+  if (from->empty() || !snapshot->Renew().ok()) return peers;
+  for (size_t i = 0; i < kSlice && !from->empty(); ++i) {
+    const PublicKey key = from->front();
+    from->pop_front();
+    absl::StatusOr<store::Peer> peer = snapshot->FindPeer(key);
+    const bool ours =
+        peer.ok() && peer->device == hand_->name() && residents_->Find(key) != nullptr;
+    if (ours) peers.push_back(std::move(*peer));
+  }
+  snapshot->Release();
+  return peers;
+}
+
+bool Reconciler::Correct(store::Snapshot* snapshot) {
+  const std::vector<store::Peer> peers = TakeStored(&outdated_, snapshot);
+  if (peers.empty()) return true;
+  std::vector<wgdev::PeerInstall> installs;
+  for (const store::Peer& peer : peers) {
+    const bool confirmed = residents_->Find(peer.config.public_key)->confirmed;
+    installs.push_back({.config = &peer.config, .hold_keepalive = !confirmed});
+  }
+  const std::vector<absl::Status> results = hand_->device()->Install(installs);
+  for (size_t i = 0; i < results.size(); ++i) {
+    journal_->Add(results[i].ok() ? Count::kCorrected : Count::kInstallErrors);
+    if (absl::IsUnavailable(results[i])) AddOutdated(peers[i].config.public_key);
+    if (absl::IsNotFound(results[i])) return false;
+  }
+  return true;
+}
+
+bool Reconciler::SetKeepalives(store::Snapshot* snapshot) {
+  const std::vector<store::Peer> peers = TakeStored(&keepalives_, snapshot);
+  if (peers.empty()) return true;
+  std::vector<const PeerConfig*> configs;
+  for (const store::Peer& peer : peers) configs.push_back(&peer.config);
+  const std::vector<absl::Status> results = hand_->device()->SetKeepalives(configs);
+  for (size_t i = 0; i < results.size(); ++i) {
+    if (absl::IsUnavailable(results[i])) AddKeepalive(configs[i]->public_key);
+    if (absl::IsNotFound(results[i])) return false;
+  }
+  return true;
+}
+
+absl::Status Reconciler::Sync(const PublicKey& key, bool swept, store::Snapshot* snapshot) {
+  if (hand_->device() == nullptr) return absl::OkStatus();  // what was revoked is remembered
+  WICKET_RETURN_IF_ERROR(snapshot->Renew());
+  const auto stored = snapshot->FindPeer(key);
+  const bool revoked = snapshot->IsRevoked(hand_->name(), key);
+  snapshot->Release();
+  if (!stored.ok() && !absl::IsNotFound(stored.status())) return stored.status();
+  const bool here = stored.ok() && stored->device == hand_->name() && stored->expires > WallNow();
+  if (!here) return SyncRemoved(key, revoked, swept);
+  const Resident* peer = residents_->Find(key);
+  if (peer == nullptr) return absl::OkStatus();
+  residents_->SetPinned(key, stored->pinned);
+  if (peer->revoked) residents_->Stay(key);  // deleted, and created again before it was out
+  return hand_->device()->Install(
+      {{{.config = &stored->config, .hold_keepalive = !peer->confirmed}}})[0];
+}
+
+absl::Status Reconciler::SyncRemoved(const PublicKey& key, bool revoked, bool swept) {
+  const Resident* peer = residents_->Find(key);
+  if (peer == nullptr && !revoked) return absl::OkStatus();
+  // Until the device was seen as a whole, it may hold a peer that is not adopted yet.
+  if (peer != nullptr || !swept) {
+    const absl::Status removed = hand_->Remove({{key}})[0];
+    if (!removed.ok() && !absl::IsNotFound(removed)) return removed;
+  }
+  if (peer != nullptr) {
+    hand_->Apply({{peer->session.endpoint, false}});
+    journal_->Add(Count::kEvictedRevoked);
+    journal_->Note(event::Kind::kEvicted, key, peer->session.endpoint, "no longer stored");
+    residents_->Erase(key);
+  }
+  if (revoked) ForgetRevoked(key);
+  return absl::OkStatus();
+}
+
+void Reconciler::RemoveRevoked(const std::vector<PublicKey>& revoked) {
+  if (revoked.empty()) return;
+  const std::vector<absl::Status> results = hand_->Remove(revoked);
+  for (size_t i = 0; i < revoked.size(); ++i) {
+    if (!results[i].ok()) continue;
+    journal_->Add(Count::kEvictedRevoked);
+    journal_->Note(event::Kind::kEvicted, revoked[i], {}, "no longer stored");
+    ForgetRevoked(revoked[i]);
+  }
+}
+
+std::vector<PublicKey> Reconciler::RemoveForeign(const std::vector<PublicKey>& foreign,
+                                                 store::Snapshot* snapshot) {
+  std::vector<PublicKey> keys, removed;
+  if (foreign.empty() || !snapshot->Renew().ok()) return removed;
+  for (const PublicKey& key : foreign) {
+    if (absl::IsNotFound(snapshot->FindPeer(key).status())) keys.push_back(key);
+  }
+  snapshot->Release();
+  if (keys.empty()) return removed;
+  const std::vector<absl::Status> results = hand_->Remove(keys);
+  for (size_t i = 0; i < keys.size(); ++i) {
+    if (!results[i].ok()) continue;
+    journal_->Add(Count::kDisowned);
+    journal_->Note(event::Kind::kEvicted, keys[i], {}, "not stored, and the device is owned");
+    removed.push_back(keys[i]);
+  }
+  return removed;
+}
+
+void Reconciler::ForgetRevoked(const PublicKey& key) {
+  committer_->Submit([device = hand_->name(),
+                      key](store::Writer& writer) { return writer.ForgetRevoked(device, key); },
+                     [](const absl::Status&) {});  // the next start finds it done
+}
+
+void Reconciler::ForgetRevokedBefore(absl::Time before) {
+  committer_->Submit(
+      [device = hand_->name(), before](store::Writer& writer) {
+        return writer.ForgetRevokedBefore(device, before);
+      },
+      [](const absl::Status&) {});  // those that stay do no harm
+}
+
+}  // namespace wicket::installer

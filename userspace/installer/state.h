@@ -1,0 +1,44 @@
+// What both halves of an installer work on: the batches of demands, and the upkeep between them.
+#pragma once
+
+#include <optional>
+
+#include "absl/time/time.h"
+#include "event/event_log.h"
+#include "installer/hand.h"
+#include "installer/journal.h"
+#include "installer/options.h"
+#include "installer/residents.h"
+#include "installer/session_saver.h"
+#include "store/store.h"
+
+namespace wicket::installer {
+
+// What all installers share. Nothing is owned; all of it outlives them.
+struct Surroundings {
+  const store::Store* store;
+  store::Committer* committer;
+  SessionSaver* saver;
+  xsk::Steering* steering;
+  event::EventLog* events;
+};
+
+// Thread: one, the installer's.
+struct State {
+  State(Options wanted, Surroundings around)
+      : options(std::move(wanted)),
+        surroundings(around),
+        hand(options.name, around.steering),
+        journal(options.name, around.events),
+        residents(options.evict_after) {}
+
+  Options options;
+  const Surroundings surroundings;
+  Hand hand;
+  Journal journal;
+  Residents residents;
+  std::optional<store::Snapshot> snapshot;         // made by Installer::Start
+  absl::Time forward_step = absl::InfinitePast();  // the wall clock after it last went forwards
+};
+
+}  // namespace wicket::installer

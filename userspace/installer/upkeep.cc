@@ -1,0 +1,138 @@
+#include "installer/upkeep.h"
+
+#include <algorithm>
+
+#include "base/clock.h"
+#include "base/log.h"
+
+namespace wicket::installer {
+namespace {
+
+constexpr size_t kSlice = 16;  // peers changed in the device between two looks at the queues
+constexpr absl::Duration kDumpInterval = absl::Seconds(1);
+// A dump of a small device takes at most a hundredth of the time. A large device's dump takes what
+// it takes, since nobody may have to wait for the next one for longer than kDumpPauseMax.
+constexpr int kDumpDutyCycle = 100;
+constexpr absl::Duration kDumpPauseMax = absl::Seconds(5);
+constexpr absl::Duration kSaveInterval = absl::Seconds(1);
+// Looking for a new key takes at most a tenth of the time, whatever flood there is.
+constexpr int kLookDutyCycle = 10;
+
+}  // namespace
+
+bool Upkeep::Step(Residents::Press press) {
+  const absl::Duration steady = SteadyNow();
+  SaveSessions(steady);
+  LetLeave(steady, press);
+  if (state_->hand.dump() != nullptr) return StepDump();
+  if (!reconciler_.Step(&*state_->snapshot)) return false;
+  return steady < next_dump_ || BeginDump(steady);
+}
+
+void Upkeep::Clear() {
+  departures_.Clear();
+  census_.Clear();
+  reconciler_.Clear();
+  next_dump_ = absl::ZeroDuration();
+  has_other_keys_ = false;
+}
+
+absl::StatusOr<std::optional<bool>> Upkeep::LookForOtherKeys() {
+  const absl::Duration steady = SteadyNow();
+  if (steady < next_look_) return std::nullopt;
+  const absl::StatusOr<wgdev::DeviceInfo> info = state_->hand.device()->ReadInfo();
+  const absl::Duration now = SteadyNow();
+  next_look_ = now + kLookDutyCycle * (now - steady);
+  if (absl::IsNotFound(info.status())) return info.status();
+  if (!info.ok()) return std::nullopt;
+  return info->public_key != state_->hand.own_key() || info->listen_port != state_->hand.port();
+}
+
+// Also while a dump is under way, which takes seconds on a large device.
+void Upkeep::SaveSessions(absl::Duration steady) {
+  if (steady < next_save_) return;
+  next_save_ = steady + kSaveInterval;
+  state_->surroundings.saver->Submit(state_->residents.TakeDirty());
+}
+
+void Upkeep::LetLeave(absl::Duration steady, Residents::Press press) {
+  state_->hand.Apply(departures_.Begin(&state_->residents, steady, press));
+  if (departures_.Choose(&state_->residents)) {
+    departures_.Await(state_->surroundings.saver->Submit(state_->residents.TakeDirty()), steady);
+  }
+  const bool memory_has_room = state_->surroundings.saver->unsaved() < SessionSaver::kUnsavedMax;
+  if (!departures_.MayGo(state_->surroundings.saver->SavedUpTo(), memory_has_room, steady,
+                         &state_->residents)) {
+    return;
+  }
+  const std::vector<PublicKey> slice = departures_.Slice(&state_->residents, kSlice);
+  if (slice.empty()) return;
+  const std::vector<absl::Status> results = state_->hand.Remove(slice);
+  for (size_t i = 0; i < slice.size(); ++i) {
+    if (departures_.Removed(slice[i], results[i], &state_->residents)) {
+      reconciler_.ForgetRevoked(slice[i]);
+    }
+  }
+}
+
+bool Upkeep::BeginDump(absl::Duration steady) {
+  next_dump_ = steady + kDumpInterval;
+  const absl::Status begun = state_->hand.BeginDump();
+  dump_took_ = SteadyNow() - steady;
+  if (begun.ok()) census_.Begin(&state_->residents);
+  if (begun.ok() || absl::IsNotFound(begun)) return begun.ok();
+  if (state_->journal.Read(Count::kDumpErrors) == 0) {
+    Log(LogLevel::kWarning, state_->options.name,
+        ": the device cannot be looked through, so nobody is ",
+        "confirmed or leaves: ", begun.message());
+  }
+  state_->journal.Add(Count::kDumpErrors);
+  return true;
+}
+
+bool Upkeep::StepDump() {
+  const absl::Duration begin = SteadyNow();
+  std::vector<wgdev::PeerStats> peers;
+  const absl::StatusOr<bool> more = state_->hand.dump()->Next(&peers);
+  if (!state_->snapshot->Renew().ok()) peers.clear();  // and with it, no verdict on any of them
+  const absl::Time wall = WallNow();
+  for (const wgdev::PeerStats& stats : peers) {
+    if (state_->hand.WasRemoved(stats.public_key)) continue;
+    const Census::Finding finding =
+        census_.Observe(stats, *state_->snapshot, &state_->residents, SteadyNow(), wall);
+    state_->hand.Apply(finding.flows);
+    if (finding.outdated) reconciler_.AddOutdated(stats.public_key);
+    if (finding.keepalive) reconciler_.AddKeepalive(stats.public_key);
+  }
+  state_->snapshot->Release();
+  dump_took_ += SteadyNow() - begin;
+  if (more.ok() && *more) return true;
+  if (!more.ok()) {
+    Log(LogLevel::kDebug, state_->options.name, ": dump: ", more.status().message());
+    state_->journal.Add(Count::kDumpErrors);
+    if (absl::IsNotFound(more.status())) return false;
+  } else {
+    has_other_keys_ = state_->hand.HasOtherKeys();
+  }
+  const bool complete = more.ok() && !state_->hand.dump()->interrupted();
+  state_->hand.EndDump();
+  FinishDump(complete);
+  return true;
+}
+
+void Upkeep::FinishDump(bool complete) {
+  const Census::Outcome outcome =
+      census_.End(complete, &state_->residents, state_->options.owned ? kSlice : size_t{0});
+  state_->hand.Apply(outcome.flows);
+  reconciler_.RemoveRevoked(outcome.revoked);
+  // A complete dump that shows no revoked peer ends the memory of all that were revoked before us.
+  if (outcome.swept) reconciler_.ForgetRevokedBefore(made_);
+  for (const PublicKey& key : reconciler_.RemoveForeign(outcome.foreign, &*state_->snapshot)) {
+    census_.NoteDisowned(key);
+  }
+  if (complete) dumped_ns_ = SteadyNanos();
+  next_dump_ =
+      std::max(next_dump_, SteadyNow() + std::min(kDumpPauseMax, kDumpDutyCycle * dump_took_));
+}
+
+}  // namespace wicket::installer

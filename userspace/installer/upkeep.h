@@ -1,0 +1,59 @@
+// What an installer does between two batches, a bounded step at a time.
+#pragma once
+
+#include <memory>
+
+#include "installer/census.h"
+#include "installer/departures.h"
+#include "installer/reconciler.h"
+#include "installer/state.h"
+
+namespace wicket::installer {
+
+// Thread: one.
+class Upkeep {
+ public:
+  explicit Upkeep(State* state)
+      : state_(state),
+        census_(&state->journal),
+        departures_(&state->journal),
+        reconciler_(&state->hand, &state->residents, &state->journal,
+                    state->surroundings.committer) {}
+
+  Census& census() { return census_; }
+  Reconciler& reconciler() { return reconciler_; }
+
+  // Saves sessions, lets peers leave, walks a chunk further over the device, corrects peers.
+  // Requires: the device is there. Returns: false when it is gone.
+  bool Step(Residents::Press press);
+  // Asks the device whether it has other keys, not too often. Returns: nullopt when it was not
+  // asked yet, or does not tell. Errors: NotFound when the device is gone.
+  absl::StatusOr<std::optional<bool>> LookForOtherKeys();
+  // The device came, or went away: nothing is known of what is in it.
+  void Clear();
+
+  // There is more to do soon.
+  bool busy() const { return departures_.waiting() || reconciler_.has_work(); }
+  // Of the last complete dump: its end, in SteadyNanos(), 0 before the first; and whether the
+  // device had other keys than we know.
+  uint64_t dumped_ns() const { return dumped_ns_; }
+  bool has_other_keys() const { return has_other_keys_; }
+
+ private:
+  void SaveSessions(absl::Duration steady);
+  void LetLeave(absl::Duration steady, Residents::Press press);
+  bool BeginDump(absl::Duration steady);
+  bool StepDump();
+  void FinishDump(bool complete);
+
+  State* state_;
+  Census census_;
+  Departures departures_;
+  Reconciler reconciler_;
+  absl::Duration next_save_, next_look_, next_dump_, dump_took_;
+  uint64_t dumped_ns_ = 0;
+  bool has_other_keys_ = false;
+  const absl::Time made_ = WallNow();
+};
+
+}  // namespace wicket::installer

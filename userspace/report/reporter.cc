@@ -1,0 +1,87 @@
+#include "report/reporter.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+
+namespace wicket::report {
+namespace {
+
+std::string LockOf(const std::string& path) { return path + ".lock"; }
+
+// Readers see the old file or the new one, and never a part.
+absl::Status Replace(const std::string& path, const std::string& text) {
+  const std::string fresh = path + ".new";
+  const Fd fd(open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640));
+  if (!fd.valid()) return ErrnoStatus(errno, absl::StrCat("open(", fresh, ")"));
+  errno = 0;
+  if (write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
+    return ErrnoStatus(errno ? errno : EIO, absl::StrCat("write(", fresh, ")"));
+  }
+  if (rename(fresh.c_str(), path.c_str()) != 0) {
+    return ErrnoStatus(errno, absl::StrCat("rename(", fresh, ")"));
+  }
+  return absl::OkStatus();
+}
+
+std::string Holder(const Fd& lock) {
+  char text[32] = {};
+  [[maybe_unused]] const ssize_t n = pread(lock.get(), text, sizeof(text) - 1, 0);
+  int pid = 0;
+  return absl::SimpleAtoi(text, &pid) ? absl::StrCat(", process ", pid, ",") : "";
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<Reporter>> Reporter::Open(const std::string& path) {
+  std::error_code error;
+  const auto folder = std::filesystem::path(path).parent_path();
+  if (!folder.empty()) std::filesystem::create_directories(folder, error);
+  if (error) {
+    return absl::InternalError(absl::StrCat("status_file ", path, ": ", error.message()));
+  }
+  const std::string lock_path = LockOf(path);
+  Fd lock(open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0640));
+  if (!lock.valid()) return ErrnoStatus(errno, absl::StrCat("open(", lock_path, ")"));
+  if (flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("status_file ", path, ": another wicketd", Holder(lock),
+                     " writes it (stop it, or give this one its own status_file)"));
+  }
+  const std::string pid = absl::StrCat(getpid(), "\n");
+  if (ftruncate(lock.get(), 0) != 0 ||
+      pwrite(lock.get(), pid.data(), pid.size(), 0) != static_cast<ssize_t>(pid.size())) {
+    return ErrnoStatus(errno ? errno : EIO, absl::StrCat("write(", lock_path, ")"));
+  }
+  return std::unique_ptr<Reporter>(new Reporter(path, std::move(lock)));
+}
+
+Reporter::~Reporter() {
+  unlink(path_.c_str());
+  unlink(LockOf(path_).c_str());
+}
+
+absl::Status Reporter::Publish(document::Status status) {
+  const std::string json = document::ToJson(status);
+  auto published = std::make_shared<const document::Status>(std::move(status));
+  {
+    const std::lock_guard lock(mutex_);
+    latest_.swap(published);
+  }
+  return Replace(path_, json);
+}
+
+std::shared_ptr<const document::Status> Reporter::latest() const {
+  const std::lock_guard lock(mutex_);
+  return latest_;
+}
+
+}  // namespace wicket::report

@@ -1,0 +1,40 @@
+// The latest status, for everything that shows it: one immutable structure.
+//
+// The gateway publishes one each second. The status file, the control interface and the command
+// line read it, and nothing that serves packets waits for a reader.
+#pragma once
+
+#include <memory>
+#include <mutex>
+#include <string>
+
+#include "base/fd.h"
+#include "document/status_text.h"
+
+namespace wicket::report {
+
+class Reporter {
+ public:
+  // Takes the status file for this process, for as long as this lives.
+  // Errors: FailedPrecondition names the process that has it; others the folder or file that
+  //         cannot be used.
+  static absl::StatusOr<std::unique_ptr<Reporter>> Open(const std::string& path);
+  // Removes the status file.
+  ~Reporter();
+
+  // Thread: one. Errors: the file was not written, and readers of latest() see the status all the
+  //         same.
+  absl::Status Publish(document::Status status);
+  // Thread: any. Never null.
+  std::shared_ptr<const document::Status> latest() const;
+
+ private:
+  Reporter(std::string path, Fd lock) : path_(std::move(path)), lock_(std::move(lock)) {}
+
+  const std::string path_;
+  Fd lock_;
+  mutable std::mutex mutex_;  // held to copy a pointer
+  std::shared_ptr<const document::Status> latest_ = std::make_shared<const document::Status>();
+};
+
+}  // namespace wicket::report
