@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
+#include "base/clock.h"
 #include "store/lmdb_values.h"
 
 namespace wicket::store {
@@ -154,16 +155,15 @@ absl::Status Store::LockForDaemon() {
   return absl::OkStatus();
 }
 
-// LMDB has a lock for this too, but one that cannot be waited for with a limit,
-// and that does not say who holds it.
+// LMDB's own lock for writers has no wait with a limit, and does not name its holder.
 absl::StatusOr<Fd> Store::TakeTurn(absl::Duration patience) const {
   const std::string path = options_.path + "/writer.lock";
   Fd fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (!fd.valid()) return ErrnoStatus(errno, absl::StrCat("open(", path, ")"));
-  const absl::Time deadline = absl::Now() + patience;
+  const absl::Duration deadline = SteadyNow() + patience;
   while (flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) return ErrnoStatus(errno, absl::StrCat("flock(", path, ")"));
-    if (absl::Now() >= deadline) {
+    if (SteadyNow() >= deadline) {
       return absl::DeadlineExceededError(absl::StrCat("store ", options_.path, ": another writer",
                                                       Holder(fd), " is at work in it"));
     }

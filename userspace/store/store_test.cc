@@ -192,6 +192,18 @@ TEST_F(StoreTest, FullStoreFailsTheTransactionAndKeepsTheRest) {
   EXPECT_TRUE(writer->Commit().ok());
 }
 
+TEST_F(StoreTest, AWriterThatHasNoPatienceIsToldWhoWrites) {
+  auto store = Open();
+  {
+    auto writer = store->Write();
+    const auto second = store->Write(absl::ZeroDuration());
+    EXPECT_TRUE(absl::IsDeadlineExceeded(second.status())) << second.status();
+    EXPECT_NE(second.status().message().find(absl::StrCat("process ", getpid())),
+              std::string::npos);
+  }
+  EXPECT_TRUE(store->Write(absl::ZeroDuration()).ok());
+}
+
 TEST_F(StoreTest, OneDaemonAtATime) {
   auto store = Open();
   ASSERT_TRUE(store->LockForDaemon().ok());
