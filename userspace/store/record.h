@@ -89,6 +89,7 @@ struct Session {
   uint64_t sent_bytes = 0;
 };
 
+// A prefix that allowed_ips names twice is encoded once, where it comes first.
 // Errors: InvalidArgument when the peer has a field the format cannot hold.
 absl::StatusOr<std::string> EncodePeer(const Peer& peer);
 // Returns: nullopt when the record is damaged or of an unknown version.

@@ -10,12 +10,32 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "store/lmdb_values.h"
 #include "store/store_fixture.h"
 
 namespace wicket::store {
 namespace {
 
-using WriterTest = StoreTest;
+class WriterTest : public StoreTest {
+ protected:
+  // Writes entries that no record agrees with. Requires: no Store has the file open.
+  void AddEntries(const char* table, const std::vector<std::string>& keys) {
+    MDB_env* env = nullptr;
+    ASSERT_EQ(mdb_env_create(&env), 0);
+    mdb_env_set_maxdbs(env, 16);
+    ASSERT_EQ(mdb_env_open(env, (path_ + "/db").c_str(), 0, 0600), 0);
+    MDB_txn* txn = nullptr;
+    MDB_dbi dbi;
+    ASSERT_EQ(mdb_txn_begin(env, nullptr, 0, &txn), 0);
+    ASSERT_EQ(mdb_dbi_open(txn, table, 0, &dbi), 0);
+    for (const std::string& text : keys) {
+      MDB_val key = Val(absl::string_view(text)), none{};
+      ASSERT_EQ(mdb_put(txn, dbi, &key, &none, 0), 0);
+    }
+    ASSERT_EQ(mdb_txn_commit(txn), 0);
+    mdb_env_close(env);
+  }
+};
 
 Prefix P(const std::string& text) { return *ParsePrefix(text); }
 
@@ -35,6 +55,47 @@ TEST_F(WriterTest, AFailedPutWritesNothing) {
   EXPECT_EQ(snapshot.FindPrefix("wg0", P("10.0.0.2")), Key(3));
   EXPECT_EQ(snapshot.FindPrefix("wg0", P("10.0.0.3")), std::nullopt);
   EXPECT_TRUE(absl::IsNotFound(snapshot.FindPeer(Key(2)).status()));
+}
+
+TEST_F(WriterTest, APrefixThatAPeerNamesTwiceIsStoredOnce) {
+  Store store = *Open();
+  Writer writer = *store.Write();
+  ASSERT_TRUE(writer.PutPeer(MakePeer(1, {"10.0.0.2", "10.0.0.1", "10.0.0.2", "fd00::1"})).ok());
+  const std::vector<Prefix> once{P("10.0.0.2"), P("10.0.0.1"), P("fd00::1")};
+  EXPECT_EQ(writer.FindPeer(Key(1))->config.allowed_ips, once);
+  // An update that names another one twice frees what it leaves out.
+  ASSERT_TRUE(writer.PutPeer(MakePeer(1, {"10.0.0.1", "10.0.0.3", "10.0.0.3"})).ok());
+  ASSERT_TRUE(writer.PutPeer(MakePeer(2, {"10.0.0.2"})).ok());
+  ASSERT_TRUE(writer.Commit().ok());
+  EXPECT_EQ(store.ReadStats()->prefixes, 3u);
+}
+
+TEST_F(WriterTest, AStaleEntryExpiresNobody) {
+  const absl::Time early = absl::FromUnixSeconds(100), late = absl::FromUnixSeconds(1000);
+  Peer prolonged = MakePeer(1, {}), due = MakePeer(2, {}), for_ever = MakePeer(3, {});
+  prolonged.expires = late;
+  due.expires = early;
+  {
+    Store store = *Open();
+    Writer writer = *store.Write();
+    for (const Peer* peer : {&prolonged, &due, &for_ever}) {
+      ASSERT_TRUE(writer.PutPeer(*peer).ok());
+    }
+    ASSERT_TRUE(writer.Commit().ok());
+  }
+  AddEntries("expiries", {ExpiryKey(early, Key(1)), ExpiryKey(early, Key(3)),
+                          ExpiryKey(early, Key(4)), ExpiryKey(late, Key(2))});
+  Store store = *Open();
+  Writer writer = *store.Write();
+  const auto deleted = writer.DeleteExpired(early, 10);
+  ASSERT_TRUE(deleted.ok()) << deleted.status();
+  ASSERT_EQ(deleted->size(), 1u);
+  EXPECT_EQ((*deleted)[0].config.public_key, Key(2));
+  EXPECT_EQ(writer.DeleteExpired(late - absl::Nanoseconds(1), 10)->size(), 0u);
+  EXPECT_TRUE(*writer.HasPeer(Key(1)));
+  EXPECT_EQ(writer.DeleteExpired(late, 10)->size(), 1u);
+  EXPECT_FALSE(*writer.HasPeer(Key(1)));
+  EXPECT_TRUE(*writer.HasPeer(Key(3)));
 }
 
 TEST_F(WriterTest, ADeletedPeerIsRevokedUntilItIsOutOfTheDevice) {
