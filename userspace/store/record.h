@@ -34,7 +34,7 @@
 //
 // A peer is revoked from its deletion until it is known to be out of its device.
 // An index entry is a hint: it counts only when the peer's record agrees.
-// Address pools; see Writer::Allocate:
+// Address pools; see address_pool.h:
 //
 //   allocators key: as of prefixes, for a pool's CIDR   value: u128 big-endian, the next offset
 //   released   key: as of prefixes, for a pool's CIDR; u64 big-endian, Unix ns; 4|16 bytes

@@ -202,7 +202,9 @@ absl::StatusOr<Writer> Store::Write(absl::Duration patience) const {
   if (int code = mdb_txn_begin(env_.get(), nullptr, 0, &txn)) {
     return LmdbStatus(code, "mdb_txn_begin()", options_.path);
   }
-  return Writer(std::move(turn), txn, tables_, options_.path, options_.bytes_max);
+  return Writer(
+      std::make_unique<Transaction>(std::move(turn), txn, options_.path, options_.bytes_max),
+      tables_);
 }
 
 absl::StatusOr<Stats> Store::ReadStats() const {

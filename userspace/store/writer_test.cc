@@ -37,8 +37,6 @@ class WriterTest : public StoreTest {
   }
 };
 
-Prefix P(const std::string& text) { return *ParsePrefix(text); }
-
 TEST_F(WriterTest, AFailedPutWritesNothing) {
   Store store = *Open();
   Writer writer = *store.Write();
@@ -154,80 +152,6 @@ TEST_F(WriterTest, TheViewOfAReaderThatDiedHoldsNothingForEver) {
   EXPECT_EQ(churn(), after);
   close(ready[0]);
   close(ready[1]);
-}
-
-TEST_F(WriterTest, WhatComesBackAgainAndAgainWaitsOnce) {
-  Store store = *Open();
-  const std::vector<Prefix> pool{P("10.0.0.0/29")};
-  const auto cycle = [&](int times) {
-    for (int i = 0; i < times; ++i) {
-      Writer writer = *store.Write();
-      EXPECT_TRUE(writer.PutPeer(MakePeer(1, {"10.0.0.2"})).ok());
-      EXPECT_TRUE(writer.DeletePeer(Key(1)).ok());
-      EXPECT_TRUE(writer.Commit().ok());
-    }
-    return store.ReadStats()->file_bytes;
-  };
-  Writer writer = *store.Write();
-  EXPECT_EQ(*writer.Allocate("wg0", pool), P("10.0.0.2/32"));
-  ASSERT_TRUE(writer.PutPeer(MakePeer(1, {"10.0.0.2"})).ok());
-  ASSERT_TRUE(writer.Commit().ok());
-  const uint64_t before = cycle(50);
-  EXPECT_EQ(cycle(2000), before);
-  // Longer unused than the one that came back a moment ago.
-  Writer again = *store.Write();
-  EXPECT_EQ(*again.Allocate("wg0", pool), P("10.0.0.2/32"));
-  EXPECT_EQ(*again.Allocate("wg0", pool), P("10.0.0.3/32")) << "an address given out twice";
-}
-
-TEST_F(WriterTest, AllocatesEachAddressOnceAndTheLongestUnusedAgain) {
-  Store store = *Open();
-  Writer writer = *store.Write();
-  // By hand: an address, and a range that covers a quarter.
-  ASSERT_TRUE(writer.PutPeer(MakePeer(900, {"10.0.0.5"})).ok());
-  ASSERT_TRUE(writer.PutPeer(MakePeer(901, {"10.0.0.8/30"})).ok());
-  std::set<std::string> expected;
-  for (int host : {2, 3, 4, 6, 7, 12, 13, 14})
-    expected.insert(absl::StrCat("10.0.0.", host, "/32"));
-  std::vector<std::string> given;
-  for (uint64_t n = 0; n < 8; ++n) {
-    const auto address = writer.Allocate("wg0", {P("10.0.0.0/28")});
-    ASSERT_TRUE(address.ok()) << address.status();
-    given.push_back(ToString(*address));
-    ASSERT_TRUE(writer.PutPeer(MakePeer(n, {given.back()})).ok());
-  }
-  EXPECT_EQ(std::set<std::string>(given.begin(), given.end()), expected);
-  EXPECT_TRUE(absl::IsResourceExhausted(writer.Allocate("wg0", {P("10.0.0.0/28")}).status()));
-  EXPECT_FALSE(writer.spoilt());
-  // The next CIDR helps out.
-  EXPECT_EQ(ToString(*writer.Allocate("wg0", {P("10.0.0.0/28"), P("fd00::/64")})), "fd00::2/128");
-  ASSERT_TRUE(writer.DeletePeer(Key(3)).ok());
-  ASSERT_TRUE(writer.DeletePeer(Key(1)).ok());
-  EXPECT_EQ(ToString(*writer.Allocate("wg0", {P("10.0.0.0/28")})), given[3]);
-  // Somebody takes the one that waits: it is not given out.
-  ASSERT_TRUE(writer.PutPeer(MakePeer(50, {given[1]})).ok());
-  EXPECT_TRUE(absl::IsResourceExhausted(writer.Allocate("wg0", {P("10.0.0.0/28")}).status()));
-  // Another device has addresses of its own.
-  EXPECT_EQ(ToString(*writer.Allocate("wg1", {P("10.0.0.0/28")})), "10.0.0.2/32");
-}
-
-TEST_F(WriterTest, AllocationSkipsALongRunInSeveralCalls) {
-  Store store = *Open(1 << 28);
-  Writer writer = *store.Write();
-  for (uint64_t n = 0; n < 40'000; ++n) {
-    Peer peer = MakePeer(n, {});
-    peer.config.allowed_ips = {P(absl::StrCat("10.", n >> 16, ".", (n >> 8) & 255, ".", n & 255))};
-    ASSERT_TRUE(writer.PutPeer(peer).ok());
-  }
-  int calls = 1;
-  auto address = writer.Allocate("wg0", {P("10.0.0.0/8")});
-  while (absl::IsUnavailable(address.status()) && calls < 10) {
-    address = writer.Allocate("wg0", {P("10.0.0.0/8")});
-    ++calls;
-  }
-  ASSERT_TRUE(address.ok()) << address.status();
-  EXPECT_EQ(ToString(*address), "10.0.156.64/32");  // 40 000
-  EXPECT_EQ(calls, 3);
 }
 
 TEST_F(WriterTest, ListsByEveryIndexAcrossPages) {
