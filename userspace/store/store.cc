@@ -181,23 +181,25 @@ absl::StatusOr<Snapshot> Store::NewSnapshot() const {
   return Snapshot(txn, tables_);
 }
 
-// Somebody may have put another file in place while we waited: what we wrote to the old
-// one would be gone.
 absl::Status Store::CheckFile() const {
   const std::string data = options_.path + "/data.mdb";
   mdb_filehandle_t fd;
   struct stat ours, there;
   mdb_env_get_fd(env_.get(), &fd);
-  if (fstat(fd, &ours) == 0 && stat(data.c_str(), &there) == 0 && ours.st_ino == there.st_ino &&
-      ours.st_dev == there.st_dev) {
-    return absl::OkStatus();
+  if (fstat(fd, &ours) != 0) return ErrnoStatus(errno, absl::StrCat("fstat(", data, ")"));
+  if (stat(data.c_str(), &there) != 0) {
+    if (errno != ENOENT && errno != ENOTDIR) {
+      return ErrnoStatus(errno, absl::StrCat("stat(", data, ")"));
+    }
+    return absl::AbortedError(absl::StrCat(data, ": was removed meanwhile; start again"));
   }
+  if (ours.st_ino == there.st_ino && ours.st_dev == there.st_dev) return absl::OkStatus();
   return absl::AbortedError(absl::StrCat(data, ": was replaced meanwhile; start again"));
 }
 
 absl::StatusOr<Writer> Store::Write(absl::Duration patience) const {
   WICKET_ASSIGN_OR_RETURN(Fd turn, TakeTurn(patience));
-  WICKET_RETURN_IF_ERROR(CheckFile());
+  WICKET_RETURN_IF_ERROR(CheckFile());  // what is written to a replaced file is lost
   MDB_txn* txn = nullptr;
   if (int code = mdb_txn_begin(env_.get(), nullptr, 0, &txn)) {
     return LmdbStatus(code, "mdb_txn_begin()", options_.path);

@@ -58,6 +58,13 @@ class Store {
   // is free. Writers go on meanwhile.
   absl::Status CopyTo(const std::string& folder, bool compact) const;
 
+  // Tells whether the path still leads to the open file. A snapshot of a replaced file
+  // goes on without an error; Write() asks this first.
+  // Errors: Aborted when another file lies at the path, or none. Close this store before
+  //         the next Open: they would share the lock file.
+  // Cost:   two system calls.
+  absl::Status CheckFile() const;
+
   // Frees the slots of readers that were killed; their views hold pages for ever.
   void CheckReaders() const;
   const std::string& path() const { return options_.path; }
@@ -69,7 +76,6 @@ class Store {
   Store(Options options, std::unique_ptr<MDB_env, CloseEnv> env)
       : options_(std::move(options)), env_(std::move(env)) {}
 
-  absl::Status CheckFile() const;
   absl::StatusOr<Fd> TakeTurn(absl::Duration patience) const;
   absl::Status OpenTables();
   absl::Status OpenTablesIn(MDB_txn* txn, bool create);

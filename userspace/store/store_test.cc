@@ -260,6 +260,25 @@ TEST_F(StoreTest, RefusesATruncatedOrForeignFile) {
   EXPECT_TRUE(absl::IsNotFound(Store::Open({.path = path_ + "/none", .create = false}).status()));
 }
 
+TEST_F(StoreTest, AFileThatWasReplacedOrRemovedIsNoticed) {
+  const std::string data = path_ + "/db/data.mdb";
+  auto store = Open();
+  ASSERT_TRUE(store->Write()->Commit().ok());
+  EXPECT_TRUE(store->CheckFile().ok());
+  ASSERT_TRUE(store->CopyTo(path_ + "/copy", /*compact=*/false).ok());
+  ASSERT_EQ(rename((path_ + "/copy/data.mdb").c_str(), data.c_str()), 0);
+  EXPECT_TRUE(absl::IsAborted(store->CheckFile())) << store->CheckFile();
+  EXPECT_TRUE(absl::IsAborted(store->Write().status()));
+  EXPECT_TRUE(store->NewSnapshot().ok()) << "a reader notices nothing";
+  store = absl::UnknownError("closed");
+  store = Open();
+  EXPECT_TRUE(store->CheckFile().ok());
+  std::filesystem::remove(data);
+  EXPECT_TRUE(absl::IsAborted(store->CheckFile())) << store->CheckFile();
+  std::filesystem::remove_all(path_ + "/db");
+  EXPECT_TRUE(absl::IsAborted(store->CheckFile())) << store->CheckFile();
+}
+
 TEST_F(StoreTest, SessionsSurviveReopening) {
   Session session;
   session.mark.exact = ToTai64n(absl::FromUnixSeconds(1'700'000'000));
