@@ -179,7 +179,8 @@ absl::Status Writer::ForgetRevokedBefore(absl::string_view device, absl::Time be
                                                      : txn_->Spoil(code, "mdb_cursor_get(revoked)");
 }
 
-absl::StatusOr<std::vector<Peer>> Writer::DeleteExpired(absl::Time now, size_t count) {
+absl::StatusOr<std::vector<Peer>> Writer::DeleteExpired(absl::Time expired_by, size_t count) {
+  const std::string end = ExpiryKey(expired_by + absl::Seconds(1), PublicKey{});
   std::vector<Peer> deleted;
   for (size_t i = 0; i < count; ++i) {
     MDB_val key{}, value{};
@@ -192,13 +193,13 @@ absl::StatusOr<std::vector<Peer>> Writer::DeleteExpired(absl::Time now, size_t c
     }
     const std::string entry(View(key));
     const auto public_key = KeyAtEnd(entry);
-    if (!public_key || entry > ExpiryKey(now + absl::Seconds(1), PublicKey{})) break;
+    if (!public_key || entry >= end) break;
     absl::StatusOr<Peer> peer = FindPeer(*public_key);
     if (peer.ok() && ExpiryKey(peer->expires, *public_key) == entry) {
       WICKET_RETURN_IF_ERROR(DeletePeer(*public_key));
       deleted.push_back(std::move(*peer));
     }
-    // An entry that its peer does not agree with is a left-over.
+    // An entry that the record does not agree with is stale: a damaged record left it.
     WICKET_RETURN_IF_ERROR(txn_->Delete(tables_.expiries, entry, "mdb_del(expiries)"));
   }
   return deleted;

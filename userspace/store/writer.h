@@ -48,8 +48,10 @@ class Writer {
     return addresses_.Release(device, address);
   }
 
-  // Deletes at most `count` peers that expire at or before `now`, and returns them.
-  absl::StatusOr<std::vector<Peer>> DeleteExpired(absl::Time now, size_t count);
+  // Deletes at most `count` peers that expire at or before `expired_by`, and returns them.
+  // The record decides, so a peer that was prolonged stays, whatever the index says.
+  // Stale entries that are met count as well: fewer than `count` peers need not be all.
+  absl::StatusOr<std::vector<Peer>> DeleteExpired(absl::Time expired_by, size_t count);
 
   // Errors: ResourceExhausted as of PutPeer, for a peer's first session.
   absl::Status PutSession(const PublicKey& key, const Session& session);

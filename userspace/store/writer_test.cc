@@ -68,15 +68,18 @@ TEST_F(WriterTest, APrefixThatAPeerNamesTwiceIsStoredOnce) {
   EXPECT_EQ(store.ReadStats()->prefixes, 3u);
 }
 
-TEST_F(WriterTest, AStaleEntryExpiresNobody) {
+TEST_F(WriterTest, NobodyExpiresBeforeTheRecordSaysSo) {
   const absl::Time early = absl::FromUnixSeconds(100), late = absl::FromUnixSeconds(1000);
   Peer prolonged = MakePeer(1, {}), due = MakePeer(2, {}), for_ever = MakePeer(3, {});
   prolonged.expires = late;
   due.expires = early;
+  Peer first_key = MakePeer(5, {});  // its entry is the least of its second
+  first_key.config.public_key = {};
+  first_key.expires = early + absl::Seconds(1);
   {
     Store store = *Open();
     Writer writer = *store.Write();
-    for (const Peer* peer : {&prolonged, &due, &for_ever}) {
+    for (const Peer* peer : {&prolonged, &due, &for_ever, &first_key}) {
       ASSERT_TRUE(writer.PutPeer(*peer).ok());
     }
     ASSERT_TRUE(writer.Commit().ok());
@@ -89,6 +92,7 @@ TEST_F(WriterTest, AStaleEntryExpiresNobody) {
   ASSERT_TRUE(deleted.ok()) << deleted.status();
   ASSERT_EQ(deleted->size(), 1u);
   EXPECT_EQ((*deleted)[0].config.public_key, Key(2));
+  EXPECT_EQ(writer.DeleteExpired(first_key.expires, 10)->size(), 1u);
   EXPECT_EQ(writer.DeleteExpired(late - absl::Nanoseconds(1), 10)->size(), 0u);
   EXPECT_TRUE(*writer.HasPeer(Key(1)));
   EXPECT_EQ(writer.DeleteExpired(late, 10)->size(), 1u);
