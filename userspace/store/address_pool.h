@@ -1,17 +1,18 @@
-// Addresses for peers that come without one, out of the CIDRs that an operator names.
+// Free addresses for new peers, out of the CIDRs of a pool.
 //
 //   offset in a CIDR
-//   0     2                         next                              end
-//   |kept | each was given out once | none of these was given out yet | kept (IPv4)
-//         +---- came back -----> released, a queue: the longest unused leaves first
+//   0          2                   next                     end
+//   | reserved | given out before  | never given out so far | reserved (IPv4)
+//              |
+//              +- released -> queue, the longest unused first
 //
-// Allocate takes from the queue, and at `next` when the queue is empty. The addresses
-// 0 and 1 are left to the network and the device, the last one of IPv4 to broadcast.
+// Allocate takes the head of the queue, or the address at `next` when the queue is empty.
+// Offsets 0 and 1 are reserved for the network and the device, the last offset of an IPv4
+// CIDR for broadcast.
 //
-// A peer may also be stored with a prefix that covers addresses of a CIDR. Allocate
-// passes over those. When that peer is deleted, the prefix joins the queue as one
-// entry, and is halved step by step when its turn comes. What lies beyond `next` need
-// not wait in the queue.
+// A peer may also be stored with a prefix that is not from Allocate, which skips the
+// addresses that the prefix covers. A released prefix is one entry of the queue, and is
+// split in halves when it reaches the head. A prefix beyond `next` is not queued.
 //
 // The tables `allocators`, `released` and `released_at` hold this; see record.h.
 #pragma once
@@ -28,21 +29,21 @@
 
 namespace wicket::store {
 
-// The pools of all devices, within one transaction.
+// The pools of all devices, in one transaction.
 //
 // Lifetime: the transaction outlives it.
 class AddressPool {
  public:
   AddressPool(Transaction* txn, const Tables& tables) : txn_(txn), tables_(tables) {}
 
-  // Takes a free address out of the first of `cidrs` that has one. It is not given out a
-  // second time; a peer must be stored with it, or Release must follow.
-  // Errors: ResourceExhausted when all are in use, or the file has no room;
-  //         Unavailable when this call has skipped as many used addresses as one call
-  //         may: commit, and ask again.
+  // Takes a free address out of the first of `cidrs` that has one. The caller must store a
+  // peer with it, or Release it: otherwise the address is lost to the pool.
+  // Errors: ResourceExhausted when all addresses are in use, or the file has no room;
+  //         Unavailable when this call reached its limit of used addresses to skip: commit,
+  //         and call again.
   absl::StatusOr<Prefix> Allocate(absl::string_view device, const std::vector<Prefix>& cidrs);
-  // Takes back a prefix that a peer had, or that Allocate took and no peer got. A prefix
-  // of no pool is ignored.
+  // Returns a prefix to its pools: one of a deleted peer, or an address from Allocate that
+  // no peer was stored with. A prefix outside all pools is ignored.
   absl::Status Release(absl::string_view device, const Prefix& prefix);
 
  private:

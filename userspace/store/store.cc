@@ -24,7 +24,7 @@ constexpr absl::Duration kTurnPoll = absl::Milliseconds(2);
 constexpr char kFormatKey[] = "format";
 constexpr uint64_t kBytesMaxDefault = uint64_t{64} << 30;
 
-// What a lock file says of who holds it: ", process 17," or nothing.
+// The holder that a lock file names: ", process 17," or nothing.
 std::string Holder(const Fd& fd) {
   char text[32] = {};
   [[maybe_unused]] const ssize_t n = pread(fd.get(), text, sizeof(text) - 1, 0);
@@ -72,7 +72,7 @@ absl::StatusOr<Store> Store::Open(const Options& options) {
     mdb_env_set_mapsize(raw, options.bytes_max ? options.bytes_max : kBytesMaxDefault);
   }  // else LMDB takes what the file was last opened with, so that all processes agree
   // NOTLS: a reader slot belongs to the snapshot, not the thread. NORDAHEAD: keys
-  // are random, so read-ahead would fetch pages nobody asked for.
+  // are random, so read-ahead would fetch pages in vain.
   if (int code = mdb_env_open(raw, options.path.c_str(), MDB_NOTLS | MDB_NORDAHEAD, 0600)) {
     return LmdbStatus(code, absl::StrCat("mdb_env_open(", options.path, ")"), options.path);
   }

@@ -1,4 +1,4 @@
-// What the tests of this module make peers and stores from.
+// Peers and stores for the tests of this module.
 #pragma once
 
 #include <gtest/gtest.h>

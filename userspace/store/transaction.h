@@ -1,4 +1,4 @@
-// A writing transaction of LMDB, the room in its file, and the error that spoils it.
+// A write transaction of LMDB: its lock, the room in its file, and the error that spoils it.
 // For this module's sources only.
 #pragma once
 
@@ -17,7 +17,7 @@ namespace wicket::store {
 // Thread: one at a time.
 class Transaction {
  public:
-  // Takes `txn`, and the lock `turn`, which keeps other writers out until the end.
+  // Owns `txn`, and the lock `turn` that keeps other writers out.
   Transaction(Fd turn, MDB_txn* txn, std::string path, uint64_t bytes_max)
       : turn_(std::move(turn)), txn_(txn), path_(std::move(path)), bytes_max_(bytes_max) {}
   Transaction(const Transaction&) = delete;
@@ -25,10 +25,10 @@ class Transaction {
   ~Transaction();
 
   absl::Status Put(unsigned table, absl::string_view key, absl::string_view value);
-  // An entry that does not exist counts as deleted. `call` is what an error names.
+  // Succeeds when there is no such entry. An error names `call`.
   absl::Status Delete(unsigned table, absl::string_view key, absl::string_view call);
   // Errors: ResourceExhausted when the file has no more room than deletions need.
-  // Cost:   near the end of the file its free pages are counted, once a transaction.
+  // Cost:   one count of the free pages per transaction, near the end of the file only.
   absl::Status CheckRoom();
 
   // Turns the result of an LMDB call into a status. Any error spoils the transaction.

@@ -1,4 +1,4 @@
-// What a writing transaction can do to the peers and their sessions.
+// The write transaction: peers, their index entries and their sessions.
 #pragma once
 
 #include <memory>
@@ -39,18 +39,18 @@ class Writer {
   absl::StatusOr<Peer> FindPeer(const PublicKey& key) const;
   absl::StatusOr<bool> HasPeer(const PublicKey& key) const;
 
-  // AddressPool::Allocate, for the PutPeer that must follow.
+  // See AddressPool::Allocate.
   absl::StatusOr<Prefix> Allocate(absl::string_view device, const std::vector<Prefix>& cidrs) {
     return addresses_.Allocate(device, cidrs);
   }
-  // Returns an address of Allocate's to its pool: no peer was put with it.
+  // See AddressPool::Release.
   absl::Status Release(absl::string_view device, const Prefix& address) {
     return addresses_.Release(device, address);
   }
 
   // Deletes at most `count` peers that expire at or before `expired_by`, and returns them.
   // The record decides, so a peer that was prolonged stays, whatever the index says.
-  // Stale entries that are met count as well: fewer than `count` peers need not be all.
+  // Stale index entries count as well, so fewer than `count` peers may not be all.
   absl::StatusOr<std::vector<Peer>> DeleteExpired(absl::Time expired_by, size_t count);
 
   // Errors: ResourceExhausted as of PutPeer, for a peer's first session.
@@ -58,8 +58,8 @@ class Writer {
   absl::Status DeleteSession(const PublicKey& key);
   std::optional<Session> FindSession(const PublicKey& key) const;
 
-  // True after an error of LMDB's: the transaction can only be dropped. After the errors
-  // that are named above, it goes on.
+  // True after an error of LMDB: the transaction can only be dropped. The errors that are
+  // named above leave it usable.
   bool spoilt() const { return txn_->spoilt(); }
 
   // Errors: the disk's. Nothing is written then.
