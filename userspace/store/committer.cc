@@ -6,11 +6,11 @@ namespace wicket::store {
 namespace {
 
 constexpr size_t kBatchMax = 1024;  // bounds what one commit takes
-// Callers that were answered together tend to come again together. Waiting for as many
-// makes one fsync of several, and costs a lone caller nothing.
+// Callers that were answered together tend to call again together. To wait for as many
+// merges their fsyncs, and costs a lone caller nothing.
 constexpr auto kGather = std::chrono::microseconds(300);
 
-// One that shares nothing with the other.
+// A copy that shares nothing with the original.
 absl::Status CopyOf(const absl::Status& status) {
   return absl::Status(status.code(), status.message());
 }
@@ -44,8 +44,8 @@ absl::Status Committer::Commit(Change change) {
     std::condition_variable known;
     std::optional<absl::Status> status;
   };
-  // Shared, so that it can be told after the lock is free again: who wakes to a lock that
-  // is still held goes to sleep once more.
+  // Shared, so that the waiter can be notified after the lock is free again. It would wake to
+  // a held lock, and sleep once more, otherwise.
   const auto outcome = std::make_shared<Outcome>();
   Submit(std::move(change), [outcome](absl::Status status) {
     {
@@ -90,13 +90,13 @@ void Committer::CommitBatch(std::vector<Item>* batch) {
     for (size_t i = 0; i < batch->size(); ++i) (*batch)[i].done(std::move(results[i]));
     return;
   }
-  // With no turn, or no disk, each alone would fare no better.
+  // Without the lock, or without a working disk, each alone would fail as well.
   const bool all_ran = results.size() == batch->size();
   if (batch->size() == 1 || results.empty() || (all_ran && results.back().ok())) {
     for (const Item& item : *batch) item.done(CopyOf(spoilt));
     return;
   }
-  // Perhaps one of them is to blame; alone, the others succeed.
+  // One change may be to blame; alone, the others succeed.
   bool hopeless = false;
   for (const Item& item : *batch) {
     if (!hopeless) {

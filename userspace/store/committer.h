@@ -1,7 +1,8 @@
-// The one writer of a process: many changes share a transaction and its fsync.
+// Group commit: one thread writes for a whole process, and many changes share a
+// transaction and its fsync.
 //
-//   any thread --Submit--> waiting --+   while one commit is on its way to the
-//   any thread --Submit--> waiting --+   disk, the next batch gathers by itself
+//   any thread --Submit--> waiting --+   while one commit is in flight to the
+//   any thread --Submit--> waiting --+   disk, the next batch gathers
 //                                    v
 //                  begin | change, change, ... | commit + fsync | done, done, ...
 #pragma once
@@ -16,26 +17,27 @@
 
 namespace wicket::store {
 
-// Thread: Submit from any.
+// Thread: any.
 class Committer {
  public:
-  // Runs on the writer's thread, and once more, alone, when another change spoils
-  // the batch. An error that does not spoil the transaction concerns this change
-  // only; what it had written then stays.
+  // One change, called on the writer's thread. When a change of the batch spoils the
+  // transaction, each is called a second time, in a transaction of its own. An error that
+  // does not spoil the transaction fails this change only; what the change wrote before
+  // the error is committed.
   using Change = std::function<absl::Status(Writer&)>;
-  // Called once, on the writer's thread: ok when the change is durable. The status is
-  // the receiver's own, to be taken to another thread.
+  // Called once, on the writer's thread: ok when the change is durable. The status shares
+  // nothing with another one, so it may move to any thread.
   using Done = std::function<void(absl::Status)>;
 
-  // How long a batch waits for another process's turn before its changes fail.
+  // The limit of a batch's wait for another process's writer. Beyond it the changes fail.
   static constexpr absl::Duration kPatience = absl::Seconds(5);
 
   explicit Committer(const Store* store);
-  // Commits what was submitted, or fails it.
+  // Commits or fails each change that was submitted.
   ~Committer();
 
   void Submit(Change change, Done done);
-  // Submits and waits. Not from the writer's thread.
+  // Submits a change and waits for its result. Not from the writer's thread.
   absl::Status Commit(Change change);
 
  private:
@@ -51,7 +53,7 @@ class Committer {
   std::mutex mutex_;
   std::condition_variable submitted_;
   std::vector<Item> waiting_;
-  size_t wanted_ = 1;  // wakes the writer
+  size_t wanted_ = 1;  // as many waiting changes wake the writer
   bool stop_ = false;
   std::thread thread_;
 };

@@ -1,4 +1,4 @@
-// LMDB's values, cursors and errors in our words. For this module's sources only.
+// LMDB's values, cursors and errors as C++ types. For this module's sources only.
 #pragma once
 
 #include <lmdb.h>
@@ -24,9 +24,9 @@ inline absl::string_view View(const PublicKey& key) {
   return {reinterpret_cast<const char*>(key.bytes.data()), kKeyBytes};
 }
 
-// The public key that an index entry ends with, or that a value is.
+// The public key in the last 32 bytes of an index entry or a value.
 //
-// Returns: nullopt when it is too short for one.
+// Returns: nullopt when there are fewer bytes.
 inline std::optional<PublicKey> KeyAtEnd(absl::string_view bytes) {
   if (bytes.size() < kKeyBytes) return std::nullopt;
   PublicKey key;
@@ -39,13 +39,13 @@ struct CloseCursor {
 };
 using Cursor = std::unique_ptr<MDB_cursor, CloseCursor>;
 
-// Returns: null when LMDB has no memory for it.
+// Returns: null when there is no memory.
 inline Cursor OpenCursor(MDB_txn* txn, MDB_dbi table) {
   MDB_cursor* cursor = nullptr;
   return Cursor(mdb_cursor_open(txn, table, &cursor) == MDB_SUCCESS ? cursor : nullptr);
 }
 
-// `where` is the store's path, or says who asked.
+// `where` is the path of the store, or names the caller.
 absl::Status LmdbStatus(int code, absl::string_view call, absl::string_view where);
 absl::Status Damaged(const PublicKey& key);
 

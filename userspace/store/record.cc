@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <set>
 
 #include "absl/strings/str_cat.h"
 
@@ -118,18 +119,21 @@ absl::StatusOr<std::string> EncodePeer(const Peer& peer) {
   Set(&out, 8, absl::ToUnixSeconds(peer.created));
   Set(&out, 16,
       peer.expires == absl::InfiniteFuture() ? int64_t{0} : ExpiresUnixSeconds(peer.expires));
-  Set(&out, 24, static_cast<uint16_t>(peer.config.allowed_ips.size()));
   out[26] = static_cast<char>(peer.device.size());
   out[27] = static_cast<char>(peer.labels.size());
   if (has_psk) {
     out.append(reinterpret_cast<const char*>(peer.config.preshared_key->data()), kKeyBytes);
   }
   out += peer.device;
+  // Once each: a device keeps a prefix once, and is compared with the record.
+  std::set<Prefix> distinct;
   for (const Prefix& prefix : peer.config.allowed_ips) {
+    if (!distinct.insert(prefix).second) continue;
     out.push_back(static_cast<char>(prefix.address.family));
     out.push_back(static_cast<char>(prefix.length));
     AppendAddress(&out, prefix.address);
   }
+  Set(&out, 24, static_cast<uint16_t>(distinct.size()));
   for (const auto& [name, text] : peer.labels) {
     out.push_back(static_cast<char>(name.size()));
     out.push_back(static_cast<char>(text.size()));

@@ -1,9 +1,9 @@
-// What the store keeps of a peer, and how it lies in the file.
+// The records of a peer and its session, and the format of the file.
 //
-// Format 2. All integers are little-endian. A record is refused when its
-// version is unknown, when it is shorter or longer than its counts say, or when
-// its checksum is wrong; the checksum covers the key, so that a record cannot be
-// taken for another peer's.
+// Format 2. All integers are little-endian, unless said otherwise. A record is refused
+// when its version is unknown, when it is shorter or longer than its counts say, or when
+// its checksum is wrong. The checksum covers the key, so a record under a wrong key is
+// refused too.
 //
 //   peers      key: public key, 32 bytes
 //     0 u8  version (1)         4 u32 crc32 of key and value, with this field 0
@@ -32,16 +32,16 @@
 //
 //   revoked    key: device name, 0, public key        value: u64 Unix ns of the deletion
 //
-// A peer is revoked from its deletion until it is known to be out of its device.
+// A peer is revoked from its deletion until it is known to have left its device.
 // An index entry is a hint: it counts only when the peer's record agrees.
-// Address pools; see Writer::Allocate:
+// The tables of the address pools; see address_pool.h:
 //
 //   allocators key: as of prefixes, for a pool's CIDR   value: u128 big-endian, the next offset
 //   released   key: as of prefixes, for a pool's CIDR; u64 big-endian, Unix ns; 4|16 bytes
-//              value: u8 length of the prefix that came back
+//              value: u8 length of the prefix that was released
 //   released_at  key: as of prefixes, for a pool's CIDR; 4|16 bytes; u8 length
-//              value: the time in the key of `released`: each waits there once (but for
-//              those of a file from before this table)
+//              value: the time in the key of `released`. It finds the entry of a prefix
+//              there, so that a prefix waits once. An old file has some entries without.
 #pragma once
 
 #include <optional>
@@ -72,7 +72,7 @@ struct Peer {
   std::vector<std::pair<std::string, std::string>> labels;
 };
 
-// What a shard needs to know of a peer; points into the map.
+// The fields of a peer that a shard needs. Lifetime: points into the record.
 struct PeerView {
   absl::string_view device;
   absl::Time expires;
@@ -84,12 +84,13 @@ struct Session {
   Endpoint endpoint;
   absl::Time last_handshake = absl::UnixEpoch();  // UnixEpoch: never
   uint64_t installs = 0;
-  uint64_t handshakes = 0;  // as seen in dumps
+  uint64_t handshakes = 0;  // seen in dumps of the device
   uint64_t received_bytes = 0;
   uint64_t sent_bytes = 0;
 };
 
-// Errors: InvalidArgument when the peer has a field the format cannot hold.
+// A prefix that occurs twice in allowed_ips is encoded once, at its first place.
+// Errors: InvalidArgument when the format cannot hold a field.
 absl::StatusOr<std::string> EncodePeer(const Peer& peer);
 // Returns: nullopt when the record is damaged or of an unknown version.
 // Cost:    a checksum and no allocation.
@@ -102,7 +103,7 @@ std::optional<Session> DecodeSession(const PublicKey& key, absl::string_view val
 std::string PrefixKey(absl::string_view device, const Prefix& prefix);
 std::string ExpiryKey(absl::Time expires, const PublicKey& key);
 std::string RevokedKey(absl::string_view device, const PublicKey& key);
-// Without the public key: what all entries of a label begin with.
+// The common start of all entries of a label: the key without the public key.
 std::string LabelKey(absl::string_view device, absl::string_view name, absl::string_view text);
 
 }  // namespace wicket::store

@@ -13,6 +13,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/time/clock.h"
+#include "base/clock.h"
 #include "store/lmdb_values.h"
 
 namespace wicket::store {
@@ -23,7 +24,7 @@ constexpr absl::Duration kTurnPoll = absl::Milliseconds(2);
 constexpr char kFormatKey[] = "format";
 constexpr uint64_t kBytesMaxDefault = uint64_t{64} << 30;
 
-// What a lock file says of who holds it: ", process 17," or nothing.
+// The holder that a lock file names: ", process 17," or nothing.
 std::string Holder(const Fd& fd) {
   char text[32] = {};
   [[maybe_unused]] const ssize_t n = pread(fd.get(), text, sizeof(text) - 1, 0);
@@ -71,7 +72,7 @@ absl::StatusOr<Store> Store::Open(const Options& options) {
     mdb_env_set_mapsize(raw, options.bytes_max ? options.bytes_max : kBytesMaxDefault);
   }  // else LMDB takes what the file was last opened with, so that all processes agree
   // NOTLS: a reader slot belongs to the snapshot, not the thread. NORDAHEAD: keys
-  // are random, so read-ahead would fetch pages nobody asked for.
+  // are random, so read-ahead would fetch pages in vain.
   if (int code = mdb_env_open(raw, options.path.c_str(), MDB_NOTLS | MDB_NORDAHEAD, 0600)) {
     return LmdbStatus(code, absl::StrCat("mdb_env_open(", options.path, ")"), options.path);
   }
@@ -154,16 +155,15 @@ absl::Status Store::LockForDaemon() {
   return absl::OkStatus();
 }
 
-// LMDB has a lock for this too, but one that cannot be waited for with a limit,
-// and that does not say who holds it.
+// LMDB's own lock for writers has no wait with a limit, and does not name its holder.
 absl::StatusOr<Fd> Store::TakeTurn(absl::Duration patience) const {
   const std::string path = options_.path + "/writer.lock";
   Fd fd(open(path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
   if (!fd.valid()) return ErrnoStatus(errno, absl::StrCat("open(", path, ")"));
-  const absl::Time deadline = absl::Now() + patience;
+  const absl::Duration deadline = SteadyNow() + patience;
   while (flock(fd.get(), LOCK_EX | LOCK_NB) != 0) {
     if (errno != EWOULDBLOCK) return ErrnoStatus(errno, absl::StrCat("flock(", path, ")"));
-    if (absl::Now() >= deadline) {
+    if (SteadyNow() >= deadline) {
       return absl::DeadlineExceededError(absl::StrCat("store ", options_.path, ": another writer",
                                                       Holder(fd), " is at work in it"));
     }
@@ -181,28 +181,32 @@ absl::StatusOr<Snapshot> Store::NewSnapshot() const {
   return Snapshot(txn, tables_);
 }
 
-// Somebody may have put another file in place while we waited: what we wrote to the old
-// one would be gone.
 absl::Status Store::CheckFile() const {
   const std::string data = options_.path + "/data.mdb";
   mdb_filehandle_t fd;
   struct stat ours, there;
   mdb_env_get_fd(env_.get(), &fd);
-  if (fstat(fd, &ours) == 0 && stat(data.c_str(), &there) == 0 && ours.st_ino == there.st_ino &&
-      ours.st_dev == there.st_dev) {
-    return absl::OkStatus();
+  if (fstat(fd, &ours) != 0) return ErrnoStatus(errno, absl::StrCat("fstat(", data, ")"));
+  if (stat(data.c_str(), &there) != 0) {
+    if (errno != ENOENT && errno != ENOTDIR) {
+      return ErrnoStatus(errno, absl::StrCat("stat(", data, ")"));
+    }
+    return absl::AbortedError(absl::StrCat(data, ": was removed meanwhile; start again"));
   }
+  if (ours.st_ino == there.st_ino && ours.st_dev == there.st_dev) return absl::OkStatus();
   return absl::AbortedError(absl::StrCat(data, ": was replaced meanwhile; start again"));
 }
 
 absl::StatusOr<Writer> Store::Write(absl::Duration patience) const {
   WICKET_ASSIGN_OR_RETURN(Fd turn, TakeTurn(patience));
-  WICKET_RETURN_IF_ERROR(CheckFile());
+  WICKET_RETURN_IF_ERROR(CheckFile());  // what is written to a replaced file is lost
   MDB_txn* txn = nullptr;
   if (int code = mdb_txn_begin(env_.get(), nullptr, 0, &txn)) {
     return LmdbStatus(code, "mdb_txn_begin()", options_.path);
   }
-  return Writer(std::move(turn), txn, tables_, options_.path, options_.bytes_max);
+  return Writer(
+      std::make_unique<Transaction>(std::move(turn), txn, options_.path, options_.bytes_max),
+      tables_);
 }
 
 absl::StatusOr<Stats> Store::ReadStats() const {

@@ -1,12 +1,11 @@
-// The peers of all devices, in an LMDB file; see record.h for what lies in it.
+// The peers of all devices, in an LMDB file; record.h has the format.
 //
-//   Store      the open file; any number of threads and processes
-//   Snapshot   one thread's view, renewed per batch of packets; never waits
-//   Writer     the one writing transaction; durable when Commit() returns
+//   Store      the open file; shared by any number of threads and processes
+//   Snapshot   a read transaction of one thread, renewed per batch of packets; never waits
+//   Writer     the write transaction, one in all processes; durable when Commit() returns
 //
-// The address space for the largest file is reserved at open, and the
-// file grows inside it as it is written, so nothing is ever remapped under a
-// reader.
+// Open() reserves address space for the largest file, and the file grows inside it. So the
+// map never moves under a reader.
 #pragma once
 
 #include <memory>
@@ -23,9 +22,9 @@ struct MDB_txn;
 namespace wicket::store {
 
 struct Options {
-  std::string path;  // a folder, made when missing, mode 0700
-  // The largest size of the file. 0: what the store was last opened with, 64 GiB
-  // when it is new. It can be raised and not lowered.
+  std::string path;  // a folder, created with mode 0700
+  // The largest size of the file. It can be raised, not lowered. 0: the size that the store
+  // was last opened with, or 64 GiB for a new one.
   uint64_t bytes_max = 0;
   bool create = true;  // false: a missing store is an error
 };
@@ -37,28 +36,39 @@ struct Stats {
   uint64_t file_bytes = 0;
 };
 
+// Thread: any, for const methods.
 class Store {
  public:
-  // Errors: NotFound, DataLoss (damaged or truncated file), FailedPrecondition
-  //         (unknown format), PermissionDenied; each names the path.
+  // Requires: this process has no other Store of the path open.
+  // Errors: NotFound; DataLoss for a damaged or truncated file; FailedPrecondition for an
+  //         unknown format; PermissionDenied. Each names the path.
+  // Source: [lmdb.h mdb_env_open]
   static absl::StatusOr<Store> Open(const Options& options);
   Store(Store&&) noexcept = default;
   Store& operator=(Store&&) noexcept = default;
 
-  // Takes the lock that only one daemon can hold; kept until the store is closed.
+  // Takes the lock that only one daemon can hold, until the store is closed.
   // Errors: FailedPrecondition names the process that holds it.
   absl::Status LockForDaemon();
 
   absl::StatusOr<Snapshot> NewSnapshot() const;
-  // Waits for the other writers, in all processes, at most for `patience`.
-  // Errors: DeadlineExceeded names the process that writes.
+  // Waits for the writers of all processes, at most for `patience` of the steady clock.
+  // Errors: DeadlineExceeded names the process that writes; Aborted as of CheckFile.
   absl::StatusOr<Writer> Write(absl::Duration patience = absl::InfiniteDuration()) const;
   absl::StatusOr<Stats> ReadStats() const;
-  // Writes a copy of one moment into a new folder, mode 0700; `compact` leaves out what
-  // is free. Writers go on meanwhile.
+  // Copies one commit into a new folder, mode 0700. `compact` leaves out the free pages.
+  // Writers are not held up.
   absl::Status CopyTo(const std::string& folder, bool compact) const;
 
-  // Frees the slots of readers that were killed; their views hold pages for ever.
+  // Compares the file at the path with the open one. A snapshot of a replaced file reads on
+  // without an error; Write() asks this first.
+  // Errors: Aborted when another file lies at the path, or none. Close this store before
+  //         the next Open: they would share the lock file.
+  // Cost:   two system calls.
+  absl::Status CheckFile() const;
+
+  // Frees the slots of readers that were killed. Until then their snapshots keep old pages
+  // from reuse.
   void CheckReaders() const;
   const std::string& path() const { return options_.path; }
 
@@ -69,7 +79,6 @@ class Store {
   Store(Options options, std::unique_ptr<MDB_env, CloseEnv> env)
       : options_(std::move(options)), env_(std::move(env)) {}
 
-  absl::Status CheckFile() const;
   absl::StatusOr<Fd> TakeTurn(absl::Duration patience) const;
   absl::Status OpenTables();
   absl::Status OpenTablesIn(MDB_txn* txn, bool create);

@@ -1,4 +1,4 @@
-// What the tests of this module make peers and stores from.
+// Peers and stores for the tests of this module.
 #pragma once
 
 #include <gtest/gtest.h>
@@ -20,12 +20,14 @@ inline PublicKey Key(uint64_t n) {
   return key;
 }
 
+inline Prefix P(const std::string& text) { return *ParsePrefix(text); }
+
 inline Peer MakePeer(uint64_t n, std::vector<std::string> prefixes) {
   Peer peer;
   peer.config.public_key = Key(n);
   peer.device = "wg0";
   peer.created = absl::FromUnixSeconds(1'700'000'000);
-  for (const auto& prefix : prefixes) peer.config.allowed_ips.push_back(*ParsePrefix(prefix));
+  for (const auto& prefix : prefixes) peer.config.allowed_ips.push_back(P(prefix));
   return peer;
 }
 

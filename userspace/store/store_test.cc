@@ -192,6 +192,18 @@ TEST_F(StoreTest, FullStoreFailsTheTransactionAndKeepsTheRest) {
   EXPECT_TRUE(writer->Commit().ok());
 }
 
+TEST_F(StoreTest, AWriterThatHasNoPatienceIsToldWhoWrites) {
+  auto store = Open();
+  {
+    auto writer = store->Write();
+    const auto second = store->Write(absl::ZeroDuration());
+    EXPECT_TRUE(absl::IsDeadlineExceeded(second.status())) << second.status();
+    EXPECT_NE(second.status().message().find(absl::StrCat("process ", getpid())),
+              std::string::npos);
+  }
+  EXPECT_TRUE(store->Write(absl::ZeroDuration()).ok());
+}
+
 TEST_F(StoreTest, OneDaemonAtATime) {
   auto store = Open();
   ASSERT_TRUE(store->LockForDaemon().ok());
@@ -246,6 +258,25 @@ TEST_F(StoreTest, RefusesATruncatedOrForeignFile) {
   close(fd);
   EXPECT_TRUE(absl::IsDataLoss(Open().status()));
   EXPECT_TRUE(absl::IsNotFound(Store::Open({.path = path_ + "/none", .create = false}).status()));
+}
+
+TEST_F(StoreTest, AFileThatWasReplacedOrRemovedIsNoticed) {
+  const std::string data = path_ + "/db/data.mdb";
+  auto store = Open();
+  ASSERT_TRUE(store->Write()->Commit().ok());
+  EXPECT_TRUE(store->CheckFile().ok());
+  ASSERT_TRUE(store->CopyTo(path_ + "/copy", /*compact=*/false).ok());
+  ASSERT_EQ(rename((path_ + "/copy/data.mdb").c_str(), data.c_str()), 0);
+  EXPECT_TRUE(absl::IsAborted(store->CheckFile())) << store->CheckFile();
+  EXPECT_TRUE(absl::IsAborted(store->Write().status()));
+  EXPECT_TRUE(store->NewSnapshot().ok()) << "a reader notices nothing";
+  store = absl::UnknownError("closed");
+  store = Open();
+  EXPECT_TRUE(store->CheckFile().ok());
+  std::filesystem::remove(data);
+  EXPECT_TRUE(absl::IsAborted(store->CheckFile())) << store->CheckFile();
+  std::filesystem::remove_all(path_ + "/db");
+  EXPECT_TRUE(absl::IsAborted(store->CheckFile())) << store->CheckFile();
 }
 
 TEST_F(StoreTest, SessionsSurviveReopening) {

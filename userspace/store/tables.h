@@ -1,4 +1,4 @@
-// The tables of the file; record.h says what lies in each.
+// The tables of the file; record.h has their formats.
 #pragma once
 
 namespace wicket::store {
@@ -8,7 +8,7 @@ namespace wicket::store {
   X(prefixes)                  \
   X(sessions) X(meta) X(expiries) X(labels) X(allocators) X(released) X(released_at) X(revoked)
 
-// LMDB's handles, good for the life of the Store.
+// LMDB's handles, valid as long as the Store.
 struct Tables {
 #define WICKET_STORE_TABLE(name) unsigned name;
   WICKET_STORE_TABLES(WICKET_STORE_TABLE)

@@ -10,14 +10,32 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "store/lmdb_values.h"
 #include "store/store_fixture.h"
 
 namespace wicket::store {
 namespace {
 
-using WriterTest = StoreTest;
-
-Prefix P(const std::string& text) { return *ParsePrefix(text); }
+class WriterTest : public StoreTest {
+ protected:
+  // Writes entries that no record agrees with. Requires: no Store has the file open.
+  void AddEntries(const char* table, const std::vector<std::string>& keys) {
+    MDB_env* env = nullptr;
+    ASSERT_EQ(mdb_env_create(&env), 0);
+    mdb_env_set_maxdbs(env, 16);
+    ASSERT_EQ(mdb_env_open(env, (path_ + "/db").c_str(), 0, 0600), 0);
+    MDB_txn* txn = nullptr;
+    MDB_dbi dbi;
+    ASSERT_EQ(mdb_txn_begin(env, nullptr, 0, &txn), 0);
+    ASSERT_EQ(mdb_dbi_open(txn, table, 0, &dbi), 0);
+    for (const std::string& text : keys) {
+      MDB_val key = Val(absl::string_view(text)), none{};
+      ASSERT_EQ(mdb_put(txn, dbi, &key, &none, 0), 0);
+    }
+    ASSERT_EQ(mdb_txn_commit(txn), 0);
+    mdb_env_close(env);
+  }
+};
 
 TEST_F(WriterTest, AFailedPutWritesNothing) {
   Store store = *Open();
@@ -35,6 +53,51 @@ TEST_F(WriterTest, AFailedPutWritesNothing) {
   EXPECT_EQ(snapshot.FindPrefix("wg0", P("10.0.0.2")), Key(3));
   EXPECT_EQ(snapshot.FindPrefix("wg0", P("10.0.0.3")), std::nullopt);
   EXPECT_TRUE(absl::IsNotFound(snapshot.FindPeer(Key(2)).status()));
+}
+
+TEST_F(WriterTest, APrefixThatAPeerNamesTwiceIsStoredOnce) {
+  Store store = *Open();
+  Writer writer = *store.Write();
+  ASSERT_TRUE(writer.PutPeer(MakePeer(1, {"10.0.0.2", "10.0.0.1", "10.0.0.2", "fd00::1"})).ok());
+  const std::vector<Prefix> once{P("10.0.0.2"), P("10.0.0.1"), P("fd00::1")};
+  EXPECT_EQ(writer.FindPeer(Key(1))->config.allowed_ips, once);
+  // An update that names another one twice frees what it leaves out.
+  ASSERT_TRUE(writer.PutPeer(MakePeer(1, {"10.0.0.1", "10.0.0.3", "10.0.0.3"})).ok());
+  ASSERT_TRUE(writer.PutPeer(MakePeer(2, {"10.0.0.2"})).ok());
+  ASSERT_TRUE(writer.Commit().ok());
+  EXPECT_EQ(store.ReadStats()->prefixes, 3u);
+}
+
+TEST_F(WriterTest, NobodyExpiresBeforeTheRecordSaysSo) {
+  const absl::Time early = absl::FromUnixSeconds(100), late = absl::FromUnixSeconds(1000);
+  Peer prolonged = MakePeer(1, {}), due = MakePeer(2, {}), for_ever = MakePeer(3, {});
+  prolonged.expires = late;
+  due.expires = early;
+  Peer first_key = MakePeer(5, {});  // its entry is the least of its second
+  first_key.config.public_key = {};
+  first_key.expires = early + absl::Seconds(1);
+  {
+    Store store = *Open();
+    Writer writer = *store.Write();
+    for (const Peer* peer : {&prolonged, &due, &for_ever, &first_key}) {
+      ASSERT_TRUE(writer.PutPeer(*peer).ok());
+    }
+    ASSERT_TRUE(writer.Commit().ok());
+  }
+  AddEntries("expiries", {ExpiryKey(early, Key(1)), ExpiryKey(early, Key(3)),
+                          ExpiryKey(early, Key(4)), ExpiryKey(late, Key(2))});
+  Store store = *Open();
+  Writer writer = *store.Write();
+  const auto deleted = writer.DeleteExpired(early, 10);
+  ASSERT_TRUE(deleted.ok()) << deleted.status();
+  ASSERT_EQ(deleted->size(), 1u);
+  EXPECT_EQ((*deleted)[0].config.public_key, Key(2));
+  EXPECT_EQ(writer.DeleteExpired(first_key.expires, 10)->size(), 1u);
+  EXPECT_EQ(writer.DeleteExpired(late - absl::Nanoseconds(1), 10)->size(), 0u);
+  EXPECT_TRUE(*writer.HasPeer(Key(1)));
+  EXPECT_EQ(writer.DeleteExpired(late, 10)->size(), 1u);
+  EXPECT_FALSE(*writer.HasPeer(Key(1)));
+  EXPECT_TRUE(*writer.HasPeer(Key(3)));
 }
 
 TEST_F(WriterTest, ADeletedPeerIsRevokedUntilItIsOutOfTheDevice) {
@@ -93,80 +156,6 @@ TEST_F(WriterTest, TheViewOfAReaderThatDiedHoldsNothingForEver) {
   EXPECT_EQ(churn(), after);
   close(ready[0]);
   close(ready[1]);
-}
-
-TEST_F(WriterTest, WhatComesBackAgainAndAgainWaitsOnce) {
-  Store store = *Open();
-  const std::vector<Prefix> pool{P("10.0.0.0/29")};
-  const auto cycle = [&](int times) {
-    for (int i = 0; i < times; ++i) {
-      Writer writer = *store.Write();
-      EXPECT_TRUE(writer.PutPeer(MakePeer(1, {"10.0.0.2"})).ok());
-      EXPECT_TRUE(writer.DeletePeer(Key(1)).ok());
-      EXPECT_TRUE(writer.Commit().ok());
-    }
-    return store.ReadStats()->file_bytes;
-  };
-  Writer writer = *store.Write();
-  EXPECT_EQ(*writer.Allocate("wg0", pool), P("10.0.0.2/32"));
-  ASSERT_TRUE(writer.PutPeer(MakePeer(1, {"10.0.0.2"})).ok());
-  ASSERT_TRUE(writer.Commit().ok());
-  const uint64_t before = cycle(50);
-  EXPECT_EQ(cycle(2000), before);
-  // Longer unused than the one that came back a moment ago.
-  Writer again = *store.Write();
-  EXPECT_EQ(*again.Allocate("wg0", pool), P("10.0.0.2/32"));
-  EXPECT_EQ(*again.Allocate("wg0", pool), P("10.0.0.3/32")) << "an address given out twice";
-}
-
-TEST_F(WriterTest, AllocatesEachAddressOnceAndTheLongestUnusedAgain) {
-  Store store = *Open();
-  Writer writer = *store.Write();
-  // By hand: an address, and a range that covers a quarter.
-  ASSERT_TRUE(writer.PutPeer(MakePeer(900, {"10.0.0.5"})).ok());
-  ASSERT_TRUE(writer.PutPeer(MakePeer(901, {"10.0.0.8/30"})).ok());
-  std::set<std::string> expected;
-  for (int host : {2, 3, 4, 6, 7, 12, 13, 14})
-    expected.insert(absl::StrCat("10.0.0.", host, "/32"));
-  std::vector<std::string> given;
-  for (uint64_t n = 0; n < 8; ++n) {
-    const auto address = writer.Allocate("wg0", {P("10.0.0.0/28")});
-    ASSERT_TRUE(address.ok()) << address.status();
-    given.push_back(ToString(*address));
-    ASSERT_TRUE(writer.PutPeer(MakePeer(n, {given.back()})).ok());
-  }
-  EXPECT_EQ(std::set<std::string>(given.begin(), given.end()), expected);
-  EXPECT_TRUE(absl::IsResourceExhausted(writer.Allocate("wg0", {P("10.0.0.0/28")}).status()));
-  EXPECT_FALSE(writer.spoilt());
-  // The next CIDR helps out.
-  EXPECT_EQ(ToString(*writer.Allocate("wg0", {P("10.0.0.0/28"), P("fd00::/64")})), "fd00::2/128");
-  ASSERT_TRUE(writer.DeletePeer(Key(3)).ok());
-  ASSERT_TRUE(writer.DeletePeer(Key(1)).ok());
-  EXPECT_EQ(ToString(*writer.Allocate("wg0", {P("10.0.0.0/28")})), given[3]);
-  // Somebody takes the one that waits: it is not given out.
-  ASSERT_TRUE(writer.PutPeer(MakePeer(50, {given[1]})).ok());
-  EXPECT_TRUE(absl::IsResourceExhausted(writer.Allocate("wg0", {P("10.0.0.0/28")}).status()));
-  // Another device has addresses of its own.
-  EXPECT_EQ(ToString(*writer.Allocate("wg1", {P("10.0.0.0/28")})), "10.0.0.2/32");
-}
-
-TEST_F(WriterTest, AllocationSkipsALongRunInSeveralCalls) {
-  Store store = *Open(1 << 28);
-  Writer writer = *store.Write();
-  for (uint64_t n = 0; n < 40'000; ++n) {
-    Peer peer = MakePeer(n, {});
-    peer.config.allowed_ips = {P(absl::StrCat("10.", n >> 16, ".", (n >> 8) & 255, ".", n & 255))};
-    ASSERT_TRUE(writer.PutPeer(peer).ok());
-  }
-  int calls = 1;
-  auto address = writer.Allocate("wg0", {P("10.0.0.0/8")});
-  while (absl::IsUnavailable(address.status()) && calls < 10) {
-    address = writer.Allocate("wg0", {P("10.0.0.0/8")});
-    ++calls;
-  }
-  ASSERT_TRUE(address.ok()) << address.status();
-  EXPECT_EQ(ToString(*address), "10.0.156.64/32");  // 40 000
-  EXPECT_EQ(calls, 3);
 }
 
 TEST_F(WriterTest, ListsByEveryIndexAcrossPages) {
