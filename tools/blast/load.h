@@ -77,11 +77,6 @@ struct Counts {
   uint64_t Answered() const;
 };
 
-// Kinds whose sender has proven its key, so that the endpoint answers.
-constexpr bool WantsAnswer(Kind kind) {
-  return kind == Kind::kNew || kind == Kind::kRekey || kind == Kind::kCookie;
-}
-
 // Thread: any.
 using Ending = std::atomic<int>;
 constexpr int kGoOn = 0, kSendNoMore = 1, kWaitNoMore = 2;  // the last: not for answers either
@@ -91,8 +86,9 @@ constexpr int kGoOn = 0, kSendNoMore = 1, kWaitNoMore = 2;  // the last: not for
 absl::StatusOr<uint64_t> WriteCapture(const LoadOptions& options, const Fleet* fleet,
                                       const std::string& file, const Ending& ending);
 
-constexpr uint64_t kInFlightMax = 1 << 19;     // of a thread
-constexpr uint64_t kPreparedMax = 20'000'000;  // some 600 bytes each
+constexpr uint64_t kClientSourcesMax = 16'384;  // unless more are asked for
+constexpr uint64_t kInFlightMax = 1 << 19;      // of a thread
+constexpr uint64_t kPreparedMax = 20'000'000;   // some 600 bytes each
 
 class Worker;
 class Mailboxes;

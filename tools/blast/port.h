@@ -27,6 +27,8 @@ struct Sources {
   uint64_t Count() const;
 };
 
+inline constexpr uint16_t kPortMin = 1024;  // the first that needs no privilege
+
 enum class Via { kUdp, kXdp };
 enum class XdpCopy { kAuto, kCopy, kZeroCopy };
 
@@ -54,11 +56,13 @@ class Port {
 
   // Queues a packet. Requires: `source` is in the range it was opened for.
   virtual void Send(uint64_t source, std::span<const uint8_t> payload) = 0;
-  // Hands what is queued to the kernel. Returns: packets that it did not take, so far.
+  // Hands the queued packets to the kernel. Returns: packets that did not leave, since the last
+  // Flush(). Send() may have tried some of them already.
   virtual Unsent Flush() = 0;
   // Waits for at most `wait_ns`, and takes what has come.
   virtual void Receive(uint64_t wait_ns, const Take& take) = 0;
-  // What came and found no room with us, so far.
+  // Packets that arrived and were dropped for lack of room in our queues, since the port was
+  // opened.
   virtual uint64_t Overrun() const = 0;
   // So many packets one after the other had better come from one source.
   virtual uint64_t run() const = 0;
