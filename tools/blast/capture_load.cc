@@ -46,9 +46,9 @@ absl::StatusOr<uint64_t> WriteCapture(const LoadOptions& options, const Fleet* f
   uint64_t number = 0;
   for (; schedule.Has(number) && !ending; ++number) {
     const absl::Duration offset = absl::Seconds(schedule.OffsetOf(number));
-    if (offset >= options.duration) break;
+    if (offset >= options.pace.duration) break;
     if (supply.empty()) {
-      const uint64_t turns = std::min(Supply::kTogether, options.count_max - number);
+      const uint64_t turns = std::min(Supply::kTogether, options.pace.count_max - number);
       supply.Make(turns, xsk::KtimeNanos(),
                   [&](uint64_t k) { return begin + absl::Seconds(schedule.OffsetOf(number + k)); });
     }

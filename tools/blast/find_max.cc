@@ -43,7 +43,7 @@ class Search {
   absl::Status Seek() {
     double& borne = found_.rate;
     double failed = 0;
-    for (double rate = options_.rate; failed == 0 && rate < kRateMax && !ending_; rate *= 2) {
+    for (double rate = options_.pace.rate; failed == 0 && rate < kRateMax && !ending_; rate *= 2) {
       WICKET_ASSIGN_OR_RETURN(const bool bears, Bears(rate));
       (bears ? borne : failed) = rate;
     }
@@ -60,7 +60,7 @@ class Search {
       }
       borne *= 1 - kPrecision;
       confirmed = 0;
-      if (borne < options_.rate) borne = 0;
+      if (borne < options_.pace.rate) borne = 0;
     }
     return absl::OkStatus();
   }
@@ -79,10 +79,10 @@ class Search {
 
   absl::StatusOr<Trial> Try(double rate) {
     LoadOptions options = options_;
-    options.rate = rate;
-    options.count_max = UINT64_MAX;
+    options.pace.rate = rate;
+    options.pace.count_max = UINT64_MAX;
     if (options.prepared > 0) {
-      const double wanted = rate * absl::ToDoubleSeconds(options.duration) + 1;
+      const double wanted = rate * absl::ToDoubleSeconds(options.pace.duration) + 1;
       if (wanted > static_cast<double>(kPreparedMax)) {
         return absl::OutOfRangeError(absl::StrFormat(
             "%.0f packets to prepare for a trial at %.0f a second, of %d at most: a "
@@ -99,7 +99,7 @@ class Search {
     auto summary = std::make_unique<Summary>();
     Summarize(load->counts(), summary.get());
     const bool newcomers = options.mix.Has(Kind::kNew) || options.mix.Has(Kind::kCookie);
-    if (newcomers) options_.first_client += summary->clients;
+    if (newcomers) options_.clients.first += summary->clients;
     if (newcomers && summary->exhausted > 0) {
       return absl::ResourceExhaustedError(absl::StrCat(
           "all ", fleet_->size(), " clients have come, at ", rate,

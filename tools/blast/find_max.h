@@ -31,8 +31,8 @@ struct FoundMax {
   std::vector<Trial> trials;
 };
 
-// Doubles the rate from options.rate on until a trial of options.duration fails, then halves
-// what is between to 5 %, then asks twice more at the rate found, and a twentieth lower each
+// Doubles the rate from options.pace.rate on until a trial of options.pace.duration fails, then
+// halves what is between to 5 %, then asks twice more at the rate found, and a twentieth lower each
 // time it fails. A trial that the generator spoilt is made again, at most twice. `told` is called
 // after each trial. Each trial takes new clients.
 // When the clients run out, `limit` says so.

@@ -27,8 +27,8 @@ constexpr double kRateMin = 0.001, kRateMax = 1e9;  // packets a second
 // --- the command line: --help prints options in the order they are added in ---
 
 void AddClients(CLI::App* app, Options* options) {
-  app->add_option("--target", options->target, "the endpoint, ADDRESS:PORT");
-  app->add_option("--public-key", options->target_key, "the endpoint's public key");
+  app->add_option("--target", options->given.target, "the endpoint, ADDRESS:PORT");
+  app->add_option("--public-key", options->given.target_key, "the endpoint's public key");
   app->add_option("--clients", options->clients, "how many there are")
       ->check(CLI::Range(uint64_t{0}, uint64_t{100'000'000}))
       ->capture_default_str();
@@ -40,37 +40,40 @@ void AddClients(CLI::App* app, Options* options) {
 }
 
 void AddSchedule(CLI::App* app, Options* options) {
-  app->add_option("--mix", options->mix, "what is sent: KIND[=WEIGHT],...")->capture_default_str();
-  app->add_option("--rate", options->rate, "packets a second (100)")
+  app->add_option("--mix", options->given.mix, "what is sent: KIND[=WEIGHT],...")
+      ->capture_default_str();
+  app->add_option("--rate", options->given.rate, "packets a second (100)")
       ->check(CLI::Range(kRateMin, kRateMax));
-  app->add_option("--ramp", options->ramp, "a rate that grows from FROM to TO")
+  app->add_option("--ramp", options->given.ramp, "a rate that grows from FROM to TO")
       ->type_name("FROM:TO");
-  app->add_option("--in-flight", options->in_flight,
+  app->add_option("--in-flight", options->given.in_flight,
                   "closed loop: keep so many handshakes under way, at no fixed rate")
       ->check(CLI::Range(uint64_t{1}, kInFlightMax));
-  app->add_option("--duration", options->duration_s, "seconds; of a capture: as long as it is")
+  app->add_option("--duration", options->given.duration_s,
+                  "seconds; of a capture: as long as it is")
       ->check(CLI::Range(0.01, 86400.0))
       ->default_str("10");
-  app->add_option("--count", options->load.count_max, "packets at most")
+  app->add_option("--count", options->load.pace.count_max, "packets at most")
       ->check(CLI::Range(uint64_t{1}, uint64_t{1'000'000'000'000}))
       ->capture_default_str();
 }
 
 void AddHandshakes(CLI::App* app, Options* options) {
-  app->add_option("--timeout", options->timeout_s, "seconds an answer is waited for")
+  app->add_option("--timeout", options->given.timeout_s, "seconds an answer is waited for")
       ->check(CLI::Range(0.001, 600.0))
       ->capture_default_str();
   app->add_option("--prepare", options->load.prepared,
                   "make so many packets beforehand, send those")
       ->check(CLI::Range(uint64_t{0}, kPreparedMax));
-  app->add_option("--retries", options->load.retries,
+  app->add_option("--retries", options->load.patience.retries,
                   "handshakes more of a client who got no answer, with the cookie he got")
       ->check(CLI::Range(uint64_t{0}, uint64_t{1000}))
       ->capture_default_str();
-  app->add_option("--retry-after", options->retry_after_s, "seconds, and up to a fifteenth more")
+  app->add_option("--retry-after", options->given.retry_after_s,
+                  "seconds, and up to a fifteenth more")
       ->check(CLI::Range(0.001, 600.0))
       ->capture_default_str();
-  app->add_option("--ping", options->ping,
+  app->add_option("--ping", options->given.ping,
                   "complete handshakes with a ping to this IPv6 address in the tunnel");
 }
 
@@ -88,11 +91,11 @@ void AddSources(CLI::App* app, Options* options) {
       ->default_str("auto");
   app->add_option("--vlan", options->load.port.vlan, "AF_XDP, captures: 802.1Q")
       ->check(CLI::Range(1, 4094));
-  app->add_option("--from", options->from,
+  app->add_option("--from", options->given.from,
                   "source addresses or prefixes; AF_XDP also takes what is not ours")
       ->delimiter(',');
-  app->add_option("--ports", options->ports, "source ports")->type_name("FIRST-LAST");
-  app->add_option("--sources", options->load.client_sources,
+  app->add_option("--ports", options->given.ports, "source ports")->type_name("FIRST-LAST");
+  app->add_option("--sources", options->load.clients.sources,
                   "addresses and ports that clients share (default: one a client, up to 16384)")
       ->check(CLI::Range(uint64_t{1}, uint64_t{100'000'000}));
   app->add_option("--attack-sources", options->load.attack_sources,
@@ -108,9 +111,9 @@ void AddThreads(CLI::App* app, Options* options) {
       ->capture_default_str();
   app->add_option("--random-seed", options->load.seed, "of the order of a mix")
       ->capture_default_str();
-  app->add_flag("--known", options->load.known,
+  app->add_flag("--known", options->load.clients.known,
                 "the clients were there before this run: rekey and old begin with any of them");
-  app->add_flag("--no-confirm", options->no_confirm, "leave sessions unconfirmed");
+  app->add_flag("--no-confirm", options->given.no_confirm, "leave sessions unconfirmed");
 }
 
 void AddResults(CLI::App* app, Options* options) {
@@ -124,7 +127,7 @@ void AddResults(CLI::App* app, Options* options) {
   app->add_option("--max-p99", options->bounds.p99_max_ms, "milliseconds")
       ->check(CLI::Range(0.001, 600000.0))
       ->capture_default_str();
-  app->add_option("--replay", options->replay,
+  app->add_option("--replay", options->given.replay,
                   "send the UDP packets of this capture file, at their times or at --rate");
   app->add_option("--pcap", options->pcap,
                   "write what would be sent into this capture file, and send nothing");
@@ -165,18 +168,19 @@ std::optional<std::pair<uint16_t, uint16_t>> ParsePorts(const std::string& text)
 }
 
 absl::Status ReadEndpoint(Options* options) {
-  const auto target = ParseEndpoint(options->target);
+  const auto target = ParseEndpoint(options->given.target);
   if (!target) {
     return absl::InvalidArgumentError(absl::StrCat(
-        "--target: ", options->target.empty() ? "missing" : "found \"" + options->target + "\"",
+        "--target: ",
+        options->given.target.empty() ? "missing" : "found \"" + options->given.target + "\"",
         "; accepted: 192.0.2.1:51820 or [2001:db8::1]:51820"));
   }
   options->load.port.target = *target;
-  const auto key = ParsePublicKey(options->target_key);
-  if (!key && options->replay.empty()) {  // a capture's packets were made for some key
+  const auto key = ParsePublicKey(options->given.target_key);
+  if (!key && options->given.replay.empty()) {  // a capture's packets were made for some key
     return absl::InvalidArgumentError(absl::StrCat(
         "--public-key: ",
-        options->target_key.empty() ? "missing; the target's" : "not a public key; accepted",
+        options->given.target_key.empty() ? "missing; the target's" : "not a public key; accepted",
         ": 44 characters of base64, as `wg show` prints it"));
   }
   if (key) options->load.target_key = *key;
@@ -185,7 +189,7 @@ absl::Status ReadEndpoint(Options* options) {
 
 absl::Status ReadSources(Options* options) {
   PortOptions& port = options->load.port;
-  for (const std::string& text : options->from) {
+  for (const std::string& text : options->given.from) {
     const auto prefix = ParsePrefix(text);
     if (!prefix || prefix->address.family != port.target.address.family) {
       return absl::InvalidArgumentError(absl::StrCat(
@@ -193,10 +197,10 @@ absl::Status ReadSources(Options* options) {
     }
     port.sources.from.push_back(*prefix);
   }
-  if (!options->ports.empty()) {
-    port.sources.ports = ParsePorts(options->ports);
+  if (!options->given.ports.empty()) {
+    port.sources.ports = ParsePorts(options->given.ports);
     if (!port.sources.ports) {
-      return absl::InvalidArgumentError(absl::StrCat("--ports: found \"", options->ports,
+      return absl::InvalidArgumentError(absl::StrCat("--ports: found \"", options->given.ports,
                                                      "\"; accepted: FIRST-LAST, of 1 to 65535"));
     }
   }
@@ -209,62 +213,63 @@ absl::Status ReadSources(Options* options) {
 
 absl::Status ReadPing(Options* options) {
   std::optional<Address>& ping = options->load.ping;
-  if (options->ping.empty()) return absl::OkStatus();
-  ping = ParseAddress(options->ping);
+  if (options->given.ping.empty()) return absl::OkStatus();
+  ping = ParseAddress(options->given.ping);
   if (ping && ping->family == Family::kIpv6) return absl::OkStatus();
   return absl::InvalidArgumentError(absl::StrCat(
-      "--ping: found \"", options->ping, "\"; accepted: an IPv6 address inside the tunnel"));
+      "--ping: found \"", options->given.ping, "\"; accepted: an IPv6 address inside the tunnel"));
 }
 
 // Without a rate a capture has times of its own, and lasts a second longer than they do.
 absl::Status ReadReplay(Options* options) {
   LoadOptions& load = options->load;
-  if (options->replay.empty()) return absl::OkStatus();
-  WICKET_ASSIGN_OR_RETURN(options->captured, ReadCapture(options->replay));
+  if (options->given.replay.empty()) return absl::OkStatus();
+  WICKET_ASSIGN_OR_RETURN(options->captured, ReadCapture(options->given.replay));
   load.replay = &options->captured;
-  load.at_captured_times = !options->rate && !options->in_flight && options->ramp.empty();
-  if (load.at_captured_times && !options->duration_s) {
-    options->duration_s = absl::ToDoubleSeconds(options->captured.back().offset) + 1;
+  load.at_captured_times =
+      !options->given.rate && !options->given.in_flight && options->given.ramp.empty();
+  if (load.at_captured_times && !options->given.duration_s) {
+    options->given.duration_s = absl::ToDoubleSeconds(options->captured.back().offset) + 1;
   }
   std::set<Endpoint> senders;
   for (const CapturedDatagram& datagram : options->captured) senders.insert(datagram.from);
-  if (load.client_sources == 0) {
-    load.client_sources = std::min<uint64_t>(senders.size(), kClientSourcesMax);
+  if (load.clients.sources == 0) {
+    load.clients.sources = std::min<uint64_t>(senders.size(), kClientSourcesMax);
   }
   return absl::OkStatus();
 }
 
 absl::Status ReadRamp(Options* options) {
   double from = 0, to = 0;
-  const std::pair<std::string, std::string> ends = absl::StrSplit(options->ramp, ':');
+  const std::pair<std::string, std::string> ends = absl::StrSplit(options->given.ramp, ':');
   const auto bad = [](double rate) { return !(rate >= kRateMin && rate <= kRateMax); };
   if (!absl::SimpleAtod(ends.first, &from) || !absl::SimpleAtod(ends.second, &to) || bad(from) ||
       bad(to)) {
     return absl::InvalidArgumentError(
         absl::StrFormat("--ramp: found \"%s\"; accepted: FROM:TO, packets a second, %g to %g",
-                        options->ramp, kRateMin, kRateMax));
+                        options->given.ramp, kRateMin, kRateMax));
   }
-  options->load.rate = from;
-  options->load.ramp_to = to;
+  options->load.pace.rate = from;
+  options->load.pace.ramp_to = to;
   return absl::OkStatus();
 }
 
 absl::Status ReadSchedule(Options* options) {
   LoadOptions& load = options->load;
-  if (options->rate) load.rate = *options->rate;
-  WICKET_ASSIGN_OR_RETURN(load.mix, Mix::Parse(options->mix));
-  if (!options->ramp.empty()) WICKET_RETURN_IF_ERROR(ReadRamp(options));
-  if (options->in_flight > 0) load.in_flight = options->in_flight;
-  load.duration = absl::Seconds(options->duration_s.value_or(kDuration_s));
-  load.timeout = absl::Seconds(options->timeout_s);
-  load.retry_after = absl::Seconds(options->retry_after_s);
-  load.confirm = !options->no_confirm;
+  if (options->given.rate) load.pace.rate = *options->given.rate;
+  WICKET_ASSIGN_OR_RETURN(load.mix, Mix::Parse(options->given.mix));
+  if (!options->given.ramp.empty()) WICKET_RETURN_IF_ERROR(ReadRamp(options));
+  if (options->given.in_flight > 0) load.pace.in_flight = options->given.in_flight;
+  load.pace.duration = absl::Seconds(options->given.duration_s.value_or(kDuration_s));
+  load.patience.timeout = absl::Seconds(options->given.timeout_s);
+  load.patience.retry_after = absl::Seconds(options->given.retry_after_s);
+  load.confirm = !options->given.no_confirm;
   return absl::OkStatus();
 }
 
 absl::Status CheckClients(const Options& options) {
   const LoadOptions& load = options.load;
-  if (load.known && options.clients < static_cast<uint64_t>(load.threads)) {
+  if (load.clients.known && options.clients < static_cast<uint64_t>(load.threads)) {
     return absl::InvalidArgumentError(
         "--known: every thread needs a client (--clients, --threads)");
   }
@@ -274,7 +279,7 @@ absl::Status CheckClients(const Options& options) {
     return absl::InvalidArgumentError(
         "--mix: data is made of a session's keys: not with --prepare or --pcap");
   }
-  if (!load.known && (load.mix.Has(Kind::kRekey) || load.mix.Has(Kind::kOld))) {
+  if (!load.clients.known && (load.mix.Has(Kind::kRekey) || load.mix.Has(Kind::kOld))) {
     return absl::InvalidArgumentError(
         "--mix: rekey and old are of clients that came before: with --prepare or --pcap say "
         "--known, if they did");

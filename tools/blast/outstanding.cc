@@ -22,12 +22,14 @@ uint32_t Outstanding::Handshake::index() const {
 
 // Each attempt stays until it is given up.
 size_t Outstanding::SlotsFor(const LoadOptions& options) {
-  const double rate = std::max(options.rate, options.ramp_to.value_or(0)) / options.threads;
-  const double attempts = 1 + static_cast<double>(options.retries);
+  const double rate =
+      std::max(options.pace.rate, options.pace.ramp_to.value_or(0)) / options.threads;
+  const double attempts = 1 + static_cast<double>(options.patience.retries);
   const double patience_s = absl::ToDoubleSeconds(
-      std::max(options.timeout, options.retries > 0 ? options.retry_after : absl::ZeroDuration()));
-  const double most =
-      std::max(rate * attempts * patience_s, static_cast<double>(options.in_flight.value_or(0)));
+      std::max(options.patience.timeout,
+               options.patience.retries > 0 ? options.patience.retry_after : absl::ZeroDuration()));
+  const double most = std::max(rate * attempts * patience_s,
+                               static_cast<double>(options.pace.in_flight.value_or(0)));
   return std::bit_ceil(
       std::clamp(static_cast<uint64_t>(std::min(most, 1e9)), kSlotsMin, kSlotsMax));
 }

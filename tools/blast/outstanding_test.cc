@@ -12,7 +12,7 @@ namespace {
 
 LoadOptions AtRate(double rate) {
   LoadOptions options;
-  options.rate = rate;
+  options.pace.rate = rate;
   return options;
 }
 
@@ -114,11 +114,11 @@ TEST(Outstanding, SlotsFollowFromTheRateAndThePatience) {
   options.threads = 2;
   EXPECT_EQ(Outstanding::SlotsFor(options), size_t{1} << 16);
   options.threads = 1;
-  options.retries = 1;
+  options.patience.retries = 1;
   EXPECT_EQ(Outstanding::SlotsFor(options), size_t{1} << 18);
   EXPECT_EQ(Outstanding::SlotsFor(AtRate(1e9)), kInFlightMax);
   options = AtRate(100);
-  options.in_flight = 1 << 18;
+  options.pace.in_flight = 1 << 18;
   EXPECT_EQ(Outstanding::SlotsFor(options), size_t{1} << 18);
 }
 

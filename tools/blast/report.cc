@@ -20,9 +20,9 @@ double Milliseconds(uint64_t ns) { return static_cast<double>(ns) / 1e6; }
 // Of a ramp, as far as it came.
 double WantedRate(const LoadOptions& options, double seconds) {
   if (options.replay && options.at_captured_times) return 0;
-  if (!options.ramp_to) return options.rate;
-  const double part = std::min(1.0, seconds / absl::ToDoubleSeconds(options.duration));
-  return options.rate + (*options.ramp_to - options.rate) * part / 2;
+  if (!options.pace.ramp_to) return options.pace.rate;
+  const double part = std::min(1.0, seconds / absl::ToDoubleSeconds(options.pace.duration));
+  return options.pace.rate + (*options.pace.ramp_to - options.pace.rate) * part / 2;
 }
 
 void PrintQuantiles(const char* title, const Histogram& histogram, std::ostream& out) {
@@ -86,7 +86,7 @@ void Summarize(const std::vector<const Counts*>& counts, Summary* summary) {
 }
 
 std::string GeneratorWasTheLimit(const Summary& summary, const LoadOptions& options) {
-  if (options.in_flight) {
+  if (options.pace.in_flight) {
     if (summary.busy < kBusy) return "";
     return absl::StrFormat("its threads were busy for %.0f %% of the time: use more (--threads)",
                            100 * summary.busy);
@@ -178,7 +178,7 @@ std::string ToJson(const Summary& summary, const LoadOptions& options) {
   json["threads"] = options.threads;
   json["seed"] = options.seed;
   if (options.replay == nullptr) json["mix"] = mix;
-  if (!options.in_flight && WantedRate(options, summary.seconds) > 0) {
+  if (!options.pace.in_flight && WantedRate(options, summary.seconds) > 0) {
     json["wanted_rate"] = WantedRate(options, summary.seconds);
   }
   json["seconds"] = summary.seconds;

@@ -27,16 +27,17 @@ class Schedule {
  public:
   // `thread`: 0 to options.threads - 1. `options.replay` must outlive the schedule.
   Schedule(const LoadOptions& options, uint32_t thread)
-      : rate_(options.rate),
-        slope_(options.ramp_to
-                   ? (*options.ramp_to - options.rate) / absl::ToDoubleSeconds(options.duration)
-                   : 0),
+      : rate_(options.pace.rate),
+        slope_(options.pace.ramp_to ? (*options.pace.ramp_to - options.pace.rate) /
+                                          absl::ToDoubleSeconds(options.pace.duration)
+                                    : 0),
         captured_(options.at_captured_times ? options.replay : nullptr),
         thread_(thread),
         threads_(static_cast<uint64_t>(options.threads)),
-        turns_max_(options.count_max),
-        duration_ns_(Nanos(options.duration)) {
-    if (options.in_flight) in_flight_ = std::max<uint64_t>(*options.in_flight / threads_, 1);
+        turns_max_(options.pace.count_max),
+        duration_ns_(Nanos(options.pace.duration)) {
+    if (options.pace.in_flight)
+      in_flight_ = std::max<uint64_t>(*options.pace.in_flight / threads_, 1);
   }
 
   // The load begins. Requires: called before DueAt(), Due(), CountDue() and IsOver().

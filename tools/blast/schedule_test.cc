@@ -10,7 +10,7 @@ constexpr uint64_t kStep_ns = 1'000'000'000 / 512, kStart_ns = 7'000'000'000;
 
 LoadOptions AtRate(double rate, int threads = 1) {
   LoadOptions options;
-  options.rate = rate;
+  options.pace.rate = rate;
   options.threads = threads;
   return options;
 }
@@ -31,7 +31,7 @@ TEST(Schedule, ThreadsTakeTurns) {
 
 TEST(Schedule, TheLoadHasSoManyTurnsInAllThreadsTogether) {
   LoadOptions options = AtRate(kRate, 2);
-  options.count_max = 5;
+  options.pace.count_max = 5;
   const Schedule first(options, 0), second(options, 1);
   EXPECT_TRUE(first.Has(2));
   EXPECT_FALSE(first.Has(3));
@@ -41,8 +41,8 @@ TEST(Schedule, TheLoadHasSoManyTurnsInAllThreadsTogether) {
 
 TEST(Schedule, ARampIntegratesItsRate) {
   LoadOptions options = AtRate(100);
-  options.ramp_to = 300;
-  options.duration = absl::Seconds(10);
+  options.pace.ramp_to = 300;
+  options.pace.duration = absl::Seconds(10);
   const Schedule schedule = Started(options);
   EXPECT_NEAR(schedule.OffsetOf(750), 5, 1e-9);  // 100 * 5 + 20 * 5 * 5 / 2
   EXPECT_NEAR(schedule.OffsetOf(2000), 10, 1e-9);
@@ -50,8 +50,8 @@ TEST(Schedule, ARampIntegratesItsRate) {
 
 TEST(Schedule, ARampThatFallsToZeroEnds) {
   LoadOptions options = AtRate(100);
-  options.ramp_to = 0;
-  options.duration = absl::Seconds(10);
+  options.pace.ramp_to = 0;
+  options.pace.duration = absl::Seconds(10);
   const Schedule schedule = Started(options);
   EXPECT_NEAR(schedule.OffsetOf(500), 10, 1e-6);
   EXPECT_GE(schedule.OffsetOf(501), 1e9);
@@ -80,26 +80,26 @@ TEST(Schedule, TurnsThatAreLateAreDueTogether) {
   EXPECT_EQ(schedule.CountDue(2, now, 16), 2u);
   EXPECT_EQ(schedule.CountDue(9, now, 16), 1u);
   EXPECT_EQ(schedule.CountDue(0, now, 2), 2u);
-  options.count_max = 3;
+  options.pace.count_max = 3;
   EXPECT_EQ(Started(options).CountDue(0, now, 16), 3u);
 }
 
 TEST(Schedule, AClosedLoopKeepsItsShareUnderWay) {
   LoadOptions options = AtRate(kRate, 2);
-  options.in_flight = 10;
+  options.pace.in_flight = 10;
   const Schedule schedule = Started(options);
   const uint64_t now = kStart_ns + 1;
   EXPECT_EQ(schedule.Due(1000, now, 4), now);
   EXPECT_GT(schedule.Due(1000, now, 5), now);
   EXPECT_EQ(schedule.CountDue(0, now + 100 * kStep_ns, 16), 1u);
-  options.in_flight = 1;  // of two threads: each has one
+  options.pace.in_flight = 1;  // of two threads: each has one
   EXPECT_EQ(Started(options).Due(0, now, 0), now);
   EXPECT_GT(Started(options).Due(0, now, 1), now);
 }
 
 TEST(Schedule, WhatWasDueBeforeTheEndMayLeaveLate) {
   LoadOptions options = AtRate(kRate);
-  options.duration = absl::Seconds(1);
+  options.pace.duration = absl::Seconds(1);
   const Schedule schedule = Started(options);
   const uint64_t end = kStart_ns + 1'000'000'000;
   EXPECT_EQ(schedule.end_ns(), end);
@@ -107,7 +107,7 @@ TEST(Schedule, WhatWasDueBeforeTheEndMayLeaveLate) {
   EXPECT_FALSE(schedule.IsOver(end + 1'000'000, end - 1));
   EXPECT_TRUE(schedule.IsOver(end, end));
   EXPECT_TRUE(schedule.IsOver(end + 1'000'000'000, end - 1));
-  options.in_flight = 1;
+  options.pace.in_flight = 1;
   EXPECT_TRUE(Started(options).IsOver(end, end - 1));
 }
 

@@ -8,7 +8,8 @@ uint64_t RoundUp(uint64_t value, uint64_t multiple) {
 }
 
 uint64_t ClientSources(const LoadOptions& options, uint64_t clients) {
-  return options.client_sources > 0 ? options.client_sources : std::min(clients, kClientSourcesMax);
+  return options.clients.sources > 0 ? options.clients.sources
+                                     : std::min(clients, kClientSourcesMax);
 }
 
 }  // namespace

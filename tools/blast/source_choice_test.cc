@@ -13,7 +13,7 @@ LoadOptions WithThreads(int threads) {
 
 TEST(SourceChoice, ClientsRepeatsAndAttackersHaveDifferentSources) {
   LoadOptions options = WithThreads(2);
-  options.client_sources = 3;  // two for each thread
+  options.clients.sources = 3;  // two for each thread
   options.attack_sources = 4;
   Random random(1, 1);
   SourceChoice choice(options, /*clients=*/100, /*thread=*/1, &random);
@@ -48,7 +48,7 @@ TEST(SourceChoice, AnAttackersPacketsComeInRuns) {
 
 TEST(SourceChoice, EachSenderOfACaptureKeepsItsSource) {
   LoadOptions options = WithThreads(1);
-  options.client_sources = 2;
+  options.clients.sources = 2;
   Random random(1, 0);
   SourceChoice choice(options, 0, 0, &random);
   Endpoint a, b, c;

@@ -20,7 +20,7 @@ bool IsOfSession(Kind kind) {
 Supply::Supply(const LoadOptions& options, const Fleet* fleet, uint32_t thread,
                const Sessions* sessions, Random* random, Counts* counts)
     : mix_(options.mix),
-      known_(options.known),
+      known_(options.clients.known),
       fleet_(fleet),
       sessions_(sessions),
       random_(random),
@@ -28,7 +28,7 @@ Supply::Supply(const LoadOptions& options, const Fleet* fleet, uint32_t thread,
       thread_(thread),
       threads_(static_cast<uint64_t>(options.threads)),
       maker_(fleet, options.target_key, random),
-      next_client_(options.first_client + thread) {}
+      next_client_(options.clients.first + thread) {}
 
 uint64_t Supply::Make(uint64_t turns, uint64_t now_ns,
                       absl::FunctionRef<absl::Time(uint64_t)> stamp_of) {

@@ -93,7 +93,7 @@ TEST_F(SupplyTest, AnAgedSessionIsRenewed) {
 }
 
 TEST_F(SupplyTest, KnownClientsComeInRotation) {
-  options_.known = true;
+  options_.clients.known = true;
   Open("old", 2);
   EXPECT_EQ(Make(3), 3u);
   for (const uint64_t client : {0u, 1u, 0u}) EXPECT_EQ(supply_->Take()->client, client);

@@ -43,8 +43,8 @@ void Worker::Prepare(std::unique_ptr<Port> port, const Ending& ending) {
   // A client's stamps must grow, and none is ahead of the time that its packet is sent at.
   const absl::Time base = absl::Now();
   const uint64_t now_ns = xsk::KtimeNanos();
-  const uint64_t wanted =
-      std::min(options_.prepared, options_.count_max) / static_cast<uint64_t>(options_.threads);
+  const uint64_t wanted = std::min(options_.prepared, options_.pace.count_max) /
+                          static_cast<uint64_t>(options_.threads);
   for (uint64_t i = 0; i < wanted && !ending; i += Supply::kTogether) {
     const uint64_t made = supply_.Make(
         std::min(Supply::kTogether, wanted - i), now_ns,
@@ -82,7 +82,8 @@ void Worker::Run(uint64_t started_ns, const Ending& ending) {
 // Waits for the answers that are still to come.
 void Worker::Drain(const Ending& ending) {
   // Of a capture's packets it is not known which are answered.
-  const uint64_t linger_ns = options_.replay ? std::min(Nanos(options_.timeout), kLinger_ns) : 0;
+  const uint64_t linger_ns =
+      options_.replay ? std::min(Nanos(options_.patience.timeout), kLinger_ns) : 0;
   const uint64_t until = xsk::KtimeNanos() + linger_ns;
   while (xsk::KtimeNanos() < until && !ending) Receive(kWaitMax_ns);
   while ((outstanding_.awaited() > 0 || !inbox_.empty()) && ending < kWaitNoMore) {
@@ -123,15 +124,15 @@ bool Worker::SendNext(uint64_t number, uint64_t due_ns) {
 void Worker::SendHandshake(Outstanding::Handshake handshake, uint64_t due_ns) {
   const uint64_t now = xsk::KtimeNanos();
   cookies_.AddMac2(now, &handshake.packet);
-  const uint64_t deadline = now + Patience();
+  const uint64_t deadline = now + DrawPatience();
   Queue(handshake.source, handshake.packet.payload(), due_ns);
   counts.lost += outstanding_.Add(std::move(handshake), deadline);
 }
 
 // How long the next answer is awaited, in ns.
-uint64_t Worker::Patience() {
-  if (options_.retries == 0) return Nanos(options_.timeout);
-  const uint64_t after = Nanos(options_.retry_after);
+uint64_t Worker::DrawPatience() {
+  if (options_.patience.retries == 0) return Nanos(options_.patience.timeout);
+  const uint64_t after = Nanos(options_.patience.retry_after);
   return after + random_.Next() % (after / 15 + 1);
 }
 
@@ -243,7 +244,7 @@ void Worker::Confirm(Outstanding::Handshake* handshake, size_t session, uint64_t
   if (options_.ping) {
     const Address from = fleet_->InnerAddress(handshake->packet.client);
     size = sessions_[session].SealPing(from, *options_.ping, bytes);
-    outstanding_.AwaitPong(handshake, session, now_ns + Nanos(options_.timeout));
+    outstanding_.AwaitPong(handshake, session, now_ns + Nanos(options_.patience.timeout));
     ++counts.pinged;
   } else {
     size = sessions_[session].SealKeepalive(bytes);
@@ -268,7 +269,8 @@ bool Worker::TakeCookie(std::span<const uint8_t> payload, uint64_t arrived_ns) {
     return true;
   }
   ++counts.cookies;
-  if (handshake->packet.kind == Kind::kCookie && handshake->attempts <= 1 + options_.retries) {
+  if (handshake->packet.kind == Kind::kCookie &&
+      handshake->attempts <= 1 + options_.patience.retries) {
     SendAgain(handshake, arrived_ns);
   }
   return true;
@@ -291,7 +293,7 @@ void Worker::TakeData(std::span<const uint8_t> payload, uint64_t arrived_ns) {
 void Worker::Expire(bool try_again) {
   const uint64_t now = inbox_.empty() ? xsk::KtimeNanos() : inbox_.front().arrived_ns;
   while (Outstanding::Handshake* handshake = outstanding_.TakeExpired(now)) {
-    if (try_again && !handshake->session && handshake->attempts <= options_.retries) {
+    if (try_again && !handshake->session && handshake->attempts <= options_.patience.retries) {
       SendAgain(handshake, now);
     } else {
       counts.lost += outstanding_.GiveUp(handshake);

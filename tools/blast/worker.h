@@ -47,7 +47,7 @@ class Worker {
   void SendHandshake(Outstanding::Handshake handshake, uint64_t due_ns);
   void SendData(uint64_t client, uint64_t due_ns);
   void SendAgain(Outstanding::Handshake* before, uint64_t now_ns);
-  uint64_t Patience();
+  uint64_t DrawPatience();
   void Queue(uint64_t source, std::span<const uint8_t> payload, uint64_t due_ns);
   void Flush();
   void FlushPort();
