@@ -11,9 +11,9 @@ namespace {
 
 constexpr double kPrecision = 0.05, kRateMax = 1e8;
 constexpr int kConfirmations = 2;
-constexpr int kSpoilt = 2;  // trials of one rate that are made again
+constexpr int kSpoilt = 2;  // repetitions of a trial that the generator spoilt
 constexpr absl::Duration kPause = absl::Milliseconds(20);
-constexpr absl::Duration kRest = absl::Milliseconds(500);  // between trials: queues run empty
+constexpr absl::Duration kRest = absl::Milliseconds(500);  // between trials, for queues to drain
 
 double Milliseconds(uint64_t ns) { return static_cast<double>(ns) / 1e6; }
 
@@ -65,7 +65,7 @@ class Search {
     return absl::OkStatus();
   }
 
-  // A generator that was held up for a moment says nothing about the endpoint: asked again.
+  // A trial in which the generator was held up says nothing about the endpoint: it is repeated.
   absl::StatusOr<bool> Bears(double rate) {
     for (int spoilt = 0;; ++spoilt) {
       WICKET_ASSIGN_OR_RETURN(const Trial trial, Try(rate));
@@ -117,7 +117,7 @@ class Search {
     } else if (trial.loss > bounds_.loss_max) {
       trial.failed = absl::StrFormat("loss of %.2f %%", 100 * trial.loss);
     } else if (trial.p99_ms > bounds_.p99_max_ms) {
-      // Of the latency, which begins at the intended time, part may be the generator's own.
+      // The latency begins at the intended time, so part of it may be the generator's lateness.
       const double late_ms = Milliseconds(summary->lateness.Quantile(0.99));
       trial.generator = late_ms > bounds_.p99_max_ms / 4;
       trial.failed = trial.generator

@@ -11,7 +11,7 @@
 
 namespace wicket::blast {
 
-// A client keeps the last cookie that it got for its next handshakes. No I/O: the time is an
+// A client uses the last cookie that it got in its next handshakes. No I/O: the time is an
 // argument, CLOCK_MONOTONIC in ns. Thread: one.
 class HeldCookies {
  public:

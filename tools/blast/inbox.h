@@ -9,8 +9,8 @@
 
 namespace wicket::blast {
 
-// Answers carry the time they arrived at. To verify one takes as long as hundreds of packets take
-// to arrive, so all are received before the first is examined.
+// Each answer has the time of its arrival. To verify an answer takes as long as hundreds of packets
+// take to arrive, so all answers are received before the first is examined.
 //
 // Thread: one.
 class Inbox {
@@ -18,9 +18,9 @@ class Inbox {
   // `mailboxes`: of all threads; null: every answer that arrives is this thread's own.
   Inbox(uint32_t thread, Mailboxes* mailboxes) : thread_(thread), mailboxes_(mailboxes) {}
 
-  // Takes what the port has received and what other threads have posted. Waits for the port for at
-  // most `wait_ns`; for less where other threads may post; not at all when an answer is still to be
-  // examined.
+  // Takes the answers that the port has received and those that other threads have posted. Waits
+  // for the port for at most `wait_ns`; for less where other threads may post; not at all when an
+  // answer is still to be examined.
   void Receive(Port* port, uint64_t wait_ns);
 
   bool empty() const { return letters_.empty(); }

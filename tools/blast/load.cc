@@ -32,7 +32,7 @@ absl::Status CheckCpus(const std::vector<int>& wanted) {
 absl::Status CheckSources(const Sources& sources, const SourceRange& last) {
   if (!sources.ports) return absl::OkStatus();
   Sources all = sources;
-  if (all.from.empty()) all.from.emplace_back();  // one, whichever the system chooses
+  if (all.from.empty()) all.from.emplace_back();  // the one that the system chooses
   const uint64_t wanted = last.count * last.step;
   if (wanted <= all.Count()) return absl::OkStatus();
   return absl::InvalidArgumentError(

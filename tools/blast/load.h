@@ -1,11 +1,11 @@
-// A load on one endpoint: what is sent when, and what comes back.
+// A load on one endpoint: packets at their times, and the answers to them.
 //
 //   schedule --intended time--> packet --> port --> endpoint
 //                                           |
 //   latency from the intended time <-- verified answer
 //
-// The schedule does not wait for the endpoint (open loop): when it falls behind, every
-// answer that is late because of it counts as late, so nothing hides in a queue of ours.
+// The schedule does not wait for the endpoint (open loop). Latency counts from the intended time,
+// so it includes the time that a packet spent in the generator's own queues.
 #pragma once
 
 #include <atomic>
@@ -64,7 +64,7 @@ struct LoadOptions {
   uint64_t seed = 1;      // of the random numbers
 };
 
-// What has happened until now. Thread: one writer, any readers.
+// The figures of one thread until now. Thread: one writer, any readers.
 struct Counts {
   // Packets sent.
   std::atomic<uint64_t> sent[kKinds] = {};  // by the mix; a client's first attempt only
@@ -98,37 +98,42 @@ struct Counts {
   uint64_t Answered() const;  // responses, verified or to a capture's packets
 };
 
-// Thread: any.
+// How far a load is to end. Thread: any.
 using Ending = std::atomic<int>;
-constexpr int kGoOn = 0, kSendNoMore = 1, kWaitNoMore = 2;  // the last: not for answers either
+constexpr int kGoOn = 0;
+constexpr int kSendNoMore = 1;  // answers are still awaited
+constexpr int kWaitNoMore = 2;  // nor are answers awaited
 
-// Writes what a load would send into a capture file, and sends nothing. Returns: packets, those
-// until it is to end.
+// Writes the packets of a load into a capture file and sends nothing. Stops when `ending` says so.
+// Returns: packets written. Errors: those of the file.
 absl::StatusOr<uint64_t> WriteCapture(const LoadOptions& options, const Fleet* fleet,
                                       const std::string& file, const Ending& ending);
 
 constexpr uint64_t kClientSourcesMax = 16'384;  // unless more are asked for
-constexpr uint64_t kInFlightMax = 1 << 19;      // of a thread
-constexpr uint64_t kPreparedMax = 20'000'000;   // some 600 bytes each
+constexpr uint64_t kInFlightMax = 1 << 19;      // handshakes under way of one thread
+constexpr uint64_t kPreparedMax = 20'000'000;   // packets, some 600 bytes each
 
 class Worker;
 class Mailboxes;
 
-// Thread: one makes, watches and ends it.
+// The threads of a load. Thread: one makes, watches and ends it.
 class Load {
  public:
-  // Opens the ports and makes what is to be prepared.
-  // `ending`: of the load, from now on; it must outlive it.
-  // Errors: those of the ports; InvalidArgument when there are more sources than addresses, or
-  // a CPU is not ours; Cancelled when it was to end before all was made.
+  // Opens the ports and makes the packets that are to be prepared.
+  // `ending`: ends the load from now on. It must outlive the load.
+  // Errors: those of the ports; InvalidArgument when there are more sources than addresses and
+  //         ports, or when the process may not run on one of the CPUs; Cancelled when `ending`
+  //         ended the load before all packets were made.
   static absl::StatusOr<std::unique_ptr<Load>> Make(const LoadOptions& options, const Fleet* fleet,
                                                     const Ending& ending);
   ~Load();
 
   void Start();
+  // Whether every thread has ended.
   bool done() const { return running_ == 0; }
   void Join();
 
+  // One a thread.
   const std::vector<const Counts*>& counts() const { return counts_; }
 
  private:

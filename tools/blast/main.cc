@@ -22,7 +22,7 @@ namespace {
 constexpr absl::Duration kProgressInterval = absl::Milliseconds(500);
 
 Ending ending{kGoOn};
-static_assert(Ending::is_always_lock_free);  // set by a signal
+static_assert(Ending::is_always_lock_free);  // the signal handler sets it
 
 void ShowProgress(const Load& load, absl::Time started, uint64_t* before, absl::Time* then) {
   const absl::Time now = absl::Now();
@@ -76,7 +76,7 @@ int Run(const Options& options, const Fleet& fleet) {
   if (terminal && options.load.prepared > 0) {
     absl::FPrintF(stderr, "\r\033[Kpreparing %d packets", options.load.prepared);
   }
-  // Opened first: a run is not to end without its figures.
+  // Opened before the run, so that no run is lost for a file that cannot be written.
   std::ofstream json, hdr;
   if (!options.json.empty() && options.json != "-") json.open(options.json);
   if (!options.hdr.empty()) hdr.open(options.hdr);

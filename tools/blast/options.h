@@ -39,7 +39,7 @@ struct Options {
 inline constexpr int kOk = 0, kFailure = 1, kUsage = 2;
 
 // Reads the command line and the scenario that it names into all members of `options` but those
-// that ReadOptions() fills in. Prints help, the version, or what is wrong with an option.
+// that ReadOptions() fills in. Prints help, the version, or the fault of an option.
 // Returns: the exit status when the program is to end with that.
 std::optional<int> ParseOptions(int argc, char** argv, Options* options);
 

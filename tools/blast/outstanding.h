@@ -1,4 +1,4 @@
-// The handshakes that an answer is awaited to.
+// The handshakes whose answers are awaited.
 #pragma once
 
 #include <cstdint>
@@ -13,25 +13,25 @@ namespace wicket::blast {
 
 struct LoadOptions;
 
-// The receiver index of an answer is the sender index of what it answers. It finds the slot
-// index % slots, and the slot is remembered until the answer comes or its deadline has passed:
+// An answer's receiver index is the sender index of the handshake. The handshake is in slot
+// index % slots until its answer has arrived or its deadline has passed:
 //
-//   Add --> response awaited --Forget--> free
-//                 |      \---Expired, GiveUp--> free, the handshake is lost
-//             AwaitPong
-//                 v
-//           pong awaited ----Forget, Expired, GiveUp--> free
+//   free --Add--> response awaited --AwaitPong--> answer to a ping awaited
+//                   |          |                     |
+//                 GiveUp     Forget           Forget or GiveUp
+//                   |          |                     |
+//                  lost       free                  free
 //
 // No I/O: the time is an argument, CLOCK_MONOTONIC in ns. Thread: one.
 class Outstanding {
  public:
   struct Handshake {
     Packet packet;
-    uint64_t source = 0;       // of the packet
-    uint64_t intended_ns = 0;  // when the schedule wanted the client's first attempt
-    uint64_t attempts = 1;     // the client's, with this one
-    // The number of the session that was made of it. With it the answer to a ping is awaited,
-    // without it the response.
+    uint64_t source = 0;       // that the packet left from
+    uint64_t intended_ns = 0;  // the schedule's time of the client's first attempt
+    uint64_t attempts = 1;     // of the client, including this one
+    // nullopt: the response is awaited. Otherwise the number of the session that the response
+    // made, and the answer to a ping in that session is awaited.
     std::optional<size_t> session;
 
     uint32_t index() const;
@@ -43,37 +43,37 @@ class Outstanding {
   //          of two, kInFlightMax at most.
   static size_t SlotsFor(const LoadOptions& options);
 
-  // Awaits the response to `handshake` until `deadline_ns`. What its slot remembered is given up.
-  // Returns: handshakes that are lost by that, 0 or 1. Requires: no session yet.
+  // Awaits the response to `handshake` until `deadline_ns`. Gives up the handshake that was in the
+  // slot. Requires: handshake.session is nullopt. Returns: handshakes lost, 0 or 1.
   [[nodiscard]] uint64_t Add(Handshake handshake, uint64_t deadline_ns);
 
-  // The handshake that a response or a cookie reply to `index` answers; null when no response to
-  // it is awaited. Valid until it is forgotten or its slot is taken by Add().
+  // The handshake with sender index `index` whose response is awaited; null when there is none.
+  // The pointer is valid until Forget(), GiveUp(), or an Add() that takes the slot.
   Handshake* FindHandshake(uint32_t index);
-  // The same for data: null when no answer to a ping is awaited in that handshake's session.
+  // The handshake with sender index `index` whose ping is awaited; null when there is none.
   Handshake* FindPing(uint32_t index);
 
-  // The response has come, and a ping is under way in the session that it made.
-  // The deadline of the response holds for the ping too, when it is the earlier one.
+  // The response has arrived, and a ping has been sent in the session that it made. The answer to
+  // the ping is awaited until `deadline_ns` or until the response's deadline, whichever is earlier.
   void AwaitPong(Handshake* handshake, size_t session, uint64_t deadline_ns);
 
-  // Awaits nothing to it any more. `handshake` is invalid after that.
+  // Frees the slot: the answer has arrived, or no longer matters.
   void Forget(Handshake* handshake);
-  // Forget() for lack of an answer. Returns: handshakes that are lost by that, 0 or 1: a ping
-  // without an answer is none.
+  // Frees the slot: no answer has arrived. Returns: handshakes lost; 1, or 0 when only the ping has
+  // no answer.
   [[nodiscard]] uint64_t GiveUp(Handshake* handshake);
-  // GiveUp() for all. Returns: handshakes that are lost by that.
+  // Gives up all handshakes. Returns: handshakes lost.
   [[nodiscard]] uint64_t GiveUpAll();
 
-  // Takes the next deadline before `now_ns`. Returns: what is still awaited then, for the caller to
-  // give up or to forget; null when no such deadline is left.
+  // Removes deadlines before `now_ns` up to the first of a handshake whose answer is still awaited.
+  // Returns: that handshake, for the caller to forget or to give up; null when there is none.
   Handshake* TakeExpired(uint64_t now_ns);
-  // Returns: nullopt when none is left. Of what was answered a deadline may be left.
+  // The next deadline; it may be one of a handshake that was answered. nullopt: none is left.
   std::optional<uint64_t> NextDeadline() const {
     return deadlines_.empty() ? std::nullopt : std::optional(deadlines_.top().at_ns);
   }
 
-  // Answers that are awaited.
+  // Handshakes that are not given up or forgotten.
   uint64_t awaited() const { return awaited_; }
 
  private:

@@ -36,8 +36,9 @@ class Schedule {
         threads_(static_cast<uint64_t>(options.threads)),
         turns_max_(options.pace.count_max),
         duration_ns_(Nanos(options.pace.duration)) {
-    if (options.pace.in_flight)
+    if (options.pace.in_flight) {
       in_flight_ = std::max<uint64_t>(*options.pace.in_flight / threads_, 1);
+    }
   }
 
   // The load begins. Requires: called before DueAt(), Due(), CountDue() and IsOver().
@@ -45,7 +46,7 @@ class Schedule {
   uint64_t end_ns() const { return started_ns_ + duration_ns_; }
 
   uint64_t OfAll(uint64_t number) const { return number * threads_ + thread_; }
-  // Whether the load has that many turns.
+  // Whether the load has a turn for the thread's turn `number`.
   bool Has(uint64_t number) const { return OfAll(number) < turns_max_; }
   // The time of the thread's turn `number`, in seconds from the start.
   double OffsetOf(uint64_t number) const { return OffsetOfAll(OfAll(number)); }
@@ -66,8 +67,8 @@ class Schedule {
     return awaited < *in_flight_ ? now_ns : now_ns + kLater_ns;
   }
 
-  // How many turns from `number` on are due together: at least 1, at most `most`. Packets that are
-  // late already can be made side by side without any of them having to wait. 1 in a closed loop.
+  // Turns from `number` on that are due at `now_ns`, at least 1 and at most `most`. Their packets
+  // can be made side by side: no packet waits for another, since all are late. 1 in a closed loop.
   uint64_t CountDue(uint64_t number, uint64_t now_ns, uint64_t most) const {
     uint64_t n = 1;
     while (!in_flight_ && n < most && Has(number + n) && DueAt(number + n) <= now_ns) ++n;

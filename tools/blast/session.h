@@ -43,7 +43,7 @@ class Session {
   uint64_t counter_ = 0;
 };
 
-// The newest session of each client that has had one. Thread: one.
+// The newest session of each client. Thread: one.
 class Sessions {
  public:
   bool empty() const { return sessions_.empty(); }
@@ -51,9 +51,9 @@ class Sessions {
   // Returns: its number, which is the same for all sessions of one client.
   size_t Keep(Session session);
   Session& operator[](size_t number) { return sessions_[number]; }
-  // Requires: the client has one.
+  // The client's session. Requires: it has one.
   Session& Of(uint64_t client) { return sessions_[number_of_.at(client)]; }
-  // Each in rotation. Requires: !empty().
+  // The sessions in rotation. Requires: !empty().
   const Session& InTurn(uint64_t turn) const { return sessions_[turn % sessions_.size()]; }
 
  private:

@@ -14,8 +14,8 @@ namespace wicket::blast {
 // threads:
 //
 //   0 ...          clients
-//   clients ...    one a thread for kRepeat: its first copy is valid, so the target may treat
-//                  what else comes from there as a client's
+//   clients ...    kRepeat, one a thread: its first copy is valid, so the target may treat all
+//                  packets from that source as a client's
 //   + threads ...  attackers
 //
 // Thread: one.
@@ -26,18 +26,18 @@ class SourceChoice {
 
   // The sources that the thread sends from.
   SourceRange Range() const;
-  // So many packets of attackers one after the other have one source. Default: 1.
+  // Attackers' packets in succession that have one source. Default: 1.
   void SetRun(uint64_t packets) { run_ = packets; }
 
   uint64_t OfClient(uint64_t client) const { return client % client_sources_; }
-  // Of a packet that is not out of a capture.
+  // The source of a packet that is not out of a capture.
   uint64_t Of(const Packet& packet) {
     if (WantsAnswer(packet.kind) || packet.kind == Kind::kOld) return OfClient(packet.client);
     if (packet.kind == Kind::kRepeat) return client_sources_ + thread_;
     return OfAttacker();
   }
-  // Of packets that have `from` in the capture. Different senders share one when clients have
-  // fewer.
+  // The source of packets that come from `from` in the capture. Senders share sources when there
+  // are more senders than client sources.
   uint64_t OfCaptured(const Endpoint& from);
 
  private:

@@ -33,6 +33,7 @@ Supply::Supply(const LoadOptions& options, const Fleet* fleet, uint32_t thread,
 uint64_t Supply::Make(uint64_t turns, uint64_t now_ns,
                       absl::FunctionRef<absl::Time(uint64_t)> stamp_of) {
   std::vector<std::optional<PacketOrder>> orders;
+  orders.reserve(turns);
   for (uint64_t k = 0; k < turns; ++k) {
     Turn turn = Plan(now_ns);
     if (turn.exhausted) break;

@@ -12,9 +12,9 @@
 
 namespace wicket::blast {
 
-// Chooses what each turn of the schedule is for, by the mix and by the clients there are, and makes
-// the packets of several turns together. The clients of a thread are those whose number is its own
-// modulo the threads.
+// Chooses a packet for each turn of the schedule, by the mix and by the clients that are left, and
+// makes the packets of several turns together. A thread has the clients whose number is the
+// thread's modulo the threads.
 //
 // No I/O: the time is an argument. Thread: one.
 class Supply {
@@ -35,8 +35,8 @@ class Supply {
   // Whether every turn that was made has been taken.
   bool empty() const { return made_.empty(); }
   // The packet of the next turn. Requires: !empty().
-  // Returns: nullopt when the turn passes without a packet: it was to be of a client with a session
-  //          and no client has one, or the target's key allows no handshake.
+  // Returns: nullopt when the turn passes without a packet: it wanted a client with a session and
+  //          no client has one, or no handshake is possible with the target's key.
   std::optional<Packet> Take() {
     std::optional<Packet> packet = std::move(made_.front());
     made_.pop_front();
@@ -44,7 +44,7 @@ class Supply {
   }
 
   // A client's further attempt: the same kind of handshake, with another sender index.
-  // Returns: nullopt when the target's key allows no handshake.
+  // Returns: nullopt when no handshake is possible with the target's key.
   std::optional<Packet> MakeAgain(const Packet& packet, absl::Time stamp);
 
  private:
@@ -69,7 +69,7 @@ class Supply {
   PacketMaker maker_;
   std::deque<std::optional<Packet>> made_;  // a turn each
   uint64_t next_client_;
-  uint64_t rotation_ = 0;  // of the clients that come again
+  uint64_t rotation_ = 0;  // through the clients that have come before
   uint32_t index_ = 0;     // of the last handshake; the top byte of an index is the thread
 };
 

@@ -12,9 +12,9 @@ namespace {
 
 constexpr uint64_t kSpin_ns = 200'000;        // a shorter time than this is not slept through
 constexpr uint64_t kWaitMax_ns = 20'000'000;  // between two looks at `ending`
-constexpr uint64_t kLinger_ns = 500'000'000;  // after the last packet of a capture
-constexpr uint64_t kVerified = 4;             // answers verified between two looks at what is due
-constexpr uint64_t kBurst = 32;               // packets between two looks at what has come
+constexpr uint64_t kLinger_ns = 500'000'000;  // the wait for answers to a capture's last packet
+constexpr uint64_t kVerified = 4;             // answers verified between two looks at the schedule
+constexpr uint64_t kBurst = 32;               // packets sent between two looks at the inbox
 
 uint32_t IndexOf(const std::array<uint8_t, 4>& bytes) {
   uint32_t index;
@@ -79,9 +79,9 @@ void Worker::Run(uint64_t started_ns, const Ending& ending) {
   Drain(ending);
 }
 
-// Waits for the answers that are still to come.
+// Waits for the answers that are still awaited.
 void Worker::Drain(const Ending& ending) {
-  // Of a capture's packets it is not known which are answered.
+  // It is not known which packets of a capture want an answer.
   const uint64_t linger_ns =
       options_.replay ? std::min(Nanos(options_.patience.timeout), kLinger_ns) : 0;
   const uint64_t until = xsk::KtimeNanos() + linger_ns;
@@ -136,7 +136,7 @@ uint64_t Worker::DrawPatience() {
   return after + random_.Next() % (after / 15 + 1);
 }
 
-// The client gives up `before` and makes another attempt, of the same intended time.
+// The client forgets `before` and makes another attempt, which has the same intended time.
 void Worker::SendAgain(Outstanding::Handshake* before, uint64_t now_ns) {
   std::optional<Packet> packet = supply_.MakeAgain(before->packet, absl::Now());
   const uint64_t source = before->source, intended_ns = before->intended_ns;
@@ -184,7 +184,7 @@ void Worker::Flush() {
   queued_due_.clear();
 }
 
-// --- what comes back ---------------------------------------------------------
+// --- answers -----------------------------------------------------------------
 
 void Worker::Receive(uint64_t wait_ns) {
   inbox_.Receive(port_.get(), wait_ns);
@@ -288,8 +288,8 @@ void Worker::TakeData(std::span<const uint8_t> payload, uint64_t arrived_ns) {
   counts.usable.Record(arrived_ns > intended_ns ? arrived_ns - intended_ns : 0);
 }
 
-// Gives up, or tries again, what is awaited beyond its deadline. The time that counts is the one
-// of the oldest answer that was not examined: it may have come in time.
+// Gives up, or tries again, each handshake whose deadline has passed. The time that counts is the
+// arrival of the oldest answer that was not examined: that answer may have arrived in time.
 void Worker::Expire(bool try_again) {
   const uint64_t now = inbox_.empty() ? xsk::KtimeNanos() : inbox_.front().arrived_ns;
   while (Outstanding::Handshake* handshake = outstanding_.TakeExpired(now)) {

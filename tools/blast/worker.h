@@ -18,7 +18,7 @@
 
 namespace wicket::blast {
 
-// Sends what the supply holds when the schedule says so, and settles what comes back:
+// Sends packets when the schedule says so, and matches the answers with them:
 //
 //   Schedule --due--> Supply --packet--> SourceChoice --> Port --> endpoint
 //                                                          |
@@ -52,7 +52,7 @@ class Worker {
   void Flush();
   void FlushPort();
   void Receive(uint64_t wait_ns);
-  // The first three return whether an answer was verified, or was to be.
+  // Take(), TakeResponse() and TakeCookie() return whether they tried to verify an answer.
   bool Take(const Letter& letter);
   bool TakeResponse(std::span<const uint8_t> payload, uint64_t arrived_ns);
   bool TakeCookie(std::span<const uint8_t> payload, uint64_t arrived_ns);
