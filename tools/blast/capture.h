@@ -1,4 +1,4 @@
-// Loads as capture files: written for tcpreplay, TRex and pktgen, and read to be replayed.
+// Capture files: a load is written to one, for tcpreplay, TRex or pktgen, or is read from one.
 #pragma once
 
 #include <memory>
@@ -36,18 +36,22 @@ class CaptureWriter {
   std::unique_ptr<pcap_dumper_t, CloseDumper> dumper_;
 };
 
-constexpr size_t kPayloadMax = 1500;  // of what is sent or looked at
+constexpr size_t kPayloadMax = 1500;  // bytes of a datagram that is sent or examined
 
-// A datagram out of a capture.
+// A UDP datagram in a capture.
 struct CapturedDatagram {
-  absl::Duration offset;  // from the first of them
+  absl::Duration offset;  // from the capture's first datagram
   Endpoint from;
   std::vector<uint8_t> payload;
 };
 
-// The UDP datagrams in a capture of Ethernet frames, in their order, whomever they were to.
-// Errors: names the file, and the packet it is damaged at, or which is too large; NotFound when it
-// holds none.
+// Reads the UDP datagrams of a capture of Ethernet frames, whatever their destination.
+//
+// Returns: the datagrams in the file's order; at least one.
+// Errors:  each names the file. InvalidArgument when it is no readable capture of Ethernet frames.
+//          InvalidArgument with the packet's number when a datagram has more than kPayloadMax
+//          bytes; DataLoss with the packet's number when the file is damaged; NotFound when there
+//          is no UDP datagram.
 absl::StatusOr<std::vector<CapturedDatagram>> ReadCapture(const std::string& file);
 
 }  // namespace wicket::blast

@@ -11,9 +11,9 @@ namespace {
 
 constexpr double kPrecision = 0.05, kRateMax = 1e8;
 constexpr int kConfirmations = 2;
-constexpr int kSpoilt = 2;  // trials of one rate that are made again
+constexpr int kSpoilt = 2;  // repetitions of a trial that the generator spoilt
 constexpr absl::Duration kPause = absl::Milliseconds(20);
-constexpr absl::Duration kRest = absl::Milliseconds(500);  // between trials: queues run empty
+constexpr absl::Duration kRest = absl::Milliseconds(500);  // between trials, for queues to drain
 
 double Milliseconds(uint64_t ns) { return static_cast<double>(ns) / 1e6; }
 
@@ -43,7 +43,7 @@ class Search {
   absl::Status Seek() {
     double& borne = found_.rate;
     double failed = 0;
-    for (double rate = options_.rate; failed == 0 && rate < kRateMax && !ending_; rate *= 2) {
+    for (double rate = options_.pace.rate; failed == 0 && rate < kRateMax && !ending_; rate *= 2) {
       WICKET_ASSIGN_OR_RETURN(const bool bears, Bears(rate));
       (bears ? borne : failed) = rate;
     }
@@ -60,12 +60,12 @@ class Search {
       }
       borne *= 1 - kPrecision;
       confirmed = 0;
-      if (borne < options_.rate) borne = 0;
+      if (borne < options_.pace.rate) borne = 0;
     }
     return absl::OkStatus();
   }
 
-  // A generator that was held up for a moment says nothing about the endpoint: asked again.
+  // A trial in which the generator was held up says nothing about the endpoint: it is repeated.
   absl::StatusOr<bool> Bears(double rate) {
     for (int spoilt = 0;; ++spoilt) {
       WICKET_ASSIGN_OR_RETURN(const Trial trial, Try(rate));
@@ -79,10 +79,10 @@ class Search {
 
   absl::StatusOr<Trial> Try(double rate) {
     LoadOptions options = options_;
-    options.rate = rate;
-    options.count_max = UINT64_MAX;
+    options.pace.rate = rate;
+    options.pace.count_max = UINT64_MAX;
     if (options.prepared > 0) {
-      const double wanted = rate * absl::ToDoubleSeconds(options.duration) + 1;
+      const double wanted = rate * absl::ToDoubleSeconds(options.pace.duration) + 1;
       if (wanted > static_cast<double>(kPreparedMax)) {
         return absl::OutOfRangeError(absl::StrFormat(
             "%.0f packets to prepare for a trial at %.0f a second, of %d at most: a "
@@ -99,7 +99,7 @@ class Search {
     auto summary = std::make_unique<Summary>();
     Summarize(load->counts(), summary.get());
     const bool newcomers = options.mix.Has(Kind::kNew) || options.mix.Has(Kind::kCookie);
-    if (newcomers) options_.first_client += summary->clients;
+    if (newcomers) options_.clients.first += summary->clients;
     if (newcomers && summary->exhausted > 0) {
       return absl::ResourceExhaustedError(absl::StrCat(
           "all ", fleet_->size(), " clients have come, at ", rate,
@@ -117,7 +117,7 @@ class Search {
     } else if (trial.loss > bounds_.loss_max) {
       trial.failed = absl::StrFormat("loss of %.2f %%", 100 * trial.loss);
     } else if (trial.p99_ms > bounds_.p99_max_ms) {
-      // Of the latency, which begins at the intended time, part may be the generator's own.
+      // The latency begins at the intended time, so part of it may be the generator's lateness.
       const double late_ms = Milliseconds(summary->lateness.Quantile(0.99));
       trial.generator = late_ms > bounds_.p99_max_ms / 4;
       trial.failed = trial.generator

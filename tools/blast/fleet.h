@@ -1,4 +1,4 @@
-// The clients that a load comes from: the same ones for the same seed, as many as wanted.
+// The clients that a load comes from. The same seed makes the same clients.
 #pragma once
 
 #include <ostream>
@@ -11,19 +11,19 @@
 
 namespace wicket::blast {
 
-// Thread: any; holds no state but the seed.
+// Keys and addresses are derived from the seed when they are asked for. Thread: any.
 class Fleet {
  public:
   Fleet(const std::string& seed, uint64_t size);
 
   uint64_t size() const { return size_; }
-  // Of client `index`; beyond size(): of somebody who is nobody's peer.
+  // The private key of client `index`. From size() on: a key that no endpoint has as a peer.
   Secret<kKeyBytes> PrivateKey(uint64_t index) const;
   PublicKey Public(uint64_t index) const { return crypto::DerivePublicKey(PrivateKey(index)); }
-  // The address of client `index` inside the tunnel, in a /64 of this seed's own.
+  // The IPv6 address of client `index` inside the tunnel. The seed determines its /64.
   Address InnerAddress(uint64_t index) const;
 
-  // What an endpoint must be told of all clients, in the formats of docs/peers.md.
+  // Writes all clients as peers for an endpoint, in the formats of docs/peers.md.
   void WriteNdjson(std::ostream& out) const;
   void WriteConf(std::ostream& out) const;
 

@@ -6,11 +6,10 @@
 
 #include "absl/strings/str_cat.h"
 #include "tools/blast/worker.h"
+#include "xsk/steering.h"
 
 namespace wicket::blast {
 namespace {
-
-constexpr uint16_t kPortMin = 1024;
 
 void PinTo(int cpu) {
   cpu_set_t cpus;
@@ -33,7 +32,7 @@ absl::Status CheckCpus(const std::vector<int>& wanted) {
 absl::Status CheckSources(const Sources& sources, const SourceRange& last) {
   if (!sources.ports) return absl::OkStatus();
   Sources all = sources;
-  if (all.from.empty()) all.from.emplace_back();  // one, whichever the system chooses
+  if (all.from.empty()) all.from.emplace_back();  // the one that the system chooses
   const uint64_t wanted = last.count * last.step;
   if (wanted <= all.Count()) return absl::OkStatus();
   return absl::InvalidArgumentError(
@@ -57,17 +56,6 @@ uint64_t Counts::Answered() const {
   return total;
 }
 
-absl::StatusOr<uint64_t> WriteCapture(const LoadOptions& options, const Fleet* fleet,
-                                      const std::string& file, const Ending& ending) {
-  WICKET_ASSIGN_OR_RETURN(CaptureWriter capture, CaptureWriter::Create(file));
-  LoadOptions one = options;
-  one.threads = 1;
-  const uint64_t packets =
-      std::make_unique<Worker>(one, fleet, 0, nullptr)->Capture(&capture, ending);
-  WICKET_RETURN_IF_ERROR(capture.Close());
-  return packets;
-}
-
 absl::StatusOr<std::unique_ptr<Load>> Load::Make(const LoadOptions& options, const Fleet* fleet,
                                                  const Ending& ending) {
   WICKET_RETURN_IF_ERROR(CheckCpus(options.cpus));
@@ -83,7 +71,10 @@ absl::StatusOr<std::unique_ptr<Load>> Load::Make(const LoadOptions& options, con
     if (!all.port.sources.ports) all.port.sources.ports = {kPortMin, 65535};
     WICKET_ASSIGN_OR_RETURN(load->interface_, XdpInterface::Open(all.port));
     all.port.sources = load->interface_->sources();
-    if (options.threads > 1) load->mailboxes_ = std::make_unique<Mailboxes>(options.threads);
+    // Answers to a capture's packets are only counted, so any thread may take them.
+    if (options.threads > 1 && options.replay == nullptr) {
+      load->mailboxes_ = std::make_unique<Mailboxes>(options.threads);
+    }
   }
   for (int i = 0; i < options.threads; ++i) {
     load->workers_.push_back(std::make_unique<Worker>(all, fleet, i, load->mailboxes_.get()));
@@ -105,7 +96,7 @@ Load::~Load() { Join(); }
 
 void Load::Start() {
   running_ = static_cast<int>(workers_.size());
-  const uint64_t started_ns = NowNanos();
+  const uint64_t started_ns = xsk::KtimeNanos();
   for (size_t i = 0; i < workers_.size(); ++i) {
     threads_.emplace_back([this, i, started_ns] {
       pthread_setname_np(pthread_self(), "blast");

@@ -1,11 +1,11 @@
-// A load on one endpoint: what is sent when, and what comes back.
+// A load on one endpoint: packets at their times, and the answers to them.
 //
 //   schedule --intended time--> packet --> port --> endpoint
 //                                           |
 //   latency from the intended time <-- verified answer
 //
-// The schedule does not wait for the endpoint (open loop): when it falls behind, every
-// answer that is late because of it counts as late, so nothing hides in a queue of ours.
+// The schedule does not wait for the endpoint (open loop). Latency counts from the intended time,
+// so it includes the time that a packet spent in the generator's own queues.
 #pragma once
 
 #include <atomic>
@@ -23,95 +23,117 @@
 
 namespace wicket::blast {
 
+// When packets leave.
+struct Pace {
+  double rate = 100;                  // packets a second, of all threads
+  std::optional<double> ramp_to;      // the rate at the end of `duration`; it changes linearly
+  std::optional<uint64_t> in_flight;  // closed loop: handshakes under way at once, without a rate
+  absl::Duration duration = absl::Seconds(10);
+  uint64_t count_max = 10'000'000;  // packets
+};
+
+// How long a client waits for an answer.
+struct Patience {
+  absl::Duration timeout = absl::Seconds(5);  // without retries
+  uint64_t retries = 0;  // further handshakes; with a cookie when the client got one
+  absl::Duration retry_after = absl::Seconds(5);  // and up to a fifteenth more [WG 6.4]
+};
+
+// Which clients come.
+struct Clients {
+  uint64_t first = 0;    // clients with lower numbers have come before
+  bool known = false;    // all have come before: each may make a handshake of kind kRekey or kOld
+  uint64_t sources = 0;  // the sources that they share; 0: one a client, kClientSourcesMax at most
+};
+
 struct LoadOptions {
   PortOptions port;
   PublicKey target_key;
-  uint64_t client_sources = 0;   // 0: one a client, 16 384 at most
-  uint64_t attack_sources = 64;  // of those who are no clients
-  uint64_t first_client = 0;     // those before him have come already
+  Clients clients;
+  uint64_t attack_sources = 64;  // of packets that are not a client's
   Mix mix;
-  double rate = 100;                  // packets a second, of all threads
-  std::optional<double> ramp_to;      // grows to this linearly
-  std::optional<uint64_t> in_flight;  // closed loop: so many at once, in place of a rate
-  absl::Duration duration = absl::Seconds(10);
-  uint64_t count_max = 10'000'000;  // packets
-  absl::Duration timeout = absl::Seconds(5);
-  uint64_t retries = 0;  // handshakes more, with a cookie where one was asked for
-  absl::Duration retry_after = absl::Seconds(5);  // and up to a fifteenth more [WG 6.4]
-  uint64_t prepared = 0;                          // packets made before the first is sent
-  bool known = false;                             // clients were there before this run
-  bool confirm = true;                            // complete each handshake with a packet
-  std::optional<Address> ping;                    // by an echo request to this one, in the tunnel
-  const std::vector<CapturedDatagram>* replay = nullptr;  // in place of the mix
-  bool at_captured_times = true;                          // in place of the rate
+  Pace pace;
+  Patience patience;
+  uint64_t prepared = 0;        // packets that are made before the first is sent
+  bool confirm = true;          // complete each handshake with a packet
+  std::optional<Address> ping;  // that packet is an echo request to this address in the tunnel
+  const std::vector<CapturedDatagram>* replay = nullptr;  // sent in place of the mix
+  bool at_captured_times = true;                          // the replay does without the rate
   int threads = 1;
-  std::vector<int> cpus;  // thread i is pinned to cpus[i % size]
-  uint64_t seed = 1;
+  std::vector<int> cpus;  // thread i is pinned to cpus[i % size]; empty: to none
+  uint64_t seed = 1;      // of the random numbers
 };
 
-// What happened so far. Thread: written by one, read by any.
+// The figures of one thread until now. Thread: one writer, any readers.
 struct Counts {
-  std::atomic<uint64_t> sent[kKinds] = {};  // first attempts
-  std::atomic<uint64_t> answered[kKinds] = {};
-  std::atomic<uint64_t> replayed{0};    // out of a capture
-  std::atomic<uint64_t> retried{0};     // handshakes sent again
-  std::atomic<uint64_t> lost{0};        // no answer within the timeout, of kinds that want one
+  // Packets sent.
+  std::atomic<uint64_t> sent[kKinds] = {};  // by the mix; a client's first attempt only
+  std::atomic<uint64_t> retried{0};         // a client's further attempts
+  std::atomic<uint64_t> replayed{0};        // out of a capture
+  std::atomic<uint64_t> pinged{0};
+  // Of all these, packets that did not leave.
+  std::atomic<uint64_t> send_errors{0};  // refused by the system, or by the target's system
+  std::atomic<uint64_t> no_room{0};      // the way out stayed full
+  // Packets received.
+  std::atomic<uint64_t> answered[kKinds] = {};  // responses that verify
+  std::atomic<uint64_t> cookies{0};     // cookie replies that verify: the endpoint is under load
+  std::atomic<uint64_t> ponged{0};      // answers to pings
   std::atomic<uint64_t> unverified{0};  // answers that do not verify
-  std::atomic<uint64_t> unexpected{0};  // what is no answer to anything we remember
-  std::atomic<uint64_t> unexpected_cookies{0};  // of it
-  std::atomic<uint64_t> overrun{0};             // what came and found no room with us
-  std::atomic<uint64_t> responses{0};  // to packets out of a capture: nobody can verify them
-  std::atomic<uint64_t> cookies{0};    // cookie replies: the endpoint says it is under load
-  std::atomic<uint64_t> pinged{0}, ponged{0};
-  std::atomic<uint64_t> send_errors{0};  // refused by the system, or by the target's
-  std::atomic<uint64_t> no_room{0};      // never left: the way out stayed full
-  std::atomic<uint64_t> exhausted{0};    // a client was wanted and there was none
-  std::atomic<uint64_t> sending_ns{0};   // from the first packet to the last, once that is known
-  std::atomic<uint64_t> waited_ns{0};    // of them, for answers or for the next packet's time
-  std::atomic<uint64_t> clients{0};      // that have come
-  Histogram latency;                     // intended time to verified answer
-  Histogram usable;                      // intended time to the first data from the tunnel
-  Histogram lateness;                    // intended time to sent
+  std::atomic<uint64_t> unexpected{0};  // packets that answer nothing that is remembered
+  std::atomic<uint64_t> unexpected_cookies{0};  // the cookie replies in `unexpected`
+  std::atomic<uint64_t> responses{0};  // to a capture's packets: there are no keys to verify them
+  std::atomic<uint64_t> overrun{0};    // dropped for lack of room in our queues
+  // Clients.
+  std::atomic<uint64_t> clients{0};    // that have come
+  std::atomic<uint64_t> lost{0};       // handshakes without an answer in time
+  std::atomic<uint64_t> exhausted{0};  // turns that wanted a client when there was none
+  // Time. Known when the last packet has left; 0 until then.
+  std::atomic<uint64_t> sending_ns{0};  // from the first packet to the last
+  std::atomic<uint64_t> waited_ns{0};   // the part of sending_ns that was spent waiting
+  Histogram latency;                    // from the intended time to the verified answer
+  Histogram usable;                     // from the intended time to the first data from the tunnel
+  Histogram lateness;                   // from the intended time to the sending
 
-  uint64_t Sent() const;  // all packets but those inside tunnels
-  uint64_t Answered() const;
+  uint64_t Sent() const;      // all but pings and the packets that confirm
+  uint64_t Answered() const;  // responses, verified or to a capture's packets
 };
 
-// Kinds whose sender has proven its key, so that the endpoint answers.
-constexpr bool WantsAnswer(Kind kind) {
-  return kind == Kind::kNew || kind == Kind::kRekey || kind == Kind::kCookie;
-}
-
-// Thread: any.
+// How far a load is to end. Thread: any.
 using Ending = std::atomic<int>;
-constexpr int kGoOn = 0, kSendNoMore = 1, kWaitNoMore = 2;  // the last: not for answers either
+constexpr int kGoOn = 0;
+constexpr int kSendNoMore = 1;  // answers are still awaited
+constexpr int kWaitNoMore = 2;  // nor are answers awaited
 
-// Writes what a load would send into a capture file, and sends nothing. Returns: packets, those
-// until it is to end.
+// Writes the packets of a load into a capture file and sends nothing. Stops when `ending` says so.
+// Returns: packets written. Errors: those of the file.
 absl::StatusOr<uint64_t> WriteCapture(const LoadOptions& options, const Fleet* fleet,
                                       const std::string& file, const Ending& ending);
 
-constexpr uint64_t kInFlightMax = 1 << 19;     // of a thread
-constexpr uint64_t kPreparedMax = 20'000'000;  // some 600 bytes each
+constexpr uint64_t kClientSourcesMax = 16'384;  // unless more are asked for
+constexpr uint64_t kInFlightMax = 1 << 19;      // handshakes under way of one thread
+constexpr uint64_t kPreparedMax = 20'000'000;   // packets, some 600 bytes each
 
 class Worker;
 class Mailboxes;
 
-// Thread: one makes, watches and ends it.
+// The threads of a load. Thread: one makes, watches and ends it.
 class Load {
  public:
-  // Opens the ports and makes what is to be prepared.
-  // `ending`: of the load, from now on; it must outlive it.
-  // Errors: those of the ports; InvalidArgument when there are more sources than addresses, or
-  // a CPU is not ours; Cancelled when it was to end before all was made.
+  // Opens the ports and makes the packets that are to be prepared.
+  // `ending`: ends the load from now on. It must outlive the load.
+  // Errors: those of the ports; InvalidArgument when there are more sources than addresses and
+  //         ports, or when the process may not run on one of the CPUs; Cancelled when `ending`
+  //         ended the load before all packets were made.
   static absl::StatusOr<std::unique_ptr<Load>> Make(const LoadOptions& options, const Fleet* fleet,
                                                     const Ending& ending);
   ~Load();
 
   void Start();
+  // Whether every thread has ended.
   bool done() const { return running_ == 0; }
   void Join();
 
+  // One a thread.
   const std::vector<const Counts*>& counts() const { return counts_; }
 
  private:

@@ -1,171 +1,28 @@
 // wicket-blast, a load generator for WireGuard endpoints.
-#include <net/if.h>
 #include <signal.h>
+#include <stdio.h>
 #include <unistd.h>
 
-#include <CLI/CLI.hpp>
 #include <fstream>
 #include <iostream>
-#include <set>
+#include <memory>
+#include <utility>
 
-#include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/strings/numbers.h"
-#include "absl/strings/str_join.h"
-#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "tools/blast/find_max.h"
+#include "tools/blast/fleet.h"
+#include "tools/blast/load.h"
+#include "tools/blast/options.h"
 #include "tools/blast/report.h"
-#include "tools/blast/route.h"
-#include "tools/blast/scenario.h"
 
 namespace wicket::blast {
 namespace {
 
-constexpr double kDuration_s = 10;
-constexpr size_t kSendersMax = 16'384;              // of a capture
-constexpr double kRateMin = 0.001, kRateMax = 1e9;  // packets a second
-constexpr int kOk = 0, kFailure = 1, kUsage = 2;
 constexpr absl::Duration kProgressInterval = absl::Milliseconds(500);
 
 Ending ending{kGoOn};
-static_assert(Ending::is_always_lock_free);  // set by a signal
-
-struct Options {
-  LoadOptions load;
-  std::string target, target_key, mix = "new", seed = "wicket", ramp, json, hdr, export_as, pcap;
-  std::string ports, ping, replay;
-  std::vector<std::string> from;
-  uint64_t clients = 1000, in_flight = 0;
-  double timeout_s = 5, retry_after_s = 5;
-  std::optional<double> rate, duration_s;
-  bool own_target = false, no_confirm = false, find_max = false;
-  Bounds bounds;
-  std::vector<CapturedDatagram> captured;
-};
-
-// "A-B" or "A", both 1..65535.
-std::optional<std::pair<uint16_t, uint16_t>> ParsePorts(const std::string& text) {
-  unsigned from = 0, to = 0;
-  int used = 0;
-  if (sscanf(text.c_str(), "%u-%u%n", &from, &to, &used) != 2) {
-    if (sscanf(text.c_str(), "%u%n", &from, &used) != 1) return std::nullopt;
-    to = from;
-  }
-  if (static_cast<size_t>(used) != text.size() || from < 1 || from > to || to > 65535) {
-    return std::nullopt;
-  }
-  return std::pair{static_cast<uint16_t>(from), static_cast<uint16_t>(to)};
-}
-
-// Fills in what the text options say. Errors: InvalidArgument names the option.
-absl::Status Read(Options* options) {
-  LoadOptions& load = options->load;
-  const auto target = ParseEndpoint(options->target);
-  if (!target) {
-    return absl::InvalidArgumentError(absl::StrCat(
-        "--target: ", options->target.empty() ? "missing" : "found \"" + options->target + "\"",
-        "; accepted: 192.0.2.1:51820 or [2001:db8::1]:51820"));
-  }
-  load.port.target = *target;
-  const auto key = ParsePublicKey(options->target_key);
-  if (!key && options->replay.empty()) {  // what a capture holds was made for some key
-    return absl::InvalidArgumentError(absl::StrCat(
-        "--public-key: ",
-        options->target_key.empty() ? "missing; the target's" : "not a public key; accepted",
-        ": 44 characters of base64, as `wg show` prints it"));
-  }
-  if (key) load.target_key = *key;
-  for (const std::string& text : options->from) {
-    const auto prefix = ParsePrefix(text);
-    if (!prefix || prefix->address.family != load.port.target.address.family) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "--from: found \"", text, "\"; accepted: addresses or prefixes of the target's family"));
-    }
-    load.port.sources.from.push_back(*prefix);
-  }
-  if (!options->ports.empty()) {
-    load.port.sources.ports = ParsePorts(options->ports);
-    if (!load.port.sources.ports) {
-      return absl::InvalidArgumentError(absl::StrCat("--ports: found \"", options->ports,
-                                                     "\"; accepted: FIRST-LAST, of 1 to 65535"));
-    }
-  }
-  if (load.port.vlan && load.port.via == Via::kUdp && options->pcap.empty()) {
-    return absl::InvalidArgumentError(
-        "--vlan: only with --via xdp or --pcap; for UDP make a VLAN interface");
-  }
-  if (!options->ping.empty()) {
-    load.ping = ParseAddress(options->ping);
-    if (!load.ping || load.ping->family != Family::kIpv6) {
-      return absl::InvalidArgumentError(absl::StrCat(
-          "--ping: found \"", options->ping, "\"; accepted: an IPv6 address inside the tunnel"));
-    }
-  }
-  if (!options->replay.empty()) {
-    WICKET_ASSIGN_OR_RETURN(options->captured, ReadCapture(options->replay));
-    load.replay = &options->captured;
-    load.at_captured_times = !options->rate && !options->in_flight && options->ramp.empty();
-    if (load.at_captured_times && !options->duration_s) {
-      options->duration_s = absl::ToDoubleSeconds(options->captured.back().offset) + 1;
-    }
-    std::set<Endpoint> senders;
-    for (const CapturedDatagram& datagram : options->captured) senders.insert(datagram.from);
-    if (load.client_sources == 0) load.client_sources = std::min(senders.size(), kSendersMax);
-  }
-  if (options->rate) load.rate = *options->rate;
-  WICKET_ASSIGN_OR_RETURN(load.mix, Mix::Parse(options->mix));
-  if (!options->ramp.empty()) {
-    double from = 0, to = 0;
-    const std::pair<std::string, std::string> ends = absl::StrSplit(options->ramp, ':');
-    const auto bad = [](double rate) { return !(rate >= kRateMin && rate <= kRateMax); };
-    if (!absl::SimpleAtod(ends.first, &from) || !absl::SimpleAtod(ends.second, &to) || bad(from) ||
-        bad(to)) {
-      return absl::InvalidArgumentError(
-          absl::StrFormat("--ramp: found \"%s\"; accepted: FROM:TO, packets a second, %g to %g",
-                          options->ramp, kRateMin, kRateMax));
-    }
-    load.rate = from;
-    load.ramp_to = to;
-  }
-  if (options->in_flight > 0) load.in_flight = options->in_flight;
-  load.duration = absl::Seconds(options->duration_s.value_or(kDuration_s));
-  load.timeout = absl::Seconds(options->timeout_s);
-  load.retry_after = absl::Seconds(options->retry_after_s);
-  load.confirm = !options->no_confirm;
-  if (load.known && options->clients < static_cast<uint64_t>(load.threads)) {
-    return absl::InvalidArgumentError(
-        "--known: every thread needs a client (--clients, --threads)");
-  }
-  if (load.prepared > 0 || !options->pcap.empty()) {
-    // Nobody has a session before the first packet left.
-    if (load.mix.Has(Kind::kData)) {
-      return absl::InvalidArgumentError(
-          "--mix: data is made of a session's keys: not with --prepare or --pcap");
-    }
-    if (!load.known && (load.mix.Has(Kind::kRekey) || load.mix.Has(Kind::kOld))) {
-      return absl::InvalidArgumentError(
-          "--mix: rekey and old are of clients that came before: with --prepare or --pcap say "
-          "--known, if they did");
-    }
-  }
-  if (!load.port.interface.empty() && load.port.via != Via::kXdp && options->pcap.empty()) {
-    return absl::InvalidArgumentError(
-        "--interface is for --via xdp; sockets take the route there is");
-  }
-  if (!load.port.interface.empty() && if_nametoindex(load.port.interface.c_str()) == 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--interface: there is no ", load.port.interface, " here"));
-  }
-  if (!options->own_target && options->pcap.empty() &&
-      !StaysHere(load.port.target.address, load.port.interface)) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(ToString(load.port.target),
-                     " is neither this machine's nor next to it on a virtual "
-                     "link: say --i-own-this-target if you may load it"));
-  }
-  return absl::OkStatus();
-}
+static_assert(Ending::is_always_lock_free);  // the signal handler sets it
 
 void ShowProgress(const Load& load, absl::Time started, uint64_t* before, absl::Time* then) {
   const absl::Time now = absl::Now();
@@ -214,13 +71,12 @@ int RunFindMax(const Options& options, const Fleet& fleet, std::ofstream* json) 
   return found->rate > 0 ? kOk : kFailure;
 }
 
-int Run(const Options& options) {
-  const Fleet fleet(options.seed, options.clients);
+int Run(const Options& options, const Fleet& fleet) {
   const bool terminal = isatty(STDERR_FILENO);
   if (terminal && options.load.prepared > 0) {
     absl::FPrintF(stderr, "\r\033[Kpreparing %d packets", options.load.prepared);
   }
-  // Opened first: a run is not to end without its figures.
+  // Opened before the run, so that no run is lost for a file that cannot be written.
   std::ofstream json, hdr;
   if (!options.json.empty() && options.json != "-") json.open(options.json);
   if (!options.hdr.empty()) hdr.open(options.hdr);
@@ -266,129 +122,15 @@ int Run(const Options& options) {
 }
 
 int Main(int argc, char** argv) {
-  CLI::App app("Puts load on a WireGuard endpoint, with handshakes that are real.", "wicket-blast");
   Options options;
-  app.set_version_flag("--version", "wicket-blast " WICKET_VERSION);
-  app.set_config("--scenario", "", "a TOML file with any of these options");
-  app.config_formatter(std::make_shared<Scenario>(&app));
-  app.allow_config_extras(CLI::config_extras_mode::error);
-  app.add_option("--target", options.target, "the endpoint, ADDRESS:PORT");
-  app.add_option("--public-key", options.target_key, "the endpoint's public key");
-  app.add_option("--clients", options.clients, "how many there are")
-      ->check(CLI::Range(uint64_t{0}, uint64_t{100'000'000}))
-      ->capture_default_str();
-  app.add_option("--seed", options.seed, "the clients' keys are derived from it")
-      ->capture_default_str();
-  app.add_option("--export", options.export_as,
-                 "print what the endpoint must be told of the clients, and no more")
-      ->check(CLI::IsMember({"ndjson", "conf"}));
-  app.add_option("--mix", options.mix, "what is sent: KIND[=WEIGHT],...")->capture_default_str();
-  app.add_option("--rate", options.rate, "packets a second (100)")
-      ->check(CLI::Range(kRateMin, kRateMax));
-  app.add_option("--ramp", options.ramp, "a rate that grows from FROM to TO")->type_name("FROM:TO");
-  app.add_option("--in-flight", options.in_flight,
-                 "closed loop: keep so many handshakes under way, at no fixed rate")
-      ->check(CLI::Range(uint64_t{1}, kInFlightMax));
-  app.add_option("--duration", options.duration_s, "seconds; of a capture: as long as it is")
-      ->check(CLI::Range(0.01, 86400.0))
-      ->default_str("10");
-  app.add_option("--count", options.load.count_max, "packets at most")
-      ->check(CLI::Range(uint64_t{1}, uint64_t{1'000'000'000'000}))
-      ->capture_default_str();
-  app.add_option("--timeout", options.timeout_s, "seconds an answer is waited for")
-      ->check(CLI::Range(0.001, 600.0))
-      ->capture_default_str();
-  app.add_option("--prepare", options.load.prepared, "make so many packets beforehand, send those")
-      ->check(CLI::Range(uint64_t{0}, kPreparedMax));
-  app.add_option("--retries", options.load.retries,
-                 "handshakes more of a client who got no answer, with the cookie he got")
-      ->check(CLI::Range(uint64_t{0}, uint64_t{1000}))
-      ->capture_default_str();
-  app.add_option("--retry-after", options.retry_after_s, "seconds, and up to a fifteenth more")
-      ->check(CLI::Range(0.001, 600.0))
-      ->capture_default_str();
-  app.add_option("--ping", options.ping,
-                 "complete handshakes with a ping to this IPv6 address in the tunnel");
-  app.add_option("--via", options.load.port.via, "sockets, or frames through AF_XDP")
-      ->transform(CLI::CheckedTransformer(
-          std::map<std::string, Via>{{"udp", Via::kUdp}, {"xdp", Via::kXdp}}))
-      ->type_name("udp|xdp")
-      ->default_str("udp");
-  app.add_option("--interface", options.load.port.interface, "AF_XDP: which (the route's)");
-  app.add_option("--xdp-copy", options.load.port.copy, "AF_XDP: how frames reach the driver")
-      ->transform(CLI::CheckedTransformer(std::map<std::string, XdpCopy>{
-          {"auto", XdpCopy::kAuto}, {"copy", XdpCopy::kCopy}, {"zero-copy", XdpCopy::kZeroCopy}}))
-      ->type_name("auto|copy|zero-copy")
-      ->default_str("auto");
-  app.add_option("--vlan", options.load.port.vlan, "AF_XDP, captures: 802.1Q")
-      ->check(CLI::Range(1, 4094));
-  app.add_option("--from", options.from,
-                 "source addresses or prefixes; AF_XDP also takes what is not ours")
-      ->delimiter(',');
-  app.add_option("--ports", options.ports, "source ports")->type_name("FIRST-LAST");
-  app.add_option("--sources", options.load.client_sources,
-                 "addresses and ports that clients share (default: one a client, up to 16384)")
-      ->check(CLI::Range(uint64_t{1}, uint64_t{100'000'000}));
-  app.add_option("--attack-sources", options.load.attack_sources,
-                 "others that all packets come from which are no client's")
-      ->check(CLI::Range(uint64_t{1}, uint64_t{100'000'000}))
-      ->capture_default_str();
-  app.add_option("--cpus", options.load.cpus, "threads are pinned to these")->delimiter(',');
-  app.add_option("--threads", options.load.threads, "sending threads")
-      ->check(CLI::Range(1, 256))
-      ->capture_default_str();
-  app.add_option("--random-seed", options.load.seed, "of the order of a mix")
-      ->capture_default_str();
-  app.add_flag("--known", options.load.known,
-               "the clients were there before this run: rekey and old begin with any of them");
-  app.add_flag("--no-confirm", options.no_confirm, "leave sessions unconfirmed");
-  app.add_option("--json", options.json, "write the figures here; - is standard output");
-  app.add_option("--hdr", options.hdr, "write the latencies' percentiles here (HdrHistogram)");
-  app.add_flag("--find-max", options.find_max,
-               "find the highest rate with no more loss and latency than:");
-  app.add_option("--max-loss", options.bounds.loss_max, "a share of the handshakes")
-      ->check(CLI::Range(0.0, 1.0))
-      ->capture_default_str();
-  app.add_option("--max-p99", options.bounds.p99_max_ms, "milliseconds")
-      ->check(CLI::Range(0.001, 600000.0))
-      ->capture_default_str();
-  app.add_option("--replay", options.replay,
-                 "send the UDP packets of this capture file, at their times or at --rate");
-  app.add_option("--pcap", options.pcap,
-                 "write what would be sent into this capture file, and send nothing");
-  app.add_flag("--i-own-this-target", options.own_target, "load a target that is not local");
-  std::string kinds = "Kinds of packets:\n";
-#define WICKET_BLAST_HELP(name, text, help) \
-  absl::StrAppendFormat(&kinds, "  %-10s %s\n", text, help);
-  WICKET_BLAST_KINDS(WICKET_BLAST_HELP)
-#undef WICKET_BLAST_HELP
-  app.footer(kinds + "Exit status: 0 done, 1 failed or no answer at all, 2 wrong usage.");
-  for (const char* other : {"--ramp", "--in-flight", "--replay", "--pcap", "--hdr", "--count"}) {
-    app.get_option("--find-max")->excludes(app.get_option(other));
-  }
-  app.get_option("--replay")->excludes(app.get_option("--pcap"));
-  app.get_option("--ramp")->excludes(app.get_option("--in-flight"));
-  try {
-    app.parse(argc, argv);
-  } catch (const CLI::ExtrasError&) {  // it would list them backwards
-    std::cerr << "wicket-blast: not expected: " << absl::StrJoin(app.remaining(), " ")
-              << "\nRun with --help for more information.\n";
-    return kUsage;
-  } catch (const CLI::ParseError& error) {
-    const int status = app.exit(error);
-    if (const auto scenario = app.get_config_ptr()->as<std::string>();
-        status == static_cast<int>(CLI::ExitCodes::ValidationError) && !scenario.empty()) {
-      std::cerr << "It stands on the command line or in " << scenario << ".\n";
-    }
-    return status == 0 ? kOk : kUsage;
-  }
+  if (const auto status = ParseOptions(argc, argv, &options)) return *status;
   if (!crypto::Initialize().ok()) return kFailure;
+  const Fleet fleet(options.seed, options.clients);
   if (!options.export_as.empty()) {
-    const Fleet fleet(options.seed, options.clients);
     options.export_as == "conf" ? fleet.WriteConf(std::cout) : fleet.WriteNdjson(std::cout);
     return std::cout.flush() ? kOk : kFailure;
   }
-  if (const absl::Status read = Read(&options); !read.ok()) {
+  if (const absl::Status read = ReadOptions(&options); !read.ok()) {
     std::cerr << "wicket-blast: " << read.message() << "\n";
     return kUsage;
   }
@@ -396,8 +138,7 @@ int Main(int argc, char** argv) {
   action.sa_handler = [](int) { ending = ending == kGoOn ? kSendNoMore : kWaitNoMore; };
   sigaction(SIGINT, &action, nullptr);
   sigaction(SIGTERM, &action, nullptr);
-  if (options.pcap.empty()) return Run(options);
-  const Fleet fleet(options.seed, options.clients);
+  if (options.pcap.empty()) return Run(options, fleet);
   const auto packets = WriteCapture(options.load, &fleet, options.pcap, ending);
   if (!packets.ok()) {
     std::cerr << "wicket-blast: " << packets.status().message() << "\n";

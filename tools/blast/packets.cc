@@ -2,8 +2,6 @@
 
 #include <string.h>
 
-#include <bit>
-
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -18,11 +16,10 @@ constexpr const char* kTexts[] = {
 #undef WICKET_BLAST_TEXT
 };
 
-// A client beyond every fleet.
-constexpr uint64_t kStrangers = uint64_t{1} << 63;
-constexpr uint32_t kReused = 255;
+constexpr uint64_t kStrangers = uint64_t{1} << 63;  // a client's number beyond every fleet
+constexpr uint32_t kReused = 255;                   // further packets of one handshake
 
-// Whether a packet takes a handshake of a client's own.
+// Whether the packet is a handshake with a client's own key.
 bool IsClients(Kind kind) {
   return kind == Kind::kNew || kind == Kind::kCookie || kind == Kind::kRekey || kind == Kind::kOld;
 }
@@ -68,19 +65,8 @@ Kind Mix::Pick(uint32_t random) const {
   return static_cast<Kind>(kind);
 }
 
-PacketMaker::PacketMaker(const Fleet* fleet, const PublicKey& target, uint64_t seed)
-    : fleet_(fleet),
-      target_(target),
-      random_{seed, 0x9e3779b97f4a7c15},
-      mac1_key_(noise::Mac1Key(target)) {}
-
-// xoroshiro128+; for loads, not for keys.
-uint64_t PacketMaker::Random() {
-  const uint64_t a = random_[0], result = a + random_[1], b = random_[1] ^ a;
-  random_[0] = std::rotl(a, 24) ^ b ^ (b << 16);
-  random_[1] = std::rotl(b, 37);
-  return result;
-}
+PacketMaker::PacketMaker(const Fleet* fleet, const PublicKey& target, Random* random)
+    : fleet_(fleet), target_(target), random_(random), mac1_key_(noise::Mac1Key(target)) {}
 
 bool PacketMaker::Reuse(Reused* reused, uint32_t sender_index, Packet* packet) {
   if (reused->left == 0) return false;
@@ -92,16 +78,17 @@ bool PacketMaker::Reuse(Reused* reused, uint32_t sender_index, Packet* packet) {
   return true;
 }
 
-void PacketMaker::Make(std::span<const PacketOrder> orders, std::span<Packet> packets) {
+void PacketMaker::Make(std::span<const std::optional<PacketOrder>> orders,
+                       std::span<std::optional<Packet>> packets) {
   std::vector<size_t> together;
   for (size_t i = 0; i < orders.size(); ++i) {
-    if (IsClients(orders[i].kind)) {
+    if (orders[i] && IsClients(orders[i]->kind)) {
       together.push_back(i);
-    } else {
-      packets[i] = Make(orders[i]);
+    } else if (orders[i]) {
+      packets[i] = Make(*orders[i]);
     }
   }
-  if (together.size() == 1) packets[together[0]] = Make(orders[together[0]]);
+  if (together.size() == 1) packets[together[0]] = Make(*orders[together[0]]);
   if (together.size() < 2) return;
   std::vector<Secret<kKeyBytes>> keys, ephemerals;
   std::vector<noise::Initiator> initiators;
@@ -109,79 +96,81 @@ void PacketMaker::Make(std::span<const PacketOrder> orders, std::span<Packet> pa
   keys.reserve(together.size());
   ephemerals.reserve(together.size());
   for (const size_t i : together) {
-    const PacketOrder& order = orders[i];
+    const PacketOrder& order = *orders[i];
     keys.push_back(fleet_->PrivateKey(order.client));
     ephemerals.push_back(crypto::GeneratePrivateKey());
     initiators.push_back({&keys.back(), &ephemerals.back(), order.sender_index, StampOf(order)});
   }
   if (!noise::CreateInitiations(backend_, target_, initiators, made)) return;
   for (size_t k = 0; k < together.size(); ++k) {
-    const PacketOrder& order = orders[together[k]];
-    packets[together[k]] = {order.kind, order.client, std::move(made[k])};
+    const PacketOrder& order = *orders[together[k]];
+    packets[together[k]].emplace(Packet{order.kind, order.client, std::move(made[k])});
   }
 }
 
-Packet PacketMaker::Make(const PacketOrder& order) {
-  const auto [kind, of_client, sender_index, stamp] = order;
-  uint64_t client = of_client;
-  Packet packet{kind, client, {}};
-  wire::Initiation& message = packet.handshake.message;
-  switch (kind) {
+std::optional<Packet> PacketMaker::Make(const PacketOrder& order) {
+  Packet packet{order.kind, order.client, {}};
+  uint64_t signer = order.client;
+  switch (order.kind) {
+    case Kind::kData:
+      return packet;
     case Kind::kBadMac1:
-    case Kind::kJunk: {
-      uint8_t* bytes = reinterpret_cast<uint8_t*>(&message);
-      for (size_t i = 0; i < sizeof(message); i += 4) {
-        const auto word = static_cast<uint32_t>(Random());
-        memcpy(bytes + i, &word, sizeof(word));
-      }
-      if (kind == Kind::kBadMac1) {
-        message.type = {1, 0, 0, 0};
-        memcpy(message.sender_index.data(), &sender_index, sizeof(sender_index));
-        message.mac2 = {};
-      }
+    case Kind::kJunk:
+      FillWithRandom(order, &packet.handshake.message);
       return packet;
-    }
-    case Kind::kResponse: {
-      wire::Response response{};
-      response.type = {static_cast<uint8_t>(wire::MessageType::kResponse), 0, 0, 0};
-      memcpy(response.sender_index.data(), &sender_index, sizeof(sender_index));
-      const uint64_t words[] = {Random(), Random()};
-      memcpy(response.receiver_index.data(), words, sizeof(response.receiver_index));
-      memcpy(response.ephemeral.data(), words, sizeof(words));
-      response.mac1 = crypto::MacOf(mac1_key_, wire::BytesBefore(response, response.mac1));
-      memcpy(&message, &response, sizeof(response));
+    case Kind::kResponse:
+      FillWithResponse(order.sender_index, &packet.handshake.message);
       return packet;
-    }
     case Kind::kForged:
-      if (Reuse(&forger_, sender_index, &packet)) return packet;
-      packet.handshake = Forge(client, sender_index);
+      if (Reuse(&forger_, order.sender_index, &packet)) return packet;
+      packet.handshake = Forge(order.client, order.sender_index);
       forger_ = {Clone(packet.handshake), kReused};
       return packet;
     case Kind::kRepeat:
-      if (repeated_) {
-        packet.handshake = Clone(*repeated_);
-        return packet;
-      }
-      break;
-    case Kind::kUnknown:
-      if (Reuse(&stranger_, sender_index, &packet)) return packet;
-      client = kStrangers + ++strangers_;
-      break;
-    case Kind::kData:
-    case Kind::kMax:
+      if (!repeated_) break;
+      packet.handshake = Clone(*repeated_);
       return packet;
+    case Kind::kUnknown:
+      if (Reuse(&stranger_, order.sender_index, &packet)) return packet;
+      signer = kStrangers + ++strangers_;
+      break;
     default:
       break;
   }
-  auto made = noise::CreateInitiation(fleet_->PrivateKey(client), target_,
-                                      crypto::GeneratePrivateKey(), sender_index, StampOf(order));
-  if (made) packet.handshake = std::move(*made);
-  if (kind == Kind::kUnknown) stranger_ = {Clone(packet.handshake), kReused};
-  if (kind == Kind::kRepeat) repeated_ = Clone(packet.handshake);
+  auto made =
+      noise::CreateInitiation(fleet_->PrivateKey(signer), target_, crypto::GeneratePrivateKey(),
+                              order.sender_index, StampOf(order));
+  if (!made) return std::nullopt;
+  packet.handshake = std::move(*made);
+  if (order.kind == Kind::kUnknown) stranger_ = {Clone(packet.handshake), kReused};
+  if (order.kind == Kind::kRepeat) repeated_ = Clone(packet.handshake);
   return packet;
 }
 
-// As far as somebody comes who knows both public keys and no private one.
+void PacketMaker::FillWithRandom(const PacketOrder& order, wire::Initiation* message) {
+  uint8_t* bytes = reinterpret_cast<uint8_t*>(message);
+  for (size_t i = 0; i < sizeof(*message); i += 4) {
+    const auto word = static_cast<uint32_t>(random_->Next());
+    memcpy(bytes + i, &word, sizeof(word));
+  }
+  if (order.kind == Kind::kJunk) return;
+  message->type = {1, 0, 0, 0};
+  memcpy(message->sender_index.data(), &order.sender_index, sizeof(order.sender_index));
+  message->mac2 = {};
+}
+
+void PacketMaker::FillWithResponse(uint32_t sender_index, wire::Initiation* message) {
+  wire::Response response{};
+  response.type = {static_cast<uint8_t>(wire::MessageType::kResponse), 0, 0, 0};
+  memcpy(response.sender_index.data(), &sender_index, sizeof(sender_index));
+  const uint64_t words[] = {random_->Next(), random_->Next()};
+  memcpy(response.receiver_index.data(), words, sizeof(response.receiver_index));
+  memcpy(response.ephemeral.data(), words, sizeof(words));
+  response.mac1 = crypto::MacOf(mac1_key_, wire::BytesBefore(response, response.mac1));
+  memcpy(message, &response, sizeof(response));
+}
+
+// The most that an attacker can make of both public keys, without a private key.
 noise::PendingHandshake PacketMaker::Forge(uint64_t client, uint32_t sender_index) {
   noise::PendingHandshake forged{{}, crypto::GeneratePrivateKey(), noise::InitialState(target_)};
   wire::Initiation& message = forged.message;

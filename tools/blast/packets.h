@@ -1,13 +1,16 @@
-// What a load is made of.
+// The packets that a load is made of.
 #pragma once
 
+#include <array>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "base/status.h"
 #include "noise/initiator.h"
 #include "tools/blast/fleet.h"
+#include "tools/blast/random.h"
 
 namespace wicket::blast {
 
@@ -29,10 +32,15 @@ enum class Kind : uint8_t {
 #define WICKET_BLAST_ENUM(name, text, help) k##name,
   WICKET_BLAST_KINDS(WICKET_BLAST_ENUM)
 #undef WICKET_BLAST_ENUM
-      kMax
+      kMax  // the number of kinds
 };
 inline constexpr size_t kKinds = static_cast<size_t>(Kind::kMax);
 const char* ToString(Kind kind);
+
+// Whether the endpoint answers: the sender has proven its key.
+constexpr bool WantsAnswer(Kind kind) {
+  return kind == Kind::kNew || kind == Kind::kRekey || kind == Kind::kCookie;
+}
 
 // How often each kind comes: "new=9,junk=1".
 class Mix {
@@ -49,12 +57,16 @@ class Mix {
   uint64_t total_ = 0;
 };
 
-// A packet ready to be sent, and what is needed to check the answer to it.
+// A packet that is ready to be sent, with the handshake state that opens the answer.
+//
+// kResponse: the first bytes of handshake.message are a wire::Response.
+// kData: only kind and client are set. The client's session seals the bytes when they are sent.
 struct Packet {
-  Kind kind = Kind::kMax;
+  Kind kind;
   uint64_t client = 0;
-  noise::PendingHandshake handshake;  // its message's first bytes are the response, of that kind
+  noise::PendingHandshake handshake;
 
+  // The bytes to send. Requires: the kind is not kData.
   std::span<const uint8_t> payload() const {
     return {reinterpret_cast<const uint8_t*>(&handshake.message),
             kind == Kind::kResponse ? sizeof(wire::Response) : sizeof(wire::Initiation)};
@@ -62,40 +74,49 @@ struct Packet {
 };
 
 struct PacketOrder {
-  Kind kind = Kind::kMax;  // of kData and kMax nothing is made
+  Kind kind;
   uint64_t client = 0;
   uint32_t sender_index = 0;
-  absl::Time stamp;  // when the client says it is
+  absl::Time stamp;  // the time of the handshake's timestamp; kOld: a day before it is used
 };
 
-// Makes handshakes with one endpoint. Thread: one.
+// Makes packets for one endpoint. Thread: one.
 class PacketMaker {
  public:
-  PacketMaker(const Fleet* fleet, const PublicKey& target, uint64_t seed);
+  // `fleet` and `random` must outlive the maker.
+  PacketMaker(const Fleet* fleet, const PublicKey& target, Random* random);
 
-  // A packet of the kind. Strangers and forgers do as an attacker would: a handshake serves
-  // them for 256 packets, which differ in their sender's index and so in mac1.
-  // Cost: about 120 us for those that need a handshake, 1 us for the others.
-  Packet Make(const PacketOrder& order);
-  // The same for each; a client's handshakes side by side, for about 30 us each where the CPU has
-  // the lanes.
-  // Requires: spans of one size.
-  void Make(std::span<const PacketOrder> orders, std::span<Packet> packets);
-  uint64_t Random();
+  // A packet of the order's kind. For kUnknown and kForged one handshake serves for 256 packets, as
+  // an attacker would do it. Those packets differ in the sender index, and so in mac1.
+  //
+  // Returns: nullopt for a valid initiation (kNew, kCookie, kRekey, kUnknown, kRepeat, kOld) when
+  //          the target's key is a low-order point: no handshake with such a key is possible.
+  // Cost:    about 120 us for a new handshake, 1 us for everything else.
+  std::optional<Packet> Make(const PacketOrder& order);
+  // packets[i] is what Make(orders[i]) returns, and nullopt where there is no order. The clients'
+  // handshakes are computed side by side.
+  //
+  // Requires: spans of one size; `packets` holds nothing yet.
+  // Cost:     about 30 us for each handshake where the CPU has the vector lanes.
+  void Make(std::span<const std::optional<PacketOrder>> orders,
+            std::span<std::optional<Packet>> packets);
 
  private:
   struct Reused {
     std::optional<noise::PendingHandshake> handshake;
-    uint32_t left = 0;
+    uint32_t left = 0;  // packets that may still be made of it
   };
-  // Another packet of what was made before. Returns: false when something new is to be made.
+  // Makes another packet of the last handshake.
+  // Returns: false when that handshake is used up, and a new one must be made.
   bool Reuse(Reused* reused, uint32_t sender_index, Packet* packet);
+  void FillWithRandom(const PacketOrder& order, wire::Initiation* message);
+  void FillWithResponse(uint32_t sender_index, wire::Initiation* message);
   noise::PendingHandshake Forge(uint64_t client, uint32_t sender_index);
 
   const Fleet* fleet_;
   PublicKey target_;
+  Random* random_;
   const crypto::X25519Backend backend_ = crypto::FastestX25519();
-  uint64_t random_[2];
   uint64_t strangers_ = 0;
   crypto::Hash mac1_key_;
   Reused stranger_, forger_;

@@ -9,8 +9,8 @@ uint64_t AddressesIn(const Prefix& prefix) {
   return uint64_t{1} << std::min(prefix.address.bits() - prefix.length, 40);
 }
 
-// Of an IPv6 prefix that holds more than one /64 the first lie each in its own, for limits and
-// defences count these, not addresses.
+// In an IPv6 prefix shorter than a /64 the first addresses are each in a /64 of their own: rate
+// limits count /64s, not addresses.
 Address AddressAt(const Prefix& prefix, uint64_t offset) {
   Address address = prefix.address;
   const auto put = [&address](size_t end, uint64_t number) {

@@ -9,20 +9,20 @@ namespace wicket::blast {
 namespace {
 
 constexpr double kRateTolerance = 0.98;
-constexpr double kBusy = 0.95;  // of the time of a closed loop's thread
+constexpr double kBusy = 0.95;  // the share of its time that a closed loop's thread may work
 constexpr uint64_t kLate_ns = 5'000'000;
-constexpr uint64_t kSmallPart = 4;  // of a latency, lateness may be a quarter
+constexpr uint64_t kSmallPart = 4;  // lateness may be a quarter of the latency
 constexpr double kQuantiles[] = {0.5, 0.9, 0.99, 0.999, 1.0};
 
 double Milliseconds(uint64_t ns) { return static_cast<double>(ns) / 1e6; }
 
+// The rate that the schedule asked for; the mean of a ramp, up to where it got.
 // Returns: 0 when there is none.
-// Of a ramp, as far as it came.
 double WantedRate(const LoadOptions& options, double seconds) {
   if (options.replay && options.at_captured_times) return 0;
-  if (!options.ramp_to) return options.rate;
-  const double part = std::min(1.0, seconds / absl::ToDoubleSeconds(options.duration));
-  return options.rate + (*options.ramp_to - options.rate) * part / 2;
+  if (!options.pace.ramp_to) return options.pace.rate;
+  const double part = std::min(1.0, seconds / absl::ToDoubleSeconds(options.pace.duration));
+  return options.pace.rate + (*options.pace.ramp_to - options.pace.rate) * part / 2;
 }
 
 void PrintQuantiles(const char* title, const Histogram& histogram, std::ostream& out) {
@@ -86,13 +86,13 @@ void Summarize(const std::vector<const Counts*>& counts, Summary* summary) {
 }
 
 std::string GeneratorWasTheLimit(const Summary& summary, const LoadOptions& options) {
-  if (options.in_flight) {
+  if (options.pace.in_flight) {
     if (summary.busy < kBusy) return "";
     return absl::StrFormat("its threads were busy for %.0f %% of the time: use more (--threads)",
                            100 * summary.busy);
   }
-  // Of few packets, one in a hundred is one that was held up by chance. And where an answer takes
-  // far longer than its packet was late, the generator is not what is waited for.
+  // Among few packets the slowest hundredth is one packet that was held up by chance. Where answers
+  // take far longer than packets are late, the generator adds little to the latency.
   const double quantile = summary.lateness.Count() < 1000 ? 0.9 : 0.99;
   const uint64_t late_ns = summary.lateness.Quantile(quantile);
   if (late_ns > kLate_ns && kSmallPart * late_ns > summary.latency.Quantile(quantile)) {
@@ -178,7 +178,7 @@ std::string ToJson(const Summary& summary, const LoadOptions& options) {
   json["threads"] = options.threads;
   json["seed"] = options.seed;
   if (options.replay == nullptr) json["mix"] = mix;
-  if (!options.in_flight && WantedRate(options, summary.seconds) > 0) {
+  if (!options.pace.in_flight && WantedRate(options, summary.seconds) > 0) {
     json["wanted_rate"] = WantedRate(options, summary.seconds);
   }
   json["seconds"] = summary.seconds;
@@ -214,7 +214,7 @@ std::string ToJson(const Summary& summary, const LoadOptions& options) {
 void WriteHdr(const Histogram& histogram, std::ostream& out) {
   out << "       Value     Percentile TotalCount 1/(1-Percentile)\n\n";
   const auto total = static_cast<double>(histogram.Count());
-  // Five points for each halving of what is left, as HdrHistogram does.
+  // Five points for each halving of the rest, as in HdrHistogram.
   for (double left = 1; total > 0 && left * total >= 0.5; left *= 0.870550563) {
     out << absl::StrFormat("%12.3f %14.12f %10.0f %14.2f\n",
                            Milliseconds(histogram.Quantile(1 - left)), 1 - left, (1 - left) * total,

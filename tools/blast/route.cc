@@ -31,7 +31,8 @@ struct Route {
   std::optional<Address> gateway;
 };
 
-// Asks one question. Returns: false when there was no answer.
+// Sends one Netlink request about an address, and calls `take` with the answer and `data`.
+// Returns: false when there was no answer.
 template <typename Extra>
 bool Ask(uint16_t type, uint16_t flags, const Extra& extra, int attribute, const Address& about,
          mnl_cb_t take, void* data) {
@@ -75,7 +76,7 @@ int TakeRoute(const nlmsghdr* message, void* data) {
   return mnl_attr_parse(message, sizeof(rtmsg), TakeRouteAttribute, data);
 }
 
-// Returns: type RTN_UNSPEC when there is none.
+// Returns: type RTN_UNSPEC when there is no route.
 Route RouteTo(const Address& target) {
   Route route;
   rtmsg asked{};
@@ -99,7 +100,7 @@ int TakeNeighbour(const nlmsghdr* message, void* data) {
   return mnl_attr_parse(message, sizeof(ndmsg), TakeNeighbourAttribute, data);
 }
 
-// Returns: nullopt while the kernel does not know it.
+// Returns: nullopt while the kernel does not know the MAC address.
 std::optional<Mac> StationOf(const Address& neighbour, int ifindex) {
   std::optional<Mac> station;
   ndmsg asked{};
@@ -109,7 +110,7 @@ std::optional<Mac> StationOf(const Address& neighbour, int ifindex) {
   return station;
 }
 
-// Returns: nothing when it does not tell.
+// Returns: an empty text when the driver does not say.
 std::string DriverOf(int ifindex) {
   const Fd fd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   ifreq request{};
@@ -125,7 +126,7 @@ bool IsVirtual(int ifindex) {
   return driver == "veth" || driver == "dummy";
 }
 
-// Whether the rest of the world lies behind it, as behind a container's veth to its host's bridge.
+// Whether the interface leads to the Internet, as a container's veth to its host's bridge does.
 bool LeadsOut(int ifindex) {
   constexpr const char* kElsewhere[] = {"9.9.9.9", "2620:fe::9"};
   return std::any_of(std::begin(kElsewhere), std::end(kElsewhere), [&](const char* address) {
@@ -168,7 +169,7 @@ absl::StatusOr<Hop> FirstHop(const Endpoint& target, const std::string& interfac
                                                  : absl::StrCat("no interface ", interface));
   }
   hop.interface = text;
-  // An empty datagram, which WireGuard ignores, makes the kernel ask for the neighbour.
+  // An empty datagram makes the kernel resolve the neighbour. WireGuard ignores it.
   sockaddr_storage address;
   socklen_t bytes = ToSockaddr(target, &address);
   const Fd fd(socket(address.ss_family, SOCK_DGRAM | SOCK_CLOEXEC, 0));

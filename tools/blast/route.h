@@ -1,4 +1,4 @@
-// The way to a target, as the kernel would send.
+// The route to a target, as the kernel would send.
 #pragma once
 
 #include <optional>
@@ -9,21 +9,25 @@
 
 namespace wicket::blast {
 
-// True for addresses of this machine and loopback, and for neighbours on a virtual link
-// (veth, dummy): what is behind a router or a real NIC may be somebody else's.
-// `interface`: the only one it is sent through; empty: the route's.
+// Whether packets to the target stay on this machine: the target is an address of the machine, or
+// a neighbour on a virtual link (veth, dummy) that does not lead to the Internet. Targets behind a
+// router or a physical NIC may belong to other people.
+// `interface`: the one that packets leave through; empty: the route's.
 bool StaysHere(const Address& target, const std::string& interface);
 
-// The first hop on the way to `target`.
+// The first hop on the way to a target.
 struct Hop {
   std::string interface;
-  Address own;  // what the kernel would send from
-  Mac own_station, station;
+  Address own;               // the source that the kernel would choose
+  Mac own_station, station;  // MAC addresses of the interface and of the hop
 };
 
-// Asks the neighbour for its station if nobody has, for at most 1 s. `tagged`: frames will carry a
-// VLAN's tag through `interface`; neighbours are known on the VLAN's own interface, the route's.
-// Errors: NotFound without a route or a neighbour; FailedPrecondition for an address of ours.
+// Makes the kernel resolve the neighbour when it has not, and waits for that for at most 1 s.
+// `tagged`: frames will leave through `interface` with a VLAN tag. The kernel knows neighbours by
+// the VLAN's own interface then, the route's.
+// Errors: NotFound when there is no route or the neighbour does not answer; FailedPrecondition when
+//         the target is an address of this machine; InvalidArgument when `interface` would tag
+//         twice.
 absl::StatusOr<Hop> FirstHop(const Endpoint& target, const std::string& interface, bool tagged);
 
 }  // namespace wicket::blast

@@ -17,7 +17,7 @@ constexpr const char* kAccepted = "accepted: a string, a number, true, false, or
                          CLI::ExitCodes::ConfigError);
 }
 
-// Returns: what would stand on the command line. Empty: nothing would.
+// Returns: the value as it would be on the command line; empty when it has no such form.
 std::string Word(const toml::node& node) {
   if (const auto* text = node.as_string()) return text->get();
   if (!node.is_boolean() && !node.is_number()) return "";

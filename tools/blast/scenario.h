@@ -7,9 +7,9 @@
 
 namespace wicket::blast {
 
-// What CLI11 reads such a file with. A key is an option's long name without its dashes; a
-// value is a string, a number, a flag's true or false, or an array of those.
-// Throws, as CLI11 expects: CLI::ConfigError, saying in which file and line what is wrong.
+// Reads such a file for CLI11. A key is an option's long name without the dashes. A value is a
+// string, a number, true or false for a flag, or an array of those.
+// Errors: throws CLI::ConfigError, as CLI11 expects; it names the file, the line and the fault.
 class Scenario : public CLI::ConfigBase {
  public:
   // `app` must outlive this.

@@ -60,4 +60,14 @@ bool Session::OpensPong(std::span<const uint8_t> packet) const {
          plaintext[6] == kIcmpv6 && plaintext[kIpv6Bytes] == kEchoReply;
 }
 
+size_t Sessions::Keep(Session session) {
+  const auto [at, first] = number_of_.try_emplace(session.client(), sessions_.size());
+  if (first) {
+    sessions_.push_back(std::move(session));
+  } else {
+    sessions_[at->second] = std::move(session);
+  }
+  return at->second;
+}
+
 }  // namespace wicket::blast

@@ -1,31 +1,36 @@
-// A client's session with the target: the packets inside the tunnel.
+// The clients' sessions with the target: the packets inside the tunnels.
 #pragma once
 
 #include <array>
 #include <cstdint>
 #include <span>
+#include <vector>
 
+#include "absl/container/flat_hash_map.h"
 #include "base/address.h"
 #include "noise/initiator.h"
 
 namespace wicket::blast {
 
-// Thread: one.
+// One client's session. Thread: one.
 class Session {
  public:
   static constexpr size_t kPacketBytesMax = 128;
 
-  // `receiver`: the index by which the target knows it. `born_ns`: NowNanos() of the response.
+  // `receiver`: the index by which the target knows the session.
+  // `born_ns`: when the response arrived, CLOCK_MONOTONIC.
   Session(uint64_t client, const std::array<uint8_t, 4>& receiver, uint64_t born_ns,
           noise::TransportKeys keys);
 
   uint64_t client() const { return client_; }
   uint64_t born_ns() const { return born_ns_; }
-  // The next packet, with nothing in it. Returns: bytes at `out`. Source: [WG 5.4.6]
+  // The next packet, with nothing in it. Returns: bytes written to `out`, kPacketBytesMax at most.
+  // Source: [WG 5.4.6]
   size_t SealKeepalive(uint8_t* out);
-  // The next packet, with an ICMPv6 echo request in it. Source: [RFC 4443 4.1]
+  // The next packet, with an ICMPv6 echo request in it. Returns: as SealKeepalive().
+  // Source: [RFC 4443 4.1]
   size_t SealPing(const Address& from, const Address& to, uint8_t* out);
-  // Whether `packet` verifies, and is the answer to a ping.
+  // Whether `packet` verifies and holds an ICMPv6 echo reply.
   bool OpensPong(std::span<const uint8_t> packet) const;
 
  private:
@@ -36,6 +41,24 @@ class Session {
   uint64_t born_ns_;
   noise::TransportKeys keys_;
   uint64_t counter_ = 0;
+};
+
+// The newest session of each client. Thread: one.
+class Sessions {
+ public:
+  bool empty() const { return sessions_.empty(); }
+  // Keeps a session in place of the client's last one.
+  // Returns: its number, which is the same for all sessions of one client.
+  size_t Keep(Session session);
+  Session& operator[](size_t number) { return sessions_[number]; }
+  // The client's session. Requires: it has one.
+  Session& Of(uint64_t client) { return sessions_[number_of_.at(client)]; }
+  // The sessions in rotation. Requires: !empty().
+  const Session& InTurn(uint64_t turn) const { return sessions_[turn % sessions_.size()]; }
+
+ private:
+  std::vector<Session> sessions_;
+  absl::flat_hash_map<uint64_t, size_t> number_of_;  // by client
 };
 
 }  // namespace wicket::blast

@@ -1,4 +1,4 @@
-// The way out through UDP sockets, one a source.
+// The way to the target through UDP sockets, one a source.
 #include <errno.h>
 #include <linux/sock_diag.h>
 #include <netinet/in.h>
@@ -18,8 +18,8 @@ namespace {
 constexpr int kEvents = 64;
 constexpr int kSocketBytes = 1 << 20;
 constexpr size_t kQueued = 64;
-constexpr int kFullMax = 1000;  // tries for room: a socket's buffer is waited for, 1 ms each
-constexpr uint64_t kRun = 32;   // packets of one source go by one system call
+constexpr int kFullMax = 1000;  // waits for room in a socket's buffer in one flush, 1 ms each
+constexpr uint64_t kRun = 32;   // packets of one source, sent by one system call
 
 absl::StatusOr<Fd> OpenSource(const PortOptions& options, uint64_t number) {
   sockaddr_storage address;
@@ -27,7 +27,7 @@ absl::StatusOr<Fd> OpenSource(const PortOptions& options, uint64_t number) {
   Fd fd(socket(address.ss_family, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (!fd.valid()) return ErrnoStatus(errno, "socket(SOCK_DGRAM)", "too many sources?");
   setsockopt(fd.get(), SOL_SOCKET, SO_RCVBUF, &kSocketBytes, sizeof(kSocketBytes));
-  // Else the kernel says that it sent what the interface had no room for.
+  // Without this option the kernel reports packets as sent that the interface had no room for.
   const int on = 1;
   const bool ipv4 = options.target.address.family == Family::kIpv4;
   setsockopt(fd.get(), ipv4 ? IPPROTO_IP : IPPROTO_IPV6, ipv4 ? IP_RECVERR : IPV6_RECVERR, &on,
@@ -75,13 +75,13 @@ class UdpPort : public Port {
     const int ready = epoll_pwait2(epoll_.get(), events, kEvents, &wait, nullptr);
     for (int i = 0; i < ready; ++i) {
       uint8_t bytes[kPayloadMax];
-      if (events[i].events & EPOLLERR) {  // who refused what is known from sending
+      if (events[i].events & EPOLLERR) {  // empties the queue: sending has reported the errors
         while (recv(events[i].data.fd, bytes, sizeof(bytes), MSG_ERRQUEUE) >= 0) {
         }
       }
       for (;;) {
         const ssize_t n = recv(events[i].data.fd, bytes, sizeof(bytes), 0);
-        if (n < 0) break;  // nothing more, or nobody listens there
+        if (n < 0) break;  // no more packets, or the target refused one
         take({bytes, static_cast<size_t>(n)});
       }
     }
@@ -108,7 +108,7 @@ class UdpPort : public Port {
     uint8_t payload[kPayloadMax];
   };
 
-  // Each run of packets with the same socket goes by one call.
+  // One call sends a run of packets that have the same socket.
   void FlushQueue() {
     mmsghdr messages[kQueued];
     iovec parts[kQueued];
@@ -124,12 +124,12 @@ class UdpPort : public Port {
         const int sent = sendmmsg(queue_[begin].socket, &messages[at],
                                   static_cast<unsigned>(end - at), MSG_NOSIGNAL);
         const bool no_room = sent < 0 && (errno == EAGAIN || errno == ENOBUFS);
-        if (no_room && ++full <= kFullMax) {  // the generator's limit: it leaves late
+        if (no_room && ++full <= kFullMax) {  // the packet leaves late
           pollfd room{queue_[begin].socket, POLLOUT, 0};
           poll(&room, 1, 1);
           continue;
         }
-        at += sent > 0 ? static_cast<size_t>(sent) : 1;  // an error is about the first
+        at += sent > 0 ? static_cast<size_t>(sent) : 1;  // an error is about the first packet
         if (sent <= 0) ++(no_room ? unsent_.no_room : unsent_.refused);
       }
     }

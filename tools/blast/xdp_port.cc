@@ -1,4 +1,4 @@
-// The way out through AF_XDP: frames made here, from whatever source.
+// The way to the target through AF_XDP: frames with any source.
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <net/if.h>
@@ -16,7 +16,7 @@ namespace {
 
 constexpr uint32_t kSendFrames = 2048;
 constexpr int kFlushTries = 1000;
-constexpr int kBatches = 32;  // of answers, taken at once
+constexpr int kBatches = 32;  // of answers, taken from one queue in one Receive()
 
 class XdpPort : public Port {
  public:
@@ -29,7 +29,7 @@ class XdpPort : public Port {
     for (const auto& socket : sockets_) polled_.push_back({socket->fd(), POLLIN, 0});
   }
 
-  // All is sent through the first queue: answers come by whichever the target's NIC chose.
+  // All packets leave through the first queue. Answers arrive at the queue that the NIC chooses.
   void Send(uint64_t source, std::span<const uint8_t> payload) override {
     uint8_t* frame = nullptr;
     for (int i = 0; i < kFlushTries && (frame = sockets_[0]->Reserve()) == nullptr; ++i) {
@@ -99,7 +99,7 @@ class Interface : public XdpInterface {
                             FirstHop(options.target, options.interface, options.vlan.has_value()));
     Sources& sources = self->options_.sources;
     if (sources.from.empty()) sources.from = {PrefixOf(self->hop_.own, self->hop_.own.bits())};
-    libbpf_set_print(nullptr);  // what goes wrong is told below
+    libbpf_set_print(nullptr);  // the errors below are enough
     catch_bpf* program = catch_bpf__open();
     if (program == nullptr) return absl::InternalError("catch_bpf__open()");
     self->program_.reset(program);
@@ -112,7 +112,7 @@ class Interface : public XdpInterface {
     if (const int error = catch_bpf__load(program)) {
       return ErrnoStatus(-error, "bpf(BPF_PROG_LOAD, catch)", "--via xdp needs root");
     }
-    // A link, so that the program leaves with us, whatever becomes of us.
+    // A link, so that the kernel detaches the program when this process ends in any way.
     const auto ifindex = static_cast<int>(if_nametoindex(self->hop_.interface.c_str()));
     self->link_.reset(bpf_program__attach_xdp(program->progs.catch_answers, ifindex));
     if (self->link_ == nullptr) {
