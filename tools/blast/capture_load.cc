@@ -1,13 +1,13 @@
 // A load that is written into a capture file and not sent.
 #include <memory>
 
+#include "base/clock.h"
 #include "absl/time/clock.h"
 #include "tools/blast/capture.h"
 #include "tools/blast/load.h"
 #include "tools/blast/schedule.h"
 #include "tools/blast/source_choice.h"
 #include "tools/blast/supply.h"
-#include "xsk/steering.h"
 
 namespace wicket::blast {
 namespace {
@@ -49,7 +49,7 @@ absl::StatusOr<uint64_t> WriteCapture(const LoadOptions& options, const Fleet* f
     if (offset >= options.pace.duration) break;
     if (supply.empty()) {
       const uint64_t turns = std::min(Supply::kTogether, options.pace.count_max - number);
-      supply.Make(turns, xsk::KtimeNanos(),
+      supply.Make(turns, SteadyNanos(),
                   [&](uint64_t k) { return begin + absl::Seconds(schedule.OffsetOf(number + k)); });
     }
     if (supply.empty()) break;

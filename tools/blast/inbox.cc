@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "xsk/steering.h"
+#include "base/clock.h"
 
 namespace wicket::blast {
 namespace {
@@ -14,14 +14,14 @@ constexpr uint64_t kMail_ns = 100'000;  // the longest wait where another thread
 void Inbox::Receive(Port* port, uint64_t wait_ns) {
   if (mailboxes_ != nullptr) wait_ns = std::min(wait_ns, kMail_ns);
   if (!letters_.empty()) wait_ns = 0;
-  const uint64_t began_ns = xsk::KtimeNanos();
+  const uint64_t began_ns = SteadyNanos();
   uint64_t ended_ns = 0;  // the wait: when the first answer arrived
   port->Receive(wait_ns, [&](std::span<const uint8_t> payload) {
-    Letter letter{xsk::KtimeNanos(), {payload.begin(), payload.end()}};
+    Letter letter{SteadyNanos(), {payload.begin(), payload.end()}};
     if (ended_ns == 0) ended_ns = letter.arrived_ns;
     Sort(std::move(letter));
   });
-  if (wait_ns > 0) waited_ns_ += (ended_ns > 0 ? ended_ns : xsk::KtimeNanos()) - began_ns;
+  if (wait_ns > 0) waited_ns_ += (ended_ns > 0 ? ended_ns : SteadyNanos()) - began_ns;
   if (mailboxes_ == nullptr) return;
   for (Letter& letter : mailboxes_->Collect(thread_)) letters_.push_back(std::move(letter));
 }

@@ -4,9 +4,9 @@
 #include <sched.h>
 #include <sys/resource.h>
 
+#include "base/clock.h"
 #include "absl/strings/str_cat.h"
 #include "tools/blast/worker.h"
-#include "xsk/steering.h"
 
 namespace wicket::blast {
 namespace {
@@ -96,7 +96,7 @@ Load::~Load() { Join(); }
 
 void Load::Start() {
   running_ = static_cast<int>(workers_.size());
-  const uint64_t started_ns = xsk::KtimeNanos();
+  const uint64_t started_ns = SteadyNanos();
   for (size_t i = 0; i < workers_.size(); ++i) {
     threads_.emplace_back([this, i, started_ns] {
       pthread_setname_np(pthread_self(), "blast");

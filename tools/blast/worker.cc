@@ -4,8 +4,8 @@
 
 #include <algorithm>
 
+#include "base/clock.h"
 #include "absl/time/clock.h"
-#include "xsk/steering.h"
 
 namespace wicket::blast {
 namespace {
@@ -42,7 +42,7 @@ void Worker::Prepare(std::unique_ptr<Port> port, const Ending& ending) {
   sources_.SetRun(port_->run());
   // A client's stamps must grow, and none is ahead of the time that its packet is sent at.
   const absl::Time base = absl::Now();
-  const uint64_t now_ns = xsk::KtimeNanos();
+  const uint64_t now_ns = SteadyNanos();
   const uint64_t wanted = std::min(options_.prepared, options_.pace.count_max) /
                           static_cast<uint64_t>(options_.threads);
   for (uint64_t i = 0; i < wanted && !ending; i += Supply::kTogether) {
@@ -60,7 +60,7 @@ void Worker::Run(uint64_t started_ns, const Ending& ending) {
   uint64_t number = 0;
   bool more = schedule_.Has(number);
   while (more && !ending) {
-    const uint64_t now = xsk::KtimeNanos();
+    const uint64_t now = SteadyNanos();
     const uint64_t due = schedule_.Due(number, now, outstanding_.awaited());
     if (schedule_.IsOver(now, due)) break;
     if (due <= now) {
@@ -74,7 +74,7 @@ void Worker::Run(uint64_t started_ns, const Ending& ending) {
     Expire(/*try_again=*/true);
   }
   Flush();
-  counts.sending_ns = xsk::KtimeNanos() - started_ns;
+  counts.sending_ns = SteadyNanos() - started_ns;
   counts.waited_ns = inbox_.waited_ns();
   Drain(ending);
 }
@@ -84,8 +84,8 @@ void Worker::Drain(const Ending& ending) {
   // It is not known which packets of a capture want an answer.
   const uint64_t linger_ns =
       options_.replay ? std::min(Nanos(options_.patience.timeout), kLinger_ns) : 0;
-  const uint64_t until = xsk::KtimeNanos() + linger_ns;
-  while (xsk::KtimeNanos() < until && !ending) Receive(kWaitMax_ns);
+  const uint64_t until = SteadyNanos() + linger_ns;
+  while (SteadyNanos() < until && !ending) Receive(kWaitMax_ns);
   while ((outstanding_.awaited() > 0 || !inbox_.empty()) && ending < kWaitNoMore) {
     Receive(kWaitMax_ns);
     Expire(/*try_again=*/!ending);
@@ -99,7 +99,7 @@ bool Worker::SendNext(uint64_t number, uint64_t due_ns) {
   if (options_.replay) return SendCaptured(number, due_ns);
   if (supply_.empty() && options_.prepared == 0) {
     const absl::Time now = absl::Now();
-    const uint64_t now_ns = xsk::KtimeNanos();
+    const uint64_t now_ns = SteadyNanos();
     // A client that comes twice in one batch has two stamps.
     supply_.Make(schedule_.CountDue(number, now_ns, Supply::kTogether), now_ns,
                  [now](uint64_t k) { return now + absl::Nanoseconds(k); });
@@ -122,7 +122,7 @@ bool Worker::SendNext(uint64_t number, uint64_t due_ns) {
 }
 
 void Worker::SendHandshake(Outstanding::Handshake handshake, uint64_t due_ns) {
-  const uint64_t now = xsk::KtimeNanos();
+  const uint64_t now = SteadyNanos();
   cookies_.AddMac2(now, &handshake.packet);
   const uint64_t deadline = now + DrawPatience();
   Queue(handshake.source, handshake.packet.payload(), due_ns);
@@ -179,7 +179,7 @@ void Worker::FlushPort() {
 void Worker::Flush() {
   if (queued_due_.empty()) return;
   FlushPort();
-  const uint64_t now = xsk::KtimeNanos();
+  const uint64_t now = SteadyNanos();
   for (const uint64_t due : queued_due_) counts.lateness.Record(now > due ? now - due : 0);
   queued_due_.clear();
 }
@@ -291,7 +291,7 @@ void Worker::TakeData(std::span<const uint8_t> payload, uint64_t arrived_ns) {
 // Gives up, or tries again, each handshake whose deadline has passed. The time that counts is the
 // arrival of the oldest answer that was not examined: that answer may have arrived in time.
 void Worker::Expire(bool try_again) {
-  const uint64_t now = inbox_.empty() ? xsk::KtimeNanos() : inbox_.front().arrived_ns;
+  const uint64_t now = inbox_.empty() ? SteadyNanos() : inbox_.front().arrived_ns;
   while (Outstanding::Handshake* handshake = outstanding_.TakeExpired(now)) {
     if (try_again && !handshake->session && handshake->attempts <= options_.patience.retries) {
       SendAgain(handshake, now);
