@@ -619,6 +619,21 @@ TEST_F(SteerTest, EveryCounterHasItsName) {
   EXPECT_EQ(named.at("steer_retry"), size_t{STEER_COUNT_STEER_RETRY} + 1);
 }
 
+// The program acts on the second column of STEER_COUNTS; a reader goes by the name.
+TEST(SteerCountsTest, EachIsNamedByItsAction) {
+  constexpr std::tuple<uint32_t, std::string_view> kCounts[] = {
+#define WICKET_STEER_ACTION(name, action, text, help) {XDP_##action, text},
+      STEER_COUNTS(WICKET_STEER_ACTION)
+#undef WICKET_STEER_ACTION
+  };
+  for (const auto& [action, text] : kCounts) {
+    EXPECT_EQ(action == XDP_PASS, text.starts_with("pass_")) << text;
+    EXPECT_EQ(action == XDP_DROP, text.starts_with("drop_")) << text;
+    EXPECT_EQ(action == XDP_TX, text.starts_with("tx_")) << text;
+    EXPECT_EQ(action == XDP_REDIRECT, text.starts_with("steer_")) << text;
+  }
+}
+
 // --- responses and cookie replies ----------------------------------------------
 
 constexpr Outcome kAnswer{XDP_PASS, STEER_COUNT_PASS_ANSWER};

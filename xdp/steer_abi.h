@@ -31,7 +31,7 @@
 
 #include <linux/types.h>
 
-#define STEER_ABI_VERSION 7 /* names the pin folder: another layout, another folder */
+#define STEER_ABI_VERSION 8 /* names the pin folder: another layout, another folder */
 
 enum {
 	STEER_SLOTS_MAX = 256,     /* RX queues over all NICs */
@@ -99,28 +99,39 @@ static inline __attribute__((always_inline)) __u64 steer_cookie_window_ns(__u64 
 #define STEER_RETRY_INTERVAL_NS (1000ULL * 1000 * 1000 / 500)
 #define STEER_RETRY_BURST 32
 
-/* Every way a packet can leave the program, in one place: enum, names and
- * counters all come from this list. X(NAME, text, what it means) */
-#define STEER_COUNTS(X)                                                                  \
-	X(PASS_OTHER, "pass_other", "no handshake message to a served port")                 \
-	X(PASS_FOREIGN, "pass_foreign", "a handshake message for another host, or a guest of this one") \
-	X(PASS_FLOW, "pass_flow", "an initiation of a known flow: the kernel answers it")    \
-	X(PASS_STALE, "pass_stale", "no shard has beaten its heartbeat for 500 ms")          \
-	X(PASS_UNBOUND, "pass_unbound", "no socket is bound to this queue")                  \
-	X(PASS_ANSWER, "pass_answer", "a response or a cookie reply: the kernel reads it")   \
-	X(DROP_MALFORMED, "drop_malformed", "a handshake message of a wrong length, behind long headers, or from a group's MAC") \
-	X(DROP_MAC1, "drop_mac1", "made for another public key, or forged")                  \
-	X(DROP_REPEAT, "drop_repeat", "the same packet again")                               \
-	X(DROP_ANSWER, "drop_answer", "responses or cookie replies, more than anybody asked for") \
-	X(DROP_NO_COOKIE, "drop_no_cookie", "under load: no cookie, and more of them than are answered") \
-	X(DROP_RATE, "drop_rate", "under load: a cookie of ours, but too many from that source") \
-	X(TX_COOKIE, "tx_cookie", "under load: answered with a cookie reply by the program")  \
-	X(STEER_COOKIE, "steer_cookie", "under load: handed to a shard for a cookie reply")  \
-	X(STEER_NEW, "steer_new", "handed to a shard")                                       \
-	X(STEER_RETRY, "steer_retry", "a known flow that retries: handed to a shard")
+/* Every way a packet can leave the program, in one place: enum, actions, names and counters all
+ * come from this list, and its order decides nothing. X(NAME, action, text, what it means). The
+ * action is XDP_<action>; REDIRECT hands the packet to the shard of its queue. */
+/* clang-format off */
+#define STEER_COUNTS(X) \
+	X(PASS_OTHER, PASS, "pass_other", "no handshake message to a served port") \
+	X(PASS_FOREIGN, PASS, "pass_foreign", \
+	  "a handshake message for another host, or a guest of this one") \
+	X(PASS_FLOW, PASS, "pass_flow", "an initiation of a known flow: the kernel answers it") \
+	X(PASS_STALE, PASS, "pass_stale", "no shard has beaten its heartbeat for 500 ms") \
+	X(PASS_UNBOUND, PASS, "pass_unbound", "no socket is bound to this queue") \
+	X(PASS_ANSWER, PASS, "pass_answer", "a response or a cookie reply: the kernel reads it") \
+	X(PASS_FAULT, PASS, "pass_fault", "the program failed where it cannot fail: a bug") \
+	X(DROP_MALFORMED, DROP, "drop_malformed", \
+	  "a handshake message of a wrong length, behind long headers, or from a group's MAC") \
+	X(DROP_MAC1, DROP, "drop_mac1", "made for another public key, or forged") \
+	X(DROP_REPEAT, DROP, "drop_repeat", "the same packet again") \
+	X(DROP_ANSWER, DROP, "drop_answer", \
+	  "responses or cookie replies, more than anybody asked for") \
+	X(DROP_NO_COOKIE, DROP, "drop_no_cookie", \
+	  "under load: no cookie, and more of them than are answered") \
+	X(DROP_RATE, DROP, "drop_rate", \
+	  "under load: a cookie of ours, but too many from that source") \
+	X(TX_COOKIE, TX, "tx_cookie", \
+	  "under load: answered with a cookie reply by the program") \
+	X(STEER_COOKIE, REDIRECT, "steer_cookie", \
+	  "under load: handed to a shard for a cookie reply") \
+	X(STEER_NEW, REDIRECT, "steer_new", "handed to a shard") \
+	X(STEER_RETRY, REDIRECT, "steer_retry", "a known flow that retries: handed to a shard")
+/* clang-format on */
 
 enum steer_count {
-#define STEER_COUNT_ENUM(name, text, help) STEER_COUNT_##name,
+#define STEER_COUNT_ENUM(name, action, text, help) STEER_COUNT_##name,
 	STEER_COUNTS(STEER_COUNT_ENUM)
 #undef STEER_COUNT_ENUM
 	STEER_COUNT_MAX

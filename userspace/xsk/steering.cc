@@ -173,7 +173,7 @@ steer_device DeviceOf(const Service& service) {
 
 std::map<std::string, uint64_t> NamedCounters(const SteerCounters& counters) {
   return {
-#define WICKET_STEER_NAMED(name, text, help) {text, counters[STEER_COUNT_##name]},
+#define WICKET_STEER_NAMED(name, action, text, help) {text, counters[STEER_COUNT_##name]},
       STEER_COUNTS(WICKET_STEER_NAMED)
 #undef WICKET_STEER_NAMED
   };
