@@ -747,6 +747,29 @@ TEST_F(SteerAnswersTest, SoManyOfASlotPassAndAFewMoreOfEachKnownSource) {
   EXPECT_EQ(state.last_initiation_ns, 0u) << "an answer is no initiation";
 }
 
+// The queues share a NIC's rate. A share of its burst would be less than one packet.
+TEST_F(SteerAnswersTest, EachQueuePassesABurstHoweverManyThereAre) {
+  for (uint32_t queues = 1; queues <= STEER_SLOTS_MAX; ++queues) {
+    const uint64_t interval_ns = STEER_ANSWER_INTERVAL_NS * queues;
+    const uint64_t burst = steer_answer_window_ns(queues) / interval_ns + 1;
+    ASSERT_EQ(burst,
+              std::max<uint64_t>((STEER_ANSWER_BURST - 1) / queues + 1, STEER_ANSWER_QUEUE_BURST))
+        << queues;
+    const uint32_t lo = 1;
+    const steer_nic nic{0, queues, {2, 2, 2, 2, 2, 2}, 0, 0};
+    Update(skeleton_->maps.steer_nics, &lo, &nic);
+    SetTurns(0);
+    uint64_t passed = 0;
+    const uint64_t began_ns = SteadyNanos();
+    for (int i = 0; i < 2 * STEER_ANSWER_BURST; ++i) {
+      passed += ActionAsIs(MakeResponse({})) == XDP_PASS;
+    }
+    const uint64_t due = (SteadyNanos() - began_ns) / interval_ns + 1;
+    EXPECT_GE(passed, burst) << queues;
+    EXPECT_LE(passed, burst + due) << queues;
+  }
+}
+
 TEST_F(SteerAnswersTest, TheyPassWhereNobodyGuards) {
   SpendTurns();
   EXPECT_EQ(RunAsIs(MakeResponse({})), kTooManyAnswers);

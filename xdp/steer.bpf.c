@@ -369,10 +369,8 @@ static __attribute__((noinline)) int answer_may(const struct classify_packet *pa
 						__u32 queues, __u64 now)
 {
 	__u64 interval_ns = STEER_ANSWER_INTERVAL_NS * queues;
-	__u64 window_ns = (STEER_ANSWER_BURST - 1) * STEER_ANSWER_INTERVAL_NS;
+	__u64 window_ns = steer_answer_window_ns(queues);
 
-	if (!shard)
-		return 1;
 	return take_turn(response ? &shard->response_turn_ns : &shard->cookie_reply_turn_ns, now,
 			 interval_ns, window_ns) ||
 	       (find_flow(packet) && source_may(packet, now, 0) &&
