@@ -9,6 +9,7 @@
 #include <set>
 #include <thread>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "crypto/curve25519.h"
 #include "xdp/blake2s.h"
@@ -134,6 +135,41 @@ TEST_F(SteeringTest, AServiceThatStaysIsNotWrittenAgain) {
   const steer_service gone{51820};
   steer_device device;
   EXPECT_NE(bpf_map_lookup_elem(map.get(), &gone, &device), 0);
+}
+
+TEST_F(SteeringTest, AFlowKeepsItsHistoryWhileItIsYoung) {
+  const Fd map = Map("steer_flows");
+  const Endpoint source{{Family::kIpv4, {192, 0, 2, 1}}, 4242, 0};
+  const steer_flow key{{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 0, 2, 1}, 4242, 51820};
+  const auto read = [&] {
+    steer_flow_state state{};
+    EXPECT_EQ(bpf_map_lookup_elem(map.get(), &key, &state), 0);
+    return state;
+  };
+  const auto write = [&](const steer_flow_state& state) {
+    ASSERT_EQ(bpf_map_update_elem(map.get(), &key, &state, BPF_ANY), 0);
+  };
+  Flows& flows = steering_->flows();
+  EXPECT_TRUE(flows.Forget(source, 51820).ok()) << "one that is not known";
+  ASSERT_TRUE(flows.Note(source, 51820).ok());
+  steer_flow_state state = read();
+  EXPECT_EQ(state.last_initiation_ns, 0u);
+  EXPECT_LE(SteadyNanos() - state.history_ns, 1'000'000'000u);
+  state.last_initiation_ns = 7;  // as the program does
+  write(state);
+  ASSERT_TRUE(flows.Note(source, 51820).ok());
+  EXPECT_EQ(read().last_initiation_ns, 7u);
+  ASSERT_TRUE(flows.Forget(source, 51820).ok());
+  EXPECT_EQ(read().forgotten, 1u);
+  EXPECT_EQ(read().last_initiation_ns, 7u);
+  ASSERT_TRUE(flows.Note(source, 51820).ok());
+  EXPECT_EQ(read().forgotten, 0u);
+  EXPECT_EQ(read().history_ns, state.history_ns);
+  EXPECT_EQ(read().last_initiation_ns, 7u);
+  state.history_ns = SteadyNanos() - STEER_HISTORY_NS;
+  write(state);
+  ASSERT_TRUE(flows.Note(source, 51820).ok());
+  EXPECT_EQ(read().last_initiation_ns, 0u);
 }
 
 }  // namespace
