@@ -112,6 +112,14 @@ struct {
 	__type(value, __u64);
 } steer_counters SEC(".maps");
 
+/* Made and pinned with the others; the program does not use it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct steer_owner);
+} steer_owner SEC(".maps");
+
 struct {
 	__uint(priority, 20);
 	__uint(XDP_PASS, 1); /* other programs of the dispatcher see what passes */

@@ -25,6 +25,7 @@
  *   steer_replies   u32 0              cookie_reply       XDP            fixed size, per CPU; counts
  *                                                                        the nonces it has used
  *   steer_counters  u32 STEER_COUNT_*  u64                XDP            fixed size, per CPU
+ *   steer_owner     u32 0              steer_owner        gateway        fixed size
  *
  * A slot is one RX queue of one NIC: steer_nic.first_slot + queue. steer_hash is in macs.bpf.h,
  * cookie_reply in cookie.bpf.h: only the program reads them.
@@ -47,6 +48,7 @@ enum {
 	STEER_BUCKETS_MAX = 1 << 16, /* sources, 5 MiB */
 	STEER_SKETCH_WORDS = 1024,   /* 65 536 bits */
 	STEER_LOCALS = 16,           /* destinations of this host that a CPU has cached */
+	STEER_PIN_DIR_MAX = 252,     /* bytes of the owner's pin_dir, the closing zero included */
 };
 
 /* A shard whose heartbeat is older than this is taken for hung, and its packets pass. */
@@ -242,6 +244,13 @@ struct steer_flow_state {
 	__u32 padding;
 };
 
+/* The gateway that these maps belong to. The program does not read it. It is bound to the program,
+ * so that another gateway that finds the program on a NIC can name its owner. */
+struct steer_owner {
+	char pin_dir[STEER_PIN_DIR_MAX]; /* as its process sees it; a longer one is cut */
+	__u32 process;                   /* in its own PID namespace */
+};
+
 #if defined(__cplusplus)
 #define STEER_ASSERT static_assert
 #else
@@ -257,5 +266,6 @@ STEER_ASSERT(sizeof(struct steer_local) == 32, "steer_local has no padding");
 STEER_ASSERT(sizeof(struct steer_nic) == 16, "steer_nic has no padding");
 STEER_ASSERT(sizeof(struct steer_flow) == 20, "steer_flow has no padding");
 STEER_ASSERT(sizeof(struct steer_flow_state) == 24, "steer_flow_state has no padding");
+STEER_ASSERT(sizeof(struct steer_owner) == 256, "steer_owner has no padding");
 
 #endif

@@ -15,13 +15,12 @@
 #include <unistd.h>
 #include <xdp/libxdp.h>
 
-#include <algorithm>
 #include <map>
 #include <memory>
-#include <set>
 
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/log.h"
 #include "xdp/steer_abi.h"
@@ -58,17 +57,27 @@ int PrintLibxdp(libxdp_print_level level, const char* format, va_list args) {
   return PrintLibbpf(level == LIBXDP_WARN ? LIBBPF_WARN : LIBBPF_DEBUG, format, args);
 }
 
-// Returns: the ids of the maps steer_served of the versions up to `newest`; none, and errno.
-std::set<uint32_t> MapsServed(const std::string& pin_dir, int newest) {
-  std::set<uint32_t> ids;
-  for (int version = 1; version <= newest; ++version) {
-    const Fd served(bpf_obj_get(absl::StrCat(MapDir(pin_dir, version), "/steer_served").c_str()));
-    if (served.valid()) ids.insert(MapId(served.get()));
+// Returns: the versions that have a folder of maps; none, and errno, when `pin_dir` cannot be read.
+std::vector<int> Versions(const std::string& pin_dir) {
+  std::vector<int> versions;
+  DIR* dir = opendir(pin_dir.c_str());
+  if (dir == nullptr) return versions;
+  const absl::Cleanup close = [dir] { closedir(dir); };
+  while (const dirent* entry = readdir(dir)) {
+    int version;
+    if (entry->d_name[0] == 'v' && absl::SimpleAtoi(entry->d_name + 1, &version)) {
+      versions.push_back(version);
+    }
   }
-  return ids;
+  return versions;
 }
 
-// Returns: {interface, its hook} of each program of ours with one of these maps.
+uint32_t IdOfServed(const std::string& pin_dir, int version) {
+  const Fd served(bpf_obj_get(absl::StrCat(MapDir(pin_dir, version), "/steer_served").c_str()));
+  return served.valid() ? InspectMap(served.get()).id : 0;
+}
+
+// Returns: {interface, its hook} of those with a program that uses one of these maps.
 absl::StatusOr<std::map<std::string, Hook>> HooksThatUse(const std::set<uint32_t>& maps) {
   const std::unique_ptr<struct if_nameindex, decltype(&if_freenameindex)> interfaces(
       if_nameindex(), if_freenameindex);
@@ -76,11 +85,7 @@ absl::StatusOr<std::map<std::string, Hook>> HooksThatUse(const std::set<uint32_t
   std::map<std::string, Hook> found;
   for (const struct if_nameindex* entry = interfaces.get(); entry->if_index != 0; ++entry) {
     Hook hook = ReadHook(static_cast<int>(entry->if_index));
-    if (hook.ours.ours && std::any_of(maps.begin(), maps.end(), [&](uint32_t id) {
-          return hook.ours.map_ids.count(id) > 0;
-        })) {
-      found.emplace(entry->if_name, std::move(hook));
-    }
+    if (!hook.ThatUse(maps).empty()) found.emplace(entry->if_name, std::move(hook));
   }
   return found;
 }
@@ -94,13 +99,6 @@ void Unpin(const std::string& map_dir) {
     if (entry->d_name[0] != '.') unlink(absl::StrCat(map_dir, "/", entry->d_name).c_str());
   }
   rmdir(map_dir.c_str());
-}
-
-// Opens the folder and takes its lock. Returns: none, and errno, when it cannot.
-Fd Lock(const std::string& pin_dir) {
-  Fd lock(open(pin_dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (lock.valid() && flock(lock.get(), LOCK_EX | LOCK_NB) != 0) lock.Close();
-  return lock;
 }
 
 }  // namespace
@@ -140,28 +138,48 @@ absl::StatusOr<Fd> ClaimPinDir(const std::string& pin_dir) {
       return ErrnoStatus(errno, absl::StrCat("mkdir(", path, ")"));
     }
   }
-  Fd lock = Lock(pin_dir);
+  Fd lock = LockPinDir(pin_dir);
   if (lock.valid()) return lock;
   return ErrnoStatus(
       errno, absl::StrCat("flock(", pin_dir, ")"),
       errno == EWOULDBLOCK ? "another wicketd uses these pins; give this one its own pin_dir" : "");
 }
 
+Fd LockPinDir(const std::string& pin_dir) {
+  Fd lock(open(pin_dir.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  if (lock.valid() && flock(lock.get(), LOCK_EX | LOCK_NB) != 0) lock.Close();
+  return lock;
+}
+
+std::set<uint32_t> MapsServed(const std::string& pin_dir) {
+  std::set<uint32_t> ids;
+  errno = 0;
+  for (int version : Versions(pin_dir)) {
+    if (const uint32_t id = IdOfServed(pin_dir, version)) ids.insert(id);
+  }
+  if (ids.empty() && errno == 0) errno = ENOENT;
+  return ids;
+}
+
 void ForgetOlder(const std::string& pin_dir) {
-  const auto in_use = HooksThatUse(MapsServed(pin_dir, STEER_ABI_VERSION - 1));
+  std::set<uint32_t> maps;
+  std::vector<int> older = Versions(pin_dir);
+  std::erase_if(older, [](int version) { return version >= STEER_ABI_VERSION; });
+  for (int version : older) maps.insert(IdOfServed(pin_dir, version));
+  const auto in_use = HooksThatUse(maps);
   if (!in_use.ok() || !in_use->empty()) return;
-  for (int version = 1; version < STEER_ABI_VERSION; ++version) Unpin(MapDir(pin_dir, version));
+  for (int version : older) Unpin(MapDir(pin_dir, version));
 }
 
 absl::StatusOr<std::vector<std::string>> DetachAll(const std::string& pin_dir) {
   QuietLibraries();
-  const Fd lock = Lock(pin_dir);
+  const Fd lock = LockPinDir(pin_dir);
   if (!lock.valid() && errno == EWOULDBLOCK) {
     return ErrnoStatus(errno, absl::StrCat("flock(", pin_dir, ")"),
                        "a running wicketd uses these pins; stop it first");
   }
   std::vector<std::string> detached;
-  const std::set<uint32_t> ours = MapsServed(pin_dir, STEER_ABI_VERSION);
+  const std::set<uint32_t> ours = MapsServed(pin_dir);
   if (ours.empty()) {
     return ErrnoStatus(errno, absl::StrCat("bpf_obj_get(", MapPin(pin_dir, "steer_served"), ")"),
                        "nothing of ours is pinned there; a gateway with a pin_dir of its own is "
@@ -169,10 +187,13 @@ absl::StatusOr<std::vector<std::string>> DetachAll(const std::string& pin_dir) {
   }
   WICKET_ASSIGN_OR_RETURN(const auto hooks, HooksThatUse(ours));
   for (const auto& [nic, hook] : hooks) {
-    WICKET_RETURN_IF_ERROR(ReleaseHook(nic, static_cast<int>(if_nametoindex(nic.c_str())), hook));
+    const auto ifindex = static_cast<int>(if_nametoindex(nic.c_str()));
+    for (const Hook::Steer* program : hook.ThatUse(ours)) {
+      WICKET_RETURN_IF_ERROR(ReleaseHook(nic, ifindex, hook, *program));
+    }
     detached.push_back(nic);
   }
-  for (int version = 1; version <= STEER_ABI_VERSION; ++version) Unpin(MapDir(pin_dir, version));
+  for (int version : Versions(pin_dir)) Unpin(MapDir(pin_dir, version));
   rmdir(pin_dir.c_str());
   return detached;
 }

@@ -11,6 +11,7 @@
 // have their own folders.
 #pragma once
 
+#include <set>
 #include <string>
 #include <vector>
 
@@ -34,6 +35,12 @@ absl::Status CheckPinDir(const std::string& pin_dir);
 // is mounted. Returns: its lock, which excludes other gateways while it is open.
 // Errors: Unavailable when another process has the lock.
 absl::StatusOr<Fd> ClaimPinDir(const std::string& pin_dir);
+// Opens the folder and takes its lock, if that is free.
+// Returns: none, and errno, when it cannot; EWOULDBLOCK: a gateway has the lock.
+Fd LockPinDir(const std::string& pin_dir);
+
+// Returns: the ids of the maps steer_served of all versions; none, and errno, when there are none.
+std::set<uint32_t> MapsServed(const std::string& pin_dir);
 
 // Removes the maps of older versions, unless an interface of this network namespace has one of
 // their programs. Requires: the lock.

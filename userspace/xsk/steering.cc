@@ -15,6 +15,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "crypto/curve25519.h"
 #include "xdp/blake2s.h"
 #include "xdp/steer.skel.h"
@@ -81,6 +82,7 @@ absl::StatusOr<std::unique_ptr<Steering>> Steering::Open(const std::string& pin_
   std::unique_ptr<Steering> steering(new Steering(pin_dir));
   WICKET_ASSIGN_OR_RETURN(steering->pin_dir_lock_, ClaimPinDir(pin_dir));
   WICKET_RETURN_IF_ERROR(steering->OpenMaps(/*create=*/true));
+  WICKET_RETURN_IF_ERROR(WriteOwner(steering->owner_.get(), pin_dir));
   // No shard knows the secrets of an earlier process.
   const steer_secret none{};
   for (uint32_t which : {0u, 1u}) {
@@ -123,9 +125,9 @@ absl::Status Steering::OpenMaps(bool create) {
   }
   Fd flows;
   const std::pair<const char*, Fd*> maps[] = {
-      {"steer_served", &served_}, {"steer_nics", &nics_},        {"steer_sockets", &sockets_},
-      {"steer_shards", &shards_}, {"steer_flows", &flows},       {"steer_secrets", &secrets_},
-      {"steer_sketch", &sketch_}, {"steer_counters", &counters_}};
+      {"steer_served", &served_}, {"steer_nics", &nics_},         {"steer_sockets", &sockets_},
+      {"steer_shards", &shards_}, {"steer_flows", &flows},        {"steer_secrets", &secrets_},
+      {"steer_sketch", &sketch_}, {"steer_counters", &counters_}, {"steer_owner", &owner_}};
   for (const auto& [name, fd] : maps) {
     const std::string path = MapPin(pin_dir_, name);
     *fd = Fd(bpf_obj_get(path.c_str()));
@@ -140,19 +142,50 @@ absl::Status Steering::OpenMaps(bool create) {
   return absl::OkStatus();
 }
 
+absl::StatusOr<Steering::Predecessors> Steering::FindPredecessors(const std::string& nic,
+                                                                  const Hook& hook) const {
+  Predecessors found{.programs = hook.ThatUse(MapsServed(pin_dir_)), .gone = {}};
+  for (const Hook::Steer& other : hook.steers) {
+    if (std::count(found.programs.begin(), found.programs.end(), &other) > 0) continue;
+    Owner owner = OwnerOf(other.facts.map_ids);
+    if (!owner.lives) {
+      found.programs.push_back(&other);
+      found.gone.push_back(std::move(owner));
+    } else if (!hook.shared) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("NIC ", nic, ": ", ToString(owner),
+                       " serves it; nothing was changed (stop that gateway, or name another NIC)"));
+    }
+  }
+  return found;
+}
+
 absl::StatusOr<Attachment> Steering::Attach(const std::string& nic, XdpMode mode) {
   const auto ifindex = static_cast<int>(if_nametoindex(nic.c_str()));
   if (ifindex == 0) return ErrnoStatus(errno, absl::StrCat("if_nametoindex(", nic, ")"));
   const Hook before = ReadHook(ifindex);
+  WICKET_ASSIGN_OR_RETURN(const Predecessors replaced, FindPredecessors(nic, before));
   WICKET_ASSIGN_OR_RETURN(Skeleton skeleton, OpenSkeleton(pin_dir_));
-  WICKET_RETURN_IF_ERROR(TakeHook(nic, ifindex, before, mode, served_.get(), skeleton.get()));
+  WICKET_RETURN_IF_ERROR(
+      TakeHook(nic, ifindex, before, replaced.programs, mode, served_.get(), skeleton.get()));
+  for (const Owner& owner : replaced.gone) {
+    Log(LogLevel::kWarning, nic, ": replaced the program of ", ToString(owner),
+        ", which does not run any more");
+  }
   const Hook after = ReadHook(ifindex);
+  const auto ours = after.ThatUse({InspectMap(served_.get()).id});
+  if (ours.empty()) {
+    return absl::AbortedError(absl::StrCat("NIC ", nic, ": somebody replaced the program at once"));
+  }
+  const Fd program(bpf_prog_get_fd_by_id(ours.front()->facts.id));
+  if (bpf_prog_bind_map(program.get(), owner_.get(), nullptr) != 0) {
+    return ErrnoStatus(errno, "bpf(BPF_PROG_BIND_MAP, steer_owner)");
+  }
   const std::string pin = ProgramPin(pin_dir_, ifindex);
   unlink(pin.c_str());
-  if (const Fd program(bpf_prog_get_fd_by_id(after.ours.id)); program.valid()) {
-    bpf_obj_pin(program.get(), pin.c_str());  // for bpftool's eyes; the NIC holds the program
-  }
-  const bool taken_over = before.ours.ours && after.mode == before.mode;
+  bpf_obj_pin(program.get(), pin.c_str());  // for bpftool's eyes; the NIC holds the program
+  const bool taken_over =
+      replaced.programs.size() > replaced.gone.size() && after.mode == before.mode;
   return Attachment{ifindex, after.mode, after.shared, taken_over};
 }
 
@@ -216,7 +249,11 @@ uint64_t Steering::TakeSources() {
   return static_cast<uint64_t>(std::lround(kBits * std::log(kBits / clear)));
 }
 
-bool Steering::IsAttached(int ifindex) { return ReadHook(ifindex).ours.ours; }
+bool Steering::Serves(int ifindex) const {
+  return !ReadHook(ifindex).ThatUse({InspectMap(served_.get()).id}).empty();
+}
+
+bool Steering::IsAttached(int ifindex) { return !ReadHook(ifindex).steers.empty(); }
 
 absl::Status Steering::SetNic(int ifindex, uint32_t first_slot, uint32_t queues,
                               const std::array<uint8_t, 6>& mac, bool cookies_by_tx) {

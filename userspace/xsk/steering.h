@@ -21,6 +21,7 @@
 #include "xsk/flows.h"
 #include "xsk/hook.h"
 #include "xsk/interface.h"
+#include "xsk/owner.h"
 #include "xsk/pins.h"
 
 namespace wicket::xsk {
@@ -70,11 +71,15 @@ class Steering {
   static absl::StatusOr<std::unique_ptr<Steering>> OpenReadOnly(const std::string& pin_dir);
   ~Steering() = default;
 
-  // Attaches the program, or takes over the one that is there without a gap.
-  // Errors: FailedPrecondition when another tool's program holds the hook; it
-  //         is left alone.
+  // Attaches the program, or puts it into the place of our older one without a gap. A program
+  // whose gateway is gone is replaced too, and the log says so. Through libxdp's dispatcher it
+  // runs beside other programs, those of living gateways included.
+  // Errors: FailedPrecondition when the program of another tool, or of a living gateway, holds
+  //         the hook alone. It names that one, and leaves it there.
   absl::StatusOr<Attachment> Attach(const std::string& nic, XdpMode mode);
-  // Whether our program is on the interface's hook, alone or beside others.
+  // Whether our program, with our maps, is on the interface's hook, alone or beside others.
+  bool Serves(int ifindex) const;
+  // Whether some gateway's program is there.
   static bool IsAttached(int ifindex);
 
   // Makes exactly these served. A key that changed does so between two packets.
@@ -124,11 +129,18 @@ class Steering {
 
   explicit Steering(std::string pin_dir) : pin_dir_(std::move(pin_dir)) {}
   absl::Status OpenMaps(bool create);
+  // Returns: those programs of the hook that ours is to replace, and of those the owners that
+  //          are gone. Errors: a living gateway has the hook alone.
+  struct Predecessors {
+    std::vector<const Hook::Steer*> programs;
+    std::vector<Owner> gone;
+  };
+  absl::StatusOr<Predecessors> FindPredecessors(const std::string& nic, const Hook& hook) const;
   static absl::StatusOr<Mapping> Map(const Fd& map, const char* name, size_t bytes);
 
   std::string pin_dir_;
   Fd pin_dir_lock_;
-  Fd served_, nics_, sockets_, shards_, secrets_, sketch_, counters_;
+  Fd served_, nics_, sockets_, shards_, secrets_, sketch_, counters_, owner_;
   Flows flows_;
   uint32_t newest_secret_ = 0;
   std::map<uint16_t, Service> services_;  // as the program knows them
