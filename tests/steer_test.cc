@@ -619,6 +619,21 @@ TEST_F(SteerTest, EveryCounterHasItsName) {
   EXPECT_EQ(named.at("steer_retry"), size_t{STEER_COUNT_STEER_RETRY} + 1);
 }
 
+// The program acts on the second column of STEER_COUNTS; a reader goes by the name.
+TEST(SteerCountsTest, EachIsNamedByItsAction) {
+  constexpr std::tuple<uint32_t, std::string_view> kCounts[] = {
+#define WICKET_STEER_ACTION(name, action, text, help) {XDP_##action, text},
+      STEER_COUNTS(WICKET_STEER_ACTION)
+#undef WICKET_STEER_ACTION
+  };
+  for (const auto& [action, text] : kCounts) {
+    EXPECT_EQ(action == XDP_PASS, text.starts_with("pass_")) << text;
+    EXPECT_EQ(action == XDP_DROP, text.starts_with("drop_")) << text;
+    EXPECT_EQ(action == XDP_TX, text.starts_with("tx_")) << text;
+    EXPECT_EQ(action == XDP_REDIRECT, text.starts_with("steer_")) << text;
+  }
+}
+
 // --- responses and cookie replies ----------------------------------------------
 
 constexpr Outcome kAnswer{XDP_PASS, STEER_COUNT_PASS_ANSWER};
@@ -730,6 +745,29 @@ TEST_F(SteerAnswersTest, SoManyOfASlotPassAndAFewMoreOfEachKnownSource) {
   EXPECT_EQ(RunAsIs(from_other), kAnswer);
   EXPECT_EQ(bpf_map_lookup_elem(bpf_map__fd(skeleton_->maps.steer_flows), &flow, &state), 0);
   EXPECT_EQ(state.last_initiation_ns, 0u) << "an answer is no initiation";
+}
+
+// The queues share a NIC's rate. A share of its burst would be less than one packet.
+TEST_F(SteerAnswersTest, EachQueuePassesABurstHoweverManyThereAre) {
+  for (uint32_t queues = 1; queues <= STEER_SLOTS_MAX; ++queues) {
+    const uint64_t interval_ns = STEER_ANSWER_INTERVAL_NS * queues;
+    const uint64_t burst = steer_answer_window_ns(queues) / interval_ns + 1;
+    ASSERT_EQ(burst,
+              std::max<uint64_t>((STEER_ANSWER_BURST - 1) / queues + 1, STEER_ANSWER_QUEUE_BURST))
+        << queues;
+    const uint32_t lo = 1;
+    const steer_nic nic{0, queues, {2, 2, 2, 2, 2, 2}, 0, 0};
+    Update(skeleton_->maps.steer_nics, &lo, &nic);
+    SetTurns(0);
+    uint64_t passed = 0;
+    const uint64_t began_ns = SteadyNanos();
+    for (int i = 0; i < 2 * STEER_ANSWER_BURST; ++i) {
+      passed += ActionAsIs(MakeResponse({})) == XDP_PASS;
+    }
+    const uint64_t due = (SteadyNanos() - began_ns) / interval_ns + 1;
+    EXPECT_GE(passed, burst) << queues;
+    EXPECT_LE(passed, burst + due) << queues;
+  }
 }
 
 TEST_F(SteerAnswersTest, TheyPassWhereNobodyGuards) {

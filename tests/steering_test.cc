@@ -1,6 +1,9 @@
 // The maps as the gateway writes them and the program reads them.
 #include <bpf/bpf.h>
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <net/if.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,9 +12,12 @@
 #include <set>
 #include <thread>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "crypto/curve25519.h"
 #include "xdp/blake2s.h"
+#include "xsk/hook.h"
+#include "xsk/pins.h"
 #include "xsk/steering.h"
 
 namespace wicket::xsk {
@@ -50,8 +56,8 @@ State StateOf(const Secret<32>& secret) {
   return state;
 }
 
-// Whoever makes a cookie takes the newest. One that is written while he reads would make a cookie
-// that nobody takes.
+// A cookie is made with the newest secret. One that is half written would make a cookie that no
+// gateway accepts.
 TEST_F(SteeringTest, TheNewestSecretIsAlwaysWhole) {
   constexpr int kSecrets = 50'000;
   std::vector<Secret<32>> secrets(kSecrets);
@@ -73,7 +79,7 @@ TEST_F(SteeringTest, TheNewestSecretIsAlwaysWhole) {
         return secret;
       };
       const steer_secret both[2] = {read_entry(0), read_entry(1)};
-      // Who is held up between the two compares a secret of now with one of long ago.
+      // A reader that is held up between the two compares a new secret with an old one.
       const steer_secret again = read_entry(0);
       if (memcmp(&again, &both[0], sizeof(again)) != 0) continue;
       const steer_secret& newest = both[both[1].born_ns > both[0].born_ns];
@@ -125,7 +131,7 @@ TEST_F(SteeringTest, AServiceThatStaysIsNotWrittenAgain) {
   second.mac1_key[0] ^= 1;
   ASSERT_TRUE(steering_->Serve({first, second}).ok());
   const steer_device after = read(51820), changed = read(51821);
-  // Each has nonces of its own: a device that is written anew has others.
+  // A device that is written again draws another prefix for its nonces.
   EXPECT_EQ(memcmp(&before, &after, sizeof(before)), 0);
   EXPECT_NE(memcmp(changing.mac1_state, changed.mac1_state, sizeof(changed.mac1_state)), 0);
   EXPECT_NE(memcmp(changing.cookie_prefix, changed.cookie_prefix, sizeof(changed.cookie_prefix)),
@@ -134,6 +140,152 @@ TEST_F(SteeringTest, AServiceThatStaysIsNotWrittenAgain) {
   const steer_service gone{51820};
   steer_device device;
   EXPECT_NE(bpf_map_lookup_elem(map.get(), &gone, &device), 0);
+}
+
+TEST_F(SteeringTest, AFlowKeepsItsHistoryWhileItIsYoung) {
+  const Fd map = Map("steer_flows");
+  const Endpoint source{{Family::kIpv4, {192, 0, 2, 1}}, 4242, 0};
+  const steer_flow key{{0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, 192, 0, 2, 1}, 4242, 51820};
+  const auto read = [&] {
+    steer_flow_state state{};
+    EXPECT_EQ(bpf_map_lookup_elem(map.get(), &key, &state), 0);
+    return state;
+  };
+  const auto write = [&](const steer_flow_state& state) {
+    ASSERT_EQ(bpf_map_update_elem(map.get(), &key, &state, BPF_ANY), 0);
+  };
+  Flows& flows = steering_->flows();
+  EXPECT_TRUE(flows.Forget(source, 51820).ok()) << "one that is not known";
+  ASSERT_TRUE(flows.Note(source, 51820).ok());
+  steer_flow_state state = read();
+  EXPECT_EQ(state.last_initiation_ns, 0u);
+  EXPECT_LE(SteadyNanos() - state.history_ns, 1'000'000'000u);
+  state.last_initiation_ns = 7;  // as the program does
+  write(state);
+  ASSERT_TRUE(flows.Note(source, 51820).ok());
+  EXPECT_EQ(read().last_initiation_ns, 7u);
+  ASSERT_TRUE(flows.Forget(source, 51820).ok());
+  EXPECT_EQ(read().forgotten, 1u);
+  EXPECT_EQ(read().last_initiation_ns, 7u);
+  ASSERT_TRUE(flows.Note(source, 51820).ok());
+  EXPECT_EQ(read().forgotten, 0u);
+  EXPECT_EQ(read().history_ns, state.history_ns);
+  EXPECT_EQ(read().last_initiation_ns, 7u);
+  state.history_ns = SteadyNanos() - STEER_HISTORY_NS;
+  write(state);
+  ASSERT_TRUE(flows.Note(source, 51820).ok());
+  EXPECT_EQ(read().last_initiation_ns, 0u);
+}
+
+// --- two gateways and one NIC ---------------------------------------------------
+
+class TwoGatewaysTest : public testing::Test {
+ protected:
+  // A network namespace of our own, with a NIC whose hook one program has alone.
+  static void SetUpTestSuite() {
+    ASSERT_EQ(unshare(CLONE_NEWNET), 0) << "needs root";
+    ASSERT_EQ(setenv("LIBXDP_SKIP_DISPATCHER", "1", 1), 0);
+    ASSERT_EQ(system("ip link add w0 type veth peer name w1 && ip link set w0 up && "
+                     "ip link set w1 up"),
+              0);
+    ifindex_ = static_cast<int>(if_nametoindex("w0"));
+  }
+
+  void SetUp() override {
+    Start(&first_, kFirst);
+    Start(&second_, kSecond);
+  }
+  void TearDown() override {
+    first_.reset();
+    second_.reset();
+    for (const std::string& pin_dir : {kFirst, kSecond}) {
+      EXPECT_TRUE(DetachAll(pin_dir).ok());
+      EXPECT_FALSE(std::filesystem::exists(pin_dir));
+    }
+    EXPECT_FALSE(ReadHook(ifindex_).occupied);
+  }
+
+  static void Start(std::unique_ptr<Steering>* gateway, const std::string& pin_dir) {
+    gateway->reset();
+    auto opened = Steering::Open(pin_dir);
+    ASSERT_TRUE(opened.ok()) << opened.status();
+    *gateway = std::move(*opened);
+  }
+  static uint32_t ProgramId() { return ReadHook(ifindex_).main.id; }
+
+  static inline int ifindex_ = 0;
+  static inline const std::string kFirst = "/sys/fs/bpf/wicket-first-" + std::to_string(getpid());
+  static inline const std::string kSecond = "/sys/fs/bpf/wicket-second-" + std::to_string(getpid());
+  std::unique_ptr<Steering> first_, second_;
+};
+
+TEST_F(TwoGatewaysTest, TheSecondIsRefusedWithTheNameOfTheFirst) {
+  EXPECT_FALSE(Steering::IsAttached(ifindex_));
+  ASSERT_TRUE(first_->Attach("w0", XdpMode::kNative).ok());
+  EXPECT_TRUE(first_->Serves(ifindex_));
+  const uint32_t program = ProgramId();
+  for (XdpMode mode : {XdpMode::kAuto, XdpMode::kNative, XdpMode::kGeneric}) {
+    const absl::Status refused = second_->Attach("w0", mode).status();
+    EXPECT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition);
+    EXPECT_THAT(refused.message(), testing::HasSubstr("NIC w0"));
+    EXPECT_THAT(refused.message(), testing::HasSubstr("pin_dir " + kFirst));
+    EXPECT_THAT(refused.message(), testing::HasSubstr("process " + std::to_string(getpid())));
+  }
+  EXPECT_EQ(ProgramId(), program);
+  EXPECT_TRUE(first_->Serves(ifindex_));
+  EXPECT_FALSE(second_->Serves(ifindex_));
+}
+
+TEST_F(TwoGatewaysTest, TheSecondTakesTheNicOfOneThatIsGone) {
+  ASSERT_TRUE(first_->Attach("w0", XdpMode::kNative).ok());
+  first_.reset();
+  const auto attachment = second_->Attach("w0", XdpMode::kAuto);
+  ASSERT_TRUE(attachment.ok()) << attachment.status();
+  EXPECT_FALSE(attachment->taken_over) << "it was another gateway's";
+  EXPECT_TRUE(second_->Serves(ifindex_));
+  Start(&first_, kFirst);
+  EXPECT_TRUE(Steering::IsAttached(ifindex_));
+  EXPECT_FALSE(first_->Serves(ifindex_)) << "the program is there, with the maps of the second";
+  EXPECT_THAT(first_->Attach("w0", XdpMode::kAuto).status().message(),
+              testing::HasSubstr("pin_dir " + kSecond));
+}
+
+// As seen from another mount namespace, or after somebody moved the folder.
+TEST_F(TwoGatewaysTest, OneWhosePinsAreNotSeenLivesWhileItsShardsBeat) {
+  ASSERT_TRUE(first_->Attach("w0", XdpMode::kNative).ok());
+  const std::string moved = kFirst + "-moved";
+  std::filesystem::rename(kFirst, moved);
+  first_->Shard(3).beat_ns->store(SteadyNanos());
+  EXPECT_THAT(second_->Attach("w0", XdpMode::kNative).status().message(),
+              testing::HasSubstr("pin_dir " + kFirst));
+  first_->Shard(3).beat_ns->store(SteadyNanos() - 5'000'000'000);
+  EXPECT_TRUE(second_->Attach("w0", XdpMode::kNative).ok());
+  EXPECT_TRUE(second_->Serves(ifindex_));
+  std::filesystem::rename(moved, kFirst);
+}
+
+TEST_F(TwoGatewaysTest, AGatewayTakesItsOwnProgramOver) {
+  ASSERT_TRUE(first_->Attach("w0", XdpMode::kNative).ok());
+  const uint32_t program = ProgramId();
+  Start(&first_, kFirst);
+  auto attachment = first_->Attach("w0", XdpMode::kAuto);
+  ASSERT_TRUE(attachment.ok()) << attachment.status();
+  EXPECT_TRUE(attachment->taken_over);
+  EXPECT_EQ(ProgramId(), program) << "the same program with the same maps";
+  // One of another version, older or newer, is replaced.
+  for (const int version : {STEER_ABI_VERSION - 1, STEER_ABI_VERSION + 1}) {
+    first_.reset();
+    const std::string maps = kFirst + "/v";
+    std::filesystem::rename(maps + std::to_string(STEER_ABI_VERSION),
+                            maps + std::to_string(version));
+    Start(&first_, kFirst);
+    EXPECT_FALSE(first_->Serves(ifindex_));
+    attachment = first_->Attach("w0", XdpMode::kAuto);
+    ASSERT_TRUE(attachment.ok()) << attachment.status();
+    EXPECT_TRUE(attachment->taken_over);
+    EXPECT_TRUE(first_->Serves(ifindex_));
+    EXPECT_NE(ProgramId(), program);
+  }
 }
 
 }  // namespace

@@ -161,8 +161,8 @@ static __always_inline void write_ipv6(__u32 *ip, const struct classify_packet *
 
 /* Makes the initiation's frame the frame of a cookie reply to it.
  *
- * Returns: XDP_TX; XDP_PASS when it cannot, and the frame is as it was; XDP_DROP when it is not.
- * Requires: has_bare_headers(packet). */
+ * Requires: has_bare_headers(packet).
+ * Returns:  0 when it cannot, and the frame is as it was. */
 static __always_inline int answer_with_cookie(struct xdp_md *ctx, struct steer_hash *hash,
 							const struct steer_device *device,
 							const struct classify_packet *packet)
@@ -180,9 +180,9 @@ static __always_inline int answer_with_cookie(struct xdp_md *ctx, struct steer_h
 
 	reply = bpf_map_lookup_elem(&steer_replies, &zero);
 	if (!reply || !secret || secret->born_ns == 0)
-		return XDP_PASS;
+		return 0;
 	if ((const __u8 *)(message + 1) > data_end || ip + 40 > data_end || data + 12 > data_end)
-		return XDP_PASS;
+		return 0;
 	reply->receiver_index = message->covered_by_mac1[1];
 	__builtin_memcpy(reply->mac1, message->mac1, sizeof(reply->mac1));
 	make_reply(reply, hash, secret, device, packet);
@@ -201,7 +201,7 @@ static __always_inline int answer_with_cookie(struct xdp_md *ctx, struct steer_h
 	__builtin_memcpy(udp, reply, COOKIE_UDP_BYTES);
 	/* The frame keeps its length, and what follows the datagram is padding: a program that may
 	 * shorten frames cannot be loaded through libxdp's dispatcher, whose own may not. */
-	return XDP_TX;
+	return 1;
 }
 
 #endif

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* Steers handshake initiations of unknown flows to the shards; drops what is forged, and of other
- * handshake messages what nobody asked for; passes the rest.
+/* Steers handshake initiations of unknown flows to the shards. Drops forgeries and repeats, and
+ * responses and cookie replies beyond a rate limit. Passes the rest.
  *
  *   frame -> classify -> served port? -> NIC served, for this host? -> shard alive?
  *              | other      | no             | no                        | no
  *              PASS         PASS             PASS                        PASS
  *
- *   -> well formed? -> answer? -> mac1 -> limit of answers -> PASS, or DROP
- *       | no           | no
- *       DROP           |
+ *   -> well formed? -> answer? -> mac1 -> rate limit of answers -> PASS
+ *       | no           | no       | wrong  | exceeded
+ *       DROP           |          DROP     DROP
  *   -> mac1 -> seen before? -> known flow? -> shard under load? -> XSK
  *       | wrong  | yes          | yes           | yes
  *       DROP     DROP           PASS            cookie -> its source's bucket -> XSK
@@ -16,10 +16,13 @@
  *                                                |            DROP
  *                                                TX a cookie reply, or XSK, or DROP
  *
- * Fails open: whatever is not certain passes to the kernel, which answers for
- * the peers it has. What is dropped is what WireGuard would drop anyway, or would ask a
- * cookie of; exact repeats and frames of groups, which nobody sends who wants an answer; and more
- * answers than anybody can have asked for.
+ * Each box is a function. A function that decides returns the packet's count, and STEER_COUNTS says
+ * what is done with a packet of that count.
+ *
+ * Fails open: an uncertain packet passes to the kernel, which answers for the peers it has. The
+ * program drops what WireGuard would drop anyway or would ask for a cookie; exact repeats; frames
+ * from a group's MAC, which cannot be answered; and more answers than the device can have asked
+ * for.
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
@@ -109,23 +112,58 @@ struct {
 	__type(value, __u64);
 } steer_counters SEC(".maps");
 
+/* Made and pinned with the others; the program does not use it. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct steer_owner);
+} steer_owner SEC(".maps");
+
 struct {
 	__uint(priority, 20);
 	__uint(XDP_PASS, 1); /* other programs of the dispatcher see what passes */
 } XDP_RUN_CONFIG(steer);
 
-static __always_inline int verdict(enum steer_count count, int action)
+/* The action of each count, two bits each; XDP_DROP to XDP_REDIRECT are 1 to 4. */
+#define ACTION_BITS(name, action, text, help) | (__u64)(XDP_##action - 1) << 2 * STEER_COUNT_##name
+#define ACTIONS (0ULL STEER_COUNTS(ACTION_BITS))
+_Static_assert(STEER_COUNT_MAX <= 32, "two bits for each count");
+
+/* What a box answers when it leaves the packet to the next one. */
+#define UNDECIDED STEER_COUNT_MAX
+
+/* A packet that came in: its frame, the device it is for, and the slot of its queue. */
+struct arrival {
+	const __u8 *frame, *frame_end;
+	const struct steer_device *device;
+	const struct steer_nic *nic;
+	struct steer_shard *shard;
+	__u64 now;
+	__u32 slot;
+};
+
+static __always_inline int action_of(enum steer_count count)
+{
+	return 1 + (ACTIONS >> 2 * count & 3);
+}
+
+/* Counts the packet and does with it what its count says. */
+static __always_inline int leave(enum steer_count count, __u32 slot)
 {
 	__u32 key = count;
 	__u64 *counter = bpf_map_lookup_elem(&steer_counters, &key);
+	int action = action_of(count);
 
 	if (counter)
 		(*counter)++;
-	return action;
+	return action == XDP_REDIRECT ? (int)bpf_redirect_map(&steer_sockets, slot, XDP_PASS)
+				      : action;
 }
 
-/* Asks the routing table whether the kernel would keep the packet, whoever sends it.
- * A function of its own for its stack, as some others are: the calls under way share 512 bytes. */
+/* Asks the routing table whether the kernel would keep a packet to this destination. The source is
+ * not part of the question: its answer is cached, and a sender could choose it.
+ * Not inline, as some functions below, to free its stack: nested calls share 512 bytes. */
 static __attribute__((noinline)) int is_kept_by_kernel(struct xdp_md *ctx,
 						       const struct classify_packet *packet)
 {
@@ -146,18 +184,19 @@ static __attribute__((noinline)) int is_kept_by_kernel(struct xdp_md *ctx,
 	return result == BPF_FIB_LKUP_RET_NOT_FWDED || result == BPF_FIB_LKUP_RET_FWD_DISABLED;
 }
 
-/* A gateway that also forwards must not take initiations meant for a host behind it. What the
- * kernel keeps is remembered for a while; what is for others is asked about for each packet. */
+/* Says whether the packet is for this host: a gateway that also forwards must not take initiations
+ * meant for a host behind it. A destination of this host is cached; any other is looked up for each
+ * packet. */
 static __always_inline int is_for_this_host(struct xdp_md *ctx,
 					    const struct classify_packet *packet, __u64 now)
 {
 	const __u64 *destination = (const __u64 *)packet->destination_be;
-	__u32 place = ((destination[0] ^ destination[1]) * 0x9e3779b97f4a7c15ULL >> 32) %
-		      STEER_LOCALS;
+	__u32 place =
+	    ((destination[0] ^ destination[1]) * 0x9e3779b97f4a7c15ULL >> 32) % STEER_LOCALS;
 	struct steer_local *local = bpf_map_lookup_elem(&steer_locals, &place);
 
 	if (!local)
-		return 0;
+		return is_kept_by_kernel(ctx, packet);
 	if (now < local->until_ns && local->destination_be[0] == destination[0] &&
 	    local->destination_be[1] == destination[1] && local->ifindex == ctx->ingress_ifindex &&
 	    local->port == packet->port && local->version == packet->version)
@@ -173,7 +212,7 @@ static __always_inline int is_for_this_host(struct xdp_md *ctx,
 	return 1;
 }
 
-/* From a group's MAC, to which an answer would go. */
+/* Says whether the sender's MAC is a group's, to which an answer would go. */
 static __always_inline int is_from_group(const __u8 *frame)
 {
 	return frame[6] & 1;
@@ -186,7 +225,7 @@ static __always_inline int is_for_mac(const void *frame, const __u8 *mac)
 	return a[0] == b[0] && a[1] == b[1] && a[2] == b[2];
 }
 
-/* The packet's flow, if the device has a peer there. */
+/* The state of the packet's flow; 0 unless the device has a peer there. */
 static __always_inline struct steer_flow_state *find_flow(const struct classify_packet *packet)
 {
 	struct steer_flow key = {};
@@ -199,9 +238,10 @@ static __always_inline struct steer_flow_state *find_flow(const struct classify_
 	return state && !state->forgotten ? state : 0;
 }
 
-/* Says whether the kernel is expected to answer this flow by itself, and notes
- * the time so that an unanswered flow shows when it retries. */
-static __attribute__((noinline)) enum steer_count look_up_flow(const struct classify_packet *packet, __u64 now)
+/* Says whether the kernel is expected to answer this flow, and notes the time: a flow that
+ * initiates again soon was not answered. Returns: PASS_FLOW, STEER_RETRY or STEER_NEW. */
+static __attribute__((noinline)) enum steer_count look_up_flow(const struct classify_packet *packet,
+							       __u64 now)
 {
 	struct steer_flow_state *state = find_flow(packet);
 	__u64 last;
@@ -215,7 +255,7 @@ static __attribute__((noinline)) enum steer_count look_up_flow(const struct clas
 	return STEER_COUNT_PASS_FLOW;
 }
 
-/* Notes a source whose packets are refused. */
+/* Notes the source of a refused packet. */
 static __always_inline void sketch_source(const struct classify_packet *packet)
 {
 	struct sketch_place place = sketch_place_of((const __u64 *)packet->source_be);
@@ -225,8 +265,8 @@ static __always_inline void sketch_source(const struct classify_packet *packet)
 		*bits |= place.bit; /* a bit lost to another CPU is set by the next packet */
 }
 
-/* Takes one packet from a bucket, one more every `interval_ns` and those of `window_ns` at once,
- * that `turn` says the state of: the time when it is full again. Returns: 0 when it is empty. */
+/* Takes one packet from a token bucket. It gets one token every `interval_ns`, and holds one and
+ * those of `window_ns`. `turn`: when it is full again. Returns: 0 when it is empty. */
 static __always_inline int take_turn(__u64 *turn, __u64 now, __u64 interval_ns, __u64 window_ns)
 {
 	__u64 before = *turn;
@@ -234,7 +274,7 @@ static __always_inline int take_turn(__u64 *turn, __u64 now, __u64 interval_ns, 
 
 	if (from - now > window_ns)
 		return 0;
-	/* Of two CPUs at once one takes the packet, the other is refused. */
+	/* When two CPUs try at once, one takes the token and the other is refused. */
 	return __sync_val_compare_and_swap(turn, before, from + interval_ns) == before;
 }
 
@@ -249,8 +289,8 @@ static __attribute__((noinline)) int bucket_may(const struct steer_source *sourc
 	return bpf_map_update_elem(&steer_buckets, source, &first, BPF_NOEXIST) == 0;
 }
 
-/* The buckets of the packet's source; others while nothing has proven that it is its source, or a
- * spoofer would empty his victim's. */
+/* Takes a packet from the buckets of its source. A packet without a cookie of ours has a spoofed
+ * source perhaps, so it has buckets of its own: else a spoofer would empty its victim's. */
 static __attribute__((noinline)) int source_may(const struct classify_packet *packet, __u64 now,
 						int proven)
 {
@@ -275,8 +315,8 @@ static __attribute__((noinline)) int source_may(const struct classify_packet *pa
 	return bucket_may(&source, now, STEER_SOURCE_INTERVAL_NS / STEER_SITE_SOURCES);
 }
 
-/* Whether the packet was seen before; notes it, as the latest of its set. Two CPUs in one set at
- * once may make it forget. */
+/* Says whether the packet was seen before, and makes it the latest of its set. Two CPUs in one set
+ * at once may make the set forget a packet. */
 static __attribute__((noinline)) int is_repeat(const struct initiation *message)
 {
 	__u64 latest = (__u64)message->mac1[1] << 32 | message->mac1[0], mac = latest;
@@ -287,7 +327,7 @@ static __attribute__((noinline)) int is_repeat(const struct initiation *message)
 	if (!set)
 		return 0;
 	if (set->macs[0] == mac)
-		return 1; /* nothing is written: of one packet repeated on all queues all CPUs read this */
+		return 1; /* without a write: CPUs that see one packet repeated share the line */
 #pragma unroll
 	for (i = 0; i < STEER_REPEATS_WAYS; i++) {
 		__u64 here = set->macs[i];
@@ -300,14 +340,13 @@ static __attribute__((noinline)) int is_repeat(const struct initiation *message)
 	return 0;
 }
 
-/* What a shard that is under load wants of an initiation. Of a flow that the device knows, a mac2
- * that is none of ours may be the device's own, which is under load too: it would ask for its
- * cookie again and again if it never saw the answer. Nothing has proven such a one, so a few pass. */
-static __always_inline enum steer_count judge_under_load(enum steer_count known,
-							 struct steer_hash *hash,
-							 const struct initiation *message,
-							 const struct classify_packet *packet,
-							 struct steer_shard *shard, __u64 now)
+/* Judges an initiation while the shard is under load. The device may be under load as well, and ask
+ * for cookies of its own. So a known flow's mac2 that is not ours may be the device's. If no such
+ * packet reached it, it would ask again and again. Nothing proves their source, so only a few pass.
+ */
+static __always_inline enum steer_count
+judge_under_load(enum steer_count known, struct steer_hash *hash, const struct initiation *message,
+		 const struct classify_packet *packet, struct steer_shard *shard, __u64 now)
 {
 	const struct steer_secret *newer = secret_by_age(0);
 	const struct steer_secret *older = secret_by_age(1);
@@ -325,120 +364,149 @@ static __always_inline enum steer_count judge_under_load(enum steer_count known,
 	}
 	if (!classify_can_be_answered(packet))
 		return STEER_COUNT_DROP_NO_COOKIE;
-	return take_turn(&shard->cookie_turn_ns, now, interval_ns, steer_cookie_window_ns(interval_ns))
-		       ? STEER_COUNT_STEER_COOKIE
-		       : STEER_COUNT_DROP_NO_COOKIE;
+	return take_turn(&shard->cookie_turn_ns, now, interval_ns,
+			 steer_cookie_window_ns(interval_ns))
+		   ? STEER_COUNT_STEER_COOKIE
+		   : STEER_COUNT_DROP_NO_COOKIE;
 }
 
-/* Whether the device is to read a response or a cookie reply. It reads them in the queue of its
- * initiations, and a flood of them would put it under load. */
+/* Says whether the device is to read a response or a cookie reply. It reads them in the queue of
+ * its initiations, and a flood of them would put it under load. */
 static __attribute__((noinline)) int answer_may(const struct classify_packet *packet,
 						struct steer_shard *shard, int response,
 						__u32 queues, __u64 now)
 {
 	__u64 interval_ns = STEER_ANSWER_INTERVAL_NS * queues;
-	__u64 window_ns = (STEER_ANSWER_BURST - 1) * STEER_ANSWER_INTERVAL_NS;
+	__u64 window_ns = steer_answer_window_ns(queues);
 
-	if (!shard)
-		return 1;
 	return take_turn(response ? &shard->response_turn_ns : &shard->cookie_reply_turn_ns, now,
 			 interval_ns, window_ns) ||
 	       (find_flow(packet) && source_may(packet, now, 0) &&
 		take_turn(&shard->known_answer_turn_ns, now, interval_ns, window_ns));
 }
 
+/* Served port? NIC served, for this host? Shard alive? Fills `at` as far as it gets. */
+static __always_inline enum steer_count
+judge_arrival(struct xdp_md *ctx, const struct classify_packet *packet, struct arrival *at)
+{
+	struct steer_service service = {.port = packet->port};
+	__u32 ifindex = ctx->ingress_ifindex, slot;
+
+	at->device = bpf_map_lookup_elem(&steer_served, &service);
+	if (!at->device)
+		return STEER_COUNT_PASS_OTHER;
+	at->nic = bpf_map_lookup_elem(&steer_nics, &ifindex);
+	if (!at->nic || ctx->rx_queue_index >= at->nic->queues)
+		return STEER_COUNT_PASS_UNBOUND;
+	at->now = bpf_ktime_get_ns();
+	if (!is_for_mac(at->frame, at->nic->mac) || !is_for_this_host(ctx, packet, at->now))
+		return STEER_COUNT_PASS_FOREIGN;
+	slot = at->nic->first_slot + ctx->rx_queue_index;
+	at->slot = slot;
+	at->shard = bpf_map_lookup_elem(&steer_shards, &slot);
+	if (!at->shard)
+		return STEER_COUNT_PASS_UNBOUND;
+	if (at->now - at->shard->beat_ns > STEER_STALE_NS && at->now > at->shard->beat_ns)
+		return STEER_COUNT_PASS_STALE;
+	if (!bpf_map_lookup_elem(&steer_sockets, &slot))
+		return STEER_COUNT_PASS_UNBOUND;
+	return UNDECIDED;
+}
+
+/* Answer? mac1? Rate limit? Of a response or a cookie reply, which has no mac1. */
+static __always_inline enum steer_count judge_answer(const void *message, int is_response,
+						     struct steer_hash *hash,
+						     const struct classify_packet *packet,
+						     const struct arrival *at)
+{
+	const struct response *response = message;
+
+	if (is_response) {
+		if ((const __u8 *)(response + 1) > at->frame_end)
+			return STEER_COUNT_PASS_FAULT;
+		if (!response_mac1_verifies(hash, at->device, response))
+			return STEER_COUNT_DROP_MAC1;
+	}
+	return answer_may(packet, at->shard, is_response, at->nic->queues, at->now)
+		   ? STEER_COUNT_PASS_ANSWER
+		   : STEER_COUNT_DROP_ANSWER;
+}
+
+/* mac1? Seen before? Known flow? Shard under load? */
+static __always_inline enum steer_count judge_initiation(const struct initiation *message,
+							 struct steer_hash *hash,
+							 const struct classify_packet *packet,
+							 const struct arrival *at)
+{
+	enum steer_count count;
+
+	if ((const __u8 *)(message + 1) > at->frame_end)
+		return STEER_COUNT_PASS_FAULT;
+	if (!mac1_verifies(hash, at->device, message))
+		return STEER_COUNT_DROP_MAC1;
+	if (is_repeat(message))
+		return STEER_COUNT_DROP_REPEAT;
+	count = look_up_flow(packet, at->now);
+	if (count == STEER_COUNT_PASS_FLOW || at->now >= at->shard->load_until_ns)
+		return count;
+	return judge_under_load(count, hash, message, packet, at->shard, at->now);
+}
+
+/* Asks for a cookie: by a reply of the program's own where it can make one, else by the shard. */
+static __always_inline enum steer_count ask_for_cookie(struct xdp_md *ctx, struct steer_hash *hash,
+						       const struct classify_packet *packet,
+						       const struct arrival *at)
+{
+	if (!at->nic->cookies_by_tx || !has_bare_headers(packet) ||
+	    !answer_with_cookie(ctx, hash, at->device, packet))
+		return STEER_COUNT_STEER_COOKIE;
+	__sync_fetch_and_add(&at->shard->cookies_sent, 1);
+	return STEER_COUNT_TX_COOKIE;
+}
+
+/* Judges a handshake message to a device of ours. */
+static __always_inline enum steer_count judge_message(struct xdp_md *ctx,
+						      enum classify_result result,
+						      const struct classify_packet *packet,
+						      const struct arrival *at)
+{
+	const __u8 *message = at->frame + (packet->udp_offset & (STEER_FRAME_MAX - 1)) + 8;
+	struct steer_hash *hash;
+	enum steer_count count;
+	__u32 zero = 0;
+
+	if (result == CLASSIFY_BAD_LENGTH || is_from_group(at->frame) ||
+	    at->frame_end - at->frame > STEER_FRAME_MAX)
+		return STEER_COUNT_DROP_MALFORMED;
+	hash = bpf_map_lookup_elem(&steer_scratch, &zero);
+	if (!hash)
+		return STEER_COUNT_PASS_FAULT;
+	if (result != CLASSIFY_INITIATION)
+		return judge_answer(message, result == CLASSIFY_RESPONSE, hash, packet, at);
+	count = judge_initiation((const struct initiation *)message, hash, packet, at);
+	return count == STEER_COUNT_STEER_COOKIE ? ask_for_cookie(ctx, hash, packet, at) : count;
+}
+
 SEC("xdp")
 int steer(struct xdp_md *ctx)
 {
-	const void *data = (const void *)(long)ctx->data;
-	const void *data_end = (const void *)(long)ctx->data_end;
+	struct arrival at = {.frame = (const __u8 *)(long)ctx->data,
+			     .frame_end = (const __u8 *)(long)ctx->data_end};
 	struct classify_packet packet; /* filled unless CLASSIFY_OTHER */
-	enum classify_result result;
-	struct steer_service service = {};
-	const struct steer_device *device;
-	const struct initiation *message;
-	__u32 ifindex = ctx->ingress_ifindex;
-	struct steer_nic *nic;
-	struct steer_shard *shard;
-	struct steer_hash *hash;
+	enum classify_result result = classify(at.frame, at.frame_end, &packet);
 	enum steer_count count;
-	__u32 slot, zero = 0;
-	__u64 now;
 
-	result = classify(data, data_end, &packet);
 	if (result == CLASSIFY_OTHER)
-		return verdict(STEER_COUNT_PASS_OTHER, XDP_PASS);
-	service.port = packet.port;
-	device = bpf_map_lookup_elem(&steer_served, &service);
-	if (!device)
-		return verdict(STEER_COUNT_PASS_OTHER, XDP_PASS);
-	nic = bpf_map_lookup_elem(&steer_nics, &ifindex);
-	if (!nic || ctx->rx_queue_index >= nic->queues)
-		return verdict(STEER_COUNT_PASS_UNBOUND, XDP_PASS);
-	now = bpf_ktime_get_ns();
-	if (!is_for_mac(data, nic->mac) || !is_for_this_host(ctx, &packet, now))
-		return verdict(STEER_COUNT_PASS_FOREIGN, XDP_PASS);
-	slot = nic->first_slot + ctx->rx_queue_index;
-	shard = bpf_map_lookup_elem(&steer_shards, &slot);
-	if (!shard)
-		return verdict(STEER_COUNT_PASS_UNBOUND, XDP_PASS);
-	if (now - shard->beat_ns > STEER_STALE_NS && now > shard->beat_ns)
-		return verdict(STEER_COUNT_PASS_STALE, XDP_PASS);
-	if (!bpf_map_lookup_elem(&steer_sockets, &slot))
-		return verdict(STEER_COUNT_PASS_UNBOUND, XDP_PASS);
-	if (result == CLASSIFY_BAD_LENGTH || is_from_group(data) ||
-	    (const __u8 *)data_end - (const __u8 *)data > STEER_FRAME_MAX) {
+		return leave(STEER_COUNT_PASS_OTHER, 0);
+	count = judge_arrival(ctx, &packet, &at);
+	if (count != UNDECIDED)
+		return leave(count, 0);
+	count = judge_message(ctx, result, &packet, &at);
+	/* Dropped, or asked for a cookie. */
+	if (action_of(count) == XDP_DROP || count == STEER_COUNT_TX_COOKIE ||
+	    count == STEER_COUNT_STEER_COOKIE)
 		sketch_source(&packet);
-		return verdict(STEER_COUNT_DROP_MALFORMED, XDP_DROP);
-	}
-
-	hash = bpf_map_lookup_elem(&steer_scratch, &zero);
-	message = (const struct initiation *)((const __u8 *)data +
-					      (packet.udp_offset & (STEER_FRAME_MAX - 1)) + 8);
-	if (!hash)
-		return verdict(STEER_COUNT_PASS_OTHER, XDP_PASS);
-	if (result != CLASSIFY_INITIATION) {
-		const struct response *response = (const struct response *)message;
-
-		count = STEER_COUNT_PASS_ANSWER;
-		if (result == CLASSIFY_RESPONSE && ((const void *)(response + 1) > data_end ||
-						    !response_mac1_verifies(hash, device, response)))
-			count = STEER_COUNT_DROP_MAC1;
-		else if (!answer_may(&packet, shard, result == CLASSIFY_RESPONSE, nic->queues,
-				     now))
-			count = STEER_COUNT_DROP_ANSWER;
-		if (count == STEER_COUNT_PASS_ANSWER)
-			return verdict(count, XDP_PASS);
-		sketch_source(&packet);
-		return verdict(count, XDP_DROP);
-	}
-	if ((const void *)(message + 1) > data_end)
-		return verdict(STEER_COUNT_PASS_OTHER, XDP_PASS);
-	if (!mac1_verifies(hash, device, message))
-		count = STEER_COUNT_DROP_MAC1;
-	else if (is_repeat(message))
-		count = STEER_COUNT_DROP_REPEAT;
-	else
-		count = look_up_flow(&packet, now);
-	if (count >= STEER_COUNT_STEER_NEW && now < shard->load_until_ns)
-		count = judge_under_load(count, hash, message, &packet, shard, now);
-	if (count == STEER_COUNT_PASS_FLOW)
-		return verdict(count, XDP_PASS);
-	if (count < STEER_COUNT_STEER_NEW)
-		sketch_source(&packet);
-	if (count == STEER_COUNT_STEER_COOKIE && nic->cookies_by_tx && has_bare_headers(&packet)) {
-		int action = answer_with_cookie(ctx, hash, device, &packet);
-
-		if (action == XDP_TX) {
-			__sync_fetch_and_add(&shard->cookies_sent, 1);
-			return verdict(STEER_COUNT_TX_COOKIE, action);
-		}
-		if (action == XDP_DROP)
-			return verdict(STEER_COUNT_DROP_NO_COOKIE, action);
-	}
-	if (count < STEER_COUNT_STEER_COOKIE)
-		return verdict(count, XDP_DROP);
-	return verdict(count, (int)bpf_redirect_map(&steer_sockets, slot, XDP_PASS));
+	return leave(count, at.slot);
 }
 
 char _license[] SEC("license") = "Dual BSD/GPL";

@@ -38,7 +38,7 @@ const std::vector<std::pair<std::string, std::string>>& VerdictNames() {
 
 const std::vector<std::pair<std::string, std::string>>& SteeringNames() {
   static const auto* names = new std::vector<std::pair<std::string, std::string>>{
-#define WICKET_STEER_NAME(name, text, help) {text, help},
+#define WICKET_STEER_NAME(name, action, text, help) {text, help},
       STEER_COUNTS(WICKET_STEER_NAME)
 #undef WICKET_STEER_NAME
   };

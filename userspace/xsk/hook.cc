@@ -7,6 +7,8 @@
 #include <string.h>
 #include <xdp/libxdp.h>
 
+#include <algorithm>
+
 #include "absl/strings/str_cat.h"
 #include "base/fd.h"
 #include "xdp/steer.skel.h"
@@ -17,18 +19,18 @@ namespace {
 using Program = std::unique_ptr<xdp_program, decltype(&xdp_program__close)>;
 
 constexpr char kProgramName[] = "steer";
-constexpr char kMarkMap[] = "steer_served";  // a program with this map is ours
+constexpr char kMarkMap[] = "steer_served";  // a program of that name with this map is a gateway's
 
-// Puts our program into the place of an older one of ours, in one atomic step;
+// Puts our program into the place of the plain one, in one atomic step;
 // not at all when the two are the same and use the same maps.
 absl::Status ReplacePlain(const std::string& nic, int ifindex, const Hook& hook, int served_fd,
                           steer_bpf* skeleton) {
   WICKET_RETURN_IF_ERROR(Load(skeleton));
   const int fresh = bpf_program__fd(skeleton->progs.steer);
-  if (hook.ours.map_ids.count(MapId(served_fd)) && Inspect(fresh).tag == hook.ours.tag) {
+  if (hook.main.map_ids.count(InspectMap(served_fd).id) && Inspect(fresh).tag == hook.main.tag) {
     return absl::OkStatus();
   }
-  const Fd old(bpf_prog_get_fd_by_id(hook.ours.id));
+  const Fd old(bpf_prog_get_fd_by_id(hook.main.id));
   LIBBPF_OPTS(bpf_xdp_attach_opts, options, .old_prog_fd = old.get());
   const uint32_t flags = hook.mode == XdpMode::kGeneric ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE;
   const int error = bpf_xdp_attach(ifindex, fresh, flags | XDP_FLAGS_REPLACE, &options);
@@ -56,10 +58,11 @@ absl::Status AttachFresh(const std::string& nic, int ifindex, XdpMode mode, stee
 
 }  // namespace
 
-uint32_t MapId(int map_fd) {
+MapFacts InspectMap(int map_fd) {
   bpf_map_info info{};
   uint32_t length = sizeof(info);
-  return bpf_obj_get_info_by_fd(map_fd, &info, &length) == 0 ? info.id : 0;
+  if (bpf_obj_get_info_by_fd(map_fd, &info, &length) != 0) return {};
+  return {info.id, info.name, info.max_entries, info.value_size};
 }
 
 absl::string_view ToString(XdpMode mode) {
@@ -88,6 +91,17 @@ absl::Status Load(steer_bpf* skeleton) {
 
 void Hook::Close::operator()(xdp_multiprog* raw) const { xdp_multiprog__close(raw); }
 
+std::vector<const Hook::Steer*> Hook::ThatUse(const std::set<uint32_t>& map_ids) const {
+  std::vector<const Steer*> found;
+  for (const Steer& steer : steers) {
+    const std::set<uint32_t>& used = steer.facts.map_ids;
+    if (std::any_of(used.begin(), used.end(), [&](uint32_t id) { return map_ids.count(id) > 0; })) {
+      found.push_back(&steer);
+    }
+  }
+  return found;
+}
+
 ProgramFacts Inspect(int program_fd) {
   ProgramFacts facts;
   uint32_t ids[64] = {};
@@ -102,11 +116,8 @@ ProgramFacts Inspect(int program_fd) {
   for (uint32_t i = 0; i < info.nr_map_ids && i < 64; ++i) {
     facts.map_ids.insert(ids[i]);
     const Fd map(bpf_map_get_fd_by_id(ids[i]));
-    bpf_map_info map_info{};
-    uint32_t map_length = sizeof(map_info);
-    if (map.valid() && bpf_obj_get_info_by_fd(map.get(), &map_info, &map_length) == 0 &&
-        absl::string_view(map_info.name) == kMarkMap) {
-      facts.ours = facts.name == kProgramName;
+    if (map.valid() && InspectMap(map.get()).name == kMarkMap) {
+      facts.is_steer = facts.name == kProgramName;
     }
   }
   return facts;
@@ -123,27 +134,25 @@ Hook ReadHook(int ifindex) {
       xdp_multiprog__attach_mode(raw) == XDP_MODE_SKB ? XdpMode::kGeneric : XdpMode::kNative;
   if (xdp_program* main = xdp_multiprog__main_prog(raw)) hook.main = Inspect(xdp_program__fd(main));
   if (!hook.shared) {
-    hook.ours = hook.main;
+    if (hook.main.is_steer) hook.steers.push_back({hook.main, nullptr});
     return hook;
   }
   for (xdp_program* program = xdp_multiprog__next_prog(nullptr, raw); program != nullptr;
        program = xdp_multiprog__next_prog(program, raw)) {
     ProgramFacts facts = Inspect(xdp_program__fd(program));
-    if (facts.ours) {
-      hook.ours_in_dispatcher = program;
-      hook.ours = facts;
-    }
+    if (facts.is_steer) hook.steers.push_back({std::move(facts), program});
   }
   return hook;
 }
 
-absl::Status ReleaseHook(const std::string& nic, int ifindex, const Hook& hook) {
+absl::Status ReleaseHook(const std::string& nic, int ifindex, const Hook& hook,
+                         const Hook::Steer& program) {
   int error = 0;
-  if (hook.shared) {
-    error = xdp_program__detach(hook.ours_in_dispatcher, ifindex,
+  if (program.in_dispatcher != nullptr) {
+    error = xdp_program__detach(program.in_dispatcher, ifindex,
                                 hook.mode == XdpMode::kGeneric ? XDP_MODE_SKB : XDP_MODE_NATIVE, 0);
   } else {
-    const Fd old(bpf_prog_get_fd_by_id(hook.ours.id));
+    const Fd old(bpf_prog_get_fd_by_id(program.facts.id));
     LIBBPF_OPTS(bpf_xdp_attach_opts, options, .old_prog_fd = old.get());
     const uint32_t flags = hook.mode == XdpMode::kGeneric ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE;
     error = bpf_xdp_detach(ifindex, flags | XDP_FLAGS_REPLACE, &options);
@@ -151,9 +160,10 @@ absl::Status ReleaseHook(const std::string& nic, int ifindex, const Hook& hook) 
   return error == 0 ? absl::OkStatus() : ErrnoStatus(-error, absl::StrCat("xdp_detach(", nic, ")"));
 }
 
-absl::Status TakeHook(const std::string& nic, int ifindex, const Hook& before, XdpMode mode,
-                      int served_fd, steer_bpf* skeleton) {
-  if (before.occupied && !before.shared && !before.ours.ours) {
+absl::Status TakeHook(const std::string& nic, int ifindex, const Hook& before,
+                      const std::vector<const Hook::Steer*>& replaced, XdpMode mode, int served_fd,
+                      steer_bpf* skeleton) {
+  if (before.occupied && !before.shared && replaced.empty()) {
     return absl::FailedPreconditionError(
         absl::StrCat(nic, ": another XDP program, \"", before.main.name, "\" (id ", before.main.id,
                      "), holds the hook and does not share it; nothing was changed (remove it with "
@@ -161,14 +171,18 @@ absl::Status TakeHook(const std::string& nic, int ifindex, const Hook& before, X
                      nic, " xdp off`, or load it through libxdp so that both can run)"));
   }
   const bool right_mode = mode == XdpMode::kAuto || mode == before.mode;
-  if (before.ours.ours && !before.shared) {
+  if (before.occupied && !before.shared) {
     if (right_mode) return ReplacePlain(nic, ifindex, before, served_fd, skeleton);
-    WICKET_RETURN_IF_ERROR(ReleaseHook(nic, ifindex, before));  // modes cannot be swapped
+    // Modes cannot be swapped.
+    WICKET_RETURN_IF_ERROR(ReleaseHook(nic, ifindex, before, *replaced.front()));
   }
   WICKET_RETURN_IF_ERROR(AttachFresh(nic, ifindex, mode, skeleton));
-  if (before.ours_in_dispatcher == nullptr) return absl::OkStatus();
-  // The new one runs; the old one may go. Each step is one atomic replacement.
-  return ReleaseHook(nic, ifindex, before);
+  if (!before.shared) return absl::OkStatus();
+  // The new one runs; the old ones may go. Each step is one atomic replacement.
+  for (const Hook::Steer* old : replaced) {
+    WICKET_RETURN_IF_ERROR(ReleaseHook(nic, ifindex, before, *old));
+  }
+  return absl::OkStatus();
 }
 
 }  // namespace wicket::xsk

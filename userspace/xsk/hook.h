@@ -1,8 +1,8 @@
 // The XDP hook of an interface: what is on it, and putting our program there.
 //
-// The hook belongs to nobody. Through libxdp's dispatcher several programs share
-// it, where the kernel can; otherwise one program has it alone. Another's program
-// is never replaced or removed.
+// Through libxdp's dispatcher several programs share the hook, where the kernel
+// can; otherwise one program has it alone. Which programs may be replaced or
+// removed is the caller's to say; no other is touched.
 #pragma once
 
 #include <array>
@@ -10,6 +10,7 @@
 #include <memory>
 #include <set>
 #include <string>
+#include <vector>
 
 #include "base/status.h"
 
@@ -28,20 +29,27 @@ struct ProgramFacts {
   std::string name;
   std::set<uint32_t> map_ids;
   std::array<uint8_t, 8> tag{};
-  bool ours = false;  // of whatever version
+  bool is_steer = false;  // of whatever version, and of whichever gateway
 };
 
 struct Hook {
   struct Close {
     void operator()(xdp_multiprog* raw) const;
   };
+  struct Steer {
+    ProgramFacts facts;
+    xdp_program* in_dispatcher = nullptr;  // null: it is the plain program; owned by `programs`
+  };
+
+  // Returns: the steer programs that use one of these maps. Lifetime: the hook's.
+  std::vector<const Steer*> ThatUse(const std::set<uint32_t>& map_ids) const;
+
   std::unique_ptr<xdp_multiprog, Close> programs;
   bool occupied = false;
   bool shared = false;
-  XdpMode mode = XdpMode::kNative;            // kNative or kGeneric
-  ProgramFacts main;                          // the plain program; the dispatcher when shared
-  xdp_program* ours_in_dispatcher = nullptr;  // owned by `programs`
-  ProgramFacts ours;
+  XdpMode mode = XdpMode::kNative;  // kNative or kGeneric
+  ProgramFacts main;                // the plain program; the dispatcher when shared
+  std::vector<Steer> steers;        // all of them
 };
 
 ProgramFacts Inspect(int program_fd);
@@ -49,18 +57,26 @@ ProgramFacts Inspect(int program_fd);
 // Requires: CAP_SYS_ADMIN; without it every hook looks empty.
 Hook ReadHook(int ifindex);
 
-// Puts our program on the hook, or into the place of an older one of ours without
-// a gap. `served_fd` is a map of ours, to tell whether the older one uses it too.
+// Puts our program on the hook in place of `replaced`, which are of `before`, without a gap.
+// One that is the same program with the same maps stays. `served_fd` is our steer_served.
 //
-// Errors: FailedPrecondition when another's program has the hook alone.
-absl::Status TakeHook(const std::string& nic, int ifindex, const Hook& before, XdpMode mode,
-                      int served_fd, steer_bpf* skeleton);
+// Errors: FailedPrecondition when a program that is not to be replaced has the hook alone.
+absl::Status TakeHook(const std::string& nic, int ifindex, const Hook& before,
+                      const std::vector<const Hook::Steer*>& replaced, XdpMode mode, int served_fd,
+                      steer_bpf* skeleton);
 
-// Removes our program from the hook, and nobody else's.
-absl::Status ReleaseHook(const std::string& nic, int ifindex, const Hook& hook);
+// Removes this one program from the hook.
+absl::Status ReleaseHook(const std::string& nic, int ifindex, const Hook& hook,
+                         const Hook::Steer& program);
 
-// The kernel's id of a map; 0 when it cannot be asked.
-uint32_t MapId(int map_fd);
+// What the kernel says of a map. Returns: id 0 when it cannot be asked.
+struct MapFacts {
+  uint32_t id = 0;
+  std::string name;
+  uint32_t entries_max = 0;
+  uint32_t value_bytes = 0;
+};
+MapFacts InspectMap(int map_fd);
 
 // Loads our program. Errors: name the capability that is missing.
 absl::Status Load(steer_bpf* skeleton);

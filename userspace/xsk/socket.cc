@@ -1,12 +1,8 @@
 #include "xsk/socket.h"
 
 #include <errno.h>
-#include <linux/ethtool.h>
 #include <linux/if_xdp.h>
-#include <linux/sockios.h>
-#include <net/if.h>
 #include <string.h>
-#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -16,7 +12,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "base/fd.h"
 
 namespace wicket::xsk {
 namespace {
@@ -259,18 +254,6 @@ SocketStats Socket::ReadStats() const {
   socklen_t length = sizeof(raw);
   if (getsockopt(fd(), SOL_XDP, XDP_STATISTICS, &raw, &length) != 0) return {};
   return {raw.rx_dropped, raw.rx_ring_full, raw.rx_fill_ring_empty_descs};
-}
-
-uint32_t QueueCount(const std::string& nic) {
-  const Fd fd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  ethtool_channels channels{};
-  channels.cmd = ETHTOOL_GCHANNELS;
-  ifreq request{};
-  strncpy(request.ifr_name, nic.c_str(), IFNAMSIZ - 1);
-  request.ifr_data = reinterpret_cast<char*>(&channels);
-  if (!fd.valid() || ioctl(fd.get(), SIOCETHTOOL, &request) != 0) return 1;
-  const uint32_t queues = channels.rx_count + channels.combined_count;
-  return queues == 0 ? 1 : queues;
 }
 
 }  // namespace wicket::xsk

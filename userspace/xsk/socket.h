@@ -21,6 +21,7 @@
 
 #include "base/status.h"
 #include "xsk/frame_ledger.h"
+#include "xsk/interface.h"
 
 namespace wicket::xsk {
 
@@ -92,8 +93,5 @@ class Socket {
   size_t batch_size_ = 0;
   bool zero_copy_ = false;
 };
-
-// RX queues of the interface; 1 when the driver does not tell.
-uint32_t QueueCount(const std::string& nic);
 
 }  // namespace wicket::xsk

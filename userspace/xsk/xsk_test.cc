@@ -1,7 +1,7 @@
 #include <gtest/gtest.h>
 
 #include "xsk/frame_ledger.h"
-#include "xsk/socket.h"
+#include "xsk/interface.h"
 
 namespace wicket::xsk {
 namespace {
@@ -17,7 +17,10 @@ TEST(FrameLedgerTest, EndsTheProcessWhenAFrameHasTwoOwners) {
   }
 }
 
-TEST(QueueCountTest, IsOneWhereNobodyTells) { EXPECT_EQ(QueueCount("wicket-none"), 1u); }
+TEST(InterfaceTest, OneThatIsNotThereHasOneQueueAndNoMac) {
+  EXPECT_EQ(QueueCount("wicket-none"), 1u);
+  EXPECT_EQ(MacOf(0), (std::array<uint8_t, 6>{}));
+}
 
 }  // namespace
 }  // namespace wicket::xsk
