@@ -6,6 +6,7 @@
 
 #include <functional>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -17,7 +18,28 @@ namespace wicket::roster {
 // One device, "wg0", and what it was told, in order.
 class FakeDevices : public Devices {
  public:
+  bool Has(absl::string_view device) const override { return device == "wg0"; }
   std::optional<PublicKey> OwnKey(absl::string_view) const override { return store::Key(0); }
+  absl::StatusOr<InstalledByKey> Find(absl::string_view, std::span<const PublicKey> keys) override {
+    ++finds;
+    if (!answer.ok()) return answer;
+    InstalledByKey found;
+    for (const PublicKey& key : keys) {
+      if (installed.contains(key)) found[key].state = "established";
+    }
+    return found;
+  }
+  absl::StatusOr<std::vector<PublicKey>> List(absl::string_view,
+                                              const std::optional<PublicKey>& after,
+                                              size_t count) override {
+    if (!answer.ok()) return answer;
+    std::vector<PublicKey> keys;
+    for (auto it = after ? installed.upper_bound(*after) : installed.begin();
+         it != installed.end() && keys.size() < count; ++it) {
+      keys.push_back(*it);
+    }
+    return keys;
+  }
   std::vector<absl::Status> Sync(absl::string_view, std::span<const PublicKey> keys) override {
     ++questions;
     for (const PublicKey& key : keys) synced.push_back(key);
@@ -34,9 +56,10 @@ class FakeDevices : public Devices {
     return absl::OkStatus();
   }
 
-  absl::Status answer;  // to every Sync
+  absl::Status answer;  // to every question
+  std::set<PublicKey> installed;
   std::function<void()> during_sync;
-  int questions = 0, forgotten = 0;
+  int questions = 0, finds = 0, forgotten = 0;
   std::vector<PublicKey> synced;
   std::mutex mutex;  // of the next two, which the committer's thread writes
   std::vector<PublicKey> later;
