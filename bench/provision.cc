@@ -38,6 +38,7 @@
 #include "bench/keys.h"
 #include "control/api.h"
 #include "http/server.h"
+#include "http/transport.h"
 
 namespace wicket {
 namespace {
@@ -224,7 +225,9 @@ struct Served {
         stored(peers) {
     Fill(store, peers);
     committer.emplace(&store);
-    api.emplace(&host, &store, &*committer, &events, std::map<std::string, control::Pool>{});
+    roster.emplace(&*committer, &devices, &events);
+    api.emplace(control::Sources{
+        .roster = &*roster, .devices = &devices, .store = &store, .events = &events});
     auto started =
         http::Server::Start({.socket = folder.path + "/s"},
                             [api = &*api](http::Exchange& exchange) { api->Handle(exchange); });
@@ -234,9 +237,10 @@ struct Served {
   Folder folder;
   store::Store store;
   uint64_t stored;
-  roster::Devices host;  // without devices
+  roster::Devices devices;  // nothing is installed
   event::EventLog events;
   std::optional<store::Committer> committer;
+  std::optional<roster::Roster> roster;
   std::optional<control::Api> api;
   std::unique_ptr<http::Server> server;
 };

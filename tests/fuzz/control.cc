@@ -22,8 +22,8 @@ struct Served {
   Served()
       : store(*store::Store::Open({.path = Folder(), .bytes_max = 64 << 20})),
         committer(&store),
-        api(&host, &store, &committer, &events,
-            {{"pool", {.device = "wg0", .ipv4 = {*ParsePrefix("10.0.0.0/28")}, .ipv6 = {}}}}) {}
+        roster(&committer, &devices, &events,
+               {{"pool", {.device = "wg0", .ipv4 = {*ParsePrefix("10.0.0.0/28")}, .ipv6 = {}}}}) {}
   static std::string Folder() {
     const std::string path = absl::StrCat("/dev/shm/wicket-fuzz-", getpid());
     std::filesystem::create_directory(path);
@@ -31,10 +31,11 @@ struct Served {
     return path;
   }
   store::Store store;
-  roster::Devices host;
+  roster::Devices devices;
   event::EventLog events;
   store::Committer committer;
-  control::Api api;
+  roster::Roster roster;
+  control::Api api{{.roster = &roster, .devices = &devices, .store = &store, .events = &events}};
 };
 
 // What a client might send around a body that nobody foresaw.
@@ -48,6 +49,8 @@ constexpr const char* kRequests[] = {
     "GET /v1/devices/wg0/addresses/10.0.0.2 HTTP/1.1\r\n",
     "POST /v1/devices/wg0/import HTTP/1.1\r\n",
     "GET /v1/devices/wg0/export HTTP/1.1\r\n",
+    "POST /v1/reload HTTP/1.1\r\n",
+    "GET /v1/devices/wg0/peers?installed=false&limit=1 HTTP/1.1\r\n",
 };
 
 // The first byte says how much of the request is ours, the second which one.

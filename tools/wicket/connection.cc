@@ -17,6 +17,7 @@
 #include "absl/strings/str_format.h"
 #include "control/api.h"
 #include "http/server.h"
+#include "http/transport.h"
 #include "tools/wicket/commands.h"
 
 namespace wicket::tools {
@@ -30,7 +31,7 @@ constexpr absl::Duration kPatience = absl::Seconds(60);
 // The daemon's own request handling on an open store, at the other end of a pair of sockets.
 struct Offline {
   explicit Offline(store::Store opened)
-      : store(std::move(opened)), committer(&store), api(&host, &store, &committer, &events, {}) {}
+      : store(std::move(opened)), committer(&store), roster(&committer, &devices, &events) {}
   ~Offline() {
     stopping = true;
     if (transport) transport->Shutdown();
@@ -46,10 +47,11 @@ struct Offline {
   }
 
   store::Store store;
-  roster::Devices host;  // without devices
+  roster::Devices devices;  // nothing is installed
   event::EventLog events;
   store::Committer committer;
-  control::Api api;
+  roster::Roster roster;
+  control::Api api{{.roster = &roster, .devices = &devices, .store = &store, .events = &events}};
   std::unique_ptr<http::Transport> transport;
   std::atomic<bool> stopping{false};
   std::thread thread;

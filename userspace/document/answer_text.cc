@@ -59,4 +59,11 @@ std::string ToErrorJson(absl::string_view code, absl::string_view message, absl:
   return json::serialize(object);
 }
 
+std::string ToReloadJson(const std::vector<std::string>& needs_restart) {
+  json::object object;
+  json::array& settings = object["needs_restart"].emplace_array();
+  for (const std::string& setting : needs_restart) settings.emplace_back(Printable(setting));
+  return json::serialize(object);
+}
+
 }  // namespace wicket::document

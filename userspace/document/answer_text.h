@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "base/status.h"
 #include "event/event_log.h"
@@ -17,5 +18,7 @@ std::string FieldOf(const absl::Status& status);
 std::string ToErrorJson(absl::string_view code, absl::string_view message, absl::string_view field,
                         std::optional<uint64_t> line = std::nullopt);
 std::string ToJson(const event::Event& event);
+// {"needs_restart": [...]}: what a reload could not apply.
+std::string ToReloadJson(const std::vector<std::string>& needs_restart);
 
 }  // namespace wicket::document

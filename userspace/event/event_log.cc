@@ -16,12 +16,32 @@ const char* ToString(Kind kind) {
   return "?";
 }
 
+// One watcher is woken here; what waking the others costs, it pays.
 void EventLog::Append(Event event) {
   if (!watched()) return;
+  std::optional<Event> dropped;  // its memory is freed outside the lock
   {
     const std::lock_guard lock(mutex_);
-    ring_[end_++ % kKept] = std::move(event);
+    if (pending_.size() == kKept) {
+      dropped = std::move(pending_.front());
+      pending_.pop_front();
+    }
+    pending_.push_back(std::move(event));
+    ++end_;
   }
+  appended_.notify_one();
+}
+
+void EventLog::Drain() {
+  std::deque<Event> taken;
+  {
+    const std::lock_guard lock(mutex_);
+    taken.swap(pending_);
+    ring_end_ = end_ - taken.size();  // what was dropped has no place
+    if (taken.empty()) return;
+  }
+  ring_.resize(kKept);
+  for (Event& event : taken) ring_[ring_end_++ % kKept] = std::move(event);
   appended_.notify_all();
 }
 
@@ -34,13 +54,18 @@ EventLog::Watcher::Watcher(EventLog* log) : log_(log) {
 EventLog::Watcher::~Watcher() { --log_->watchers_; }
 
 EventLog::Watcher::Batch EventLog::Watcher::Read(absl::Duration wait) {
-  std::unique_lock lock(log_->mutex_);
-  log_->appended_.wait_for(lock, absl::ToChronoMilliseconds(wait),
-                           [this] { return log_->end_ > next_; });
+  {
+    std::unique_lock lock(log_->mutex_);
+    log_->appended_.wait_for(lock, absl::ToChronoMilliseconds(wait),
+                             [this] { return log_->end_ > next_; });
+  }
+  const std::lock_guard lock(log_->ring_mutex_);
+  log_->Drain();
   Batch batch;
-  const uint64_t first = log_->end_ - std::min<uint64_t>(log_->end_, kKept);
+  const uint64_t end = log_->ring_end_;
+  const uint64_t first = end - std::min<uint64_t>(end, kKept);
   if (next_ < first) batch.missed = first - std::exchange(next_, first);
-  while (next_ < log_->end_) batch.events.push_back(log_->ring_[next_++ % kKept]);
+  while (next_ < end) batch.events.push_back(log_->ring_[next_++ % kKept]);
   return batch;
 }
 

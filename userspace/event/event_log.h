@@ -1,12 +1,15 @@
-// What happens to peers, for whoever wants to watch it happen.
+// What happens to peers, for those who watch it happen.
 //
-//   shards, installers, control --Append--> ring of the last events --Read--> watchers
+//   shards, installers, roster --Append--> pending --first watcher to wake--> ring --> watchers
 //
-// Nobody waits for a watcher: one that is too slow is told how many it missed.
+// An append never waits for a watcher to copy events: it takes the lock of `pending` only,
+// which a watcher holds while it swaps the whole of it for an empty one. A watcher that is
+// too slow is told how many events it missed.
 #pragma once
 
 #include <atomic>
 #include <condition_variable>
+#include <deque>
 #include <map>
 #include <mutex>
 #include <optional>
@@ -20,19 +23,21 @@
 namespace wicket::event {
 
 // X(Name, text, what it means)
-#define WICKET_EVENTS(X)                                                                 \
-  X(Seen, "seen", "an initiation proved its key and went to the installer")              \
-  X(Refused, "refused", "an initiation was not let in, for `reason`; of a flood, some")  \
-  X(Installed, "installed", "a peer was put into its device")                            \
-  X(Confirmed, "confirmed", "a session's first data packet came")                        \
-  X(Evicted, "evicted", "a peer was taken out of its device")                            \
-  X(Expired, "expired", "a peer's time was over; it is deleted")                         \
-  X(Created, "created", "a peer was stored")                                             \
-  X(Updated, "updated", "a stored peer was changed")                                     \
-  X(Deleted, "deleted", "a peer was deleted")                                            \
-  X(Attack, "attack",                                                                    \
-    "initiations are refused at a high rate, or a shard is under load; every 10 s anew") \
-  X(AttackOver, "attack_over", "neither for 10 s")
+#define WICKET_EVENTS(X)                                                                \
+  X(Seen, "seen", "an initiation proved its key and went to the installer")             \
+  X(Refused, "refused", "an initiation was not let in, for `reason`; of a flood, some") \
+  X(Installed, "installed", "a peer was put into its device")                           \
+  X(Confirmed, "confirmed", "a session's first data packet came")                       \
+  X(Evicted, "evicted", "a peer was taken out of its device")                           \
+  X(Expired, "expired", "a peer's time was over; it is deleted")                        \
+  X(Created, "created", "a peer was stored")                                            \
+  X(Updated, "updated", "a stored peer was changed")                                    \
+  X(Deleted, "deleted", "a peer was deleted")                                           \
+  X(Attack, "attack",                                                                   \
+    "initiations are refused at a high rate, or a shard is under load; every 10 s")     \
+  X(AttackOver, "attack_over", "neither for 10 s")                                      \
+  X(ClockStep, "clock_step",                                                            \
+    "the wall clock stepped against the steady clock; figures.seconds says how far")
 
 enum class Kind : uint8_t {
 #define WICKET_EVENT_ENUM(name, text, help) k##name,
@@ -45,10 +50,11 @@ struct Event {
   Kind kind = Kind::kSeen;
   absl::Time at;
   std::string device;
-  std::optional<PublicKey> peer;  // only of a sender who has proven it, or who is stored
+  std::optional<PublicKey> peer;  // a stored peer, or a sender that has proven this key
   Endpoint source;                // family kNone: none
   const char* reason = "";        // static storage
   // Of an attack: sources, proven_per_s, install_p99_ms, and what is refused, a second.
+  // Of a step of the clock: seconds, positive for forwards.
   std::map<std::string, double> figures = {};
 };
 
@@ -57,12 +63,15 @@ class EventLog {
  public:
   static constexpr size_t kKept = 4096;
 
+  // Drops the event when nobody watches.
+  // Cost: one lock, which others hold for a move of one event or a swap of two queues, never
+  //       while events are copied; and one wake-up, however many watchers sleep.
   void Append(Event event);
-  // Nobody watches: whoever would have to gather details need not.
+  // False: nobody watches, and the details of an event need not be gathered.
   bool watched() const { return watchers_.load(std::memory_order_relaxed) > 0; }
   const std::atomic<int>& watchers() const { return watchers_; }
 
-  // One reader, which sees what is appended from now on.
+  // One reader, which sees what is appended after its construction.
   class Watcher {
    public:
     explicit Watcher(EventLog* log);
@@ -71,7 +80,7 @@ class EventLog {
 
     struct Batch {
       std::vector<Event> events;
-      uint64_t missed = 0;  // were dropped before the first of `events`
+      uint64_t missed = 0;  // dropped before the first of `events`
     };
     // Waits for events, at most for `wait`.
     Batch Read(absl::Duration wait);
@@ -82,10 +91,18 @@ class EventLog {
   };
 
  private:
-  std::mutex mutex_;
+  // Moves what is pending into the ring. Requires: ring_mutex_.
+  void Drain();
+
+  std::mutex mutex_;  // of the next three
   std::condition_variable appended_;
-  std::vector<Event> ring_ = std::vector<Event>(kKept);
-  uint64_t end_ = 0;  // events ever appended
+  std::deque<Event> pending_;  // the latest kKept at most
+  uint64_t end_ = 0;           // events ever appended
+
+  std::mutex ring_mutex_;  // taken before mutex_, and by watchers only
+  std::vector<Event> ring_;
+  uint64_t ring_end_ = 0;
+
   std::atomic<int> watchers_{0};
 };
 

@@ -1,7 +1,10 @@
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <atomic>
 #include <thread>
 
+#include "base/clock.h"
 #include "event/event_log.h"
 
 namespace wicket::event {
@@ -35,6 +38,52 @@ TEST(EventLogTest, ASlowWatcherIsToldWhatItMissed) {
   EXPECT_EQ(batch.missed, 10u);
   ASSERT_EQ(batch.events.size(), EventLog::kKept);
   EXPECT_EQ(batch.events[0].source.port, 10);
+}
+
+// Events so large that copying all of them takes a good part of a second.
+TEST(EventLogTest, AnAppendDoesNotWaitForAWatcherThatCopies) {
+  EventLog log;
+  EventLog::Watcher watcher(&log);
+  Event large = Numbered(0);
+  for (int i = 0; i < 400; ++i) large.figures[std::to_string(i)] = i;
+  for (size_t n = 0; n < EventLog::kKept; ++n) log.Append(large);
+
+  std::atomic<bool> done{false};
+  absl::Duration reading;
+  std::thread reader([&] {
+    const absl::Duration begin = SteadyNow();
+    EXPECT_EQ(watcher.Read(absl::ZeroDuration()).events.size(), EventLog::kKept);
+    reading = SteadyNow() - begin;
+    done = true;
+  });
+  absl::Duration longest;
+  while (!done) {
+    const absl::Duration begin = SteadyNow();
+    log.Append(Numbered(1));
+    longest = std::max(longest, SteadyNow() - begin);
+    std::this_thread::yield();
+  }
+  reader.join();
+  EXPECT_LT(longest, reading / 4) << "of " << reading;
+}
+
+TEST(EventLogTest, EveryWatcherIsWokenByOneAppend) {
+  EventLog log;
+  std::vector<std::thread> threads;
+  std::atomic<int> ready{0}, seen{0};
+  for (int i = 0; i < 8; ++i) {
+    threads.emplace_back([&] {
+      EventLog::Watcher watcher(&log);
+      ++ready;
+      seen += static_cast<int>(watcher.Read(absl::Seconds(30)).events.size());
+    });
+  }
+  while (ready < 8) std::this_thread::yield();
+  const absl::Duration begin = SteadyNow();
+  log.Append(Numbered(1));
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(seen, 8);
+  EXPECT_LT(SteadyNow() - begin, absl::Seconds(10));
 }
 
 TEST(EventLogTest, NobodyWatchesNothingIsKept) {

@@ -4,16 +4,21 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <boost/beast/core/flat_buffer.hpp>
+#include <boost/beast/http/buffer_body.hpp>
 #include <boost/beast/http/chunk_encode.hpp>
 #include <boost/beast/http/empty_body.hpp>
+#include <boost/beast/http/parser.hpp>
 #include <boost/beast/http/read.hpp>
 #include <boost/beast/http/serializer.hpp>
 #include <boost/beast/http/string_body.hpp>
 #include <boost/beast/http/write.hpp>
+#include <optional>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "document/answer_text.h"
+#include "http/transport.h"
 
 namespace wicket::http {
 namespace {
@@ -54,37 +59,129 @@ ErrorKind KindOf(const absl::Status& status) {
   }
 }
 
-Exchange::Exchange(Transport* transport, boost::beast::flat_buffer* buffer,
-                   const std::atomic<bool>* stopping)
-    : transport_(transport), buffer_(buffer), stopping_(stopping) {
-  parser_.header_limit(kHeaderBytesMax);
-  parser_.body_limit(boost::none);  // ReadBody has its own; a stream has none
+// --- reading ----------------------------------------------------------------
+
+struct ReadAhead::Buffer {
+  boost::beast::flat_buffer bytes{Exchange::kHeaderBytesMax + (64 << 10)};
+};
+
+ReadAhead::ReadAhead() : buffer_(std::make_unique<Buffer>()) {}
+
+ReadAhead::~ReadAhead() {
+  auto& bytes = buffer_->bytes;
+  bytes.clear();
+  const auto all = bytes.prepare(bytes.capacity());
+  explicit_bzero(all.data(), all.size());
 }
+
+struct Exchange::Reader {
+  Reader(Transport* from, boost::beast::flat_buffer* read_ahead)
+      : transport(from), buffer(read_ahead) {
+    parser.header_limit(kHeaderBytesMax);
+    parser.body_limit(boost::none);  // ReadBody has its own; a stream has none
+  }
+
+  // Returns: false when the client sends nothing more.
+  bool ReadHeader(error_code* error) {
+    transport->ExpireIn(kIdle);
+    if (buffer->size() == 0) {
+      const size_t n = transport->read_some(buffer->prepare(4096), *error);
+      if (*error) return false;
+      buffer->commit(n);
+    }
+    transport->ExpireIn(kPatience);
+    http::read_header(*transport, *buffer, parser, *error);
+    return true;
+  }
+
+  absl::string_view header(const char* name) const {
+    const auto it = parser.get().find(name);
+    if (it == parser.get().end()) return "";
+    return {it->value().data(), it->value().size()};
+  }
+
+  bool SendContinue() {
+    if (continue_sent || !absl::EqualsIgnoreCase(header("Expect"), "100-continue")) return true;
+    continue_sent = true;
+    constexpr absl::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
+    error_code error;
+    transport->ExpireIn(kPatience);
+    boost::asio::write(*transport, boost::asio::buffer(kContinue.data(), kContinue.size()), error);
+    return !error;
+  }
+
+  // Returns: 0 at the end of the body, or with an error.
+  size_t ReadSome(char* data, size_t bytes, error_code* error) {
+    *error = {};
+    if (!SendContinue()) return 0;
+    auto& body = parser.get().body();
+    body.data = data;
+    body.size = bytes;
+    while (!parser.is_done() && body.size == bytes) {
+      http::read_some(*transport, *buffer, parser, *error);
+      if (*error == http::error::need_buffer) *error = {};
+      if (*error) return 0;
+    }
+    return bytes - body.size;
+  }
+
+  Transport* transport;
+  boost::beast::flat_buffer* buffer;
+  http::request_parser<http::buffer_body> parser;
+  bool continue_sent = false;
+};
+
+namespace {
+
+struct Refusal {
+  unsigned status;
+  const char* code;
+  std::string message;
+};
+
+// Returns: nullopt when nothing can be said, to a client that is gone.
+std::optional<Refusal> RefusalOf(const error_code& error) {
+  if (error == http::error::header_limit) {
+    return Refusal{
+        431, "headers_too_large",
+        absl::StrCat("the headers have more than ", Exchange::kHeaderBytesMax, " bytes")};
+  }
+  if (error == boost::beast::error::timeout) {
+    return Refusal{408, "timeout", "the request did not arrive in time"};
+  }
+  // A client that has sent all it wants to may still listen.
+  if (error != http::error::end_of_stream &&
+      error.category() == http::make_error_code(http::error::bad_method).category()) {
+    return Refusal{400, "bad_request", absl::StrCat("not HTTP/1.1: ", error.message())};
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+Exchange::Exchange(Transport* transport, ReadAhead* read_ahead, const std::atomic<bool>* stopping)
+    : transport_(transport),
+      stopping_(stopping),
+      reader_(std::make_unique<Reader>(transport, &read_ahead->buffer_->bytes)) {}
 
 Exchange::~Exchange() { explicit_bzero(chunk_, sizeof(chunk_)); }
 
 bool Exchange::ReadHeader() {
   error_code error;
-  transport_->ExpireIn(kIdle);
-  if (buffer_->size() == 0) {
-    const size_t n = transport_->read_some(buffer_->prepare(4096), error);
-    if (error) return false;
-    buffer_->commit(n);
-  }
-  transport_->ExpireIn(kPatience);
-  http::read_header(*transport_, *buffer_, parser_, error);
+  if (!reader_->ReadHeader(&error)) return false;
   if (error) {
-    AnswerBadHeader(error);
+    if (const auto refusal = RefusalOf(error)) {
+      AnswerError(refusal->status, refusal->code, refusal->message);
+    }
     return false;
   }
-  const auto& request = parser_.get();
+  const auto& request = reader_->parser.get();
   method_ = std::string(request.method_string());
-  keep_alive_ = request.keep_alive() && request.method() != http::verb::head;
   if (request.version() != 11) {
-    keep_alive_ = false;
     AnswerError(400, "bad_request", "HTTP/1.1 is needed");
     return false;
   }
+  keep_alive_ = request.keep_alive() && request.method() != http::verb::head;
   auto target = ParseTarget({request.target().data(), request.target().size()});
   if (!target) {
     AnswerError(400, "bad_request", "the path or query has a broken % escape");
@@ -94,27 +191,9 @@ bool Exchange::ReadHeader() {
   return true;
 }
 
-void Exchange::AnswerBadHeader(const error_code& error) {
-  keep_alive_ = false;
-  if (error == http::error::header_limit) {
-    return AnswerError(431, "headers_too_large",
-                       absl::StrCat("the headers have more than ", kHeaderBytesMax, " bytes"));
-  }
-  if (error == boost::beast::error::timeout) {
-    return AnswerError(408, "timeout", "the request did not arrive in time");
-  }
-  // Who has sent all he wants to may still listen.
-  if (error != http::error::end_of_stream &&
-      error.category() == http::make_error_code(http::error::bad_method).category()) {
-    AnswerError(400, "bad_request", absl::StrCat("not HTTP/1.1: ", error.message()));
-  }
-}
+std::string Exchange::header(const char* name) const { return std::string(reader_->header(name)); }
 
-std::string Exchange::header(const char* name) const {
-  const auto& request = parser_.get();
-  const auto it = request.find(name);
-  return it == request.end() ? "" : std::string(it->value());
-}
+bool Exchange::body_done() const { return reader_->parser.is_done(); }
 
 bool Exchange::Abandoned() const {
   pollfd poll_fd{transport_->fd(), POLLRDHUP, 0};
@@ -123,40 +202,14 @@ bool Exchange::Abandoned() const {
 
 // --- the body ---------------------------------------------------------------
 
-bool Exchange::SendContinue() {
-  if (continue_sent_ || !absl::EqualsIgnoreCase(header("Expect"), "100-continue")) return true;
-  continue_sent_ = true;
-  constexpr absl::string_view kContinue = "HTTP/1.1 100 Continue\r\n\r\n";
-  error_code error;
-  transport_->ExpireIn(kPatience);
-  boost::asio::write(*transport_, boost::asio::buffer(kContinue.data(), kContinue.size()), error);
-  return !error;
-}
-
-// Returns: 0 at the end of the body, or with an error.
-size_t Exchange::ReadSome(char* data, size_t bytes, error_code* error) {
-  *error = {};
-  if (!SendContinue()) return 0;
-  auto& body = parser_.get().body();
-  body.data = data;
-  body.size = bytes;
-  while (!parser_.is_done() && body.size == bytes) {
-    http::read_some(*transport_, *buffer_, parser_, *error);
-    if (*error == http::error::need_buffer) *error = {};
-    if (*error) return 0;
-  }
-  return bytes - body.size;
-}
-
 absl::StatusOr<std::string> Exchange::ReadBody() {
   std::string text;
-  text.reserve(parser_.content_length().value_or(0) > kBodyBytesMax
-                   ? 0
-                   : parser_.content_length().value_or(kBodyBytesMax));
+  const auto promised = reader_->parser.content_length();
+  text.reserve(promised.value_or(0) > kBodyBytesMax ? 0 : promised.value_or(kBodyBytesMax));
   transport_->ExpireIn(kPatience);
   for (;;) {
     error_code error;
-    const size_t n = ReadSome(chunk_, sizeof(chunk_), &error);
+    const size_t n = reader_->ReadSome(chunk_, sizeof(chunk_), &error);
     if (error == boost::beast::error::timeout) {
       keep_alive_ = false;
       return absl::DeadlineExceededError("the body did not arrive in time");
@@ -178,7 +231,7 @@ absl::StatusOr<std::string> Exchange::ReadBody() {
 Exchange::int_type Exchange::underflow() {
   error_code error;
   transport_->ExpireIn(kPatience);
-  const size_t n = ReadSome(chunk_, sizeof(chunk_), &error);
+  const size_t n = reader_->ReadSome(chunk_, sizeof(chunk_), &error);
   if (n == 0) return traits_type::eof();
   setg(chunk_, chunk_, chunk_ + n);
   return traits_type::to_int_type(chunk_[0]);
@@ -189,7 +242,7 @@ Exchange::int_type Exchange::underflow() {
 void Exchange::Answer(unsigned status, std::string json) {
   answered_ = true;
   // What is left of the body would be taken for the next request.
-  if (!parser_.is_done()) keep_alive_ = false;
+  if (!body_done()) keep_alive_ = false;
   http::response<http::string_body> response;
   response.result(status);
   response.set(http::field::server, kServer);
@@ -221,7 +274,7 @@ void Exchange::AnswerError(const absl::Status& status) {
 
 bool Exchange::BeginStream(const char* content_type) {
   answered_ = true;
-  if (!parser_.is_done()) keep_alive_ = false;
+  if (!body_done()) keep_alive_ = false;
   http::response<http::empty_body> response;
   response.set(http::field::server, kServer);
   response.set(http::field::content_type, content_type);
@@ -254,7 +307,7 @@ bool Exchange::EndStream() {
 }
 
 void Exchange::Linger() {
-  if (parser_.is_done() || aborted_ || !answered_) return;
+  if (body_done() || aborted_ || !answered_) return;
   shutdown(transport_->fd(), SHUT_WR);
   transport_->ExpireIn(kLinger);
   error_code error;

@@ -1,18 +1,19 @@
 // One HTTP request and its answer.
 #pragma once
 
-#include <boost/beast/core/flat_buffer.hpp>
-#include <boost/beast/http/buffer_body.hpp>
-#include <boost/beast/http/parser.hpp>
 #include <atomic>
-#include <optional>
+#include <memory>
 #include <streambuf>
 #include <string>
 
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "base/status.h"
 #include "http/target.h"
-#include "http/transport.h"
 
 namespace wicket::http {
+
+class Transport;
 
 enum class Role : int { kNone, kRead, kWrite };
 
@@ -22,6 +23,21 @@ struct ErrorKind {
   const char* code;
 };
 ErrorKind KindOf(const absl::Status& status);
+
+// Bytes of a connection that were read ahead of the request they belong to.
+//
+// Secrets: preshared keys come through it; wiped when it goes.
+class ReadAhead {
+ public:
+  ReadAhead();
+  ~ReadAhead();
+  ReadAhead(const ReadAhead&) = delete;
+
+ private:
+  friend class Exchange;
+  struct Buffer;  // Beast's
+  std::unique_ptr<Buffer> buffer_;
+};
 
 // Reads one request, then gives one answer. A body too large to hold is read as
 // a stream; an answer too large to hold is written as one.
@@ -34,8 +50,7 @@ class Exchange : private std::streambuf {
   static constexpr absl::Duration kIdle = absl::Seconds(60);      // between requests
   static constexpr absl::Duration kPatience = absl::Seconds(10);  // for a header, a body, a write
 
-  Exchange(Transport* transport, boost::beast::flat_buffer* buffer,
-           const std::atomic<bool>* stopping);
+  Exchange(Transport* transport, ReadAhead* read_ahead, const std::atomic<bool>* stopping);
   ~Exchange() override;
 
   // Reads the header. Returns: false when there is none, or a bad one, which has
@@ -55,7 +70,7 @@ class Exchange : private std::streambuf {
   // The body as it comes. The stream ends early when the client does.
   std::streambuf* body() { return this; }
   // True when the body came to its proper end.
-  bool body_done() const { return parser_.is_done(); }
+  bool body_done() const;
 
   // An answer at once.
   void Answer(unsigned status, std::string json);
@@ -80,19 +95,16 @@ class Exchange : private std::streambuf {
   bool keep_alive() const { return keep_alive_; }
 
  private:
+  struct Reader;  // Beast's parser, so that no handler needs Beast
+
   int_type underflow() override;
-  size_t ReadSome(char* data, size_t bytes, boost::beast::error_code* error);
-  bool SendContinue();
-  void AnswerBadHeader(const boost::beast::error_code& error);
 
   Transport* transport_;
-  boost::beast::flat_buffer* buffer_;
   const std::atomic<bool>* stopping_;
-  boost::beast::http::request_parser<boost::beast::http::buffer_body> parser_;
+  std::unique_ptr<Reader> reader_;
   std::string method_, allow_;
   Target target_;
   bool keep_alive_ = false;
-  bool continue_sent_ = false;
   bool answered_ = false;
   bool aborted_ = false;
   char chunk_[16 << 10];

@@ -1,29 +1,26 @@
 #include "http/server.h"
 
-#include <fcntl.h>
 #include <grp.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <algorithm>
-#include <filesystem>
 #include <fstream>
 #include <system_error>
 #include <vector>
 
-#include "absl/cleanup/cleanup.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/strip.h"
-#include "absl/time/clock.h"
 #include "base/address.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "base/thread.h"
 #include "crypto/curve25519.h"
+#include "http/transport.h"
 
 namespace wicket::http {
 namespace {
@@ -34,7 +31,6 @@ constexpr size_t kRefusedMax = 128;
 constexpr absl::Duration kRefusedFor = absl::Seconds(1);
 constexpr useconds_t kNoDescriptors_us = 100'000;
 constexpr size_t kTokenBytesMin = 16;
-constexpr mode_t kSocketMode = 0660;
 
 absl::StatusOr<gid_t> GroupId(const std::string& name) {
   std::vector<char> buffer(1 << 16);
@@ -106,45 +102,19 @@ Server::~Server() {
     for (Connection& connection : connections_) connection.transport->Shutdown();
   }
   for (Connection& connection : connections_) connection.thread.join();
-  if (unix_.valid()) unlink(options_.socket.c_str());
 }
 
 absl::Status Server::Listen() {
-  const std::string& path = options_.socket;
-  sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
-  if (path.size() >= sizeof(address.sun_path)) {
-    return absl::InvalidArgumentError(absl::StrCat("control.socket ", path, ": longer than ",
-                                                   sizeof(address.sun_path) - 1, " bytes"));
-  }
-  path.copy(address.sun_path, path.size());
-  const auto folder = std::filesystem::path(path).parent_path();
-  std::error_code error;
-  if (!folder.empty()) std::filesystem::create_directories(folder, error);
-  // The store's lock is ours, so a socket that is still there is a dead daemon's.
-  struct stat info;
-  if (lstat(path.c_str(), &info) == 0 && S_ISSOCK(info.st_mode)) unlink(path.c_str());
-  Fd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  // Nobody may connect before mode and group are right.
-  const mode_t before = umask(0777);
-  const int bound = bind(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address));
-  const int bind_errno = errno;
-  umask(before);
-  if (bound != 0) return ErrnoStatus(bind_errno, absl::StrCat("bind(", path, ")"));
-  unix_ = std::move(fd);  // from here on the socket is ours to remove
+  std::optional<gid_t> group;
   if (!options_.group.empty()) {
-    WICKET_ASSIGN_OR_RETURN(const gid_t gid, GroupId(options_.group));
-    if (chown(path.c_str(), static_cast<uid_t>(-1), gid) != 0) {
-      return ErrnoStatus(errno, absl::StrCat("chown(", path, ", group ", options_.group, ")"));
-    }
+    WICKET_ASSIGN_OR_RETURN(group, GroupId(options_.group));
   }
   if (!options_.write_group.empty()) {
     WICKET_ASSIGN_OR_RETURN(write_gid_, GroupId(options_.write_group));
   }
-  if (chmod(path.c_str(), kSocketMode) != 0) {
-    return ErrnoStatus(errno, absl::StrCat("chmod(", path, ")"));
-  }
-  if (listen(unix_.get(), kBacklog) != 0)
-    return ErrnoStatus(errno, absl::StrCat("listen(", path, ")"));
+  WICKET_ASSIGN_OR_RETURN(UnixListener listener,
+                          UnixListener::Bind(options_.socket, kBacklog, group));
+  unix_.emplace(std::move(listener));
   return absl::OkStatus();
 }
 
@@ -177,16 +147,16 @@ absl::Status Server::ListenTcp() {
 void Server::Loop() {
   NameThread("control");
   while (!stopping_) {
-    pollfd fds[] = {{wake_.get(), POLLIN, 0}, {unix_.get(), POLLIN, 0}, {tcp_.get(), POLLIN, 0}};
+    pollfd fds[] = {{wake_.get(), POLLIN, 0}, {unix_->fd(), POLLIN, 0}, {tcp_.get(), POLLIN, 0}};
     poll(fds, tcp_.valid() ? 3 : 2, kReap_ms);
     Reap();
-    if (fds[1].revents & POLLIN) Accept(unix_.get());
+    if (fds[1].revents & POLLIN) Accept(unix_->fd());
     if (tcp_.valid() && (fds[2].revents & POLLIN)) Accept(tcp_.get());
   }
 }
 
 void Server::Reap() {
-  while (!refused_.empty() && absl::Now() - refused_.front().first > kRefusedFor) {
+  while (!refused_.empty() && SteadyNow() - refused_.front().first > kRefusedFor) {
     refused_.pop_front();
   }
   std::list<Connection> ended;
@@ -207,51 +177,54 @@ void Server::Accept(int listener) {
     if (errno == EMFILE || errno == ENFILE) usleep(kNoDescriptors_us);
     return;
   }
-  const bool over_tcp = listener == tcp_.get();
-  const Role role = over_tcp ? Role::kNone : UnixRole(fd.get());
+  const Caller caller = listener == tcp_.get() ? Caller{.over_tcp = true} : UnixCaller(fd.get());
   const std::lock_guard lock(mutex_);
-  const auto from_network = static_cast<size_t>(std::count_if(
-      connections_.begin(), connections_.end(), [](const Connection& c) { return c.over_tcp; }));
-  if (connections_.size() >= kConnectionsMax || (over_tcp && from_network >= kTcpConnectionsMax)) {
-    // A word of why, if it can be said without waiting.
-    constexpr absl::string_view kFull =
-        "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: "
-        "application/json\r\nRetry-After: 1\r\nContent-Length: 84\r\n\r\n"
-        "{\"error\":{\"code\":\"unavailable\",\"message\":\"there are too many connections "
-        "already\"}}\n";
-    send(fd.get(), kFull.data(), kFull.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
-    // Closed at once it would be reset under a client that still sends, answer and all.
-    shutdown(fd.get(), SHUT_WR);
-    refused_.emplace_back(absl::Now(), std::move(fd));
-    if (refused_.size() > kRefusedMax) refused_.pop_front();
-    return;
-  }
+  if (!HasRoomFor(caller)) return Refuse(std::move(fd));
   Connection& connection = connections_.emplace_back();
-  connection.transport =
-      over_tcp && tls_ ? tls_->Wrap(std::move(fd)) : std::make_unique<Transport>(std::move(fd));
-  connection.over_tcp = over_tcp;
+  connection.transport = caller.over_tcp && tls_ ? tls_->Wrap(std::move(fd))
+                                                 : std::make_unique<Transport>(std::move(fd));
+  connection.over_tcp = caller.over_tcp;
   try {
-    connection.thread =
-        std::thread([this, &connection, role, over_tcp] { Serve(&connection, role, over_tcp); });
+    connection.thread = std::thread([this, &connection, caller] { Serve(&connection, caller); });
   } catch (const std::system_error& error) {
     Log(LogLevel::kError, "control: no thread for a connection: ", error.what());
     connections_.pop_back();
   }
 }
 
-void ServeConnection(Transport& transport, const Handler& handler, const std::atomic<bool>& stopping,
+// Readers may stay for a minute each, and must not keep an operator out. Requires: mutex_.
+bool Server::HasRoomFor(const Caller& caller) const {
+  if (connections_.size() >= kConnectionsMax) return false;
+  if (caller.privileged) return true;
+  if (connections_.size() >= kConnectionsMax - kKeptForRoot) return false;
+  if (!caller.over_tcp) return true;
+  const auto over_tcp = static_cast<size_t>(std::count_if(
+      connections_.begin(), connections_.end(), [](const Connection& c) { return c.over_tcp; }));
+  return over_tcp < kTcpConnectionsMax;
+}
+
+// A word of why, if it can be said without waiting. Closed at once it would be reset under a
+// client that still sends, answer and all.
+void Server::Refuse(Fd fd) {
+  constexpr absl::string_view kFull =
+      "HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nContent-Type: "
+      "application/json\r\nRetry-After: 1\r\nContent-Length: 84\r\n\r\n"
+      "{\"error\":{\"code\":\"unavailable\",\"message\":\"there are too many connections "
+      "already\"}}\n";
+  send(fd.get(), kFull.data(), kFull.size(), MSG_DONTWAIT | MSG_NOSIGNAL);
+  shutdown(fd.get(), SHUT_WR);
+  refused_.emplace_back(SteadyNow(), std::move(fd));
+  if (refused_.size() > kRefusedMax) refused_.pop_front();
+}
+
+void ServeConnection(Transport& transport, const Handler& handler,
+                     const std::atomic<bool>& stopping,
                      const std::function<Role(const std::string&)>& role_of) {
   transport.ExpireIn(Exchange::kPatience);
   if (!transport.Accept().ok()) return;
-  boost::beast::flat_buffer buffer(Exchange::kHeaderBytesMax + (64 << 10));
-  // Preshared keys came through it.
-  const absl::Cleanup wipe = [&buffer] {
-    buffer.clear();
-    const auto bytes = buffer.prepare(buffer.capacity());
-    explicit_bzero(bytes.data(), bytes.size());
-  };
+  ReadAhead read_ahead;
   for (bool more = true; more && !stopping;) {
-    Exchange exchange(&transport, &buffer, &stopping);
+    Exchange exchange(&transport, &read_ahead, &stopping);
     if (!exchange.ReadHeader()) {
       exchange.Linger();
       break;
@@ -263,23 +236,25 @@ void ServeConnection(Transport& transport, const Handler& handler, const std::at
   }
 }
 
-void Server::Serve(Connection* connection, Role role, bool over_tcp) {
+void Server::Serve(Connection* connection, Caller caller) {
   NameThread("control/conn");
-  ServeConnection(*connection->transport, handler_, stopping_, [&](const std::string& authorization) {
-    return over_tcp ? TokenRole(authorization) : role;
-  });
+  ServeConnection(*connection->transport, handler_, stopping_,
+                  [&](const std::string& authorization) {
+                    return caller.over_tcp ? TokenRole(authorization) : caller.role;
+                  });
   connection->transport->Shutdown();
   const std::lock_guard lock(mutex_);
   connection->ended = true;
 }
 
 // The file's permissions have let the caller in; its user and groups say how far.
-Role Server::UnixRole(int fd) const {
-  ucred who{};
-  socklen_t bytes = sizeof(who);
-  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &who, &bytes) != 0) return Role::kNone;
-  if (who.uid == 0 || who.uid == geteuid() || !write_gid_) return Role::kWrite;
-  return IsMember(fd, who.gid, *write_gid_) ? Role::kWrite : Role::kRead;
+Server::Caller Server::UnixCaller(int fd) const {
+  ucred peer{};
+  socklen_t bytes = sizeof(peer);
+  if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &bytes) != 0) return {};
+  if (peer.uid == 0 || peer.uid == geteuid()) return {.role = Role::kWrite, .privileged = true};
+  const bool writes = !write_gid_ || IsMember(fd, peer.gid, *write_gid_);
+  return {.role = writes ? Role::kWrite : Role::kRead};
 }
 
 Role Server::TokenRole(const std::string& authorization) const {

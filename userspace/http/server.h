@@ -18,10 +18,12 @@
 #include "absl/time/time.h"
 #include "base/fd.h"
 #include "http/exchange.h"
+#include "http/unix_listener.h"
 
 namespace wicket::http {
 
 class TlsContext;
+class Transport;
 
 // Gives exactly one answer. Thread: any number at once.
 using Handler = std::function<void(Exchange&)>;
@@ -40,7 +42,7 @@ struct TcpOptions {
 struct Options {
   std::string socket = "/run/wicket/control.sock";
   std::string group;        // of the socket, whose members may connect; empty: the daemon's
-  std::string write_group;  // whose members may write; empty: all who may connect
+  std::string write_group;  // whose members may write; empty: all that may connect
   std::optional<TcpOptions> tcp;
 
   friend bool operator==(const Options&, const Options&) = default;
@@ -51,19 +53,22 @@ absl::Status CheckOptions(const Options& options);
 
 // Answers all requests of one connection, until either side ends it.
 // `role_of` is asked with each request's Authorization header.
-void ServeConnection(Transport& transport, const Handler& handler, const std::atomic<bool>& stopping,
+void ServeConnection(Transport& transport, const Handler& handler,
+                     const std::atomic<bool>& stopping,
                      const std::function<Role(const std::string& authorization)>& role_of);
 
 // Thread: one makes and destroys it.
 class Server {
  public:
   static constexpr size_t kConnectionsMax = 256;
-  static constexpr size_t kTcpConnectionsMax = 64;  // of them
+  static constexpr size_t kKeptForRoot = 16;  // only root and the daemon's user take the last ones
+  static constexpr size_t kTcpConnectionsMax = 64;
 
   // Begins to serve. What `handler` uses outlives the server.
-  // Errors: name the socket, group or file that cannot be used.
+  // Errors: name the socket, group or file that cannot be used; FailedPrecondition when a living
+  //         process serves the socket.
   static absl::StatusOr<std::unique_ptr<Server>> Start(const Options& options, Handler handler);
-  // Ends all connections and removes the socket.
+  // Ends all connections and removes the socket that Start made.
   ~Server();
 
  private:
@@ -74,26 +79,37 @@ class Server {
     bool ended = false;  // under mutex_
   };
 
+  // The other end of a connection.
+  struct Caller {
+    Role role = Role::kNone;
+    bool over_tcp = false;
+    bool privileged = false;  // root, or the daemon's own user
+  };
+
   Server(Options options, Handler handler);
   absl::Status Listen();
   absl::Status ListenTcp();
   void Loop();
   void Accept(int listener);
-  void Serve(Connection* connection, Role role, bool over_tcp);
+  bool HasRoomFor(const Caller& caller) const;
+  void Refuse(Fd fd);
+  void Serve(Connection* connection, Caller caller);
   void Reap();
-  Role UnixRole(int fd) const;
+  Caller UnixCaller(int fd) const;
   Role TokenRole(const std::string& authorization) const;
 
   Options options_;
   Handler handler_;
-  Fd unix_, tcp_, wake_;
+  std::optional<UnixListener> unix_;  // after Start
+  Fd tcp_, wake_;
   std::optional<unsigned> write_gid_;
   std::string token_;
   std::unique_ptr<TlsContext> tls_;
   std::atomic<bool> stopping_{false};
   std::mutex mutex_;
   std::list<Connection> connections_;
-  std::deque<std::pair<absl::Time, Fd>> refused_;  // answered, and closed a little later
+  // Answered, and closed a little after this steady time.
+  std::deque<std::pair<absl::Duration, Fd>> refused_;
   std::thread thread_;
 };
 

@@ -9,7 +9,6 @@
 #include <boost/asio/error.hpp>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
 
 namespace wicket::http {
 namespace {
@@ -84,10 +83,9 @@ void Transport::Shutdown() { shutdown(fd_.get(), SHUT_RDWR); }
 
 bool Transport::Wait(short events, error_code* error) const {
   for (;;) {
-    const int64_t left_ms = deadline_ == absl::InfiniteFuture()
-                                ? -1
-                                : absl::ToInt64Milliseconds(deadline_ - absl::Now());
-    if (deadline_ != absl::InfiniteFuture() && left_ms <= 0) {
+    const bool endless = deadline_ == absl::InfiniteDuration();
+    const int64_t left_ms = endless ? -1 : absl::ToInt64Milliseconds(deadline_ - SteadyNow());
+    if (!endless && left_ms <= 0) {
       *error = boost::beast::error::timeout;
       return false;
     }

@@ -9,8 +9,8 @@
 #include <boost/beast/core/error.hpp>
 #include <memory>
 
-#include "absl/time/clock.h"
 #include "absl/time/time.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/status.h"
 
@@ -22,8 +22,8 @@ class Transport {
   explicit Transport(Fd fd);  // made non-blocking
   virtual ~Transport() = default;
 
-  // From now on, every read and write together may take this long.
-  void ExpireIn(absl::Duration duration) { deadline_ = absl::Now() + duration; }
+  // All reads and writes from here on may together take this long.
+  void ExpireIn(absl::Duration duration) { deadline_ = SteadyNow() + duration; }
   // Makes all that waits on the connection fail.
   void Shutdown();
   int fd() const { return fd_.get(); }
@@ -76,7 +76,7 @@ class Transport {
   virtual size_t Write(const void* data, size_t bytes, boost::beast::error_code* error);
 
   Fd fd_;
-  absl::Time deadline_ = absl::InfiniteFuture();
+  absl::Duration deadline_ = absl::InfiniteDuration();  // of the steady clock
 };
 
 // The certificate and key that TLS connections are served with.

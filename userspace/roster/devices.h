@@ -34,6 +34,10 @@ class Devices {
   virtual bool Has(absl::string_view device) const {
     return !device.empty() && device.size() <= store::kDeviceNameBytesMax;
   }
+  // The device's own public key; nullopt while it is not known. Waits for nobody.
+  virtual std::optional<PublicKey> OwnKey(absl::string_view /*device*/) const {
+    return std::nullopt;
+  }
   // Those of `keys` that are in the device.
   virtual absl::StatusOr<InstalledByKey> Find(absl::string_view /*device*/,
                                               std::span<const PublicKey> /*keys*/) {

@@ -1,44 +1,68 @@
-// Deletes peers whose time is over, a few at a time.
+// Deletes expired peers, late enough that a wrong clock deletes nobody.
+//
+// An expired peer is refused at once, elsewhere. It is deleted when it has been expired for
+// kGrace of steady time in which the wall clock did not step:
+//
+//   step or start      first Tick           kGrace later
+//   ----|------------------|---------------------|-------------> steady time
+//       no deletions until here ................ | those expired at the first Tick, and from
+//                                                  then on each kGrace after its expiry
+//
+// So a clock that is wrong for less than kGrace deletes nobody: not one that an operator sets
+// two days ahead, and not one that is wrong at boot.
 #pragma once
 
 #include <condition_variable>
 #include <mutex>
-#include <vector>
+#include <optional>
 
-#include "event/event_log.h"
-#include "roster/devices.h"
-#include "store/committer.h"
+#include "absl/time/time.h"
+#include "roster/roster.h"
+#include "store/store.h"
 
 namespace wicket::roster {
 
-// Thread: one.
+// Thread: one makes, ticks and destroys it.
 class ExpiryCollector {
  public:
-  ExpiryCollector(const store::Store* store, store::Committer* committer, Devices* devices,
-                  event::EventLog* events)
-      : store_(store), committer_(committer), devices_(devices), events_(events) {}
+  static constexpr absl::Duration kGrace = absl::Minutes(10);
+  static constexpr size_t kSliceMax = 256;  // peers deleted in one transaction, which others share
+  static constexpr size_t kSlicesPerTick = 8;  // bounds what a device and watchers are told at once
+
+  // Lifetime: all outlive it.
+  ExpiryCollector(const store::Store* store, Roster* roster, absl::Duration grace = kGrace)
+      : store_(store), roster_(roster), grace_(grace) {}
   // Waits for the transaction that is under way.
   ~ExpiryCollector();
 
-  // Takes the peers deleted since the last call out of their devices, and asks for
-  // more to be deleted when their time has come. Waits for no disk.
-  void Tick();
+  // The wall clock has stepped: the grace of all peers begins again at the next Tick.
+  void NoteStep() { since_.reset(); }
+  // Asks for the deletion of a bounded number of peers when there are any, unless the last
+  // call's are still being deleted. Waits for no disk and for no device.
+  void Tick(absl::Duration steady, absl::Time wall);
 
  private:
-  bool AnyDue() const;
-  void DeleteSlice();
-  void Collected(const absl::Status& status, std::vector<store::Peer> peers);
+  struct Look {
+    absl::Duration steady;
+    absl::Time wall;
+  };
+
+  std::optional<absl::Time> ExpiredBy(absl::Duration steady, absl::Time wall);
+  bool AnyExpired(absl::Time by) const;
+  void DeleteSlice(absl::Time expired_by, size_t slices);
+  bool Deleted(const absl::StatusOr<size_t>& count);
 
   const store::Store* store_;
-  store::Committer* committer_;
-  Devices* devices_;
-  event::EventLog* events_;
+  Roster* roster_;
+  const absl::Duration grace_;
+  std::optional<Look> since_;  // the first Tick after the start or the last step
   std::mutex mutex_;
   std::condition_variable idle_;
-  std::vector<store::Peer> deleted_;
-  size_t slice_ = 1;  // of one transaction; of one thread at a time, whoever has it under way
   bool under_way_ = false;
   bool stopping_ = false;
+  // Of the thread that has a transaction under way, and of Tick when there is none:
+  size_t slice_ = 1;      // peers to delete in the next transaction
+  bool failing_ = false;  // the last transaction failed, and the log has it
 };
 
 }  // namespace wicket::roster

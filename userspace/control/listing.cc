@@ -1,0 +1,196 @@
+#include "control/listing.h"
+
+#include <string.h>
+
+#include <algorithm>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "base/clock.h"
+#include "control/query.h"
+#include "document/answer_text.h"
+#include "document/peer_text.h"
+
+namespace wicket::control {
+namespace {
+
+constexpr size_t kCursorBytesMax = 511;  // of an LMDB key
+
+struct Listing {
+  std::vector<store::Peer> peers;
+  std::string cursor;                // empty at the end
+  roster::InstalledByKey installed;  // of the peers, where the device was asked
+  bool device_asked = false;
+};
+
+std::vector<PublicKey> KeysOf(std::span<const store::Peer> peers) {
+  std::vector<PublicKey> keys;
+  for (const store::Peer& peer : peers) keys.push_back(peer.config.public_key);
+  return keys;
+}
+
+absl::StatusOr<Listing> ListStored(const Page& page, const store::Snapshot& snapshot) {
+  Listing listing{.cursor = page.cursor};
+  WICKET_RETURN_IF_ERROR(
+      snapshot.List(page.selection, kEntriesMax, &listing.cursor, [&](store::Peer peer) {
+        if (page.Admits(peer)) listing.peers.push_back(std::move(peer));
+        return listing.peers.size() < page.limit;
+      }));
+  return listing;
+}
+
+// In the order of the device's keys; the cursor is the last of them.
+absl::StatusOr<Listing> ListInstalled(const Page& page, const store::Snapshot& snapshot,
+                                      roster::Devices& devices) {
+  Listing listing{.device_asked = true};
+  std::optional<PublicKey> after;
+  if (page.cursor.size() == kKeyBytes) {
+    memcpy(after.emplace().bytes.data(), page.cursor.data(), kKeyBytes);
+  }
+  const std::string& device = page.selection.device;
+  WICKET_ASSIGN_OR_RETURN(const std::vector<PublicKey> keys,
+                          devices.List(device, after, page.limit));
+  if (keys.empty()) return listing;
+  WICKET_ASSIGN_OR_RETURN(listing.installed, devices.Find(device, keys));
+  for (const PublicKey& key : keys) {
+    auto peer = snapshot.FindPeer(key);
+    if (peer.ok() && page.selection.Admits(*peer) && page.Admits(*peer) &&
+        listing.installed.contains(key)) {
+      listing.peers.push_back(std::move(*peer));
+    }
+  }
+  if (keys.size() == page.limit) {
+    listing.cursor.assign(reinterpret_cast<const char*>(keys.back().bytes.data()), kKeyBytes);
+  }
+  return listing;
+}
+
+// Reads candidates, asks the device about them all, and goes on with twice as many entries
+// while the page is not full: at most eight questions a page.
+absl::StatusOr<Listing> ListNotInstalled(const Page& page, const store::Snapshot& snapshot,
+                                         roster::Devices& devices) {
+  Listing listing{.cursor = page.cursor, .device_asked = true};
+  const store::Selection& selection = page.selection;
+  size_t left = kEntriesMax, entries = std::max(page.limit, kPageDefault);
+  do {
+    entries = std::min(entries, left);
+    const std::string begin = listing.cursor;
+    std::vector<PublicKey> candidates;
+    WICKET_RETURN_IF_ERROR(
+        snapshot.List(selection, entries, &listing.cursor, [&](const store::Peer& peer) {
+          if (page.Admits(peer)) candidates.push_back(peer.config.public_key);
+          return true;
+        }));
+    roster::InstalledByKey installed;
+    if (!candidates.empty()) {
+      WICKET_ASSIGN_OR_RETURN(installed, devices.Find(selection.device, candidates));
+    }
+    for (const PublicKey& key : candidates) {
+      if (installed.contains(key)) continue;
+      WICKET_ASSIGN_OR_RETURN(store::Peer peer, snapshot.FindPeer(key));
+      listing.peers.push_back(std::move(peer));
+      if (listing.peers.size() < page.limit) continue;
+      // The page ends here, so the cursor must: the same view is read again up to this peer.
+      listing.cursor = begin;
+      WICKET_RETURN_IF_ERROR(
+          snapshot.List(selection, entries, &listing.cursor,
+                        [&](const store::Peer& again) { return again.config.public_key != key; }));
+      return listing;
+    }
+    left -= entries;
+    entries *= 2;
+  } while (!listing.cursor.empty() && left > 0);
+  return listing;
+}
+
+std::string ToReport(const store::Peer& peer, const roster::InstalledByKey& installed,
+                     const store::Snapshot& snapshot) {
+  const PublicKey& key = peer.config.public_key;
+  if (const auto it = installed.find(key); it != installed.end()) {
+    return document::ToReport(peer, it->second.session, it->second.state);
+  }
+  return document::ToReport(peer, snapshot.FindSession(key), "stored");
+}
+
+}  // namespace
+
+absl::StatusOr<Page> ParsePage(const http::Target& target, absl::Time now) {
+  WICKET_RETURN_IF_ERROR(
+      CheckQuery(target, {"label", "prefix", "installed", "expired", "limit", "cursor"}));
+  Page page{.now = now};
+  page.selection.device = target.path[2];
+  const auto get = [&](const char* name) -> const std::string* {
+    const auto it = target.query.find(name);
+    return it == target.query.end() ? nullptr : &it->second;
+  };
+  const auto bad = [](const char* name, absl::string_view accepted) {
+    return document::AboutField(
+        name, absl::InvalidArgumentError(absl::StrCat(name, ": accepted: ", accepted)));
+  };
+  if (const std::string* text = get("limit")) {
+    if (!absl::SimpleAtoi(*text, &page.limit) || page.limit < 1 || page.limit > kPageMax) {
+      return bad("limit", absl::StrCat("1 to ", kPageMax));
+    }
+  }
+  if (const std::string* text = get("label")) {
+    const size_t equals = text->find('=');
+    if (equals == text->npos || equals == 0) return bad("label", "NAME=VALUE");
+    page.selection.label = {text->substr(0, equals), text->substr(equals + 1)};
+  }
+  if (const std::string* text = get("prefix")) {
+    page.selection.within = ParsePrefix(*text);
+    if (!page.selection.within) return bad("prefix", "an address, or address/length");
+  }
+  if (const std::string* text = get("cursor")) {
+    if (!absl::WebSafeBase64Unescape(*text, &page.cursor) || page.cursor.size() > kCursorBytesMax) {
+      return bad("cursor", "what an earlier page gave as next_cursor");
+    }
+  }
+  WICKET_ASSIGN_OR_RETURN(page.installed, FlagOf(target, "installed"));
+  WICKET_ASSIGN_OR_RETURN(page.expired, FlagOf(target, "expired"));
+  if (page.expired == true) page.selection.expired_by = now;
+  return page;
+}
+
+std::vector<std::string> ToReports(std::span<const store::Peer> peers,
+                                   const store::Snapshot& snapshot, roster::Devices& devices) {
+  roster::InstalledByKey installed;
+  if (!peers.empty()) {
+    auto found = devices.Find(peers[0].device, KeysOf(peers));
+    if (found.ok()) installed = std::move(*found);
+  }
+  std::vector<std::string> reports;
+  for (const store::Peer& peer : peers) reports.push_back(ToReport(peer, installed, snapshot));
+  return reports;
+}
+
+void ListPeers(http::Exchange& exchange, const store::Store& store, roster::Devices& devices) {
+  const auto page = ParsePage(exchange.target(), WallNow());
+  if (!page.ok()) return exchange.AnswerError(page.status());
+  const auto snapshot = store.NewSnapshot();
+  if (!snapshot.ok()) return exchange.AnswerError(snapshot.status());
+  const auto listing = page->installed == true    ? ListInstalled(*page, *snapshot, devices)
+                       : page->installed == false ? ListNotInstalled(*page, *snapshot, devices)
+                                                  : ListStored(*page, *snapshot);
+  if (absl::IsInvalidArgument(listing.status())) {
+    return exchange.AnswerError(document::AboutField("cursor", listing.status()));
+  }
+  if (!listing.ok()) return exchange.AnswerError(listing.status());
+  std::vector<std::string> reports;
+  if (listing->device_asked) {
+    for (const store::Peer& peer : listing->peers) {
+      reports.push_back(ToReport(peer, listing->installed, *snapshot));
+    }
+  } else {
+    reports = ToReports(listing->peers, *snapshot, devices);
+  }
+  std::string json = absl::StrCat("{\"peers\":[", absl::StrJoin(reports, ","), "]");
+  if (!listing->cursor.empty()) {
+    absl::StrAppend(&json, ",\"next_cursor\":\"", absl::WebSafeBase64Escape(listing->cursor), "\"");
+  }
+  exchange.Answer(200, json + "}");
+}
+
+}  // namespace wicket::control
