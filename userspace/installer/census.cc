@@ -34,22 +34,37 @@ Census::Finding Census::Observe(const wgdev::PeerStats& stats, const store::Snap
     const auto config = snapshot.FindPeer(key);
     finding.keepalive = config.ok() && config->config.persistent_keepalive_s > 0;
   }
-  // The store has the last word: a peer that was deleted, moved or has expired goes.
-  store::PeerView stored;
-  const auto found = snapshot.ViewPeer(key, &stored);
-  const bool ours = found == store::Snapshot::Found::kYes && stored.device == journal_->device() &&
-                    stored.expires > wall;
-  if (!ours && found != store::Snapshot::Found::kDamaged) {
-    flows.push_back({before, false});
-    residents->Revoke(key);
-  }
+  CheckStored(stats, snapshot, before, residents, steady, wall, &flows);
   if (peer->leaving) return finding;
   const bool roamed = peer->session.endpoint != before;  // by its data packets
   if (roamed) flows.push_back({before, false});
-  if (peer->confirmed && (roamed || peer->session.handshakes != handshakes)) {
+  if (peer->confirmed && !peer->expired_since &&
+      (roamed || peer->session.handshakes != handshakes)) {
     flows.push_back({peer->session.endpoint, true});
   }
   return finding;
+}
+
+// The store has the last word: a peer that was deleted or moved goes, and one whose time is over
+// goes when the clock can be believed.
+void Census::CheckStored(const wgdev::PeerStats& stats, const store::Snapshot& snapshot,
+                         const Endpoint& before, Residents* residents, absl::Duration steady,
+                         absl::Time wall, FlowChanges* flows) {
+  Resident* peer = residents->Find(stats.public_key);
+  store::PeerView stored;
+  const auto found = snapshot.ViewPeer(stats.public_key, &stored);
+  if (found == store::Snapshot::Found::kDamaged) return;
+  const bool here = found == store::Snapshot::Found::kYes && stored.device == journal_->device();
+  if (here && stored.expires > wall) {
+    if (!std::exchange(peer->expired_since, std::nullopt) || !peer->confirmed) return;
+    return flows->push_back({peer->session.endpoint, true});
+  }
+  const bool first = !peer->expired_since;
+  if (first) peer->expired_since = steady;
+  if (first || !here) flows->push_back({before, false});
+  if (!here || steady - std::max(*peer->expired_since, stepped_) >= kExpiredFor) {
+    residents->Revoke(stats.public_key);
+  }
 }
 
 // A peer in the device that we did not put there: ours when it is stored.

@@ -23,7 +23,13 @@ class Census {
  public:
   explicit Census(Journal* journal) : journal_(journal) {}
 
+  // A peer whose time is over is refused at once, since what it sends comes through us from then
+  // on. It leaves the device when it has been expired for this long without a step of the wall
+  // clock: a clock that is wrong for a moment takes nobody's session.
+  static constexpr absl::Duration kExpiredFor = absl::Seconds(30);
+
   void Begin(Residents* residents);
+  void NoteClockStep(absl::Duration steady) { stepped_ = steady; }
   struct Finding {
     FlowChanges flows;
     bool outdated = false;   // adopted, and its settings are not those stored
@@ -52,6 +58,10 @@ class Census {
   void NoteDisowned(const PublicKey& key) { foreign_in_dump_.erase(key); }
 
  private:
+  // Whether the store still wants the peer in the device.
+  void CheckStored(const wgdev::PeerStats& stats, const store::Snapshot& snapshot,
+                   const Endpoint& before, Residents* residents, absl::Duration steady,
+                   absl::Time wall, FlowChanges* flows);
   Finding ObserveUnknown(const wgdev::PeerStats& stats, const store::Snapshot& snapshot,
                          Residents* residents, absl::Duration steady, absl::Time wall);
   Finding Adopt(const wgdev::PeerStats& stats, const store::Peer& stored,
@@ -61,6 +71,7 @@ class Census {
   Journal* journal_;
   std::vector<PublicKey> revoked_;
   bool swept_ = false;
+  absl::Duration stepped_ = -absl::InfiniteDuration();  // when the wall clock last did
   std::shared_ptr<const intake::ForeignPeers> foreign_ =
       std::make_shared<const intake::ForeignPeers>();
   intake::ForeignPeers foreign_in_dump_;

@@ -95,6 +95,7 @@ void Installer::SetKeys(const PublicKey& own_key, uint16_t port) {
 void Installer::NoteClockStep(absl::Duration step, absl::Time now) {
   calls_.Leave([this, step, now] {
     state_.forward_step = step > absl::ZeroDuration() ? now : state_.forward_step + step;
+    upkeep_.census().NoteClockStep(SteadyNow());
   });
 }
 

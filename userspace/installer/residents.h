@@ -57,6 +57,7 @@ struct Resident {
   bool queued = false;  // to be removed: among the removable peers, or taken from there
   bool dirty = false;   // session not saved since it changed
   bool pinned = false;
+  std::optional<absl::Duration> expired_since;  // steady time; nullopt: its time is not over
   Address came_from;           // the source that it is on probation from; see SourceOf
   uint64_t leaving_since = 0;  // the dump that had begun when it began to leave
   absl::Duration saved = -absl::InfiniteDuration();  // when it was last taken to be saved

@@ -165,7 +165,7 @@ TEST_F(ResidentsTest, CountersGoOnWhenTheDeviceStartsAnew) {
   EXPECT_EQ(peers_.Find(Key(1))->session.received_bytes, 530u);
 }
 
-TEST_F(ResidentsTest, OnlyTwoCompleteDumpsProveAbsence) {
+TEST_F(ResidentsTest, OnlyACompleteDumpProvesAbsence) {
   Add(1);
   EXPECT_EQ(Dump({}, 101), Keys{});
   EXPECT_EQ(Dump({}, 102, false), Keys{});

@@ -1,0 +1,370 @@
+// Calls, census, departures, the saver: what an installer is made of, on a store in a folder of its
+// own and without a device.
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <filesystem>
+#include <thread>
+
+#include "base/calls.h"
+#include "guard/replay.h"
+#include "installer/census.h"
+#include "installer/departures.h"
+#include "installer/session_saver.h"
+#include "store/store.h"
+
+namespace wicket::installer {
+namespace {
+
+const absl::Time kWall = absl::FromUnixSeconds(1'800'000'000);
+constexpr absl::Duration kSteady = absl::Seconds(5000);
+
+PublicKey Key(uint8_t n) {
+  PublicKey key;
+  key.bytes[0] = n;
+  return key;
+}
+
+class StoreTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    char name[] = "/tmp/wicket-rooms-XXXXXX";
+    ASSERT_NE(mkdtemp(name), nullptr);
+    path_ = name;
+    store_.emplace(*store::Store::Open({.path = path_ + "/db", .bytes_max = 1 << 24}));
+  }
+  void TearDown() override {
+    store_.reset();
+    std::filesystem::remove_all(path_);
+  }
+  void Put(uint8_t n, const std::string& device = "wg0", uint16_t keepalive_s = 0,
+           absl::Time expires = absl::InfiniteFuture()) {
+    store::Peer peer;
+    peer.config.public_key = Key(n);
+    peer.config.persistent_keepalive_s = keepalive_s;
+    peer.device = device;
+    peer.expires = expires;
+    auto writer = store_->Write();
+    ASSERT_TRUE(writer->PutPeer(peer).ok());
+    ASSERT_TRUE(writer->Commit().ok());
+  }
+  void Delete(uint8_t n) {
+    auto writer = store_->Write();
+    ASSERT_TRUE(writer->DeletePeer(Key(n)).ok());
+    ASSERT_TRUE(writer->Commit().ok());
+  }
+
+  std::string path_;
+  std::optional<store::Store> store_;
+};
+
+// --- calls ------------------------------------------------------------------
+
+TEST(CallsTest, RunInOrderABoundedNumberAtATime) {
+  Calls calls;
+  std::vector<int> ran;
+  for (int i = 0; i < 5; ++i) calls.Leave([&ran, i] { ran.push_back(i); });
+  EXPECT_TRUE(calls.Serve(2, absl::InfiniteDuration()));
+  EXPECT_EQ(ran, (std::vector<int>{0, 1}));
+  calls.Leave([&ran] { ran.push_back(5); });
+  EXPECT_FALSE(calls.Serve(10, absl::InfiniteDuration()));
+  EXPECT_EQ(ran, (std::vector<int>{0, 1, 2, 3, 4, 5}));
+  EXPECT_FALSE(calls.Serve(10, absl::InfiniteDuration()));
+}
+
+TEST(CallsTest, ABudgetEndsAServingAfterOneCall) {
+  Calls calls;
+  int ran = 0;
+  for (int i = 0; i < 3; ++i) calls.Leave([&ran] { ++ran; });
+  EXPECT_TRUE(calls.Serve(10, -absl::Seconds(1)));
+  EXPECT_EQ(ran, 1) << "one call is always served, so none waits for ever";
+}
+
+TEST(CallsTest, AnOwnerThatHangsHoldsNoCallerForLongerThanItsPatience) {
+  Calls calls;
+  EXPECT_EQ(calls.Ask([] { return 7; }, absl::ZeroDuration()), std::nullopt);
+  calls.Serve(10, absl::InfiniteDuration());  // and does no harm when it comes to it
+  std::atomic<bool> stop{false};
+  std::thread owner([&] {
+    while (!stop) calls.Serve(1, absl::ZeroDuration());
+  });
+  EXPECT_EQ(calls.Ask([] { return 7; }, absl::Minutes(1)), 7);
+  stop = true;
+  owner.join();
+}
+
+TEST(CallsTest, ManyCallersLoseNothing) {
+  Calls calls;
+  std::atomic<bool> stop{false};
+  uint64_t sum = 0;
+  std::thread owner([&] {
+    while (!stop || calls.Serve(16, absl::Milliseconds(1))) calls.Serve(16, absl::Milliseconds(1));
+  });
+  std::vector<std::thread> callers;
+  for (int t = 0; t < 4; ++t) {
+    callers.emplace_back([&] {
+      for (uint64_t i = 1; i <= 1000; ++i) calls.Leave([&sum, i] { sum += i; });
+    });
+  }
+  for (std::thread& caller : callers) caller.join();
+  stop = true;
+  owner.join();
+  EXPECT_EQ(sum, 4 * 500'500u);
+}
+
+// --- the saver --------------------------------------------------------------
+
+class SaverTest : public StoreTest {
+ protected:
+  store::Session SessionAt(int64_t installs) {
+    store::Session session;
+    session.installs = static_cast<uint64_t>(installs);
+    return session;
+  }
+};
+
+TEST_F(SaverTest, WhatTheStoreDoesNotTakeIsKeptAndFound) {
+  Put(1);
+  store::Committer committer(&*store_);
+  SessionSaver saver(&committer);
+  // The store's only writer is busy, so nothing can be committed yet.
+  auto writer = std::make_optional(*store_->Write());
+  const uint64_t ticket = saver.Submit({{Key(1), SessionAt(7)}});
+  EXPECT_LT(saver.SavedUpTo(), ticket);
+  EXPECT_EQ(saver.unsaved(), 1u);
+  ASSERT_TRUE(saver.FindUnsaved(Key(1)));
+  EXPECT_EQ(saver.FindUnsaved(Key(1))->installs, 7u);
+  EXPECT_FALSE(saver.FindUnsaved(Key(2)));
+  saver.Submit({{Key(1), SessionAt(8)}});  // newer than the one on its way
+  EXPECT_EQ(saver.FindUnsaved(Key(1))->installs, 8u);
+  writer.reset();
+  while (saver.unsaved() > 0) std::this_thread::yield();
+  EXPECT_GT(saver.SavedUpTo(), ticket);
+  EXPECT_EQ(store_->NewSnapshot()->FindSession(Key(1))->installs, 8u);
+}
+
+// --- the census -------------------------------------------------------------
+
+class CensusTest : public StoreTest {
+ protected:
+  wgdev::PeerStats Stats(uint8_t n, absl::Time handshake = absl::UnixEpoch(),
+                         const char* endpoint = "192.0.2.1:5") {
+    return {
+        .public_key = Key(n), .endpoint = *ParseEndpoint(endpoint), .last_handshake = handshake};
+  }
+  Census::Finding Observe(const wgdev::PeerStats& stats, absl::Duration after = {}) {
+    const auto snapshot = store_->NewSnapshot();
+    return census_.Observe(stats, *snapshot, &residents_, kSteady + after, kWall + after);
+  }
+  // A whole dump in which these were seen.
+  Census::Outcome Dump(const std::vector<wgdev::PeerStats>& stats, bool complete = true) {
+    census_.Begin(&residents_);
+    for (const auto& one : stats) Observe(one);
+    return census_.End(complete, &residents_, 16);
+  }
+  Resident* Install(uint8_t n) {
+    store::Peer peer;
+    peer.config.public_key = Key(n);
+    Resident* resident = residents_.Add(peer, {}, Address{}, kSteady);
+    resident->session.mark = guard::Accept({}, ToTai64n(kWall), kWall);
+    resident->session.endpoint = *ParseEndpoint("192.0.2.1:5");
+    return resident;
+  }
+
+  event::EventLog events_;
+  Journal journal_{"wg0", &events_};
+  Residents residents_{absl::Seconds(300)};
+  Census census_{&journal_};
+};
+
+TEST_F(CensusTest, TheFirstSignOfASessionConfirmsAndAsksForTheKeepalive) {
+  Put(1, "wg0", 25);
+  Put(2);
+  for (const uint8_t n : std::initializer_list<uint8_t>{1, 2}) Install(n);
+  census_.Begin(&residents_);
+  EXPECT_FALSE(Observe(Stats(1)).keepalive);
+  EXPECT_TRUE(Observe(Stats(1, kWall)).keepalive);
+  EXPECT_FALSE(Observe(Stats(1, kWall)).keepalive) << "once";
+  EXPECT_FALSE(Observe(Stats(2, kWall)).keepalive) << "it has none";
+  EXPECT_EQ(journal_.Read(Count::kConfirmed), 2u);
+}
+
+TEST_F(CensusTest, APeerThatIsNotStoredAnyMoreIsRevokedAndItsFlowForgotten) {
+  Put(1, "wg1");
+  Install(1);
+  census_.Begin(&residents_);
+  const auto finding = Observe(Stats(1));
+  ASSERT_EQ(finding.flows.size(), 1u);
+  EXPECT_FALSE(finding.flows[0].known);
+  EXPECT_EQ(residents_.TakeRemovable(9), std::vector<PublicKey>{Key(1)});
+}
+
+TEST_F(CensusTest, AnExpiredPeerComesThroughUsAtOnceAndLeavesWhenTheClockCanBeBelieved) {
+  Put(1, "wg0", 0, kWall - absl::Seconds(5));
+  Install(1);
+  census_.Begin(&residents_);
+  const auto finding = Observe(Stats(1, kWall));
+  ASSERT_FALSE(finding.flows.empty());
+  EXPECT_FALSE(finding.flows[0].known) << "its next initiation is refused, not passed";
+  Observe(Stats(1, kWall), Census::kExpiredFor - absl::Seconds(1));
+  EXPECT_TRUE(residents_.TakeRemovable(9).empty());
+  Observe(Stats(1, kWall), Census::kExpiredFor);
+  EXPECT_EQ(residents_.TakeRemovable(9), std::vector<PublicKey>{Key(1)});
+}
+
+TEST_F(CensusTest, AStepOfTheClockBeginsTheTimeOfTheExpiredAgain) {
+  Put(1, "wg0", 0, kWall - absl::Seconds(5));
+  Install(1);
+  census_.Begin(&residents_);
+  Observe(Stats(1, kWall));
+  census_.NoteClockStep(kSteady + absl::Seconds(20));
+  Observe(Stats(1, kWall), Census::kExpiredFor);
+  EXPECT_TRUE(residents_.TakeRemovable(9).empty());
+  Observe(Stats(1, kWall), Census::kExpiredFor + absl::Seconds(20));
+  EXPECT_FALSE(residents_.TakeRemovable(9).empty());
+}
+
+TEST_F(CensusTest, APeerWhoseClockEpisodeIsOverIsKnownAgain) {
+  Put(1, "wg0", 0, kWall + absl::Hours(24));
+  Install(1);
+  census_.Begin(&residents_);
+  const auto snapshot = store_->NewSnapshot();
+  census_.Observe(Stats(1, kWall), *snapshot, &residents_, kSteady, kWall + absl::Hours(48));
+  const auto finding = Observe(Stats(1, kWall), absl::Seconds(3));
+  ASSERT_EQ(finding.flows.size(), 1u);
+  EXPECT_TRUE(finding.flows[0].known);
+  Observe(Stats(1, kWall), absl::Minutes(60));
+  EXPECT_TRUE(residents_.TakeRemovable(9).empty());
+}
+
+TEST_F(CensusTest, AdoptsStoredPeersAndDrawsAMarkFromTheirHandshake) {
+  Put(1);
+  census_.Begin(&residents_);
+  const auto finding = Observe(Stats(1, kWall - absl::Seconds(30)));
+  EXPECT_TRUE(finding.outdated) << "an empty digest is not that of the stored settings";
+  ASSERT_EQ(finding.flows.size(), 1u);
+  EXPECT_TRUE(finding.flows[0].known);
+  EXPECT_EQ(journal_.Read(Count::kAdopted), 1u);
+  const auto saved = residents_.TakeDirty();
+  ASSERT_EQ(saved.size(), 1u);
+  const StampMark& mark = saved[0].second.mark;
+  EXPECT_FALSE(guard::IsFresh(mark, ToTai64n(kWall - absl::Seconds(30)), kWall))
+      << "the handshake that nobody saved is a replay";
+  EXPECT_TRUE(guard::IsFresh(mark, ToTai64n(kWall), kWall));
+}
+
+TEST_F(CensusTest, AnUnconfirmedPeerIsAdoptedWithoutItsKeepalive) {
+  Put(1, "wg0", 25);
+  Put(2, "wg0", 25);
+  store::Peer peer = *store_->NewSnapshot()->FindPeer(Key(1));
+  wgdev::PeerStats held = Stats(1), confirmed = Stats(2, kWall);
+  held.digest = confirmed.digest = wgdev::DigestOf(peer.config, /*hold_keepalive=*/true);
+  census_.Begin(&residents_);
+  EXPECT_FALSE(Observe(held).outdated);
+  EXPECT_TRUE(Observe(confirmed).outdated) << "its session is confirmed; it should have one";
+}
+
+TEST_F(CensusTest, ForeignPeersAreLeftAloneAndNamedWhenTwoDumpsShowThem) {
+  EXPECT_TRUE(Dump({Stats(9)}).foreign.empty());
+  ASSERT_NE(census_.TakeForeign(), nullptr);
+  EXPECT_EQ(census_.TakeForeign(), nullptr) << "nothing has changed";
+  EXPECT_EQ(Dump({Stats(9)}).foreign, std::vector<PublicKey>{Key(9)});
+  Dump({}, /*complete=*/false);
+  EXPECT_TRUE(census_.foreign().contains(Key(9))) << "a dump that missed some proves nothing";
+  Dump({});
+  EXPECT_FALSE(census_.foreign().contains(Key(9)));
+}
+
+TEST_F(CensusTest, RevokedPeersAreNamedUntilACompleteDumpShowsNone) {
+  Put(1);
+  Delete(1);
+  auto outcome = Dump({Stats(1)});
+  EXPECT_EQ(outcome.revoked, std::vector<PublicKey>{Key(1)});
+  EXPECT_FALSE(outcome.swept);
+  EXPECT_FALSE(Dump({}, /*complete=*/false).swept);
+  EXPECT_TRUE(Dump({}).swept);
+  EXPECT_FALSE(Dump({}).swept) << "told once";
+}
+
+TEST_F(CensusTest, APeerThatSomebodyRemovedIsForgottenWithItsFlow) {
+  Put(1);
+  Install(1);
+  Dump({Stats(1)});
+  Dump({});
+  const auto outcome = Dump({});
+  ASSERT_EQ(outcome.flows.size(), 1u);
+  EXPECT_FALSE(outcome.flows[0].known);
+  EXPECT_EQ(residents_.size(), 0u);
+}
+
+// --- departures -------------------------------------------------------------
+
+class DeparturesTest : public CensusTest {
+ protected:
+  // Peers whose probation is over, seen idle by a later dump.
+  void MakeRemovable(std::initializer_list<uint8_t> keys) {
+    for (uint8_t n : keys) {
+      Put(n);
+      Install(n);
+    }
+    const auto flows = departures_.Begin(&residents_, kSteady + absl::Seconds(31), {});
+    EXPECT_EQ(flows.size(), keys.size());
+    std::vector<wgdev::PeerStats> stats;
+    for (uint8_t n : keys) stats.push_back(Stats(n));
+    Dump(stats);
+    ASSERT_TRUE(departures_.Choose(&residents_));
+    departures_.Await(/*ticket=*/5, kSteady);
+  }
+  bool MayGo(uint64_t saved, bool memory, int after_s) {
+    return departures_.MayGo(saved, memory, kSteady + absl::Seconds(after_s), &residents_);
+  }
+  Departures departures_{&journal_};
+};
+
+TEST_F(DeparturesTest, NobodyGoesBeforeTheSessionIsSaved) {
+  MakeRemovable({1, 2});
+  EXPECT_FALSE(MayGo(4, true, 1));
+  EXPECT_TRUE(MayGo(5, true, 1));
+  EXPECT_EQ(departures_.Slice(&residents_, 1).size(), 1u);
+  EXPECT_TRUE(departures_.waiting());
+  EXPECT_EQ(departures_.Slice(&residents_, 9).size(), 1u);
+  EXPECT_FALSE(departures_.waiting());
+}
+
+TEST_F(DeparturesTest, WhileTheStoreCannotBeWrittenPeersLeaveAsLongAsMemoryHasRoom) {
+  MakeRemovable({1});
+  EXPECT_FALSE(MayGo(0, true, 10));
+  EXPECT_TRUE(MayGo(0, true, 11));
+  EXPECT_FALSE(MayGo(0, false, 11)) << "no room: it stays";
+  EXPECT_FALSE(departures_.waiting());
+  EXPECT_FALSE(residents_.Find(Key(1))->leaving);
+}
+
+TEST_F(DeparturesTest, APeerThatCameBackStays) {
+  MakeRemovable({1, 2});
+  residents_.Touch(Key(1), kSteady + absl::Seconds(40));
+  ASSERT_TRUE(MayGo(5, true, 1));
+  EXPECT_EQ(departures_.Slice(&residents_, 9), std::vector<PublicKey>{Key(2)});
+}
+
+TEST_F(DeparturesTest, WhatTheDeviceDoesNotLetGoOfStays) {
+  MakeRemovable({1, 2});
+  departures_.Slice(&residents_, 9);
+  EXPECT_FALSE(departures_.Removed(Key(1), absl::UnavailableError("busy"), &residents_));
+  EXPECT_NE(residents_.Find(Key(1)), nullptr);
+  EXPECT_FALSE(departures_.Removed(Key(2), absl::OkStatus(), &residents_));
+  EXPECT_EQ(residents_.Find(Key(2)), nullptr);
+  EXPECT_EQ(journal_.Read(Count::kEvictedUnconfirmed), 1u);
+}
+
+TEST_F(DeparturesTest, ARevokedPeerIsReportedSoThatItsRevocationCanBeForgotten) {
+  Put(1);
+  Install(1);
+  residents_.Revoke(Key(1));
+  ASSERT_TRUE(departures_.Choose(&residents_));
+  EXPECT_TRUE(departures_.Removed(Key(1), absl::OkStatus(), &residents_));
+  EXPECT_EQ(journal_.Read(Count::kEvictedRevoked), 1u);
+}
+
+}  // namespace
+}  // namespace wicket::installer
