@@ -519,12 +519,18 @@ def test_second_daemon_is_refused():
         second.config = lab.dir / "second.toml"
         status, log = second.start(expect_failure=True)
         equal(status, 1, "exit status")
-        check(f"process {daemon.process.pid}" in log, log)
-        # One with a store of its own, but the same pins.
-        second.text = second.text.replace(str(lab.store), str(lab.dir / "other"))
-        status, log = second.start(expect_failure=True)
-        equal(status, 1, "exit status")
-        check("pin_dir" in log, log)
+        # Each thing that one daemon alone can have, and what the second is told to change.
+        for key, path in (("status_file", daemon.status_file), ("store.path", lab.store),
+                          ("pin_dir", lab.bpffs / "wicket")):
+            check(key in log and f"process {daemon.process.pid}" in log, log)
+            second.text = second.text.replace(f'"{path}"', f'"{path}-2"')
+            status, log = second.start(expect_failure=True)
+            equal(status, 1, "exit status")
+        check("control.socket" in log and f"process {daemon.process.pid}" in log, log)
+        second.text = second.text.replace(f'"{daemon.control}"', f'"{daemon.control}-2"')
+        second.start()  # and waits for the NIC, which the first serves
+        wait_for(lambda: f'pin_dir {lab.bpffs / "wicket"}' in second.log_text, 5)
+        check(f"process {daemon.process.pid}" in second.log_text, second.log_text)
         check(daemon.status_file.exists(), "the status file is gone")
         client = Client(lab, device.key.public)
         store(lab, device, client)

@@ -33,9 +33,9 @@ Front::Front(const Config& config, const Devices& devices, const store::Store* s
     : installers_(ByName(devices)),
       roster_(committer, &installers_, events, PoolsOf(config)),
       collector_(store, &roster_, config.store_keeps_expired),
-      api_({.devices = &installers_,
+      api_({.roster = &roster_,
+            .devices = &installers_,
             .store = store,
-            .roster = &roster_,
             .events = events,
             .status = [reporter] { return document::ToJson(*reporter->latest()); },
             .reload = std::move(reload)}) {}

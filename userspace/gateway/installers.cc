@@ -11,7 +11,7 @@ Installer* Installers::Of(absl::string_view device) const {
 
 bool Installers::Has(absl::string_view device) const { return Of(device) != nullptr; }
 
-void Installers::SetOwnKeys(const Devices& devices) {
+void Installers::SetOwnKeys(const gateway::Devices& devices) {
   std::map<std::string, PublicKey> own_keys;
   for (size_t i = 0; i < devices.watched().size(); ++i) {
     const WatchedDevice& watched = devices.watched()[i];

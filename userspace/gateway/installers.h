@@ -18,7 +18,7 @@ class Installers : public roster::Devices {
       : by_name_(std::move(by_name)) {}
 
   // The devices' keys have changed.
-  void SetOwnKeys(const Devices& devices);
+  void SetOwnKeys(const gateway::Devices& devices);
 
   bool Has(absl::string_view device) const override;
   std::optional<PublicKey> OwnKey(absl::string_view device) const override;

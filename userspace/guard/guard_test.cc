@@ -55,10 +55,56 @@ TEST(ReplayTest, TheGatewaysOwnClockMayJumpBack) {
   EXPECT_FALSE(IsFresh(mark, StampAt(kNow + absl::Seconds(5)), wrong));
 }
 
-TEST(ReplayTest, TheMarkExpiresAfterThirtyDays) {
+TEST(ReplayTest, AMarkDoesNotExpire) {
   const StampMark mark = Accept({}, StampAt(kNow), kNow);
-  EXPECT_FALSE(IsFresh(mark, StampAt(kNow), kNow + kMarkLifetime));
-  EXPECT_TRUE(IsFresh(mark, StampAt(kNow), kNow + kMarkLifetime + absl::Seconds(1)));
+  for (const int days : {1, 31, 365, 36500}) {
+    EXPECT_FALSE(IsFresh(mark, StampAt(kNow), kNow + absl::Hours(24 * days))) << days;
+  }
+}
+
+// The gateway has no clock that runs while it is off, and begins ten years ago.
+TEST(ReplayTest, NothingAcceptedUnderAClockThatWasBehindIsGoodOnceItIsRight) {
+  const absl::Time behind = kNow - absl::Hours(24 * 3650);
+  StampMark mark;
+  for (int i = 0; i < 3; ++i) {
+    const Tai64n stamp = StampAt(kNow + absl::Seconds(120 * i));
+    ASSERT_TRUE(IsFresh(mark, stamp, behind + absl::Seconds(120 * i)));
+    mark = Accept(mark, stamp, behind + absl::Seconds(120 * i));
+  }
+  const absl::Time right = kNow + absl::Seconds(300);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_FALSE(IsFresh(mark, StampAt(kNow + absl::Seconds(120 * i)), right)) << i;
+  }
+  EXPECT_TRUE(IsFresh(mark, StampAt(right), right));
+  // Corrected half of the way, all the same.
+  EXPECT_FALSE(IsFresh(AfterForwardStep(mark), StampAt(kNow), kNow + absl::Seconds(60)));
+}
+
+// Its last handshake before it left was made while the gateway's clock was ahead.
+TEST(ReplayTest, AClockThatWasAheadLocksNobodyOutForMoreThanTenMinutes) {
+  const StampMark mark = Accept({}, StampAt(kNow), kNow);
+  for (const absl::Duration ahead :
+       {absl::Minutes(5), absl::Hours(1), absl::Hours(24), absl::Hours(87600)}) {
+    const absl::Time handshake = kNow + absl::Minutes(2) + ahead;
+    const absl::Time later = kNow + absl::Minutes(13);
+    EXPECT_TRUE(IsFresh(AdvanceTo(mark, handshake, later), StampAt(later), later)) << ahead;
+  }
+}
+
+TEST(ReplayTest, APeerThatNobodyWatchedGetsAMarkFromItsHandshake) {
+  const StampMark mark = AdvanceTo({}, kNow - absl::Seconds(20), kNow);
+  EXPECT_FALSE(IsFresh(mark, StampAt(kNow - absl::Seconds(20)), kNow));
+  EXPECT_TRUE(IsFresh(mark, StampAt(kNow), kNow));
+  EXPECT_EQ(AdvanceTo({}, absl::UnixEpoch(), kNow).accepted, absl::UnixEpoch()) << "it made none";
+}
+
+TEST(ReplayTest, AdvanceByGoesByTheSteadyClock) {
+  const StampMark mark = Accept({}, StampAt(kNow), kNow);
+  // The wall clock went ten years back in between.
+  const absl::Time wrong = kNow - absl::Hours(87600);
+  const StampMark advanced = AdvanceBy(mark, absl::Minutes(2), wrong);
+  EXPECT_FALSE(IsFresh(advanced, StampAt(kNow + absl::Minutes(2)), kNow + absl::Minutes(3)));
+  EXPECT_TRUE(IsFresh(advanced, StampAt(kNow + absl::Minutes(3)), kNow + absl::Minutes(3)));
 }
 
 // A client's clock is an hour slow. It handshakes through us and again, past us, two
@@ -70,38 +116,64 @@ TEST(ReplayTest, TheMarkAdvancesOverHandshakesTheKernelSaw) {
   for (const int delay_ms : {0, 1, 300, 4900}) {
     StampMark mark = Accept({}, StampAt(kNow - slow), kNow + absl::Milliseconds(delay_ms));
     EXPECT_TRUE(IsFresh(mark, unseen, kNow + absl::Seconds(500)));
-    mark = AdvanceTo(mark, kNow + absl::Seconds(120) + absl::Milliseconds(1));
+    mark = AdvanceTo(mark, kNow + absl::Seconds(120) + absl::Milliseconds(1),
+                     kNow + absl::Seconds(500));
     EXPECT_FALSE(IsFresh(mark, unseen, kNow + absl::Seconds(500))) << delay_ms;
     EXPECT_TRUE(
         IsFresh(mark, StampAt(kNow - slow + absl::Seconds(301)), kNow + absl::Seconds(301)));
   }
-  EXPECT_EQ(AdvanceTo(StampMark{}, kNow).accepted, absl::UnixEpoch());
 }
 
-// Random initiations, replays and clock jumps against a list of all that was
-// ever accepted: nothing is accepted twice while the mark lives, unless it came
-// from the future (replay.h says what is left there).
-TEST(ReplayTest, NothingIsAcceptedTwice) {
+// Random initiations and replays against a list of all that was ever accepted, while the clocks of
+// gateway and client jump by seconds to years. Nothing is accepted twice, but what replay.h says is
+// left: stamps of a client that moved its own clock back while it was ahead of the gateway's. And
+// once both clocks are right, a client is let in within ten minutes.
+TEST(ReplayTest, NothingIsAcceptedTwiceAndNobodyLockedOut) {
   std::mt19937_64 random(11);
-  for (int run = 0; run < 200; ++run) {
+  const auto jump = [&random] {
+    const absl::Duration sizes[] = {absl::Seconds(30), absl::Minutes(20), absl::Hours(30),
+                                    absl::Hours(87600)};
+    return sizes[random() % 4] * (random() % 2 ? 1 : -1);
+  };
+  int accepted_count = 0;
+  for (int run = 0; run < 300; ++run) {
     StampMark mark;
     std::set<Tai64n> accepted, from_the_future;
-    absl::Time now = kNow;
-    absl::Time client = kNow;
+    absl::Time right = kNow, forward_step = absl::InfinitePast();
+    absl::Duration gateway_off, client_off;
+    const bool client_jumps = run % 2;
     for (int step = 0; step < 100; ++step) {
-      now += absl::Seconds(static_cast<int64_t>(random() % 600));
-      client += absl::Seconds(static_cast<int64_t>(random() % 600));
-      if (random() % 20 == 0) client += absl::Hours(static_cast<int64_t>(random() % 2000) - 1000);
-      Tai64n stamp = StampAt(client);
+      right += absl::Seconds(static_cast<int64_t>(random() % 300) + 1);
+      if (random() % 20 == 0) {
+        const absl::Duration before = gateway_off;
+        gateway_off = random() % 2 ? absl::ZeroDuration() : jump();
+        const absl::Duration by = gateway_off - before;
+        if (by > absl::ZeroDuration()) forward_step = right + gateway_off;
+        if (by < absl::ZeroDuration()) forward_step += by;
+      }
+      if (client_jumps && random() % 20 == 0)
+        client_off = random() % 2 ? absl::ZeroDuration() : jump();
+      const absl::Time now = right + gateway_off;
+      Tai64n stamp = StampAt(right + client_off);
       if (!accepted.empty() && random() % 2) {
         stamp = *std::next(accepted.begin(), static_cast<ptrdiff_t>(random() % accepted.size()));
       }
-      if (!IsFresh(mark, stamp, now)) continue;
-      EXPECT_TRUE(accepted.insert(stamp).second || from_the_future.count(stamp));
-      if (IsFromTheFuture(stamp, now)) from_the_future.insert(stamp);
-      mark = Accept(mark, stamp, now);
+      const StampMark before = mark.accepted < forward_step ? AfterForwardStep(mark) : mark;
+      if (!IsFresh(before, stamp, now)) continue;
+      ++accepted_count;
+      EXPECT_TRUE(accepted.insert(stamp).second || from_the_future.count(stamp)) << run;
+      if (client_jumps && IsFromTheFuture(stamp, now)) from_the_future.insert(stamp);
+      mark = Accept(before, stamp, now);
     }
+    // All clocks are right from here on.
+    if (gateway_off > absl::ZeroDuration()) forward_step -= gateway_off;
+    if (gateway_off < absl::ZeroDuration()) forward_step = right;
+    if (client_jumps) continue;
+    right += kFutureMax + absl::Seconds(1);
+    if (mark.accepted < forward_step) mark = AfterForwardStep(mark);
+    EXPECT_TRUE(IsFresh(mark, StampAt(right), right)) << run;
   }
+  EXPECT_GT(accepted_count, 5000);
 }
 
 TEST(RepeatFilterTest, KnowsTheLastPacketsExactly) {

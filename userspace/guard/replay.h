@@ -10,8 +10,9 @@
 //  * The exact stamp is kept too. Between the bounded and the exact one a stamp is accepted only
 //    once its time has come, and once the exact stamp's time has come nothing up to it is. So
 //    neither the bound nor a gateway's clock that was behind makes a captured packet good again.
-//    What is left: of several packets captured while a client's clock was ahead, those before the
-//    last may each be good once more when their time has come, until the last one's time has come.
+//    What is left: of several packets captured while a client's clock was ahead of ours, those
+//    before the last may each be good once more when their time has come, until the last one's time
+//    has come.
 //  * A mark does not expire. A client whose clock was set back for good is let in by
 //    `wicket peer reset-replay`.
 #pragma once

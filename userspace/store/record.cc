@@ -13,6 +13,8 @@
 namespace wicket::store {
 namespace {
 
+constexpr size_t kFewPrefixes = 16;
+
 static_assert(std::endian::native == std::endian::little, "records are read in place");
 
 constexpr uint8_t kVersion = 1;
@@ -126,14 +128,21 @@ absl::StatusOr<std::string> EncodePeer(const Peer& peer) {
   }
   out += peer.device;
   // Once each: a device keeps a prefix once, and is compared with the record.
-  std::set<Prefix> distinct;
-  for (const Prefix& prefix : peer.config.allowed_ips) {
-    if (!distinct.insert(prefix).second) continue;
+  uint16_t distinct = 0;
+  std::set<Prefix> seen;  // of a peer with many; few are compared one by one
+  const std::vector<Prefix>& allowed_ips = peer.config.allowed_ips;
+  for (auto it = allowed_ips.begin(); it != allowed_ips.end(); ++it) {
+    const Prefix& prefix = *it;
+    const bool again = allowed_ips.size() > kFewPrefixes
+                           ? !seen.insert(prefix).second
+                           : std::find(allowed_ips.begin(), it, prefix) != it;
+    if (again) continue;
+    ++distinct;
     out.push_back(static_cast<char>(prefix.address.family));
     out.push_back(static_cast<char>(prefix.length));
     AppendAddress(&out, prefix.address);
   }
-  Set(&out, 24, static_cast<uint16_t>(distinct.size()));
+  Set(&out, 24, distinct);
   for (const auto& [name, text] : peer.labels) {
     out.push_back(static_cast<char>(name.size()));
     out.push_back(static_cast<char>(text.size()));
