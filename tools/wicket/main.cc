@@ -94,6 +94,7 @@ int Main(int argc, char** argv) {
   AddEventsCommand(&app, &run);
   AddDbCommands(&app, &run);
   AddConfigCommand(&app, &run);
+  AddReloadCommand(&app, &run);
 
   try {
     app.parse(argc, argv);
