@@ -126,12 +126,18 @@ absl::StatusOr<const Pool*> Roster::Check(const document::PeerRequest& request) 
                                                           "\" is configured for ", device)));
 }
 
+// Requests that no transaction is needed to refuse wait for none.
+//
 // An allocation that has skipped its share of used addresses ends the transaction before its
 // request, and is asked again in the next: what it skipped is remembered.
 Roster::PutAllResult Roster::PutAll(std::span<const document::PeerRequest> requests) {
   std::vector<absl::StatusOr<const Pool*>> pools;
   for (const auto& request : requests) pools.push_back(Check(request));
   PutAllResult all;
+  if (std::none_of(pools.begin(), pools.end(), [](const auto& pool) { return pool.ok(); })) {
+    for (const auto& pool : pools) all.results.push_back(pool.status());
+    return all;
+  }
   int tries = 0;
   while (all.results.size() < requests.size()) {
     std::vector<absl::StatusOr<Stored>> put;

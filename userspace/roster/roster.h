@@ -36,7 +36,8 @@ struct Stored {
   bool changed = true;  // false: the same record was there before
 };
 
-// Thread: any, but not the committer's. Nothing is owned; all of it outlives the roster.
+// Thread:   any; on the committer's only DeleteExpired.
+// Lifetime: nothing is owned. It outlives the `done` of each DeleteExpired.
 class Roster {
  public:
   Roster(store::Committer* committer, Devices* devices, event::EventLog* events, Pools pools = {})
