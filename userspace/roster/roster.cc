@@ -171,8 +171,8 @@ void Roster::TellStored(std::vector<absl::StatusOr<Stored>>* stored) {
     const Stored& one = *(*stored)[i];
     const PublicKey& key = one.peer.config.public_key;
     Change change{.device = one.peer.device, .key = key};
-    // No handshake has put a peer that is new into the device.
-    change.sync = !one.created && (one.changed || IsUnsynced(key));
+    // No handshake has put a new peer into the device, unless the delete before did not reach it.
+    change.sync = (one.changed && !one.created) || IsUnsynced(key);
     if (one.changed) change.kind = one.created ? event::Kind::kCreated : event::Kind::kUpdated;
     changes.push_back(std::move(change));
     places.push_back(i);

@@ -3,7 +3,7 @@
 //   control, import, expiry --> Roster: commit --> devices --> events --> the caller's answer
 //
 // The order is the rule. A device is never told of a change that a crash could still undo, and
-// watchers never hear of a change that its device has not heard of.
+// watchers never hear of a change before its device does.
 #pragma once
 
 #include <functional>
