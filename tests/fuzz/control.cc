@@ -16,7 +16,7 @@
 namespace {
 
 using namespace wicket;
-namespace http = boost::beast::http;
+namespace beast_http = boost::beast::http;
 
 struct Served {
   Served()
@@ -91,7 +91,7 @@ std::string Exchange(const std::string& request) {
 void Check(const std::string& request, std::string answers) {
   if (answers.empty() && !request.empty()) __builtin_trap();
   while (!answers.empty()) {
-    http::response_parser<http::string_body> parser;
+    beast_http::response_parser<beast_http::string_body> parser;
     parser.body_limit(boost::none);
     parser.eager(true);
     // The answer to a HEAD has no body; we take none, so it ends there.
@@ -99,7 +99,7 @@ void Check(const std::string& request, std::string answers) {
     boost::beast::error_code error;
     const size_t used = parser.put(boost::asio::buffer(answers), error);
     // A stream that was cut off has no end.
-    if (error == http::error::need_more && parser.is_header_done() && parser.chunked()) return;
+    if (error == beast_http::error::need_more && parser.is_header_done() && parser.chunked()) return;
     if (error) __builtin_trap();
     answers.erase(0, used);
     const auto& answer = parser.get();

@@ -234,7 +234,7 @@ TEST_F(ControlTest, APageThatFindsNobodyIsBoundedAndGoesOn) {
   devices_.installed.erase(Key(77));
   int pages;
   EXPECT_EQ(ListAll("installed=false&limit=1", &pages), std::set<std::string>{ToBase64(Key(77))});
-  EXPECT_LE(devices_.finds, 8 * pages);
+  EXPECT_LE(devices_.finds, 14 * pages);
 }
 
 TEST_F(ControlTest, WhatIsInstalledIsUnavailableWhenTheDeviceDoesNotAnswer) {

@@ -17,6 +17,7 @@ namespace wicket::control {
 namespace {
 
 constexpr size_t kCursorBytesMax = 511;  // of an LMDB key
+constexpr size_t kKeysMax = 2000;        // of one question: some 0.2 ms of the device's thread
 
 struct Listing {
   std::vector<store::Peer> peers;
@@ -67,8 +68,8 @@ absl::StatusOr<Listing> ListInstalled(const Page& page, const store::Snapshot& s
   return listing;
 }
 
-// Reads candidates, asks the device about them all, and goes on with twice as many entries
-// while the page is not full: at most eight questions a page.
+// Reads candidates, asks the device about them all, and goes on with twice as many while the
+// page is not full: at most fourteen questions a page.
 absl::StatusOr<Listing> ListNotInstalled(const Page& page, const store::Snapshot& snapshot,
                                          roster::Devices& devices) {
   Listing listing{.cursor = page.cursor, .device_asked = true};
@@ -100,7 +101,7 @@ absl::StatusOr<Listing> ListNotInstalled(const Page& page, const store::Snapshot
       return listing;
     }
     left -= entries;
-    entries *= 2;
+    entries = std::min(2 * entries, kKeysMax);
   } while (!listing.cursor.empty() && left > 0);
   return listing;
 }

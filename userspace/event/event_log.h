@@ -64,8 +64,9 @@ class EventLog {
   static constexpr size_t kKept = 4096;
 
   // Drops the event when nobody watches.
-  // Cost: one lock, which others hold for a move of one event or a swap of two queues, never
-  //       while events are copied; and one wake-up, however many watchers sleep.
+  // Cost: one lock, which other threads hold for the move of one event or the swap of two
+  //       queues, some 100 ns, and never while they copy events; and one wake-up, however many
+  //       watchers sleep.
   void Append(Event event);
   // False: nobody watches, and the details of an event need not be gathered.
   bool watched() const { return watchers_.load(std::memory_order_relaxed) > 0; }

@@ -71,7 +71,7 @@ ReadAhead::~ReadAhead() {
   auto& bytes = buffer_->bytes;
   bytes.clear();
   const auto all = bytes.prepare(bytes.capacity());
-  explicit_bzero(all.data(), all.size());
+  if (all.size() > 0) explicit_bzero(all.data(), all.size());  // of none the pointer is null
 }
 
 struct Exchange::Reader {

@@ -126,12 +126,18 @@ absl::StatusOr<const Pool*> Roster::Check(const document::PeerRequest& request) 
                                                           "\" is configured for ", device)));
 }
 
+// Requests that no transaction is needed to refuse wait for none.
+//
 // An allocation that has skipped its share of used addresses ends the transaction before its
 // request, and is asked again in the next: what it skipped is remembered.
 Roster::PutAllResult Roster::PutAll(std::span<const document::PeerRequest> requests) {
   std::vector<absl::StatusOr<const Pool*>> pools;
   for (const auto& request : requests) pools.push_back(Check(request));
   PutAllResult all;
+  if (std::none_of(pools.begin(), pools.end(), [](const auto& pool) { return pool.ok(); })) {
+    for (const auto& pool : pools) all.results.push_back(pool.status());
+    return all;
+  }
   int tries = 0;
   while (all.results.size() < requests.size()) {
     std::vector<absl::StatusOr<Stored>> put;
@@ -165,8 +171,8 @@ void Roster::TellStored(std::vector<absl::StatusOr<Stored>>* stored) {
     const Stored& one = *(*stored)[i];
     const PublicKey& key = one.peer.config.public_key;
     Change change{.device = one.peer.device, .key = key};
-    // No handshake has put a peer that is new into the device.
-    change.sync = !one.created && (one.changed || IsUnsynced(key));
+    // No handshake has put a new peer into the device, unless the delete before did not reach it.
+    change.sync = (one.changed && !one.created) || IsUnsynced(key);
     if (one.changed) change.kind = one.created ? event::Kind::kCreated : event::Kind::kUpdated;
     changes.push_back(std::move(change));
     places.push_back(i);

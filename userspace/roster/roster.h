@@ -3,7 +3,7 @@
 //   control, import, expiry --> Roster: commit --> devices --> events --> the caller's answer
 //
 // The order is the rule. A device is never told of a change that a crash could still undo, and
-// watchers never hear of a change that its device has not heard of.
+// watchers never hear of a change before its device does.
 #pragma once
 
 #include <functional>
@@ -36,7 +36,8 @@ struct Stored {
   bool changed = true;  // false: the same record was there before
 };
 
-// Thread: any, but not the committer's. Nothing is owned; all of it outlives the roster.
+// Thread:   any; on the committer's only DeleteExpired.
+// Lifetime: nothing is owned. It outlives the `done` of each DeleteExpired.
 class Roster {
  public:
   Roster(store::Committer* committer, Devices* devices, event::EventLog* events, Pools pools = {})

@@ -70,6 +70,11 @@ TEST_F(RosterTest, ADeviceThatDoesNotAnswerIsUnavailable) {
   EXPECT_EQ(roster_->Delete("wg0", store::Key(1)),
             absl::UnavailableError("deleted, but the device still has it: wg0 is busy"));
   EXPECT_FALSE(IsStored(1));
+
+  devices_.answer = absl::OkStatus();
+  devices_.synced.clear();
+  EXPECT_TRUE(roster_->Put(Request(1)).ok());
+  EXPECT_EQ(devices_.synced, std::vector{store::Key(1)}) << "it may still have the deleted one";
 }
 
 TEST_F(RosterTest, TheDeleteOfAnAbsentPeerIsToldToItsDevice) {
