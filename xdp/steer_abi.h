@@ -99,19 +99,17 @@ static inline __attribute__((always_inline)) __u64 steer_cookie_window_ns(__u64 
  * it passes another 5 000 a second from known flows only, and each is charged to its source's
  * bucket. The queues of a NIC share the rate evenly. */
 #define STEER_ANSWER_INTERVAL_NS (1000ULL * 1000 * 1000 / 5000)
-#define STEER_ANSWER_BURST 32
+#define STEER_ANSWER_BURST 28
 #define STEER_ANSWER_QUEUE_BURST 4
 
-/* How far ahead of its rate a queue may be: by its share of STEER_ANSWER_BURST, and in any case by
- * STEER_ANSWER_QUEUE_BURST, since the answers to a burst of initiations do not spread evenly. So a
- * NIC of 256 queues may pass 1 024 at once. WireGuard's queue holds 4 096, and an answer that the
- * device did not ask for leaves it within microseconds. */
+/* How far ahead of its rate a queue may be: it passes its share of STEER_ANSWER_BURST at once, and
+ * STEER_ANSWER_QUEUE_BURST more, since the answers to a burst of initiations do not spread evenly.
+ * So one queue passes 32 and each of 256 passes 4, 1 024 in all. WireGuard's queue holds 4 096, and
+ * an answer that the device did not ask for leaves it within microseconds. */
 static inline __attribute__((always_inline)) __u64 steer_answer_window_ns(__u32 queues)
 {
-	__u64 share_ns = (STEER_ANSWER_BURST - 1) * STEER_ANSWER_INTERVAL_NS;
-	__u64 least_ns = (STEER_ANSWER_QUEUE_BURST - 1) * STEER_ANSWER_INTERVAL_NS * queues;
-
-	return share_ns > least_ns ? share_ns : least_ns;
+	return (STEER_ANSWER_BURST + (STEER_ANSWER_QUEUE_BURST - 1) * (__u64)queues) *
+	       STEER_ANSWER_INTERVAL_NS;
 }
 
 /* Under load, the highest rate of one slot at which retries of known flows pass with a mac2 that
