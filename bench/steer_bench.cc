@@ -110,7 +110,7 @@ class Served {
 
   bool ok() const { return socket_ != nullptr; }
   int program() const { return bpf_program__fd(skeleton_->progs.steer); }
-  // A shard alive, that may be asked for a burst of cookies.
+  // A live shard, which may be asked for a burst of cookies.
   void FillTurns(bool under_load = true) {
     const uint32_t slot = 0;
     steer_shard shard{};
@@ -119,7 +119,7 @@ class Served {
     shard.cookie_interval_ns = STEER_COOKIE_INTERVAL_MIN_NS;
     Set(skeleton_->maps.steer_shards, &slot, &shard);
   }
-  // The device knows the frame's sender; `retries`: who has initiated a moment ago.
+  // The device knows the frame's sender. `retries`: the sender has initiated a moment ago.
   void NoteFlow(const std::vector<uint8_t>& frame, bool retries) {
     steer_flow flow{.address_be = {}, .source_port = 4096, .port = 51820};
     flow.address_be[10] = flow.address_be[11] = 0xff;
@@ -177,8 +177,7 @@ void BM_SteerLength(benchmark::State& state) {
 }
 BENCHMARK(BM_SteerLength)->Name("Steer/length")->UseManualTime()->Iterations(20);
 
-// Packets that serve once, so the kernel's own statistics count each run, with some 30 ns of
-// their own.
+// Packets that serve once. The kernel's statistics measure each run, and add some 30 ns to it.
 enum class Mac2 { kNone, kOfNewer, kOfOlder, kWrong };
 enum class Flow { kUnknown, kKnown, kRetries };
 struct Sent {
@@ -216,8 +215,8 @@ void RunOnceEach(benchmark::State& state, const Sent& sent) {
   close(statistics);
 }
 
-// BM_PipelineCookie is the shard's part of a cookie reply by the ring, and both ways of the ring
-// come on top of what is the program's. mac2 of an older secret, or of none: both are tried.
+// A cookie reply by the ring costs, beyond what the program takes here, BM_PipelineCookie in the
+// shard and both ways of the ring. For a mac2 of the older secret, or of none, both are tried.
 const struct {
   const char* name;
   Sent sent;
@@ -238,7 +237,7 @@ const bool kRegistered = [] {
   return true;
 }();
 
-// What BPF_PROG_TEST_RUN itself costs: a program of one instruction.
+// The cost of BPF_PROG_TEST_RUN itself: a program that only passes.
 void BM_SteerNothing(benchmark::State& state) {
   libbpf_set_print(nullptr);
   reinject_bpf* skeleton = reinject_bpf__open_and_load();

@@ -527,7 +527,7 @@ TEST_F(SteerTest, NoStationSendsSuchFrames) {
   Bytes from_group = Make({});
   from_group[6] = 0xff;
   EXPECT_EQ(Run(from_group), kMalformed);
-  // Behind so many options that a shard has no room for it. IPv6's are eight bytes each here.
+  // Behind more options than a shard has room for. IPv6's are eight bytes each here.
   Bytes frame = Make({.v6 = true, .extensions = {60}});
   const size_t more = 248;
   frame[14 + 41] = static_cast<uint8_t>(more / 8);  // in units of eight bytes, beyond the first
@@ -716,8 +716,9 @@ TEST_F(SteerAnswersTest, SoManyOfASlotPassAndAFewMoreOfEachKnownSource) {
     passed += RunAsIs(i % 2 ? MakeResponse({}) : MakeCookieReply({})) == kAnswer;
   }
   const auto due = static_cast<int>((SteadyNanos() - began_ns) / STEER_ANSWER_INTERVAL_NS) + 1;
-  EXPECT_GE(passed, 2 * STEER_ANSWER_BURST);
-  EXPECT_LE(passed, 2 * (STEER_ANSWER_BURST + due));  // of each type
+  constexpr int kBurst = STEER_ANSWER_BURST + STEER_ANSWER_QUEUE_BURST;
+  EXPECT_GE(passed, 2 * kBurst);
+  EXPECT_LE(passed, 2 * (kBurst + due));  // of each type
   SpendTurns();
   shard_->response_turn_ns = 0;
   EXPECT_EQ(RunAsIs(MakeCookieReply({})), kTooManyAnswers);
@@ -740,28 +741,26 @@ TEST_F(SteerAnswersTest, SoManyOfASlotPassAndAFewMoreOfEachKnownSource) {
   Update(skeleton_->maps.steer_flows, &other, &state);
   Bytes from_other = MakeResponse({.source_port = 4242});
   from_other[14 + 15] = 8;
-  EXPECT_EQ(RunAsIs(from_other), kTooManyAnswers) << "so many of all known flows";
+  EXPECT_EQ(RunAsIs(from_other), kTooManyAnswers) << "the limit of all known flows together";
   shard_->known_answer_turn_ns = 0;
   EXPECT_EQ(RunAsIs(from_other), kAnswer);
   EXPECT_EQ(bpf_map_lookup_elem(bpf_map__fd(skeleton_->maps.steer_flows), &flow, &state), 0);
   EXPECT_EQ(state.last_initiation_ns, 0u) << "an answer is no initiation";
 }
 
-// The queues share a NIC's rate. A share of its burst would be less than one packet.
+// The queues share a NIC's rate. A share of its burst alone may be less than one packet.
 TEST_F(SteerAnswersTest, EachQueuePassesABurstHoweverManyThereAre) {
   for (uint32_t queues = 1; queues <= STEER_SLOTS_MAX; ++queues) {
     const uint64_t interval_ns = STEER_ANSWER_INTERVAL_NS * queues;
     const uint64_t burst = steer_answer_window_ns(queues) / interval_ns + 1;
-    ASSERT_EQ(burst,
-              std::max<uint64_t>((STEER_ANSWER_BURST - 1) / queues + 1, STEER_ANSWER_QUEUE_BURST))
-        << queues;
+    ASSERT_EQ(burst, STEER_ANSWER_BURST / queues + STEER_ANSWER_QUEUE_BURST) << queues;
     const uint32_t lo = 1;
     const steer_nic nic{0, queues, {2, 2, 2, 2, 2, 2}, 0, 0};
     Update(skeleton_->maps.steer_nics, &lo, &nic);
     SetTurns(0);
     uint64_t passed = 0;
     const uint64_t began_ns = SteadyNanos();
-    for (int i = 0; i < 2 * STEER_ANSWER_BURST; ++i) {
+    for (int i = 0; i < 64; ++i) {
       passed += ActionAsIs(MakeResponse({})) == XDP_PASS;
     }
     const uint64_t due = (SteadyNanos() - began_ns) / interval_ns + 1;
@@ -840,14 +839,14 @@ TEST_F(SteerTest, AnExactRepeatIsDroppedWhateverItsSource) {
   with_mac2.back() = 1;  // mac1 does not cover mac2
   EXPECT_EQ(RunAsIs(with_mac2), kRepeat);
   EXPECT_EQ(Run(Make({})), kSteered);
-  // Whoever is seen again and again stays, whatever comes between.
+  // A packet that is seen again and again stays, whatever comes between.
   for (int i = 0; i < STEER_REPEATS_SETS * STEER_REPEATS_WAYS; ++i) {
     ASSERT_EQ(Action(Make({})), uint32_t{XDP_REDIRECT});
     if (i % 1024 == 0) {
       ASSERT_EQ(RunAsIs(frame), kRepeat);
     }
   }
-  // Whoever was not seen again makes room for others: then a repeat is proven once more.
+  // A packet that was not seen again makes room for others: then its repeat is proven once more.
   const Bytes once = Seal(Make({}));
   EXPECT_EQ(RunAsIs(once), kSteered);
   for (int i = 0; i < 6 * STEER_REPEATS_SETS * STEER_REPEATS_WAYS; ++i) {
@@ -1034,7 +1033,7 @@ TEST_F(SteerUnderLoadTest, NobodyIsAskedForACookieWhomNoAnswerReaches) {
   EXPECT_EQ(from(true, std::vector<uint8_t>(16)), kDropped);
   EXPECT_EQ(from(false, {198, 51, 100, 1}, 0), kDropped);
   EXPECT_EQ(from(true, {0x20, 1}, 0), kDropped);
-  // Who may exist is asked: private, documentation's, and what Linux takes for a host.
+  // Addresses that may exist are asked: private, documentation's, and what Linux takes for a host.
   for (uint8_t first : std::vector<uint8_t>{1, 10, 127, 198, 223, 240}) {
     EXPECT_EQ(from(false, {first, 51, 100, 1}), kAsked) << int{first};
   }
@@ -1068,7 +1067,8 @@ TEST_F(SteerUnderLoadTest, KnownFlowsStillPass) {
   EXPECT_EQ(Run(Make({.source_port = 4242})), (Outcome{XDP_PASS, STEER_COUNT_PASS_FLOW}));
 }
 
-// Who has many flows noted, by sessions of his own, could fill the device's queue past its cookies.
+// A peer could have many flows noted, by sessions of its own, and fill the device's queue past its
+// cookies.
 TEST_F(SteerUnderLoadTest, OnlySoManyRetriesOfKnownFlowsPassUnproven) {
   uint64_t passed = 0;
   const uint64_t began_ns = SteadyNanos();
@@ -1091,7 +1091,8 @@ TEST_F(SteerUnderLoadTest, OnlySoManyRetriesOfKnownFlowsPassUnproven) {
   EXPECT_LE(passed, STEER_RETRY_BURST + due);
 }
 
-// Both ask for cookies. A client answers one, then the other: whose his mac2 is, only they know.
+// Gateway and device both ask for cookies. A client answers one, then the other, and only these
+// two can tell which of them a mac2 is for.
 TEST_F(SteerUnderLoadTest, AnotherCookieOfAFlowThatTheDeviceKnowsMayBeTheDevices) {
   for (uint16_t port = 4242; port <= 4244; ++port) {
     const steer_flow flow = FlowOf(port);
@@ -1113,8 +1114,8 @@ TEST_F(SteerUnderLoadTest, AnotherCookieOfAFlowThatTheDeviceKnowsMayBeTheDevices
   for (int more = 0; more < STEER_SOURCE_BURST - 1; ++more) {
     EXPECT_EQ(with_a_cookie_of(4242, 8), kPassed);
   }
-  EXPECT_EQ(with_a_cookie_of(4242, 9), kAsked) << "so many a second of an address";
-  // Anybody can send those from anywhere; who has answered a cookie there has a bucket of his own.
+  EXPECT_EQ(with_a_cookie_of(4242, 9), kAsked) << "the limit of an address";
+  // Anybody can send those from anywhere; a source that returned a cookie has a bucket of its own.
   EXPECT_EQ(RunAsIs(WithCookie({.source_port = 99}, newer_)), kSteered);
 }
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
 /* Reads how many handshakes wait in a WireGuard device of the kernel.
  *
- * The kernel tells nobody. It counts them in its own struct wg_device, which the user data of the
- * device's UDP socket points to. Types and members are found by name in the kernel's BTF, so a
- * kernel that has them otherwise refuses the programs, and no memory is misread. */
+ * The kernel has no interface for it. It counts them in its struct wg_device, which the user data
+ * of the device's UDP socket points to. Types and members are found by name in the kernel's BTF. A
+ * kernel that lacks one refuses the programs, so no memory is misread. */
 #include <linux/bpf.h>
 #include <bpf/bpf_core_read.h>
 #include <bpf/bpf_helpers.h>
@@ -56,8 +56,8 @@ int ifindex; /* of the wanted device, in the reader's network namespace */
 __u64 netns; /* that namespace's struct net */
 __u64 device; /* the device's struct wg_device, 0 when unknown */
 
-/* A device that is down or gone has no socket. One that was moved to another namespace still has
- * its socket in this one. */
+/* A device that is down or gone has no socket. A device that was moved to another namespace still
+ * has its socket in this one. */
 static __always_inline int is_wanted(const struct wg_device *wg)
 {
 	return (BPF_CORE_READ(wg, sock4) || BPF_CORE_READ(wg, sock6)) &&
@@ -65,8 +65,8 @@ static __always_inline int is_wanted(const struct wg_device *wg)
 	       (__u64)BPF_CORE_READ(wg, dev, nd_net.net) == netns;
 }
 
-/* Run for each UDP socket of the namespace. Other protocols' user data is something else, which
- * does not point back to the socket. */
+/* Run for each UDP socket of the namespace. The user data of other protocols does not point back
+ * to the socket. */
 SEC("iter/udp")
 int find(struct bpf_iter__udp *ctx)
 {
@@ -86,8 +86,8 @@ int find(struct bpf_iter__udp *ctx)
 	return 0;
 }
 
-/* Returns: the handshakes that wait or are being answered; less than 0 when the device is not
- * found, or not there any more. */
+/* Returns: the handshakes that wait or are being answered; less than 0 when the device was not
+ * found, or is gone. */
 SEC("syscall")
 int waiting(void *ctx __attribute__((unused)))
 {
@@ -97,7 +97,7 @@ int waiting(void *ctx __attribute__((unused)))
 	if (!wg || !is_wanted(wg))
 		return -1;
 	length = BPF_CORE_READ(wg, handshake_queue_len.counter);
-	/* A device that goes down zeroes it, and takes off what was being answered afterwards. */
+	/* A device that goes down sets it to zero, and subtracts what was being answered after that. */
 	return length < 0 ? 0 : length;
 }
 

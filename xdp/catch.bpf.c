@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* The load generator's ears: what comes from the target's UDP port to one of the
- * generator's goes to its socket on that queue, everything else to the kernel. */
+/* Receives for the load generator: a packet from the target's UDP port to one of the generator's
+ * goes to its socket on that queue, and every other one to the kernel. */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>

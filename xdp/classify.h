@@ -69,8 +69,8 @@ CLASSIFY_INLINE void classify_map_ipv4(__u8 *to, const __u8 *from)
 	classify_memcpy(to + 12, from, 4);
 }
 
-/* How long a message of type 1 to 3 is. No branches: each would be a path of its own to the verifier,
- * through all of the program. */
+/* The length of a message of type 1 to 3. Without branches, since the verifier would follow each
+ * through the rest of the program. */
 CLASSIFY_INLINE __u32 classify_length(__u8 type)
 {
 	const __u32 lengths = (__u32)CLASSIFY_COOKIE_REPLY_BYTES << 24 |
@@ -91,7 +91,7 @@ CLASSIFY_INLINE enum classify_result classify_udp(const __u8 *udp, __u32 ip_left
 	udp_bytes = classify_be16(udp + 4);
 	if (udp_bytes < 12 || udp_bytes > ip_left)
 		return CLASSIFY_OTHER;
-	if (udp[8] == 0 || udp[8] > CLASSIFY_COOKIE_REPLY) /* nearly all: data */
+	if (udp[8] == 0 || udp[8] > CLASSIFY_COOKIE_REPLY) /* nearly all packets: data */
 		return CLASSIFY_OTHER;
 	if (udp[9] != 0 || udp[10] != 0 || udp[11] != 0)
 		return CLASSIFY_OTHER;
@@ -125,7 +125,7 @@ CLASSIFY_INLINE enum classify_result classify_ipv4(const __u8 *data, const __u8 
 	if (total > (__u32)(data_end - ip))
 		return CLASSIFY_OTHER;
 	result = classify_udp(ip + header, total - header, data_end, out);
-	if (result == CLASSIFY_OTHER) /* nearly all: spare them the rest */
+	if (result == CLASSIFY_OTHER) /* nearly all packets: skip the rest */
 		return result;
 	out->version = 4;
 	out->udp_offset = (__u16)(ip - data + header);
@@ -163,7 +163,7 @@ CLASSIFY_INLINE enum classify_result classify_ipv6(const __u8 *data, const __u8 
 			break;
 		if (next + 8 > data_end)
 			return CLASSIFY_OTHER;
-		if (protocol == 43 && next[3] != 0) /* we are on the way, not the end of it */
+		if (protocol == 43 && next[3] != 0) /* a router on its way, not its destination */
 			return CLASSIFY_OTHER;
 		bytes = ((__u32)next[1] + 1) * 8;
 		if (bytes > left)
@@ -184,8 +184,8 @@ CLASSIFY_INLINE enum classify_result classify_ipv6(const __u8 *data, const __u8 
 	return result;
 }
 
-/* Whether an answer could reach the packet's sender: nobody is at port 0, nor at 0.0.0.0/8, ::, the
- * broadcast address or a multicast group. */
+/* Says whether an answer could reach the packet's sender. It cannot at port 0, nor at 0.0.0.0/8,
+ * ::, the broadcast address or a multicast group. */
 CLASSIFY_INLINE int classify_can_be_answered(const struct classify_packet *packet)
 {
 	const __u64 *words = (const __u64 *)packet->source_be;

@@ -2,20 +2,20 @@
 /* Cookie replies made and sent by the program: no ring, no system call, no thread.
  *
  *   initiation | MACs, VLAN tags | IP   | UDP | 148 bytes
- *                swapped, kept     anew   anew  type 3, index, nonce, sealed cookie, tag
- *   reply      | MACs, VLAN tags | IP   | UDP | 64 bytes, and nothing behind them
+ *                swapped, kept     new    new   type 3, index, nonce, sealed cookie, tag
+ *   reply      | MACs, VLAN tags | IP   | UDP | 64 bytes, then padding to the frame's old length
  *
- * Only for bare headers: IPv4 without options, IPv6 without extension headers. Others take
- * the way through the ring, and so do all where the driver does no XDP_TX.
+ * Only for bare headers: IPv4 without options, IPv6 without extension headers. Other initiations
+ * are answered by a shard, and so are all where the driver does no XDP_TX.
  *
- * The nonce. It must be unique under its key and need not be unpredictable. The helper for
- * random numbers has 113 bits of state, one generator a CPU that all BPF programs share: by
- * the birthday bound n replies collide with n^2/2^114. Counting is better, and costs less:
- * the last 8 bytes are the CPU and a count that the pinned map keeps, so no two are alike
- * while it lives, and the first 16 are drawn by user space at each change of the devices.
- * Were the map lost, a collision took two equal prefixes: s^2/2^129 for s changes, 2^-69 at
- * one a second for 30 years. Since the prefix stands, so does HChaCha20 of it, which
- * saves one of three ChaCha20 permutations.
+ * The nonce must be unique under its key and need not be unpredictable. The helper for random
+ * numbers has 113 bits of state, in one generator per CPU that all BPF programs share: by the
+ * birthday bound, n replies collide with a probability of n^2/2^114. Counting is better and
+ * cheaper. The last 8 bytes are the CPU and a count that the pinned map keeps, so no nonce
+ * repeats while that map exists. The first 16 are drawn by user space at each change of the
+ * devices. If the map were lost, a collision would take two equal prefixes: s^2/2^129 for s
+ * changes, 2^-69 at one a second for 30 years. HChaCha20 of the prefix is made with it, which
+ * saves one of three ChaCha20 permutations for each reply.
  *
  * Source: [WG 5.4.7], [RFC 768], [RFC 791], [RFC 1071], [RFC 8200 8.1]
  */
@@ -116,7 +116,7 @@ static __always_inline void make_reply(struct cookie_reply *reply, struct steer_
 	__u32 checksum;
 	__u64 sum;
 
-	/* Atomic, in case something else of this CPU's comes between. */
+	/* Atomic: another run of the program on this CPU may come between. */
 	nonce |= __sync_fetch_and_add(&reply->made, 1) & ((1ULL << COOKIE_CPU_SHIFT) - 1);
 	make_cookie(hash, secret, packet);
 	__builtin_memcpy(reply->cookie, hash->h, sizeof(reply->cookie));
@@ -129,7 +129,7 @@ static __always_inline void make_reply(struct cookie_reply *reply, struct steer_
 	reply->type = 3;
 	reply->udp_be[0] = bpf_htons(packet->port) | (__u32)bpf_htons(packet->source_port) << 16;
 	reply->udp_be[1] = bpf_htons(COOKIE_UDP_BYTES);
-	/* A mapped address adds 0xffff, which is nothing. */
+	/* A mapped address adds 0xffff, which is zero in ones' complement. */
 	sum = sum_words((const __u32 *)packet->source_be, 4) +
 	      sum_words((const __u32 *)packet->destination_be, 4) +
 	      sum_words(reply->udp_be, COOKIE_UDP_BYTES / 4) + bpf_htons(17) +
@@ -199,8 +199,8 @@ static __always_inline int answer_with_cookie(struct xdp_md *ctx, struct steer_h
 	else
 		write_ipv6((__u32 *)ip, packet);
 	__builtin_memcpy(udp, reply, COOKIE_UDP_BYTES);
-	/* The frame keeps its length, and what follows the datagram is padding: a program that may
-	 * shorten frames cannot be loaded through libxdp's dispatcher, whose own may not. */
+	/* The frame keeps its length, and padding follows the datagram: libxdp's dispatcher may not
+	 * shorten frames, and takes no program that may. */
 	return 1;
 }
 

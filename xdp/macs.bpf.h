@@ -2,7 +2,7 @@
 /* mac1 and mac2 of handshake messages, and cookies, in BPF.
  *
  * One compression of BLAKE2s is some 2 200 instructions. It is a global function, which the
- * verifier reads once and not at every call, and works in a scratch area of the CPU.
+ * verifier reads once instead of at every call, and works in a scratch area of the CPU.
  *
  * Source: [WG 5.4.4, 5.4.7], [RFC 7693]
  */
@@ -50,10 +50,11 @@ struct {
 	__type(value, struct steer_secret);
 } steer_secrets SEC(".maps");
 
-/* BLAKE2S_G for a machine of ten registers and no rotation. A word times 2^32 + 1 is the word
- * twice, side by side, so that one shift rotates it. Registers: 1 the hash, 2 to 4 the words a, c
- * and d, which are in memory between two Gs; 5 the factor; 6 to 9 the words 4 to 7, which are b
- * always, and what the next G waits for. A third fewer instructions than come of BLAKE2S_G. */
+/* BLAKE2S_G for a machine of ten registers without a rotation. A word times 2^32 + 1 is the word
+ * twice, side by side, so that one shift rotates it. Registers: 1 the hash; 2 to 4 the words a, c
+ * and d, which are in memory between two Gs; 5 the factor; 6 to 9 the words 4 to 7, which are
+ * always b, and which the next G waits for. It takes a third fewer instructions than BLAKE2S_G as
+ * clang compiles it. */
 #define G_BPF(a, b, c, d, x, y)                                         \
 	"w2 = *(u32 *)" V(a) "\n"                                       \
 	"w3 = *(u32 *)" V(c) "\n"                                       \
@@ -119,7 +120,7 @@ __attribute__((noinline)) int steer_compress(struct steer_hash *hash, __u32 tota
 
 static __always_inline int mac_differs(const struct steer_hash *hash, const __u32 *mac)
 {
-	/* Nothing here is secret to whoever sent it. */
+	/* Without a branch, so that the time does not tell where they differ. */
 	return (hash->h[0] ^ mac[0]) | (hash->h[1] ^ mac[1]) | (hash->h[2] ^ mac[2]) |
 	       (hash->h[3] ^ mac[3]);
 }
@@ -152,7 +153,7 @@ static __always_inline int has_mac2(const struct initiation *message)
 	return message->mac2[0] | message->mac2[1] | message->mac2[2] | message->mac2[3];
 }
 
-/* The newer secret, or the older one. A secret that is not there yet is the older. */
+/* The newer secret, or the older one. A secret that does not exist yet is the older one. */
 static __always_inline const struct steer_secret *secret_by_age(int older)
 {
 	__u32 first = 0, second = 1;
@@ -182,7 +183,7 @@ static __always_inline int mac2_verifies(struct steer_hash *hash, const struct s
 
 	if (secret->born_ns == 0)
 		return 0;
-	/* The cookie of its source is the key, of which the first block is made. */
+	/* The cookie of the packet's source is the key, which makes the first block. */
 	make_cookie(hash, secret, packet);
 	__builtin_memcpy(hash->m, hash->h, MAC_BYTES);
 	__builtin_memset(hash->m + 4, 0, 64 - MAC_BYTES);

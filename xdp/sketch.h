@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
-/* From about how many sources packets were refused: each sets one of 65 536 bits, and what is
- * clear says how many there were.
+/* Estimates from how many sources packets were refused: each source sets one of 65 536 bits, and
+ * the number of bits that are clear says how many sources there were.
  *
  * Pure: compiled for BPF and for the host.
  *

@@ -20,9 +20,8 @@
  * what is done with a packet of that count.
  *
  * Fails open: an uncertain packet passes to the kernel, which answers for the peers it has. The
- * program drops what WireGuard would drop anyway or would ask for a cookie; exact repeats; frames
- * from a group's MAC, which cannot be answered; and more answers than the device can have asked
- * for.
+ * program drops what WireGuard would drop or would ask for a cookie; exact repeats; frames from a
+ * group's MAC, which cannot be answered; and more answers than the device can have asked for.
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
@@ -265,8 +264,8 @@ static __always_inline void sketch_source(const struct classify_packet *packet)
 		*bits |= place.bit; /* a bit lost to another CPU is set by the next packet */
 }
 
-/* Takes one packet from a token bucket. It gets one token every `interval_ns`, and holds one and
- * those of `window_ns`. `turn`: when it is full again. Returns: 0 when it is empty. */
+/* Takes a token from a bucket, which gets one every `interval_ns` and holds those of `window_ns`
+ * and one more. `turn`: the time at which it is full again. Returns: 0 when it is empty. */
 static __always_inline int take_turn(__u64 *turn, __u64 now, __u64 interval_ns, __u64 window_ns)
 {
 	__u64 before = *turn;
@@ -289,8 +288,9 @@ static __attribute__((noinline)) int bucket_may(const struct steer_source *sourc
 	return bpf_map_update_elem(&steer_buckets, source, &first, BPF_NOEXIST) == 0;
 }
 
-/* Takes a packet from the buckets of its source. A packet without a cookie of ours has a spoofed
- * source perhaps, so it has buckets of its own: else a spoofer would empty its victim's. */
+/* Takes a token from each bucket of the packet's source. The source may be spoofed unless it has
+ * returned a cookie. So unproven packets have buckets of their own, or they would empty their
+ * victim's. */
 static __attribute__((noinline)) int source_may(const struct classify_packet *packet, __u64 now,
 						int proven)
 {

@@ -7,23 +7,23 @@
  *   map             key                value              written by     when full
  *   steer_served    steer_service      steer_device       gateway        logged; port not served
  *   steer_nics      u32 ifindex        steer_nic          gateway        start refuses
- *   steer_sockets   u32 slot           AF_XDP socket      shard          fixed size
+ *   steer_sockets   u32 slot           AF_XDP socket      gateway        fixed size
  *   steer_shards    u32 slot           steer_shard        shard (mmap),  fixed size
  *                                                         XDP
  *   steer_flows     steer_flow         steer_flow_state   installer, XDP oldest leaves: the flow is
  *                                                                        proven once more
- *   steer_repeats   u32 of the mac1    steer_repeats_set  XDP            oldest leaves: its repeat is
+ *   steer_repeats   u32 of the mac1    steer_repeats_set  XDP            oldest leaves: a repeat is
  *                                                                        proven once more
  *   steer_secrets   u32 0..1           steer_secret       gateway        fixed size
  *   steer_buckets   steer_source       u64 ns             XDP            oldest leaves: its source
  *                                                                        begins with a full bucket
  *   steer_sketch    u32 word           u64 bits           shard (mmap),  fixed size
  *                                                         XDP
- *   steer_locals    u32 of the address steer_local        XDP            fixed size, per CPU; another
+ *   steer_locals    u32 of the address steer_local        XDP            fixed size, per CPU; a new
  *                                                                        address takes its place
  *   steer_scratch   u32 0              steer_hash         XDP            fixed size, per CPU
- *   steer_replies   u32 0              cookie_reply       XDP            fixed size, per CPU; counts
- *                                                                        the nonces it has used
+ *   steer_replies   u32 0              cookie_reply       XDP            fixed size, per CPU; has
+ *                                                                        the count of nonces
  *   steer_counters  u32 STEER_COUNT_*  u64                XDP            fixed size, per CPU
  *   steer_owner     u32 0              steer_owner        gateway        fixed size
  *
@@ -99,23 +99,21 @@ static inline __attribute__((always_inline)) __u64 steer_cookie_window_ns(__u64 
  * it passes another 5 000 a second from known flows only, and each is charged to its source's
  * bucket. The queues of a NIC share the rate evenly. */
 #define STEER_ANSWER_INTERVAL_NS (1000ULL * 1000 * 1000 / 5000)
-#define STEER_ANSWER_BURST 32
+#define STEER_ANSWER_BURST 28
 #define STEER_ANSWER_QUEUE_BURST 4
 
-/* How far ahead of its rate a queue may be: by its share of STEER_ANSWER_BURST, and in any case by
- * STEER_ANSWER_QUEUE_BURST, since the answers to a burst of initiations do not spread evenly. So a
- * NIC of 256 queues may pass 1 024 at once. WireGuard's queue holds 4 096, and an answer that the
- * device did not ask for leaves it within microseconds. */
+/* How far ahead of its rate a queue may be: it passes its share of STEER_ANSWER_BURST at once, and
+ * STEER_ANSWER_QUEUE_BURST more, since the answers to a burst of initiations do not spread evenly.
+ * So one queue passes 32 and each of 256 passes 4, 1 024 in all. WireGuard's queue holds 4 096, and
+ * an answer that the device did not ask for leaves it within microseconds. */
 static inline __attribute__((always_inline)) __u64 steer_answer_window_ns(__u32 queues)
 {
-	__u64 share_ns = (STEER_ANSWER_BURST - 1) * STEER_ANSWER_INTERVAL_NS;
-	__u64 least_ns = (STEER_ANSWER_QUEUE_BURST - 1) * STEER_ANSWER_INTERVAL_NS * queues;
-
-	return share_ns > least_ns ? share_ns : least_ns;
+	return (STEER_ANSWER_BURST + (STEER_ANSWER_QUEUE_BURST - 1) * (__u64)queues) *
+	       STEER_ANSWER_INTERVAL_NS;
 }
 
-/* Under load, the highest rate of one slot at which retries of known flows pass with a mac2 that may
- * be the device's own. */
+/* Under load, the highest rate of one slot at which retries of known flows pass with a mac2 that
+ * may be the device's own. */
 #define STEER_RETRY_INTERVAL_NS (1000ULL * 1000 * 1000 / 500)
 #define STEER_RETRY_BURST 32
 
@@ -139,7 +137,7 @@ static inline __attribute__((always_inline)) __u64 steer_answer_window_ns(__u32 
 	X(DROP_ANSWER, DROP, "drop_answer", \
 	  "responses or cookie replies, more than anybody asked for") \
 	X(DROP_NO_COOKIE, DROP, "drop_no_cookie", \
-	  "under load: no cookie, and more of them than are answered") \
+	  "under load: no cookie, and beyond the rate of cookie replies") \
 	X(DROP_RATE, DROP, "drop_rate", \
 	  "under load: a cookie of ours, but too many from that source") \
 	X(TX_COOKIE, TX, "tx_cookie", \
@@ -166,7 +164,7 @@ struct steer_device {
 	__u32 device; /* its index in the configuration, to be read with bpftool */
 	__u32 mac1_state[8]; /* BLAKE2s-128 keyed for its mac1, the key's block absorbed */
 	/* The nonces of its cookies begin with these random bytes and end with the count of
-	 * cookie.bpf.h, make_reply(). So one HChaCha20, made by user space, serves all of them. */
+	 * cookie.bpf.h, make_reply(). So user space makes one HChaCha20 for all these nonces. */
 	__u32 cookie_prefix[4];
 	__u32 cookie_subkey[8]; /* HChaCha20 of HASH("cookie--" || public key) and the prefix */
 };
@@ -205,14 +203,14 @@ struct steer_secret {
 
 /* The sources that share a token bucket: an IPv4 address, mapped, or an IPv6 /64, /56 or /48 with
  * zeros behind it. In bytes that are zero otherwise the program writes the prefix's length, and a
- * mark of the second bucket that each source has, for packets whose source no cookie has proven. */
+ * mark of the second bucket that each source has, for packets without a cookie of ours. */
 struct steer_source {
 	__u8 prefix_be[16];
 };
 
-/* A cached answer of the routing table: the kernel keeps packets to this destination that come in by
- * this interface. Everything that the question names is here. An answer that depended on anything
- * else in a packet, such as its source, would be one sender's to choose for everybody. */
+/* A cached answer of the routing table: the kernel keeps packets to this destination that come in
+ * by this interface. Everything that the question names is here. If the answer depended on anything
+ * else in a packet, such as its source, one sender could choose it for everybody. */
 struct steer_local {
 	__u64 until_ns;          /* ktime */
 	__u64 destination_be[2]; /* mapped as in steer_flow */

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause */
 /* XChaCha20-Poly1305 for BPF and for the host, of 16 bytes of text with 16 bytes of
- * associated data: a cookie, sealed for whoever sent that mac1.
+ * associated data: a cookie, sealed for the sender of that mac1.
  *
  *   key, nonce 0..15  -> HChaCha20 -> subkey   once for many nonces: by user space
  *   subkey, nonce 16..23, block 0 -> the key of Poly1305
  *   subkey, nonce 16..23, block 1 -> text ^ its first 16 bytes
  *   Poly1305 of three blocks: associated data, sealed text, both lengths
  *
- * Who seals puts these together: one function of all would not fit on a BPF stack.
+ * The caller puts these together: all of them in one function would not fit on a BPF stack.
  *
  * Pure, no branch and no index depends on data. Words are host byte order and both worlds
  * are little-endian, so bytes are words as they lie in memory. Limbs of 26 bits, since BPF

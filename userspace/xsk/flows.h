@@ -6,9 +6,9 @@
 //
 //   - an initiation between the two steps: its time is not in the new state. If the kernel does
 //     not answer it, the client's first retry passes as well, and its second one is steered.
-//   - an initiation whose state was found before the second step and written after it: the time
-//     lands in memory that may hold another flow by then. That flow's next initiation is taken for
-//     a retry, and a shard proves it.
+//   - an initiation that found the state before the second step and writes its time after it: that
+//     memory may hold another flow by then. The other flow's next initiation is taken for a retry,
+//     and a shard proves it.
 //
 // So a state that is right already is left alone.
 #pragma once

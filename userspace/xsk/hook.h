@@ -49,7 +49,7 @@ struct Hook {
   bool shared = false;
   XdpMode mode = XdpMode::kNative;  // kNative or kGeneric
   ProgramFacts main;                // the plain program; the dispatcher when shared
-  std::vector<Steer> steers;        // all of them
+  std::vector<Steer> steers;        // of every gateway
 };
 
 ProgramFacts Inspect(int program_fd);

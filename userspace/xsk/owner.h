@@ -1,7 +1,7 @@
 // The gateway that a program on a hook belongs to.
 //
-// A gateway writes its name into steer_owner and binds that map to its program, so whoever finds
-// the program finds the name: hook -> program -> map ids -> steer_owner.
+// A gateway writes its name into steer_owner and binds that map to its program. So the way from
+// an interface to the name is: hook -> program -> map ids -> steer_owner.
 #pragma once
 
 #include <cstdint>
@@ -15,13 +15,13 @@ namespace wicket::xsk {
 struct Owner {
   std::string pin_dir;   // empty: the program is of a version before steer_owner
   uint32_t process = 0;  // in its own PID namespace
-  // Its pin_dir is locked. Where that folder is not to be seen from here, as in another mount
-  // namespace: a shard has beaten its heartbeat within 3 s. The process says nothing: its number
-  // may be another namespace's, or used again.
+  // Its pin_dir is locked. If that folder cannot be seen from here, as in another mount
+  // namespace: a shard has beaten its heartbeat within 3 s. The process number is only for people:
+  // it may be of another namespace, or used again.
   bool lives = false;
 };
 
-// Requires: the maps of a steer program. CAP_SYS_ADMIN.
+// `map_ids`: of a steer program. Requires: CAP_SYS_ADMIN.
 Owner OwnerOf(const std::set<uint32_t>& map_ids);
 
 // "the gateway with pin_dir /sys/fs/bpf/wicket (process 4711)"

@@ -117,7 +117,7 @@ absl::Status Steering::OpenMaps(bool create) {
     if (int error = steer_bpf__load(skeleton.get())) {
       return ErrnoStatus(-error, "bpf(BPF_PROG_LOAD, steer)", CapabilityHint(-error));
     }
-    // Whose program is on a hook is asked for by its id, which takes more than CAP_BPF.
+    // The program on a hook is opened by its id, which takes more than CAP_BPF.
     const uint32_t id = Inspect(bpf_program__fd(skeleton->progs.steer)).id;
     if (const Fd by_id(bpf_prog_get_fd_by_id(id)); !by_id.valid()) {
       return ErrnoStatus(errno, "bpf(BPF_PROG_GET_FD_BY_ID)", "needs CAP_SYS_ADMIN");
@@ -169,8 +169,7 @@ absl::StatusOr<Attachment> Steering::Attach(const std::string& nic, XdpMode mode
   WICKET_RETURN_IF_ERROR(
       TakeHook(nic, ifindex, before, replaced.programs, mode, served_.get(), skeleton.get()));
   for (const Owner& owner : replaced.gone) {
-    Log(LogLevel::kWarning, nic, ": replaced the program of ", ToString(owner),
-        ", which does not run any more");
+    Log(LogLevel::kWarning, nic, ": replaced the program of ", ToString(owner), ", which is gone");
   }
   const Hook after = ReadHook(ifindex);
   const auto ours = after.ThatUse({InspectMap(served_.get()).id});
@@ -193,8 +192,8 @@ absl::Status Steering::Serve(const std::vector<Service>& services) {
   std::set<uint16_t> wanted;
   for (const Service& service : services) {
     wanted.insert(service.port);
-    // What stays is not written again: the entry that replaces another could be of memory that the
-    // program still reads for a third.
+    // A service that stays is not written again: the entry that replaces another could take memory
+    // that the program still reads for a third.
     if (const auto known = services_.find(service.port);
         known != services_.end() && known->second == service) {
       continue;
@@ -227,8 +226,8 @@ absl::Status Steering::AddSecret(const Secret<32>& secret) {
   const uint32_t oldest = 1 - newest_secret_;
   steer_secret value{.born_ns = 0, .state = {}};
   AbsorbKey(secret.data(), value.state);
-  // The program may read while an entry is written. So it is whole before it is the newest, or it
-  // would make cookies for a moment that nobody takes.
+  // The program may read an entry while it is written. So the entry is whole before it is the
+  // newest: a cookie made with half of it would never be accepted.
   int error = 0;
   for (const uint64_t born_ns : {uint64_t{0}, SteadyNanos()}) {
     value.born_ns = born_ns;
