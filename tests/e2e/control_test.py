@@ -117,6 +117,9 @@ def test_every_documented_answer_is_given_and_is_as_documented():
         control.call("GET", f"/v1/devices/{device.name}/export")
         for who in key, key, "A":
             control.delete(who)
+        control.call("POST", "/v1/reload")
+        daemon.config.write_text(daemon.text + "nonsense = 1\n")
+        control.call("POST", "/v1/reload")
         check(len(calls) > 15, "calls")
 
         document = Document()
@@ -374,6 +377,8 @@ def test_import_reports_every_refused_line():
 
 def test_expired_peers_are_collected():
     with gateway() as (lab, device, daemon):
+        daemon.text = daemon.text.replace(f'path = "{lab.store}"',
+                                          f'path = "{lab.store}"\nkeep_expired = 3')
         daemon.start()
         control = Control(daemon, device)
         client = Client(lab, device.key.public)
@@ -381,8 +386,8 @@ def test_expired_peers_are_collected():
         for _ in range(600):  # more than a slice
             control.put(Key(), ttl=1)
         check(client.connect() is not None, "no session")
-        check(wait_for(lambda: control.list() == [], 10), "expired peers stay")
-        check(wait_for(lambda: device.peers() == {}, 3), "the expired peer stays in the device")
+        check(wait_for(lambda: control.list() == [], 30), "expired peers stay")
+        check(wait_for(lambda: device.peers() == {}, 10), "the expired peer stays in the device")
 
 
 def test_reset_replay_lets_a_clock_that_was_set_back_in():
@@ -513,7 +518,8 @@ def test_a_live_device_moves_over_and_no_client_notices():
         clients[1].remove_peer(device.key.public64)  # so that it begins anew at once
         clients[1].add_peer(device.key.public64, "10.0.0.0/8", f"{GATEWAY4}:{PORT}", psk)
         lab.client.ip("route", "replace", "10.0.0.1/32", "dev", clients[1].name, "src", "10.1.0.2")
-        check(lab.ping(source="10.1.0.2", seconds=3), "not put back from the store")
+        # Within 5 s of its last handshake an initiation could be one that the kernel has seen.
+        check(lab.ping(source="10.1.0.2", seconds=10), "not put back from the store")
 
 
 # --- who may, and how much --------------------------------------------------------
@@ -689,7 +695,8 @@ def test_a_full_map_says_which_setting_to_raise():
 def test_a_full_map_still_takes_deletions_and_recovers():
     with gateway() as (lab, device, daemon):
         daemon.text = daemon.text.replace(f'path = "{lab.store}"',
-                                          f'path = "{lab.store}"\nbytes_max = 4194304')
+                                          f'path = "{lab.store}"\nbytes_max = 4194304\n'
+                                          'keep_expired = 5')
         daemon.start()
         control = Control(daemon, device)
         client = Client(lab, device.key.public)
@@ -724,7 +731,7 @@ def test_a_full_map_still_takes_deletions_and_recovers():
         check(wait_for(lambda: early.key.public64 not in device.peers(), 45, every=0.5),
               "nobody leaves while the file is full")
         wait_for(lambda: "no room for the first sessions" in daemon.log_text, 5)
-        check(late.key.public64 in device.peers(), "it left, and its timestamp is nowhere")
+        check(daemon.fresh_status()["unsaved_sessions"] > 0, "its timestamp is nowhere")
         check(wait_for(lambda: len(control.list(limit=1000)) < len(stored) + 1000, 30, every=1),
               "expired peers stay")
         for key in stored[:1500]:  # as many as it takes, one by one, of those that do not expire

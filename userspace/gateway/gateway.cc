@@ -209,8 +209,8 @@ absl::StatusOr<std::vector<std::string>> Gateway::Reload(const Config& config) {
   if (set.ok()) config_.reinject = config.reinject;
   devices_.SetRoutes(nics_->routes());
   if (set.ok()) return restart;
-  return Annotate(set,
-                  absl::StrCat("reinject stays \"", reinject::ToString(config_.reinject), "\""));
+  return absl::Status(set.code(), absl::StrCat(set.message(), "; the mode stays ",
+                                               reinject::ToString(config_.reinject)));
 }
 
 // --- status -----------------------------------------------------------------

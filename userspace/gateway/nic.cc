@@ -56,7 +56,7 @@ bool TakesTagsOff(const std::string& nic) {
 
 absl::Status Nic::Up(reinject::Mode wanted) {
   WICKET_ASSIGN_OR_RETURN(attachment_, context_.steering->Attach(config_.name, config_.xdp));
-  mac_ = xsk::Steering::MacOf(attachment_.ifindex);
+  mac_ = xsk::MacOf(attachment_.ifindex);
   absl::Cleanup undo = [this] { Down(); };
   WICKET_RETURN_IF_ERROR(SetReinject(wanted));
   WICKET_RETURN_IF_ERROR(StartLanes());
@@ -173,9 +173,9 @@ absl::string_view Nic::Changed() const {
     return "the interface went away";
   }
   if (queues_ != xsk::QueueCount(name)) return "the interface has another number of queues";
-  if (mac_ != xsk::Steering::MacOf(attachment_.ifindex)) return "the interface has another MAC";
-  if (!xsk::Steering::IsAttached(attachment_.ifindex)) {
-    return "somebody removed the XDP program";
+  if (mac_ != xsk::MacOf(attachment_.ifindex)) return "the interface has another MAC";
+  if (!context_.steering->Serves(attachment_.ifindex)) {
+    return "somebody removed or replaced the XDP program";
   }
   return {};
 }

@@ -50,7 +50,8 @@ StampMark AfterForwardStep(const StampMark& mark);
 // first initiation back for longer, and everything its sender made since, could still replay what
 // the kernel accepted within that excess.)
 //
-// `elapsed`: from the accepted initiation to the handshake, by the steady clock.
+// `elapsed`: from the accepted initiation to the handshake, by the steady clock. Within
+// kHandshakeMax it is the handshake of that initiation, and the mark stays.
 StampMark AdvanceBy(const StampMark& mark, absl::Duration elapsed, absl::Time now);
 
 // The same for a peer whose handshakes nobody has watched: by the wall clock's time of the last

@@ -56,10 +56,6 @@ Decision Admission::Judge(const intake::Demand& demand, const Known& known,
     decision.session = *known.session;
   }
   StampMark& mark = decision.session.mark;
-  // What the kernel accepted past us it forgot with the peer; we must not.
-  if (resident == nullptr) {
-    mark = guard::AdvanceTo(mark, decision.session.last_handshake, wall);
-  }
   if (mark.accepted < forward_step) mark = guard::AfterForwardStep(mark);
   decision.refused = Refusal(demand, known, mark, residents, mode, wall, steady);
   if (decision.refused) {

@@ -152,16 +152,6 @@ TEST_F(AdmissionTest, ReplaysAreRefused) {
   ExpectRefused(Count::kReplays);
 }
 
-TEST_F(AdmissionTest, WhatTheKernelAcceptedPastUsIsAReplayToo) {
-  session_.mark = guard::Accept({}, ToTai64n(kWall - absl::Minutes(4)), kWall - absl::Minutes(4));
-  session_.last_handshake = kWall - absl::Minutes(2);
-  known_.session = &session_;
-  demand_.stamp = ToTai64n(kWall - absl::Minutes(2));
-  ExpectRefused(Count::kReplays);
-  demand_.stamp = ToTai64n(kWall);
-  EXPECT_TRUE(Judge().install);
-}
-
 TEST_F(AdmissionTest, AfterAForwardStepNothingFromBeforeIsFresh) {
   // While the gateway's clock was a day behind, two stamps of a client whose clock was right looked
   // like stamps from the future; then the clock went half of the way.

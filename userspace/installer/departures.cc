@@ -48,14 +48,22 @@ bool Departures::MayGo(uint64_t saved_up_to, bool memory_has_room, absl::Duratio
   return false;
 }
 
-std::vector<PublicKey> Departures::Slice(Residents* residents, size_t count) {
+std::vector<PublicKey> Departures::Slice(Residents* residents, const store::Snapshot& snapshot,
+                                         absl::Time wall, size_t count) {
   std::vector<PublicKey> slice;
   while (!chosen_.empty() && slice.size() < count) {
     const PublicKey key = chosen_.front();
     chosen_.pop_front();
     // It may have come back through us since the dump.
     const Resident* peer = residents->Find(key);
-    if (peer != nullptr && peer->leaving) slice.push_back(key);
+    if (peer == nullptr || !peer->leaving) continue;
+    store::PeerView stored;
+    if (peer->revoked && snapshot.ViewPeer(key, &stored) == store::Snapshot::Found::kYes &&
+        stored.device == journal_->device() && stored.expires > wall) {
+      residents->Stay(key);
+    } else {
+      slice.push_back(key);
+    }
   }
   return slice;
 }

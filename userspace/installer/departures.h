@@ -13,6 +13,7 @@
 #include "installer/flow_change.h"
 #include "installer/journal.h"
 #include "installer/residents.h"
+#include "store/snapshot.h"
 
 namespace wicket::installer {
 
@@ -32,7 +33,9 @@ class Departures {
   // the chosen peers stay.
   bool MayGo(uint64_t saved_up_to, bool memory_has_room, absl::Duration steady,
              Residents* residents);
-  std::vector<PublicKey> Slice(Residents* residents, size_t count);
+  // A revoked peer that is stored again stays. Requires: `snapshot` is renewed.
+  std::vector<PublicKey> Slice(Residents* residents, const store::Snapshot& snapshot,
+                               absl::Time wall, size_t count);
   // Returns: whether the peer was revoked, and that can be forgotten.
   bool Removed(const PublicKey& key, const absl::Status& status, Residents* residents);
 

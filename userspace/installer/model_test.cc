@@ -105,6 +105,13 @@ class Model : public ::testing::TestWithParam<int> {
     return std::nullopt;
   }
 
+  // The XDP program passes an initiation of a known flow to the device.
+  void Apply(const FlowChanges& flows) {
+    for (const FlowChange& flow : flows) {
+      if (flow.source.address.family != Family::kNone) known_[flow.source.port - 1000] = flow.known;
+    }
+  }
+
   void Save() {
     auto writer = store_->Write();
     for (const auto& [key, session] : residents_.TakeDirty()) {
@@ -124,18 +131,21 @@ class Model : public ::testing::TestWithParam<int> {
           {.public_key = Key(n), .endpoint = peer.endpoint, .last_handshake = peer.last_handshake},
           *snapshot, &residents_, steady_, Wall());
     }
-    for (const PublicKey& key : census_.End(complete, &residents_, 0).revoked) {
+    const Census::Outcome outcome = census_.End(complete, &residents_, 0);
+    Apply(outcome.flows);
+    for (const PublicKey& key : outcome.revoked) {
       device_.erase(key.bytes[0] - 1);
     }
   }
 
   void LetLeave() {
-    departures_.Begin(&residents_, steady_, {});
+    Apply(departures_.Begin(&residents_, steady_, {}));
     if (departures_.Choose(&residents_)) departures_.Await(1, steady_);
     if (!departures_.waiting()) return;
     Save();
     ASSERT_TRUE(departures_.MayGo(1, true, steady_, &residents_));
-    for (const PublicKey& key : departures_.Slice(&residents_, 16)) {
+    for (const PublicKey& key :
+         departures_.Slice(&residents_, *store_->NewSnapshot(), Wall(), 16)) {
       const int n = key.bytes[0] - 1;
       const Resident& peer = *residents_.Find(key);
       if (!peer.revoked) {
@@ -177,8 +187,12 @@ class Model : public ::testing::TestWithParam<int> {
         Demand(n, ToTai64n(Right())).has_value();
         break;
       case 3:
-      case 4:  // a rekey of an installed peer, which the program passes
-        if (device_.count(n)) Accept(n, ToTai64n(Right()), device_[n].endpoint);
+      case 4:  // a rekey: the program passes those of known flows
+        if (!known_[n]) {
+          Demand(n, ToTai64n(Right())).has_value();
+        } else if (device_.count(n)) {
+          Accept(n, ToTai64n(Right()), device_[n].endpoint);
+        }
         break;
       case 5:  // somebody sends again what he has captured
         if (!accepted_[n].empty()) {
@@ -234,6 +248,7 @@ class Model : public ::testing::TestWithParam<int> {
   absl::Time forward_step_ = absl::InfinitePast();
   std::map<int, DevicePeer> device_;
   std::map<int, std::set<Tai64n>> accepted_;
+  std::map<int, bool> known_;  // flows
   std::map<int, bool> stored_{{0, true}, {1, true}, {2, true}, {3, true}, {4, true}, {5, true}};
 };
 

@@ -3,6 +3,7 @@
 #include <random>
 #include <set>
 
+#include "guard/replay.h"
 #include "installer/residents.h"
 
 namespace wicket::installer {
@@ -186,6 +187,27 @@ TEST_F(ResidentsTest, CountersAreTotalsAndSavedOnce) {
 }
 
 // The index against a scan: random lives of 200 peers.
+// What the kernel accepted past us it forgets with the peer; what is saved must not.
+TEST_F(ResidentsTest, WhatIsSavedKnowsHandshakesThatWereMadePastUs) {
+  const absl::Time wall = absl::FromUnixSeconds(1'800'000'000);
+  const absl::Time rekey = wall + absl::Minutes(2);
+  for (const absl::Duration step : {absl::ZeroDuration(), absl::Hours(87600), -absl::Hours(48)}) {
+    store::Session session;
+    session.mark = guard::Accept({}, ToTai64n(wall), wall);
+    Add(1, false, session, 100);
+    auto stats = Stats(1);
+    // Two minutes later it made a handshake with the kernel; then the wall clock stepped.
+    stats.last_handshake = rekey;
+    peers_.Observe(Key(1), stats, absl::Seconds(230), rekey + absl::Seconds(10) + step);
+    const auto saved = peers_.TakeDirty();
+    ASSERT_EQ(saved.size(), 1u);
+    EXPECT_FALSE(guard::IsFresh(saved[0].second.mark, ToTai64n(rekey), rekey + absl::Minutes(9)))
+        << step;
+    EXPECT_TRUE(guard::IsFresh(peers_.Find(Key(1))->session.mark, ToTai64n(rekey), rekey))
+        << "while it is in the device, that knows better";
+  }
+}
+
 TEST_F(ResidentsTest, TheIndexAgreesWithAScan) {
   std::mt19937 random(1);
   int handshake_s = 1000;

@@ -318,6 +318,10 @@ class DeparturesTest : public CensusTest {
   bool MayGo(uint64_t saved, bool memory, int after_s) {
     return departures_.MayGo(saved, memory, kSteady + absl::Seconds(after_s), &residents_);
   }
+  std::vector<PublicKey> Slice(size_t count) {
+    const auto snapshot = store_->NewSnapshot();
+    return departures_.Slice(&residents_, *snapshot, kWall, count);
+  }
   Departures departures_{&journal_};
 };
 
@@ -325,9 +329,9 @@ TEST_F(DeparturesTest, NobodyGoesBeforeTheSessionIsSaved) {
   MakeRemovable({1, 2});
   EXPECT_FALSE(MayGo(4, true, 1));
   EXPECT_TRUE(MayGo(5, true, 1));
-  EXPECT_EQ(departures_.Slice(&residents_, 1).size(), 1u);
+  EXPECT_EQ(Slice(1).size(), 1u);
   EXPECT_TRUE(departures_.waiting());
-  EXPECT_EQ(departures_.Slice(&residents_, 9).size(), 1u);
+  EXPECT_EQ(Slice(9).size(), 1u);
   EXPECT_FALSE(departures_.waiting());
 }
 
@@ -344,12 +348,12 @@ TEST_F(DeparturesTest, APeerThatCameBackStays) {
   MakeRemovable({1, 2});
   residents_.Touch(Key(1), kSteady + absl::Seconds(40));
   ASSERT_TRUE(MayGo(5, true, 1));
-  EXPECT_EQ(departures_.Slice(&residents_, 9), std::vector<PublicKey>{Key(2)});
+  EXPECT_EQ(Slice(9), std::vector<PublicKey>{Key(2)});
 }
 
 TEST_F(DeparturesTest, WhatTheDeviceDoesNotLetGoOfStays) {
   MakeRemovable({1, 2});
-  departures_.Slice(&residents_, 9);
+  Slice(9);
   EXPECT_FALSE(departures_.Removed(Key(1), absl::UnavailableError("busy"), &residents_));
   EXPECT_NE(residents_.Find(Key(1)), nullptr);
   EXPECT_FALSE(departures_.Removed(Key(2), absl::OkStatus(), &residents_));
@@ -357,11 +361,22 @@ TEST_F(DeparturesTest, WhatTheDeviceDoesNotLetGoOfStays) {
   EXPECT_EQ(journal_.Read(Count::kEvictedUnconfirmed), 1u);
 }
 
-TEST_F(DeparturesTest, ARevokedPeerIsReportedSoThatItsRevocationCanBeForgotten) {
+TEST_F(DeparturesTest, APeerThatIsStoredAgainBeforeItWasOutStays) {
   Put(1);
+  Install(1);
+  Delete(1);
+  residents_.Revoke(Key(1));
+  ASSERT_TRUE(departures_.Choose(&residents_));
+  Put(1);
+  EXPECT_TRUE(Slice(9).empty());
+  EXPECT_FALSE(residents_.Find(Key(1))->revoked);
+}
+
+TEST_F(DeparturesTest, ARevokedPeerIsReportedSoThatItsRevocationCanBeForgotten) {
   Install(1);
   residents_.Revoke(Key(1));
   ASSERT_TRUE(departures_.Choose(&residents_));
+  EXPECT_EQ(Slice(9), std::vector<PublicKey>{Key(1)});
   EXPECT_TRUE(departures_.Removed(Key(1), absl::OkStatus(), &residents_));
   EXPECT_EQ(journal_.Read(Count::kEvictedRevoked), 1u);
 }

@@ -65,7 +65,10 @@ void Upkeep::LetLeave(absl::Duration steady, Residents::Press press) {
                          &state_->residents)) {
     return;
   }
-  const std::vector<PublicKey> slice = departures_.Slice(&state_->residents, kSlice);
+  if (!state_->snapshot->Renew().ok()) return;
+  const std::vector<PublicKey> slice =
+      departures_.Slice(&state_->residents, *state_->snapshot, WallNow(), kSlice);
+  state_->snapshot->Release();
   if (slice.empty()) return;
   const std::vector<absl::Status> results = state_->hand.Remove(slice);
   for (size_t i = 0; i < slice.size(); ++i) {

@@ -67,6 +67,14 @@ Owner OwnerOf(const std::set<uint32_t>& map_ids) {
   return owner;
 }
 
+uint32_t ProcessOf(const std::string& pin_dir) {
+  const Fd map(bpf_obj_get(MapPin(pin_dir, "steer_owner").c_str()));
+  const uint32_t zero = 0;
+  steer_owner value{};
+  if (!map.valid() || bpf_map_lookup_elem(map.get(), &zero, &value) != 0) return 0;
+  return value.process;
+}
+
 std::string ToString(const Owner& owner) {
   if (owner.pin_dir.empty()) return "a gateway of an older version";
   return absl::StrCat("the gateway with pin_dir ", owner.pin_dir, " (process ", owner.process, ")");

@@ -24,6 +24,9 @@ struct Owner {
 // `map_ids`: of a steer program. Requires: CAP_SYS_ADMIN.
 Owner OwnerOf(const std::set<uint32_t>& map_ids);
 
+// The process that last made the pins under `pin_dir` its own; 0: nobody has.
+uint32_t ProcessOf(const std::string& pin_dir);
+
 // "the gateway with pin_dir /sys/fs/bpf/wicket (process 4711)"
 std::string ToString(const Owner& owner);
 

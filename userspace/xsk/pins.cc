@@ -25,6 +25,7 @@
 #include "base/log.h"
 #include "xdp/steer_abi.h"
 #include "xsk/hook.h"
+#include "xsk/owner.h"
 
 namespace wicket::xsk {
 namespace {
@@ -140,9 +141,12 @@ absl::StatusOr<Fd> ClaimPinDir(const std::string& pin_dir) {
   }
   Fd lock = LockPinDir(pin_dir);
   if (lock.valid()) return lock;
-  return ErrnoStatus(
-      errno, absl::StrCat("flock(", pin_dir, ")"),
-      errno == EWOULDBLOCK ? "another wicketd uses these pins; give this one its own pin_dir" : "");
+  if (errno != EWOULDBLOCK) return ErrnoStatus(errno, absl::StrCat("flock(", pin_dir, ")"));
+  const uint32_t process = ProcessOf(pin_dir);
+  return absl::UnavailableError(
+      absl::StrCat("pin_dir ", pin_dir, ": another wicketd",
+                   process == 0 ? "" : absl::StrCat(", process ", process, ","),
+                   " uses these pins (stop it, or give this one its own pin_dir)"));
 }
 
 Fd LockPinDir(const std::string& pin_dir) {
