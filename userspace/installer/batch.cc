@@ -105,11 +105,10 @@ bool Batch::Install() {
   for (Pending& pending : pending_) {
     if (!pending.decision.install) continue;
     const bool initiate = returner_.ModeOf(pending.demand.ifindex) == reinject::Mode::kInvert;
-    const Resident* resident = state_->residents.Find(pending.demand.public_key);
     installs.push_back({.config = &pending.stored->config,
                         .endpoint = initiate ? pending.demand.source : Endpoint{},
                         .initiate = initiate,
-                        .hold_keepalive = resident == nullptr || !resident->confirmed});
+                        .hold_keepalive = true});
     owners.push_back(&pending);
     if (pending.decision.reset) resets.push_back(pending.demand.public_key);
   }
@@ -126,11 +125,7 @@ bool Batch::Install() {
       continue;
     }
     state_->journal.Add(Count::kInstallErrors);
-    if (absl::IsNotFound(results[i])) {
-      Log(LogLevel::kWarning, state_->options.name,
-          ": the device is gone; waiting for it to come back");
-      return false;
-    }
+    if (absl::IsNotFound(results[i])) return false;
     Log(LogLevel::kWarning, state_->options.name, ": peer ", Abbreviate(key),
         " was not installed: ", results[i].message());
     if (!absl::IsUnavailable(results[i])) failed.push_back(key);
@@ -149,14 +144,16 @@ void Batch::NoteInstalled(const Pending& pending, absl::Duration steady) {
     peer = state_->residents.Add(*pending.stored, pending.decision.session,
                                  demand.source_proven ? demand.source.address : Address{}, steady);
   }
-  if (peer->session.endpoint != demand.source)
+  if (peer->session.endpoint != demand.source) {
     state_->hand.Apply({{peer->session.endpoint, false}});
+  }
   peer->session.mark = pending.decision.session.mark;
   peer->past_us = {};
   peer->mark_accepted = steady;
   peer->session.installs = pending.decision.session.installs;
   peer->session.endpoint = demand.source;
   peer->forget_stamp = peer->forget_stamp && !pending.decision.reset;
+  peer->keepalive_held |= pending.decision.install;
   state_->residents.Touch(demand.public_key, steady);
   state_->residents.MarkDirty(demand.public_key);
 }
@@ -167,8 +164,9 @@ void Batch::GiveBack(Pending* pending) {
   // While a sender's address is not proven, its next initiation comes here again, until its session
   // is confirmed: else it could have any address answered, or kept out. Where nothing is given
   // back, its retry is what the device is to answer.
-  if (demand.source_proven || !reinject::GivesBack(mode))
+  if (demand.source_proven || !reinject::GivesBack(mode)) {
     state_->hand.Apply({{demand.source, true}});
+  }
   const bool given = returner_.GiveBack(&demand);
   if (!LogEnabled(LogLevel::kDebug)) return;
   Log(LogLevel::kDebug, state_->options.name, ": peer ", Abbreviate(demand.public_key),

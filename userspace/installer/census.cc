@@ -31,8 +31,11 @@ Census::Finding Census::Observe(const wgdev::PeerStats& stats, const store::Snap
   if (residents->Observe(key, stats, steady, wall)) {
     journal_->Add(Count::kConfirmed);
     journal_->Note(event::Kind::kConfirmed, key, stats.endpoint);
-    const auto config = snapshot.FindPeer(key);
-    finding.keepalive = config.ok() && config->config.persistent_keepalive_s > 0;
+  }
+  if (peer->keepalive_held && peer->session.handshakes != handshakes) {
+    const auto stored = snapshot.FindPeer(key);
+    finding.keepalive = stored.ok() && stored->config.persistent_keepalive_s > 0;
+    peer->keepalive_held = false;
   }
   CheckStored(stats, snapshot, before, residents, steady, wall, &flows);
   if (peer->leaving) return finding;
@@ -102,8 +105,8 @@ Census::Finding Census::Adopt(const wgdev::PeerStats& stats, const store::Peer& 
   peer->past_us = guard::AdvanceTo(session.mark, stats.last_handshake, wall);
   residents->MarkDirty(key);
   journal_->Add(Count::kAdopted);
-  const bool outdated =
-      stats.digest != wgdev::DigestOf(stored.config, /*hold_keepalive=*/!peer->confirmed);
+  peer->keepalive_held = !peer->confirmed;
+  const bool outdated = stats.digest != wgdev::DigestOf(stored.config, peer->keepalive_held);
   return {.flows = {{stats.endpoint, true}}, .outdated = outdated};
 }
 

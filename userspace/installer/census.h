@@ -33,7 +33,7 @@ class Census {
   struct Finding {
     FlowChanges flows;
     bool outdated = false;   // adopted, and its settings are not those stored
-    bool keepalive = false;  // confirmed, and its keepalive is to be set
+    bool keepalive = false;  // it has a session, and its keepalive is to be set
   };
   // Requires: `snapshot` is renewed.
   Finding Observe(const wgdev::PeerStats& stats, const store::Snapshot& snapshot,

@@ -88,6 +88,7 @@ void Installer::SetKeys(const PublicKey& own_key, uint16_t port) {
   signals_.device_changed = false;
   calls_.Leave([this, own_key, port] {
     state_.hand.SetKeys(own_key, port);
+    upkeep_.ForgetOtherKeys();
     signals_.device_changed = false;
   });
 }

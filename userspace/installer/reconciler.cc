@@ -41,8 +41,8 @@ bool Reconciler::Correct(store::Snapshot* snapshot) {
   if (peers.empty()) return true;
   std::vector<wgdev::PeerInstall> installs;
   for (const store::Peer& peer : peers) {
-    const bool confirmed = residents_->Find(peer.config.public_key)->confirmed;
-    installs.push_back({.config = &peer.config, .hold_keepalive = !confirmed});
+    const bool held = residents_->Find(peer.config.public_key)->keepalive_held;
+    installs.push_back({.config = &peer.config, .hold_keepalive = held});
   }
   const std::vector<absl::Status> results = hand_->device()->Install(installs);
   for (size_t i = 0; i < results.size(); ++i) {
@@ -80,7 +80,7 @@ absl::Status Reconciler::Sync(const PublicKey& key, bool swept, store::Snapshot*
   residents_->SetPinned(key, stored->pinned);
   if (peer->revoked) residents_->Stay(key);  // deleted, and created again before it was out
   return hand_->device()->Install(
-      {{{.config = &stored->config, .hold_keepalive = !peer->confirmed}}})[0];
+      {{{.config = &stored->config, .hold_keepalive = peer->keepalive_held}}})[0];
 }
 
 absl::Status Reconciler::SyncRemoved(const PublicKey& key, bool revoked, bool swept) {

@@ -19,8 +19,8 @@ class Reconciler {
 
   // The peer's settings in the device are not those stored.
   void AddOutdated(const PublicKey& key) { outdated_.push_back(key); }
-  // The peer's session is confirmed, and its keepalive is to be set. A device that is told of a
-  // keepalive sends initiations until it has a session, to whatever endpoint it knows.
+  // The peer has a session, and its keepalive is to be set. A device that is told of a keepalive
+  // sends initiations until it has a session, to whatever endpoint it knows.
   void AddKeepalive(const PublicKey& key) { keepalives_.push_back(key); }
   bool has_work() const { return !outdated_.empty() || !keepalives_.empty(); }
   // Does so for some peers of each kind. Returns: false when the device is gone.

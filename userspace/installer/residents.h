@@ -61,6 +61,7 @@ struct Resident {
   Address came_from;           // the source that it is on probation from; see SourceOf
   uint64_t leaving_since = 0;  // the dump that had begun when it began to leave
   absl::Duration saved = -absl::InfiniteDuration();  // when it was last taken to be saved
+  bool keepalive_held = true;                        // the device was not told of its keepalive yet
   bool forget_stamp = false;  // the device must forget its newest timestamp, too
   uint64_t seen_in_dump = 0;
   std::optional<absl::Duration> indexed;  // the sign of life that the index has it by

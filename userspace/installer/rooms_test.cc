@@ -253,6 +253,16 @@ TEST_F(CensusTest, AdoptsStoredPeersAndDrawsAMarkFromTheirHandshake) {
   EXPECT_TRUE(guard::IsFresh(mark, ToTai64n(kWall), kWall));
 }
 
+TEST_F(CensusTest, APeerThatWasInstalledAgainGetsItsKeepaliveWithItsNextSession) {
+  Put(1, "wg0", 25);
+  Resident* peer = Install(1);
+  census_.Begin(&residents_);
+  EXPECT_TRUE(Observe(Stats(1, kWall)).keepalive);
+  peer->keepalive_held = true;
+  EXPECT_FALSE(Observe(Stats(1, kWall)).keepalive) << "the session is that of before";
+  EXPECT_TRUE(Observe(Stats(1, kWall + absl::Seconds(9))).keepalive);
+}
+
 TEST_F(CensusTest, AnUnconfirmedPeerIsAdoptedWithoutItsKeepalive) {
   Put(1, "wg0", 25);
   Put(2, "wg0", 25);

@@ -38,6 +38,7 @@ class Upkeep {
   // device had other keys than we know.
   uint64_t dumped_ns() const { return dumped_ns_; }
   bool has_other_keys() const { return has_other_keys_; }
+  void ForgetOtherKeys() { has_other_keys_ = false; }
 
  private:
   void SaveSessions(absl::Duration steady);
