@@ -104,13 +104,15 @@ bool Batch::Install() {
   std::vector<PublicKey> resets, failed;
   for (Pending& pending : pending_) {
     if (!pending.decision.install) continue;
+    const PublicKey& key = pending.demand.public_key;
     const bool initiate = returner_.ModeOf(pending.demand.ifindex) == reinject::Mode::kInvert;
     installs.push_back({.config = &pending.stored->config,
                         .endpoint = initiate ? pending.demand.source : Endpoint{},
                         .initiate = initiate,
-                        .hold_keepalive = true});
+                        .hold_keepalive = true,
+                        .replace_allowed_ips = state_->residents.Find(key) == nullptr});
     owners.push_back(&pending);
-    if (pending.decision.reset) resets.push_back(pending.demand.public_key);
+    if (pending.decision.reset) resets.push_back(key);
   }
   if (!resets.empty()) state_->hand.Remove(resets);
   const std::vector<absl::Status> results = state_->hand.device()->Install(installs);

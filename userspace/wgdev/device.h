@@ -33,6 +33,9 @@ struct PeerInstall {
   bool initiate = false;
   // No keepalive yet; see SetKeepalives.
   bool hold_keepalive = false;
+  // Allowed IPs that the device has and the configuration has not are removed. The kernel drops
+  // data of an installed peer for some microseconds meanwhile.
+  bool replace_allowed_ips = true;
 };
 
 // A number for a peer's configuration: equal ones have the same, and others hardly ever.

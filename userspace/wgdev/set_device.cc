@@ -53,7 +53,9 @@ size_t SetDevice::PutPeer(const PeerInstall& peer, size_t first_ip) {
   mnl_attr_put(message_, WGPEER_A_PUBLIC_KEY, kKeyBytes, config.public_key.bytes.data());
   if (first_ip == 0) {
     const Secret<kKeyBytes> none;
-    mnl_attr_put_u32(message_, WGPEER_A_FLAGS, WGPEER_F_REPLACE_ALLOWEDIPS);
+    if (peer.replace_allowed_ips) {
+      mnl_attr_put_u32(message_, WGPEER_A_FLAGS, WGPEER_F_REPLACE_ALLOWEDIPS);
+    }
     mnl_attr_put(message_, WGPEER_A_PRESHARED_KEY, kKeyBytes,
                  config.preshared_key ? config.preshared_key->data() : none.data());
     if (peer.endpoint.address.family != Family::kNone) {

@@ -246,7 +246,7 @@ class UapiDevice : public Device {
     }
     absl::StrAppend(out, "persistent_keepalive_interval=",
                     peer.initiate || peer.hold_keepalive ? 0 : config.persistent_keepalive_s,
-                    "\nreplace_allowed_ips=true\n");
+                    peer.replace_allowed_ips ? "\nreplace_allowed_ips=true\n" : "\n");
     for (const Prefix& prefix : config.allowed_ips) {
       absl::StrAppend(out, "allowed_ip=", ToString(prefix), "\n");
     }
