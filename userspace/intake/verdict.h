@@ -1,4 +1,4 @@
-// Every way an initiation can leave a shard, in one place.
+// Every way in which an initiation can leave a shard.
 #pragma once
 
 #include <array>
@@ -7,7 +7,7 @@
 
 namespace wicket::intake {
 
-// X(Name, text, what it means), in the order of the checks.
+// X(Name, text, meaning), in the order of the checks.
 #define WICKET_VERDICTS(X)                                                            \
   X(NotAnInitiation, "not_an_initiation", "the program steered something else")       \
   X(PortNotServed, "port_not_served", "no device of ours listens there")              \
