@@ -25,11 +25,11 @@ namespace wicket::event {
 // X(Name, text, meaning)
 #define WICKET_EVENTS(X)                                                                \
   X(Seen, "seen", "an initiation proved its key and went to the installer")             \
-  X(Refused, "refused", "an initiation was not let in, for `reason`; of a flood, some") \
+  X(Refused, "refused", "an initiation was refused for `reason`; a sample of a flood")  \
   X(Installed, "installed", "a peer was put into its device")                           \
-  X(Confirmed, "confirmed", "a session's first data packet came")                       \
-  X(Evicted, "evicted", "a peer was taken out of its device")                           \
-  X(Expired, "expired", "a peer's time was over; it is deleted")                        \
+  X(Confirmed, "confirmed", "the first data packet of a session arrived")               \
+  X(Evicted, "evicted", "a peer was removed from its device")                           \
+  X(Expired, "expired", "a peer expired and was deleted")                               \
   X(Created, "created", "a peer was stored")                                            \
   X(Updated, "updated", "a stored peer was changed")                                    \
   X(Deleted, "deleted", "a peer was deleted")                                           \
