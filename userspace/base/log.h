@@ -2,7 +2,7 @@
 //
 // Each line starts with its syslog priority in angle brackets when standard error is the journal.
 // A line names a peer only after the peer has proven its key, and by Abbreviate(). What a packet
-// did is counted, not logged.
+// did is counted; a line about a single packet is at debug level, or rate-limited.
 #pragma once
 
 #include "absl/strings/string_view.h"
