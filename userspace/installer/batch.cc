@@ -10,7 +10,7 @@
 namespace wicket::installer {
 namespace {
 
-// A client without an answer makes another handshake after 5 s and forgets the last one. If the
+// A client without an answer starts another handshake after 5 s and forgets the first. If the
 // oldest demands of an overlong queue were served, none would be served in time.
 constexpr uint64_t kPatience_ns = 2'500'000'000;
 
@@ -64,8 +64,8 @@ size_t Batch::Gather() {
   return pending_.size();
 }
 
-// The record is read here, after the proof and from the latest commit, so a peer that was deleted
-// meanwhile stays out.
+// Reads the record here, after the proof and from the latest commit, so a peer that was deleted in
+// the meantime stays out.
 void Batch::Judge(Pending* pending, absl::Time wall, absl::Duration steady) {
   const PublicKey& key = pending->demand.public_key;
   Known known{.resident = state_->residents.Find(key), .foreign = census_->foreign().contains(key)};
@@ -132,7 +132,7 @@ bool Batch::Install() {
         " was not installed: ", results[i].message());
     if (!absl::IsUnavailable(results[i])) failed.push_back(key);
   }
-  // Half a peer would answer handshakes and drop data.
+  // A half-installed peer would answer handshakes and drop data.
   if (!failed.empty()) state_->hand.Remove(failed);
   for (const PublicKey& key : failed) state_->residents.Erase(key);
   return true;
@@ -142,7 +142,7 @@ void Batch::NoteInstalled(const Pending& pending, absl::Duration steady) {
   const intake::Demand& demand = pending.demand;
   Resident* peer = state_->residents.Find(demand.public_key);
   if (peer == nullptr) {
-    // An address that anybody can write into a packet is not charged for it.
+    // An address that anybody can spoof is not charged for the slot.
     peer = state_->residents.Add(*pending.stored, pending.decision.session,
                                  demand.source_proven ? demand.source.address : Address{}, steady);
   }
@@ -163,9 +163,9 @@ void Batch::NoteInstalled(const Pending& pending, absl::Duration steady) {
 void Batch::GiveBack(Pending* pending) {
   intake::Demand& demand = pending->demand;
   const reinject::Mode mode = returner_.ModeOf(demand.ifindex);
-  // While a sender's address is not proven, its next initiation comes here again, until its session
-  // is confirmed: else it could have any address answered, or kept out. Where nothing is given
-  // back, its retry is what the device is to answer.
+  // Until its session is confirmed, a sender with an unproven address sends its next initiation
+  // here again. Otherwise it could have packets from any address answered, or kept out. Where
+  // nothing is given back, the device is to answer the sender's retry.
   if (demand.source_proven || !reinject::GivesBack(mode)) {
     state_->hand.Apply({{demand.source, true}});
   }
