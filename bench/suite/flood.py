@@ -295,7 +295,7 @@ def flooded_by(side, cpu):
 
 @contextmanager
 def counted(daemon, cpu, idle, dropped):
-    """Appends the share of time in which `cpu` was idle, and the forged packets dropped a second."""
+    """Appends the idle share of `cpu` meanwhile, and the forged packets dropped a second."""
     def now():
         return (daemon.fresh_status()["steering"]["drop_mac1"], idle_seconds(cpu),
                 time.monotonic())
