@@ -474,7 +474,7 @@ int Main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--lookups", lookups, "peers that look-ups are compared up to")
       ->capture_default_str();
-  app.add_option("--ndjson", ndjson, "only print so many peers");
+  app.add_option("--ndjson", ndjson, "only print this many peers");
   app.add_flag("--brief", brief, "leave out the writers with 500 000 stored");
   app.add_option("--json", json, "also write the results here");
   CLI11_PARSE(app, argc, argv);

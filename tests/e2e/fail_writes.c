@@ -1,6 +1,6 @@
 /* A failing disk, for LD_PRELOAD. While the file $WICKET_FAIL_WRITES exists, writes to data.mdb
- * fail with EIO, if they are of the kind that the file's first letter names: d(ata pages), s(ync), m(eta
- * pages, the root of everything). */
+ * fail with EIO, if they are of the kind that the file's first letter names: d(ata pages), s(ync),
+ * m(eta pages, the root of everything). */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
