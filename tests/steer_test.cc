@@ -374,8 +374,7 @@ TEST_F(SteerTest, X03_LengthsTypesAndChecksums) {
       frame[v6 ? 19 : 17] = static_cast<uint8_t>(frame[v6 ? 19 : 17] + delta);
       EXPECT_EQ(Run(frame), delta < 0 || delta > 0 ? kOther : kSteered);
     }
-    Bytes frame =
-        Make({.v6 = v6});  // checksums are left to the kernel: any value passes through
+    Bytes frame = Make({.v6 = v6});  // checksums are left to the kernel: any value passes through
     frame[frame.size() - 148 - 1] = 0xff;
     EXPECT_EQ(Run(frame), kSteered);
   }

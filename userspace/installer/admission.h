@@ -30,10 +30,10 @@ struct Known {
 };
 
 struct Decision {
-  bool install = false;    // put the peer into the device, or update it there
-  bool reset = false;      // remove it first: the device must forget a stamp from the future
-  bool give_back = false;  // after the install, if there is one
-  store::Session session;  // with the mark after this initiation
+  bool install = false;          // put the peer into the device, or update it there
+  bool reset = false;            // remove it first: the device must forget a stamp from the future
+  bool give_back = false;        // after the install, if there is one
+  store::Session session;        // with the mark after this initiation
   std::optional<Count> refused;  // the reason; nothing is to be done then
 };
 
