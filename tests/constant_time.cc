@@ -67,8 +67,8 @@ void MultiplyAll() {
     Operands().Run(X25519Ifma8);
     Operands().Run(X25519Ifma8OneScalar);
   }
-  // The whole batch. A point left over would go to libsodium, which branches on a zero product; that
-  // is no secret. Lanes do not branch.
+  // The whole batch. A point left over would go to libsodium, which branches on a zero product;
+  // that is no secret. Lanes do not branch.
   const X25519Backend backend = FastestX25519();
   if (backend == X25519Backend::kPortable) return;
   Operands operands;
