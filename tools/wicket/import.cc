@@ -211,8 +211,8 @@ class DaemonSink : public Sink {
 // Errors: nothing, or not everything, was imported; `sink` has the number.
 absl::Status ImportStream(std::istream* input, const ImportOptions& options, uint64_t bytes_total,
                           const std::function<bool()>& complete, Sink* sink) {
-  document::Format format = document::Format::kNdjson;
-  if (options.format == "auto") format = document::DetectFormat(input);
+  document::Format format = document::Format::kAuto;
+  if (options.format == "ndjson") format = document::Format::kNdjson;
   if (options.format == "conf") format = document::Format::kWgConf;
   document::PeerReader reader(input, format, options.connection.device);
   Progress progress(bytes_total);
@@ -222,7 +222,7 @@ absl::Status ImportStream(std::istream* input, const ImportOptions& options, uin
     const absl::StatusOr<bool> more = reader.Next(&peer);
     if (!more.ok()) {
       sink->Refuse(std::string(more.status().message()));
-      if (format == document::Format::kWgConf) break;  // the reader is out of step
+      if (reader.format() == document::Format::kWgConf) break;  // the reader is out of step
       continue;
     }
     if (!*more) break;
