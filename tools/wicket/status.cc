@@ -1,5 +1,7 @@
+// wicket status: what the gateway does and has done.
 #include <signal.h>
 
+#include <CLI/CLI.hpp>
 #include <fstream>
 #include <iostream>
 #include <sstream>
@@ -17,6 +19,13 @@ namespace {
 
 constexpr absl::Duration kSilent = absl::Seconds(5);
 constexpr absl::Duration kWaitPoll = absl::Milliseconds(20);
+
+struct StatusOptions {
+  std::string status_file = "/run/wicket/status.json";
+  std::string pin_dir = "/sys/fs/bpf/wicket";  // used when there is no status file
+  bool json = false;
+  int wait_s = -1;  // for the daemon and all its devices and NICs to be there; -1: do not
+};
 
 void PrintCounts(const std::map<std::string, uint64_t>& counts,
                  const std::vector<std::pair<std::string, std::string>>& names) {
@@ -162,8 +171,6 @@ absl::StatusOr<Report> WaitForReport(const StatusOptions& options) {
   }
 }
 
-}  // namespace
-
 int Status(const StatusOptions& options) {
   absl::StatusOr<Report> report =
       options.wait_s < 0 ? ReadReport(options.status_file) : WaitForReport(options);
@@ -189,6 +196,30 @@ int Status(const StatusOptions& options) {
     PrintCounts(status.steering, SteeringNames());
   }
   return report->problem.empty() ? kOk : kFailure;
+}
+
+}  // namespace
+
+void AddStatusCommand(CLI::App* app, std::function<int()>* run) {
+  static StatusOptions options;
+  CLI::App* command = app->add_subcommand("status", "what the gateway does and has done");
+  command->add_option("--status-file", options.status_file, "as configured")
+      ->type_name("FILE")
+      ->capture_default_str();
+  command
+      ->add_option("--pin-dir", options.pin_dir,
+                   "where the XDP program's counters are, for when no daemon runs")
+      ->type_name("DIR")
+      ->capture_default_str();
+  command->add_flag("--json", options.json, "print JSON");
+  command
+      ->add_option("--wait", options.wait_s,
+                   "wait until wicketd runs and has its devices and NICs, so many seconds at most")
+      ->type_name("SECONDS")
+      ->expected(0, 1)
+      ->default_str("30")
+      ->check(CLI::Range(0, 86400));
+  command->callback([run] { *run = [] { return Status(options); }; });
 }
 
 }  // namespace wicket::tools
