@@ -2,6 +2,7 @@
 #include <sys/stat.h>
 
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <boost/json.hpp>
 #include <fstream>
 #include <iostream>
@@ -44,7 +45,7 @@ struct Explanation {
   bool proven = false;
   std::optional<bool> stored;
   std::optional<bool> timestamp_newer;
-  std::string verdict;
+  std::optional<intake::Verdict> verdict;
   std::vector<std::string> steps;
 };
 
@@ -59,8 +60,9 @@ std::string Hex(const uint8_t* data, size_t bytes) {
   return absl::BytesToHexString(absl::string_view(reinterpret_cast<const char*>(data), bytes));
 }
 
+// Of several verdicts the first counts, in the order of the gateway's checks.
 void Conclude(Explanation* out, intake::Verdict verdict) {
-  out->verdict = intake::ToString(verdict);
+  out->verdict = out->verdict ? std::min(*out->verdict, verdict) : verdict;
 }
 
 // The part that needs the store: known, in time, newer.
@@ -69,11 +71,11 @@ void ExplainStored(const Context& context, Explanation* out) {
   out->stored = peer.ok() && (context.device.empty() || peer->device == context.device);
   out->steps.push_back(absl::StrCat("stored: ", *out->stored ? "yes" : "no"));
   if (!*out->stored) return Conclude(out, intake::Verdict::kUnknownPeer);
-  if (!out->proven) return;
   if (peer->expires <= absl::Now()) {
     out->steps.push_back(absl::StrCat("expired at ", absl::FormatTime(peer->expires)));
     return Conclude(out, intake::Verdict::kExpired);
   }
+  if (!out->proven) return;
   const auto session = context.snapshot->FindSession(*out->static_public_key);
   out->timestamp_newer = !session || guard::IsFresh(session->mark, *out->timestamp, absl::Now());
   out->steps.push_back(
@@ -196,7 +198,7 @@ boost::json::object ToJson(const Explanation& one) {
   object["proven"] = one.proven;
   put("stored", one.stored);
   put("timestamp_newer", one.timestamp_newer);
-  object["verdict"] = one.verdict;
+  object["verdict"] = intake::ToString(*one.verdict);
   return object;
 }
 
@@ -211,7 +213,7 @@ void Print(const std::vector<Explanation>& all, bool json) {
   }
   for (const Explanation& one : all) {
     absl::PrintF("packet %d%s%s: %s\n", one.number, one.source.empty() ? "" : " from ", one.source,
-                 one.verdict);
+                 intake::ToString(*one.verdict));
     for (const std::string& step : one.steps) absl::PrintF("  %s\n", step);
   }
 }
