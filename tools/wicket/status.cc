@@ -18,6 +18,8 @@ namespace wicket::tools {
 namespace {
 
 constexpr absl::Duration kSilent = absl::Seconds(5);
+constexpr double kDeviceSilent_s = 2;    // an idle installer notes its progress every 0.25 s
+constexpr double kDumpedLongAgo_s = 30;  // dumps begin at most 5 s apart; a large one takes seconds
 constexpr absl::Duration kWaitPoll = absl::Milliseconds(20);
 
 struct StatusOptions {
@@ -81,6 +83,12 @@ void PrintDevice(const document::DeviceStatus& device) {
                device.port, device.backend);
   absl::PrintF("  installed: %d peers, %d unconfirmed, %d of others\n", device.installed,
                device.installed_unconfirmed, device.foreign);
+  if (device.silent_s > kDeviceSilent_s) {
+    absl::PrintF("  does not answer since %.0f s\n", device.silent_s);
+  }
+  if (device.dumped_s_ago > kDumpedLongAgo_s) {
+    absl::PrintF("  its peers were last read %.0f s ago\n", device.dumped_s_ago);
+  }
   if (device.install_count > 0) {
     absl::PrintF("  lately, packet seen to given back: p50 %.2f ms, p99 %.2f ms (%d)\n",
                  device.install_p50_ms, device.install_p99_ms, device.install_count);
@@ -111,8 +119,17 @@ void Print(const document::Status& status) {
   absl::PrintF("wicketd %s, process %d, up %s\n", status.version, status.pid,
                absl::FormatDuration(absl::Floor(absl::Now() - status.started, absl::Seconds(1))));
   absl::PrintF("X25519: %s\n", status.x25519);
-  absl::PrintF("store: %s, %d peers, %.1f MB\n\n", status.store_path, status.stored_peers,
+  absl::PrintF("store: %s, %d peers, %.1f MB\n", status.store_path, status.stored_peers,
                static_cast<double>(status.store_bytes) / 1e6);
+  if (status.unsaved_sessions > 0) {
+    absl::PrintF("  %d sessions are not saved: the store does not accept writes\n",
+                 status.unsaved_sessions);
+  }
+  if (status.clock_steps > 0) {
+    absl::PrintF("wall clock: stepped %d %s since the start\n", status.clock_steps,
+                 status.clock_steps == 1 ? "time" : "times");
+  }
+  absl::PrintF("\n");
   for (const auto& nic : status.nics) PrintNic(nic);
   absl::PrintF("\n");
   for (const auto& device : status.devices) PrintDevice(device);
