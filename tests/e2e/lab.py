@@ -10,6 +10,7 @@ failure; processes are ended by their ids. `wicketd` enters its namespace by set
 the mounts of this process, bpffs among them.
 """
 import ctypes
+import glob
 import json
 import os
 import shutil
@@ -223,21 +224,69 @@ class WireGuard:
             self.ns.ip("link", "del", self.name, check=False)
 
 
+class Clock:
+    """The wall clock of one process, a daemon's `wrapper`; its steady clock stays as it is."""
+
+    def __init__(self, lab):
+        self.file = lab.dir / "clock"
+        self.set(0)
+        preload, = glob.glob("/usr/lib/*/faketime/libfaketime.so.1")
+        self.wrapper = ["env", f"LD_PRELOAD={preload}", f"FAKETIME_TIMESTAMP_FILE={self.file}",
+                        "FAKETIME_DONT_FAKE_MONOTONIC=1", "FAKETIME_NO_CACHE=1"]
+
+    def set(self, ahead_s):
+        """Steps it to that many seconds ahead of ours."""
+        new = self.file.with_suffix(".new")  # no reader sees half a file
+        new.write_text(f"{ahead_s:+d}\n")
+        new.rename(self.file)
+
+
+class StoppedThread:
+    """Stops one thread of a process, and lets it go again. The others run on."""
+
+    SEIZE, INTERRUPT, DETACH, WALL = 0x4206, 0x4207, 17, 0x40000000  # [linux/ptrace.h, linux/wait.h]
+
+    def __init__(self, pid, name):
+        self.id, = (int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()
+                    if (task / "comm").read_text().strip() == name[:15])
+
+    def _ptrace(self, request):
+        _libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+        if _libc.ptrace(request, self.id, None, None) != 0:
+            raise OSError(ctypes.get_errno(), f"ptrace({request:#x}, {self.id})")
+
+    def __enter__(self):
+        self._ptrace(self.SEIZE)
+        self._ptrace(self.INTERRUPT)
+        os.waitpid(self.id, self.WALL)
+        return self
+
+    def __exit__(self, *exception):
+        self._ptrace(self.DETACH)
+
+
 class Wicketd:
-    """The daemon in a namespace, with its own store, pins and status file."""
+    """The daemon in a namespace, with its own store, pins and status file.
+
+    `name`: of one that runs beside the first and shares nothing with it.
+    """
 
     def __init__(self, lab, devices, nics=("in",), reinject="auto", xdp="auto",
-                 cookies="ring", settings="", device_extra="", log_level="debug"):
+                 cookies="ring", settings="", device_extra="", log_level="debug", name=""):
         self.lab = lab
-        self.log = lab.dir / "wicketd.log"
-        self.config = lab.dir / "wicket.toml"
-        self.status_file = lab.dir / "status.json"
-        self.control = lab.dir / "control.sock"
+        folder = lab.dir / name
+        folder.mkdir(exist_ok=True)
+        self.log = folder / "wicketd.log"
+        self.config = folder / "wicket.toml"
+        self.status_file = folder / "status.json"
+        self.control = folder / "control.sock"
+        self.store = folder / "store" if name else lab.store
+        self.pin_dir = lab.bpffs / (name or "wicket")
         self.process = None
         self.wrapper = []
-        self.text = f'pin_dir = "{lab.bpffs}/wicket"\nstatus_file = "{self.status_file}"\n' \
+        self.text = f'pin_dir = "{self.pin_dir}"\nstatus_file = "{self.status_file}"\n' \
                     f'log_level = "{log_level}"\nreinject = "{reinject}"\n{settings}' \
-                    f'[store]\npath = "{lab.store}"\n' \
+                    f'[store]\npath = "{self.store}"\n' \
                     f'[control]\nsocket = "{self.control}"\n'
         for nic in nics:
             self.text += f'[[nic]]\nname = "{nic}"\nxdp = "{xdp}"\ncookies = "{cookies}"\n'
@@ -446,11 +495,11 @@ class Lab:
         self.daemons.append(daemon)
         return daemon
 
-    def import_peers(self, lines, device, check=True):
-        """Imports peers given as dictionaries."""
+    def import_peers(self, lines, device, check=True, store=None):
+        """Stores peers given as dictionaries."""
         text = "".join(json.dumps(line) + "\n" for line in lines)
-        return run(BIN / "wicket", "import", "--offline", "--store", self.store, "--device", device, "-",
-                   input=text, check=check)
+        return run(BIN / "wicket", "import", "--offline", "--store", store or self.store, "--device",
+                   device, "-", input=text, check=check)
 
     def ping(self, target="10.0.0.1", count=1, seconds=2, source=None):
         """Returns whether an answer came through the tunnel."""
