@@ -19,7 +19,7 @@ from blast_test import blast, import_fleet  # noqa: E402
 from client import Client  # noqa: E402
 from control import Control, UnixConnection, Watch  # noqa: E402
 from gateway_test import check, equal, gateway, main, store  # noqa: E402
-from lab import BIN, CLIENT4, PORT, SLOW, Clock, StoppedThread, run, wait_for  # noqa: E402
+from lab import BIN, PORT, SLOW, Clock, StoppedThread, run, wait_for  # noqa: E402
 from noise import Key  # noqa: E402
 
 
@@ -71,9 +71,8 @@ def test_a_clock_that_is_two_days_ahead_for_a_moment_deletes_no_peer():
             clock.set(2 * 86400)
             stepped = time.monotonic()
             check(wait_for(lambda: daemon.status()["clock_steps"] == 1, 5), "the step is not noticed")
-            late.send_initiation()
-            check(wait_for(lambda: daemon.status()["verdicts"]["expired"] == 1, 5),
-                  "no peer was expired meanwhile")
+            check(wait_for(lambda: late.connect(seconds=0.2) is None and
+                           daemon.status()["verdicts"]["expired"] > 0, 5), "no peer was expired meanwhile")
             time.sleep(max(0, stepped + 3 - time.monotonic()))
             clock.set(0)
             check(wait_for(lambda: daemon.status()["clock_steps"] == 2, 5), "the way back is not noticed")
@@ -242,12 +241,15 @@ def test_peers_leave_and_come_while_nothing_can_be_written():
         def all_came():
             for client in list(waiting):
                 client.send_initiation()
-                if client.receive(0.2) is not None:  # and no more: no session comes about
+                answer = client.receive(0.2)
+                if answer is not None and answer[0] == 3:  # a shard that got no time is under load
+                    client.cookie = client.handshake.answer_cookie(answer)
+                elif answer is not None:  # and no more is sent: no session comes about
                     waiting.remove(client)
             return not waiting
         all_came()
         check(len(waiting) >= count - room, "there was room for all")
-        check(daemon.counts()["full"] >= count - room, daemon.counts())
+        check(daemon.counts()["full"] > 0, daemon.counts())
         check(wait_for(all_came, 80, every=1), f"{len(waiting)} clients are kept out: {daemon.counts()}")
         print(f"  the last came after {time.monotonic() - began:.0f} s")
         status = daemon.fresh_status()
@@ -293,13 +295,15 @@ def anonymous_kib(pid):
 
 
 def test_the_gateway_goes_on_while_many_peers_expire_at_once():
-    """They expired before the start, and are deleted from a second after it."""
-    count, part = 200_000, 20_000
+    """They expired before the start, and are deleted from a second after it. Some are in the device."""
+    count, part, in_device = 200_000, 20_000, 2_000
     with gateway(log_level="info") as (lab, device, daemon):
         keep_expired(daemon, 1)
         client = Client(lab, device.key.public)
-        lab.import_peers([{"public_key": random_key(), "expires_at": "2024-01-01T00:00:00Z"}
-                          for _ in range(count)] + [client.stored], device.name)
+        keys = [random_key() for _ in range(count)]
+        lab.import_peers([{"public_key": key, "expires_at": "2024-01-01T00:00:00Z"} for key in keys] +
+                         [client.stored], device.name)
+        device.add_peers(keys[:in_device])
         daemon.start()
         anonymous, oldest, left = anonymous_kib(daemon.process.pid), 0.0, count + 1
 
@@ -325,6 +329,8 @@ def test_the_gateway_goes_on_while_many_peers_expire_at_once():
         check(took < 5 * SLOW, f"{took:.1f} s to its end")
         daemon.start()  # and goes on with what is left
         check(wait_for(lambda: fewer_than(2), 120), f"{left} are left")
+        check(wait_for(lambda: set(device.peers()) == {client.key.public64}, 30), "some stay in the device")
+        check(oldest < 2 * SLOW, f"a status was {oldest:.1f} s old")
 
 
 # --- packets -------------------------------------------------------------------
@@ -340,14 +346,17 @@ def test_a_spoofed_source_hears_one_response_and_no_more():
                          device.name)
         daemon.start()
         check(genuine.connect() is not None, "no session")
-        headers = 20 + 8
-        cost = len(customer.send_initiation()) + headers
-        check(wait_for(lambda: customer.key.public64 in device.peers(), 3), "not installed")
+        headers, cost = 20 + 8, 0
+        for _ in range(5):  # under load the victim hears a cookie
+            cost += len(customer.send_initiation()) + headers
+            if wait_for(lambda: customer.key.public64 in device.peers(), 3):
+                break
+        check(customer.key.public64 in device.peers(), "not installed")
         check(wait_for(lambda: customer.key.public64 not in device.peers(), 60, every=0.5), "it stays")
         heard = []
         while (packet := customer.receive(0.1)) is not None:
             heard.append(packet)
-        equal([packet[0] for packet in heard], [2], "kinds of the messages to the victim")
+        equal([packet[0] for packet in heard if packet[0] != 3], [2], "messages to the victim, by kind")
         total = sum(len(packet) + headers for packet in heard)
         check(total <= cost, f"{total} bytes for {cost}")
         rows = [line.split("\t") for line in device.ns.run("wg", "show", device.name, "dump")
@@ -365,11 +374,9 @@ def test_a_crash_right_after_a_first_session_makes_no_replay_good():
             client = Client(lab, device.key.public)
             store(lab, device, client)
             daemon.start()
-            captured = client.send_initiation()
-            response = client.receive(2)
-            check(response, "not answered")
-            client.finish(response)
+            check(client.connect() is not None, "no session")
             daemon.kill()
+            captured = client.handshake.message
             if "no initiation of it was ever proven" in told(client.key):
                 break
         else:
@@ -468,8 +475,8 @@ def test_readers_keep_no_newcomer_out():
         daemon.start()
 
         def come(seed, ports):  # of its own: a flow that is known is another client's
-            return blast(lab, device, "--seed", seed, "--clients", count, "--count", count, "--rate", rate,
-                         "--duration", 60, "--timeout", 5 * SLOW, "--ports", ports)
+            return blast(lab, device, "--mix", "cookie", "--seed", seed, "--clients", count, "--count", count,
+                         "--rate", rate, "--duration", 60, "--timeout", 5 * SLOW, "--ports", ports)
 
         def slowest():
             return f"{daemon.fresh_status()['devices'][0]['install_p99_ms']:.1f} ms by the daemon's count"
@@ -487,7 +494,7 @@ def test_readers_keep_no_newcomer_out():
         print(f"  {readers.pages - before} pages meanwhile; p99 {alone['latency_ms']['p99']:.1f} ms alone "
               f"({daemons}), {beside['latency_ms']['p99']:.1f} ms beside readers ({daemons_beside})")
         for report in alone, beside:
-            equal((report["sent"], report["answered"], report["lost"]), (count, count, 0), report)
+            equal((report["answered"], report["lost"]), (count, 0), report)
         equal(daemon.counts()["too_late"], 0, "too_late")
 
 
