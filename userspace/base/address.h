@@ -1,4 +1,4 @@
-// IP addresses, the prefixes a peer may use, and the endpoints it speaks from.
+// IP addresses, the prefixes that a peer may use, and the endpoints it sends from.
 //
 // One type serves both versions of IP: 16 bytes, of which IPv4 uses the first 4.
 #pragma once
@@ -23,7 +23,7 @@ struct Address {
 
   size_t size() const { return family == Family::kIpv4 ? 4 : family == Family::kIpv6 ? 16 : 0; }
   uint8_t bits() const { return static_cast<uint8_t>(8 * size()); }
-  // As IPv6 has it; IPv4 as ::ffff:a.b.c.d. Source: [RFC 4291 2.5.5.2]
+  // The IPv6 form of the address; IPv4 becomes ::ffff:a.b.c.d. Source: [RFC 4291 2.5.5.2]
   std::array<uint8_t, 16> Mapped() const;
   friend auto operator<=>(const Address&, const Address&) = default;
   template <typename H>
@@ -40,8 +40,8 @@ struct Prefix {
   friend auto operator<=>(const Prefix&, const Prefix&) = default;
 };
 
-// Where a peer's packets come from. `port` is in host byte order; scope_id is
-// the interface index of a link-local IPv6 address, otherwise 0.
+// The source of a peer's packets. `port` is in host byte order; scope_id is the interface index
+// of a link-local IPv6 address, otherwise 0.
 struct Endpoint {
   Address address;
   uint16_t port = 0;
@@ -50,7 +50,7 @@ struct Endpoint {
   friend auto operator<=>(const Endpoint&, const Endpoint&) = default;
 };
 
-// The prefix of that length around an address. Requires: length <= address.bits().
+// The prefix of `length` bits that contains `address`. Requires: length <= address.bits().
 Prefix PrefixOf(const Address& address, uint8_t length);
 bool Contains(const Prefix& outer, const Address& address);
 bool Contains(const Prefix& outer, const Prefix& inner);
@@ -60,11 +60,11 @@ std::string ToString(const Prefix& prefix);      // "10.0.0.0/8"
 std::string ToString(const Endpoint& endpoint);  // "10.0.0.1:51820", "[fe80::1]:51820"
 
 std::optional<Address> ParseAddress(absl::string_view text);
-// Accepts "10.1.2.3", "10.1.2.3/8" (the host bits are cleared, as `wg` does).
+// Accepts "10.1.2.3" and "10.1.2.3/8"; the host bits are cleared, as `wg` does.
 std::optional<Prefix> ParsePrefix(absl::string_view text);
 std::optional<Endpoint> ParseEndpoint(absl::string_view text);
 
-// Fills `storage`. Returns: the length that goes with it, 16 or 28.
+// Fills `storage`. Returns: the length of the address in it, 16 or 28.
 socklen_t ToSockaddr(const Endpoint& endpoint, sockaddr_storage* storage);
 // Returns: nullopt for other families and short lengths.
 std::optional<Endpoint> FromSockaddr(const void* data, size_t bytes);

@@ -195,7 +195,7 @@ TEST(ClockStepDetectorTest, SeesStepsEitherWayAndNoSlew) {
   const auto advance = [&](absl::Duration on_steady, absl::Duration on_wall) {
     return detector.Look(steady += on_steady, wall += on_wall);
   };
-  // 500 ppm of ten minutes, the most that a time daemon slews.
+  // 500 ppm of ten minutes, the fastest that a time daemon slews.
   EXPECT_EQ(advance(absl::Minutes(10), absl::Minutes(10) + absl::Milliseconds(300)), std::nullopt);
   EXPECT_EQ(advance(absl::Seconds(1), absl::Seconds(3)), absl::Seconds(2));
   EXPECT_EQ(advance(absl::Seconds(1), absl::Seconds(1)), std::nullopt) << "a step is told once";

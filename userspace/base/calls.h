@@ -1,10 +1,10 @@
-// Calls that other threads leave for the thread that owns something.
+// Calls that other threads leave for an owner thread to run.
 //
 //   any thread --Leave--> list --Serve--> the owner runs them between two batches
 //
-// The owner waits for no caller, and no caller holds anything that the owner needs. The order of
-// the thread is the order of effects: a call that is left after a commit runs after every batch
-// that read the store before that commit.
+// The owner never waits for a caller, and no caller holds anything that the owner needs. Calls run
+// on the owner's thread, so they take effect in its order: a call left after a commit runs after
+// every batch that read the store before that commit.
 #pragma once
 
 #include <sys/eventfd.h>
@@ -40,7 +40,7 @@ class Calls {
   int wake_fd() const { return wake_.get(); }
   void Wake() const { eventfd_write(wake_.get(), 1); }
 
-  // Waits for nothing. What `call` points to must outlive the owner.
+  // Does not wait. What `call` points to must outlive the owner.
   void Leave(Call call) {
     Node* node = new Node{std::move(call), arrived_.load(std::memory_order_relaxed)};
     while (!arrived_.compare_exchange_weak(node->next, node, std::memory_order_release,
@@ -50,8 +50,8 @@ class Calls {
   }
 
   // Leaves a call and waits for its result.
-  // Requires: what `ask` captures is its own, since it may run after this has returned.
-  // Returns: nullopt when the owner did not come to it within `patience`; it still will.
+  // Requires: `ask` owns everything it captures, since it may run after this has returned.
+  // Returns:  nullopt when the owner did not run the call within `patience`. The call stays queued.
   template <typename F>
   auto Ask(F ask, absl::Duration patience) -> std::optional<decltype(ask())> {
     struct Answer {
@@ -74,8 +74,8 @@ class Calls {
     return std::move(answer->value);
   }
 
-  // Runs calls in the order they were left: `most` at most, and none begins later than `budget`
-  // after the first. Returns: whether others wait.
+  // Runs up to `most` calls in the order they were left. Starts none later than `budget` after the
+  // first. Returns: whether more are waiting.
   bool Serve(size_t most, absl::Duration budget) {
     if (waiting_ == nullptr) Fetch();
     if (waiting_ == nullptr) return false;
@@ -95,7 +95,7 @@ class Calls {
     Node* next;
   };
 
-  // The latest call is the first of `arrived_`, the oldest the first of `waiting_`.
+  // The head of `arrived_` is the newest call, the head of `waiting_` the oldest.
   void Fetch() {
     for (Node* node = arrived_.exchange(nullptr, std::memory_order_acquire); node != nullptr;) {
       Node* const next = node->next;
@@ -107,7 +107,7 @@ class Calls {
 
   Fd wake_;
   std::atomic<Node*> arrived_{nullptr};
-  Node* waiting_ = nullptr;  // the owner's
+  Node* waiting_ = nullptr;  // the owner's alone
 };
 
 }  // namespace wicket

@@ -1,6 +1,6 @@
 // The clocks, and the only place that reads them.
 //
-// Ages, deadlines and intervals are steady. Wall-clock time is for what outlives
+// Ages, deadlines and intervals use the steady clock. Wall-clock time is for values that outlive
 // the process (expiry, handshake stamps, records) and for people to read.
 #pragma once
 
@@ -18,8 +18,8 @@ absl::Duration SteadyNow();
 // CLOCK_REALTIME, which an operator or a time daemon may set forwards or back.
 absl::Time WallNow();
 
-// Sees the wall clock step against the steady clock. Between two looks both should
-// advance by the same amount; what they differ by is a step.
+// Detects steps of the wall clock. Between two looks it should advance as much as the steady clock;
+// the difference is a step.
 //
 // Thread: one.
 class ClockStepDetector {
@@ -27,8 +27,8 @@ class ClockStepDetector {
   // A time daemon slews by at most 500 ppm, so a difference this large is a step.
   static constexpr absl::Duration kStepMin = absl::Seconds(1);
 
-  // Returns: how far the wall clock stepped since the last look, positive for forwards;
-  //          nullopt when it did not, and at the first look.
+  // Returns: the step of the wall clock since the last look, positive for forwards; nullopt when
+  //          there was none, and at the first look.
   std::optional<absl::Duration> Look(absl::Duration steady, absl::Time wall);
 
  private:

@@ -7,7 +7,7 @@
 
 namespace wicket {
 
-// Closes its descriptor when it goes; -1 means none.
+// Closes its descriptor on destruction; -1 means none.
 class Fd {
  public:
   Fd() = default;

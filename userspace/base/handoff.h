@@ -1,4 +1,4 @@
-// The latest value from one thread to one other, without locks.
+// Hands the latest value from one thread to one other, without locks.
 #pragma once
 
 #include <atomic>
@@ -14,9 +14,9 @@ class Handoff {
   ~Handoff() { delete value_.load(); }
   Handoff(const Handoff&) = delete;
 
-  // A value that was not taken yet is replaced.
+  // Replaces a value that was not taken yet.
   void Put(std::unique_ptr<T> value) { delete value_.exchange(value.release()); }
-  // Returns: the value put since the last call; nullptr when there is none.
+  // Returns: the value put since the last call, or nullptr.
   std::unique_ptr<T> Take() { return std::unique_ptr<T>(value_.exchange(nullptr)); }
 
  private:

@@ -7,21 +7,21 @@
 
 namespace wicket {
 
-// Counts durations from 1 ns to 2^40 ns (18 min) in buckets no wider than 1/32
-// of their value; longer ones fall into the last bucket.
+// Counts durations from 1 ns to 2^40 ns (18 min) in buckets no wider than 1/32 of their value,
+// or 1 ns. Longer durations are counted in the last bucket.
 //
-// Thread: one writer; readers at any time see a nearly consistent picture.
+// Thread: one writer; a reader at any time sees a nearly consistent picture.
 // Cost:   Record() is one relaxed increment.
 class Histogram {
  public:
   void Record(uint64_t nanoseconds);
-  // Records all that `other` has.
+  // Adds all samples of `other`.
   void Add(const Histogram& other);
-  // The value below which `quantile` (0..1) of the samples lie, as the middle
-  // of its bucket. Returns: 0 when empty.
+  // The value below which a share `quantile` (0..1) of the samples lies, as the middle of its
+  // bucket. Returns: 0 when empty.
   uint64_t Quantile(double quantile) const;
   uint64_t Count() const;
-  // Thread: the writer's.
+  // Thread: the writer.
   void Clear();
 
  private:
@@ -36,7 +36,7 @@ class Histogram {
   std::array<std::atomic<uint64_t>, kBuckets> counts_{};
 };
 
-// What was recorded within the last one to two periods.
+// The samples of the last one to two periods.
 //
 // Thread: one writer, any readers.
 class RecentHistogram {
@@ -48,7 +48,7 @@ class RecentHistogram {
 
  private:
   struct Half {
-    std::atomic<uint64_t> period{0};  // that the samples are of
+    std::atomic<uint64_t> period{0};  // the period of `samples`
     Histogram samples;
   };
   Half halves_[2];

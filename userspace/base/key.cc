@@ -19,8 +19,8 @@ int SixBits(char c) {
   return -1;
 }
 
-// absl::Base64Unescape skips white space, leaves padding open and goes through
-// a std::string that is not wiped; a key has one encoding of one length.
+// absl::Base64Unescape skips white space, makes padding optional and goes through a std::string
+// that is not wiped. A key has one encoding of one length.
 bool Decode(absl::string_view text, uint8_t* out) {
   if (text.size() != kBase64Chars || text[kBase64Chars - 1] != '=') return false;
   uint32_t bits = 0;

@@ -1,4 +1,4 @@
-// Curve25519 public keys, as WireGuard shows them.
+// Curve25519 public keys in the form that WireGuard shows.
 #pragma once
 
 #include <array>
@@ -26,7 +26,7 @@ struct PublicKey {
   }
 };
 
-// The 44 characters that `wg` prints.
+// The 44 characters that `wg` prints for a key.
 std::string ToBase64(const PublicKey& key);
 
 // The first 8 characters and an ellipsis: how logs and errors name a peer.
@@ -36,11 +36,11 @@ std::string Abbreviate(const PublicKey& key);
 // Returns: nullopt unless the text is the one canonical encoding of 32 bytes.
 std::optional<PublicKey> ParsePublicKey(absl::string_view base64);
 
-// The same for private and preshared keys.
+// Reads a private or preshared key by the same rules.
 // Secrets: no copy of the decoded bytes is left behind.
 std::optional<Secret<kKeyBytes>> ParseSecretKey(absl::string_view base64);
 
-// The 44 characters of a secret: for files that exist to carry it, never for logs.
+// The 44 characters of a secret, for files whose purpose is to carry it. Never for logs.
 std::string RevealBase64(const Secret<kKeyBytes>& key);
 
 }  // namespace wicket

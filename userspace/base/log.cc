@@ -20,13 +20,13 @@ namespace {
 
 std::atomic<int> g_most_verbose{static_cast<int>(LogLevel::kInfo)};
 
-// What a LogThread has to write.
+// The lines that wait for a LogThread.
 struct Lines {
-  std::mutex mutex;  // held to move a line
+  std::mutex mutex;  // held only to move a line
   std::condition_variable changed;
   std::deque<std::string> waiting;
   uint64_t dropped = 0;
-  bool taken = false;  // by a LogThread
+  bool taken = false;  // a LogThread writes the lines
   bool idle = true;
   bool stop = false;
 };
@@ -73,7 +73,7 @@ std::string Format(LogLevel level, absl::string_view line) {
                                    " ", NameOf(level), " ", line, "\n");
 }
 
-// Detached, since it may hang in a write for ever.
+// Detached, since a write may block for ever.
 void PrintLines() {
   NameThread("log");
   Lines& lines = TheLines();

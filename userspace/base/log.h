@@ -1,8 +1,8 @@
-// Log lines on standard error, as journald wants them.
+// Log lines on standard error, in journald's form.
 //
-// Each line begins with its syslog priority in angle brackets when standard error is the journal's.
-// A line names a peer only after it has proven its key, and by Abbreviate(). Nothing is logged for
-// a packet as such: what a packet did is counted.
+// Each line starts with its syslog priority in angle brackets when standard error is the journal.
+// A line names a peer only after the peer has proven its key, and by Abbreviate(). What a packet
+// did is counted; a line about a single packet is at debug level, or rate-limited.
 #pragma once
 
 #include "absl/strings/string_view.h"
@@ -13,21 +13,21 @@ namespace wicket {
 
 enum class LogLevel : int { kError = 3, kWarning = 4, kInfo = 6, kDebug = 7 };
 
-// Thread: any; a line is written by one write(2), by a LogThread where there is one.
+// Thread: any. One write(2) a line, by the LogThread if there is one.
 void WriteLog(LogLevel level, absl::string_view line);
 void SetLogLevel(LogLevel most_verbose);
 bool LogEnabled(LogLevel level);
 
-// Writes the lines of all threads while it lives, so that a log that nobody reads stops none of
-// them: beyond kLinesMax waiting lines, lines are dropped, and how many is logged in their place.
+// Writes the lines of all threads while it lives, so that no thread blocks on a log that nobody
+// reads. Beyond kLinesMax waiting lines, lines are dropped, and their number is logged instead.
 //
-// Thread: one makes and destroys it.
+// Thread: constructed and destroyed by one.
 class LogThread {
  public:
   static constexpr size_t kLinesMax = 4096;
 
   LogThread();
-  // Writes what waits, for as long as the reader takes it.
+  // Writes the waiting lines, and gives up after a second.
   ~LogThread();
   LogThread(const LogThread&) = delete;
 };

@@ -1,4 +1,4 @@
-// What a WireGuard device must be told of a peer.
+// The configuration of a peer, as a WireGuard device needs it.
 #pragma once
 
 #include <cstdint>

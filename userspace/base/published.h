@@ -8,14 +8,14 @@
 
 namespace wicket {
 
-// Readers announce which version they use; the publisher keeps every version
-// that a reader may still hold.
+// Readers announce the version they use; the publisher keeps every version that a reader may
+// still hold.
 //
 //   publisher: published.Publish(std::make_unique<T>(...));
 //   reader:    const T& value = reader.Renew();   // once per batch
 //
-// Thread: one publisher; each Reader belongs to one thread. Readers are added
-//         and removed by the publisher, while their threads do not run.
+// Thread: one publisher; each Reader belongs to one thread. The publisher adds and removes
+//         readers, while their threads do not run.
 template <typename T>
 class Published {
  public:
@@ -23,11 +23,11 @@ class Published {
    public:
     explicit Reader(const Published& source) : source_(&source) {}
 
-    // Returns: the latest version, good until the next Renew.
+    // Returns: the latest version, valid until the next Renew.
     const T& Renew() {
       const Version* version = source_->latest_.load(std::memory_order_acquire);
-      // Announce first, then look again: a version published in between may
-      // have let go of the one just read.
+      // Announce first, then check: the version just read may have been freed by a Publish
+      // before the announcement.
       for (;;) {
         in_use_.store(version->number, std::memory_order_seq_cst);
         const Version* again = source_->latest_.load(std::memory_order_seq_cst);
@@ -50,14 +50,14 @@ class Published {
     Collect();
   }
 
-  // From here on the reader holds the latest version, though it has not read it yet.
+  // Counts the reader as a user of the latest version from here on, though it has not read it yet.
   void Add(Reader* reader) {
     reader->in_use_.store(number_, std::memory_order_seq_cst);
     readers_.push_back(reader);
   }
   void Remove(Reader* reader) { std::erase(readers_, reader); }
 
-  // Frees the versions that no reader can hold any more.
+  // Frees the versions that no reader can hold.
   void Collect() {
     std::erase_if(versions_, [&](const std::unique_ptr<Version>& version) {
       if (version->number == number_) return false;

@@ -1,4 +1,4 @@
-// Bytes that are wiped when they go.
+// Bytes that are wiped on destruction.
 #pragma once
 
 #include <string.h>
@@ -11,8 +11,7 @@ namespace wicket {
 
 // N secret bytes: not printable, not comparable, wiped on destruction and when moved from.
 //
-// Secrets: lives wherever its owner lives; what must also be locked into memory
-//          belongs in crypto::Locked.
+// Secrets: not locked into memory; crypto::Locked does that.
 template <size_t N>
 class Secret {
  public:
@@ -29,7 +28,7 @@ class Secret {
   }
   ~Secret() { Wipe(); }
 
-  // A second copy, asked for by name so that none is made by accident.
+  // Copies by an explicit name, so that no copy is made by accident.
   Secret Clone() const {
     Secret copy;
     copy.bytes_ = bytes_;

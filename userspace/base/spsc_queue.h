@@ -8,8 +8,8 @@
 
 namespace wicket {
 
-// The producer fills slots in place and the consumer reads them in place, so
-// that an item is written once.
+// The producer fills slots in place and the consumer reads them in place, so an item is written
+// once.
 //
 //   producer: T* slot = queue.Reserve(); if (slot) { ...; queue.Submit(); }
 //   consumer: T* item = queue.Peek();    if (item) { ...; queue.Release(); }
@@ -43,7 +43,7 @@ class SpscQueue {
     }
     return &slots_[tail & mask_];
   }
-  // Thread: any; true only for the moment.
+  // Thread: any; a snapshot that may be outdated at once.
   size_t Size() const {
     const size_t tail = tail_.load(std::memory_order_acquire);
     return head_.load(std::memory_order_acquire) - tail;
@@ -57,9 +57,9 @@ class SpscQueue {
   const size_t mask_;
   std::unique_ptr<T[]> slots_;
   alignas(64) std::atomic<size_t> head_{0};
-  size_t cached_tail_ = 0;  // producer's
+  size_t cached_tail_ = 0;  // the producer's
   alignas(64) std::atomic<size_t> tail_{0};
-  size_t cached_head_ = 0;  // consumer's
+  size_t cached_head_ = 0;  // the consumer's
 };
 
 }  // namespace wicket

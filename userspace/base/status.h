@@ -1,7 +1,7 @@
-// Errors an operator must read: absl::Status, and the two macros that pass it on.
+// Errors for an operator to read: absl::Status, and the two macros that propagate it.
 //
 // A message names the call with its arguments, then the cause, then a hint.
-// What a packet did is never a Status; it is a Verdict and a counter.
+// The fate of a packet is never a Status; it is a Verdict and a counter.
 #pragma once
 
 #include "absl/strings/string_view.h"
@@ -17,7 +17,7 @@ namespace wicket {
 // Requires: error_number is positive, as errno is.
 absl::Status ErrnoStatus(int error_number, absl::string_view call, absl::string_view hint = {});
 
-// Returns `status` with "context: " put before its message.
+// Returns: `status` with "context: " before its message.
 absl::Status Annotate(const absl::Status& status, absl::string_view context);
 
 }  // namespace wicket

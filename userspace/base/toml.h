@@ -1,10 +1,9 @@
-// toml++, as every reader of a TOML file here wants it: errors are returned, not thrown.
+// toml++ for every reader of a TOML file: errors are returned, not thrown.
 #pragma once
 
 #define TOML_EXCEPTIONS 0
-// The parser asserts that its input is what it is about to check, and with NDEBUG
-// tells the compiler to rely on it. Bad input is no bug of ours: it must come to
-// the checks behind the assertions.
+// The parser asserts properties of its input that it has yet to check, and with NDEBUG tells the
+// compiler to assume them. Bad input is not a bug: it must reach the checks behind the assertions.
 #define TOML_ASSERT(expr) static_cast<void>(0)
 #pragma push_macro("NDEBUG")
 #undef NDEBUG
@@ -13,8 +12,8 @@
 #pragma GCC diagnostic ignored "-Wconversion"
 #pragma GCC diagnostic ignored "-Wshadow"
 #endif
-// Version 3.3 takes it for impossible that a letter such as U+00E9 is asked whether it is white
-// space, and goes on anywhere. It is not white space.
+// Version 3.3 marks the white-space test of a letter such as U+00E9 as unreachable, which is
+// undefined behaviour. Such a letter is not white space.
 #include <toml++/impl/preprocessor.h>
 #undef TOML_UNREACHABLE
 #define TOML_UNREACHABLE return false

@@ -16,7 +16,7 @@ void Compress(uint32_t* h, const uint8_t* block, uint64_t total, bool is_last) {
   explicit_bzero(words, sizeof(words));
 }
 
-// HMAC with a key of one hash length: the only one the handshake has.
+// HMAC with a key of one hash length, the only length in the handshake.
 class Hmac {
  public:
   explicit Hmac(Bytes key) : inner_(kHashBytes), outer_(kHashBytes) {

@@ -1,4 +1,4 @@
-// BLAKE2s hashing, HMAC-BLAKE2s and HKDF, as the WireGuard handshake uses them.
+// BLAKE2s, HMAC-BLAKE2s and HKDF as the WireGuard handshake uses them.
 #pragma once
 
 #include <array>
@@ -16,7 +16,7 @@ using Hash = std::array<uint8_t, kHashBytes>;
 using Mac = std::array<uint8_t, kMacBytes>;
 using Bytes = std::span<const uint8_t>;
 
-// An incremental BLAKE2s; wiped when it goes.
+// Incremental BLAKE2s; wiped on destruction.
 //
 // Cost:   one compression per 64 bytes; BM_Blake2sCompress.
 // Source: [RFC 7693]
@@ -41,11 +41,11 @@ class Blake2s {
 // Hash(a || b || ...). Source: [WG 5.4]
 Hash HashOf(std::initializer_list<Bytes> parts);
 
-// BLAKE2s-128 with a key, as mac1 and mac2 are made. Source: [WG 5.4.4]
+// Keyed BLAKE2s-128, the function of mac1 and mac2. Source: [WG 5.4.4]
 Mac MacOf(Bytes key, Bytes input);
 
 // Derives `count` (1..3) outputs of 32 bytes from a chaining key and input.
-// Source: [WG 5.4], [RFC 5869] with HMAC-BLAKE2s.
+// Source: [WG 5.4], [RFC 5869] with HMAC-BLAKE2s
 void Kdf(Bytes chaining_key, Bytes input, std::initializer_list<uint8_t*> outputs);
 
 }  // namespace wicket::crypto

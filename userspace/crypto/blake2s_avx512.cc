@@ -1,4 +1,4 @@
-// Compiled for AVX-512 VL, which rotates words by one instruction.
+// Compiled for AVX-512 VL, which rotates words in one instruction.
 #include "crypto/blake2s_instances.h"
 #include "crypto/blake2s_vector.h"
 

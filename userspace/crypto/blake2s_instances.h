@@ -1,11 +1,11 @@
-// blake2s_vector.h as it is compiled for each instruction set.
+// The instances of blake2s_vector.h, one for each instruction set.
 #pragma once
 
 #include <stdint.h>
 
 namespace wicket::crypto {
 
-// `message` begins with the hash itself and is padded with zeros to whole blocks.
+// `message` starts with the hash itself and is zero-padded to whole blocks.
 using MixHashInstance = void (*)(uint32_t hash[8][8], const uint32_t (*message)[8], uint32_t bytes);
 using KdfInstance = void (*)(uint32_t chaining_key[8][8], const uint32_t input[8][8],
                              uint32_t (*key)[8]);

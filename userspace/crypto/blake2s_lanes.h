@@ -1,10 +1,9 @@
-// BLAKE2s and HKDF of eight handshakes side by side.
+// BLAKE2s and HKDF of eight handshakes in parallel.
 //
-// Word i of eight strings lies in one vector: there is nothing to shuffle
-// between compressions, and chaining keys and hashes stay in that form from one
-// step of the handshake to the next.
+// Word i of all eight strings is in one vector. So nothing is shuffled between compressions, and
+// chaining keys and hashes stay in this form from one step of the handshake to the next.
 //
-// Thread: any; chosen by CPUID (AVX-512 VL, AVX2, else what every CPU has).
+// Thread: any. CPUID selects the instance: AVX-512 VL, AVX2, or one that every CPU runs.
 #pragma once
 
 #include <span>
@@ -15,7 +14,7 @@ namespace wicket::crypto {
 
 inline constexpr size_t kHashLanes = 8;
 
-// Eight strings of 32 bytes, one a lane; wiped when they go.
+// Eight strings of 32 bytes, one a lane; wiped on destruction.
 class HashLanes {
  public:
   HashLanes() = default;
@@ -29,7 +28,7 @@ class HashLanes {
   uint32_t words[8][kHashLanes] = {};
 };
 
-// *hash = HASH(*hash || input) in every lane, `bytes` from each of eight inputs.
+// *hash = HASH(*hash || input) in every lane, with `bytes` bytes of its input.
 // Requires: 0 < bytes <= 64.
 // Cost: one or two compressions; BM_MixHashLanes.
 void MixHashLanes(HashLanes* hash, std::span<const uint8_t* const, kHashLanes> inputs,

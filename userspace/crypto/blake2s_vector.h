@@ -1,7 +1,7 @@
-// Eight BLAKE2s states in eight vectors of words, for whatever instruction set
-// the including file is compiled for; limbs51.h says what that forbids.
+// Eight BLAKE2s states in eight vectors of words, for the instruction set that the including file
+// is compiled for; limbs51.h says what such a file must not include.
 //
-// Source: [RFC 7693], its rounds from xdp/blake2s.h, on vectors instead of words.
+// Source: [RFC 7693]; the rounds of xdp/blake2s.h, on vectors instead of words.
 #pragma once
 
 #include <stdint.h>
@@ -21,7 +21,7 @@ inline void Begin(HashVector h[8]) {
   for (int i = 0; i < 8; ++i) h[i] = HashVector{} + words[i];
 }
 
-// As blake2s_compress(); total_bytes < 2^32.
+// The same as blake2s_compress(). Requires: total_bytes < 2^32.
 inline void Compress(HashVector h[8], const HashVector m[16], uint32_t total_bytes, bool is_last) {
   HashVector v0 = h[0], v1 = h[1], v2 = h[2], v3 = h[3], v4 = h[4], v5 = h[5], v6 = h[6], v7 = h[7];
   HashVector v8 = HashVector{} + BLAKE2S_IV0, v9 = HashVector{} + BLAKE2S_IV1;
@@ -40,8 +40,8 @@ inline void Compress(HashVector h[8], const HashVector m[16], uint32_t total_byt
   h[7] ^= v7 ^ vf;
 }
 
-// HMAC with a key of one hash length: the states after the padded key are kept,
-// since KDF2 uses the second key twice. [RFC 2104]
+// HMAC with a key of one hash length. Keeps the states after the padded key, since KDF2 uses the
+// second key twice. [RFC 2104]
 struct HmacKey {
   explicit HmacKey(const HashVector key[8]) {
     HashVector pad[16];
@@ -52,7 +52,7 @@ struct HmacKey {
     for (int i = 0; i < 16; ++i) pad[i] = (i < 8 ? key[i] : HashVector{}) ^ 0x5c5c5c5cu;
     Compress(outer, pad, BLAKE2S_BLOCK_BYTES, false);
   }
-  // Of one block that holds `bytes` of input.
+  // The HMAC of one block that holds `bytes` of input.
   void Digest(const HashVector input[16], uint32_t bytes, HashVector out[8]) const {
     HashVector digest[16] = {};
     memcpy(digest, inner, sizeof(inner));
@@ -67,7 +67,7 @@ inline void LoadWords(HashVector* out, const uint32_t (*words)[8], int count) {
   memcpy(out, words, sizeof(HashVector) * static_cast<size_t>(count));
 }
 
-// hash = HASH(hash || message), `blocks` of 16 words, `bytes` in all.
+// hash = HASH(hash || message). `bytes` is the total length, in blocks of 16 words.
 inline void MixHashVector(uint32_t hash[8][8], const uint32_t (*message)[8], uint32_t bytes) {
   HashVector h[8], block[16];
   Begin(h);

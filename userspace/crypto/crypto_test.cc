@@ -75,7 +75,7 @@ TEST_F(CryptoTest, Blake2sDoesNotDependOnHowInputIsCut) {
   }
 }
 
-// Every lane is what one handshake computes alone, whatever the others hold.
+// The result of a lane is what one handshake computes alone, whatever the other lanes hold.
 TEST_F(CryptoTest, HashLanesAgreeWithOneAtATime) {
   std::mt19937 random(7693);
   for (size_t bytes : {1, 12, 28, 32, 33, 48, 63, 64}) {
@@ -124,7 +124,7 @@ TEST_F(CryptoTest, KdfLanesAgreeWithOneAtATime) {
   }
 }
 
-// The tests above see the fastest instance alone.
+// The tests above run only the fastest instance.
 TEST_F(CryptoTest, InstancesOfHashLanesAgree) {
   std::mt19937 random(512);
   const auto fill = [&](auto* words) {
@@ -253,11 +253,11 @@ TEST(SecretTest, IsWipedWhenMovedFrom) {
   Secret<4> a;
   a.data()[0] = 9;
   const Secret<4> b = std::move(a);
-  EXPECT_EQ(a.data()[0], 0);  // NOLINT: looking at the moved-from bytes is the test
+  EXPECT_EQ(a.data()[0], 0);  // NOLINT: the test reads the moved-from bytes
   EXPECT_EQ(b.data()[0], 9);
 }
 
-// --- what the XDP program seals cookies with -------------------------------------
+// --- the cipher with which the XDP program seals cookies -------------------------
 
 template <size_t n>
 std::array<uint32_t, n> Words(const std::string& hex) {
@@ -272,7 +272,7 @@ std::string HexWords(const std::array<uint32_t, n>& words) {
   return absl::BytesToHexString({reinterpret_cast<const char*>(words.data()), 4 * n});
 }
 
-// [RFC 8439 2.3.2], whose nonce has 12 bytes: the state as it is before it is added to.
+// [RFC 8439 2.3.2], with a nonce of 12 bytes: the state before the final addition.
 TEST_F(CryptoTest, ChaCha20Rounds) {
   const auto key = Words<8>("000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f");
   std::array<uint32_t, 16> x;
@@ -306,7 +306,7 @@ TEST_F(CryptoTest, XChaCha20Streams) {
   EXPECT_EQ(HexWords(sealed), "bd6d179d3e83d43b9576579493c0e939");
 }
 
-// [RFC 8439 A.3, vectors 7 to 11], where the reduction and the carries have their corners.
+// [RFC 8439 A.3, vectors 7 to 11]: corner cases of the reduction and the carries.
 TEST_F(CryptoTest, Poly1305Corners) {
   const auto tag = [](const std::string& r, const std::string& pad, const std::string& message) {
     const auto key = Words<4>(r), addend = Words<4>(pad);

@@ -17,7 +17,7 @@ absl::Status Initialize() {
 
 bool X25519(const Secret<kKeyBytes>& scalar, const uint8_t point[kKeyBytes],
             Secret<kKeyBytes>* shared) {
-  // libsodium refuses an all-zero product itself, in constant time.
+  // libsodium itself rejects an all-zero product, in constant time.
   const bool ok = crypto_scalarmult_curve25519(shared->data(), scalar.data(), point) == 0;
   sodium_stackzero(kStackBytes);
   if (!ok) shared->Wipe();
@@ -48,8 +48,8 @@ void FillRandom(uint8_t* out, size_t bytes) { randombytes_buf(out, bytes); }
 namespace internal {
 
 void* AllocateLocked(size_t bytes) {
-  // sodium_malloc puts the block at the end of its pages: aligned to 16 only
-  // when the size is a multiple of it.
+  // sodium_malloc puts the block at the end of its pages, so it is aligned to 16 only when its
+  // size is a multiple of 16.
   return sodium_malloc((bytes + 15) / 16 * 16);
 }
 

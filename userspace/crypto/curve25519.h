@@ -9,11 +9,13 @@
 
 namespace wicket::crypto {
 
-// Must succeed once before anything else of this module is used.
+// Must succeed once before any other call of this module.
 absl::Status Initialize();
 
-// Returns: false when the product is all zero, which a low-order point makes of
-//          every scalar; `shared` must not be used then.
+// shared = scalar * point.
+//
+// Returns: false when the product is all zero, as it is for a low-order point and any scalar; do
+//          not use `shared` then.
 // Secrets: constant time in the scalar; on false `shared` is wiped.
 // Cost:    BM_X25519.
 // Source:  [RFC 7748]
@@ -23,15 +25,14 @@ absl::Status Initialize();
 PublicKey DerivePublicKey(const Secret<kKeyBytes>& private_key);
 Secret<kKeyBytes> GeneratePrivateKey();
 
-// Constant time; `bytes` may be any length.
+// Compares in constant time; any length.
 bool Equal(const uint8_t* a, const uint8_t* b, size_t bytes);
 
 void FillRandom(uint8_t* out, size_t bytes);
 
-// One T in memory that is locked, guarded, left out of core dumps and wiped
-// when it goes.
+// One T in memory that is locked, guarded, excluded from core dumps, and wiped on destruction.
 //
-// Errors: null when the lock limit does not allow it.
+// Errors: null when the memory lock limit is reached.
 template <typename T>
 class Locked;
 

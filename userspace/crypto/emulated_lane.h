@@ -1,10 +1,10 @@
-// The lanes of X25519 without vector instructions, for tests.
+// Lanes of X25519 without vector instructions, for tests.
 //
-// EmulatedLane computes what a CPU with AVX-512 IFMA does: the field and the
-// ladder of that back end run on any CPU and under valgrind, which does not
-// know those instructions. IntervalLane computes with the least and the
-// greatest value that a lane may hold, and fails on what would be cut off: a
-// run over full ranges proves the bounds of every limb for all inputs.
+// EmulatedLane computes what a CPU with AVX-512 IFMA computes. It runs the field and the ladder of
+// that back end on any CPU, and under valgrind, which does not know those instructions.
+// IntervalLane computes with the least and the greatest value that a lane may hold, and aborts
+// where a value would be truncated: one run over full ranges proves the bounds of every limb for
+// all inputs.
 #pragma once
 
 #include <stdint.h>
@@ -44,7 +44,7 @@ struct EmulatedLane {
   using Real = EmulatedLane;
   static Real ToReal(const EmulatedLane& a) { return a; }
   static EmulatedLane FromReal(const Real& a) { return a; }
-  // As strange as those of a CPU, whose sums wrap around too until all are taken away.
+  // Arbitrary, like the bits of a CPU: sums wrap around until all of them are subtracted.
   static constexpr uint64_t kHighBits = 0xfedcba9876543211, kLowBits = 0xc0ffee0123456789;
   static void MultiplyAdd(const Real& a, const Real& b, EmulatedLane* low, EmulatedLane* high) {
     for (int i = 0; i < kCount; ++i) {
@@ -94,7 +94,7 @@ struct IntervalLane {
   static constexpr int kCount = 1;
   static IntervalLane Broadcast(uint64_t value) { return {value, value}; }
   static IntervalLane UpTo(uint64_t greatest) { return {0, greatest}; }
-  // Any mask, any of both.
+  // Any mask selects either, so the result spans both.
   static IntervalLane Select(const IntervalLane&, const IntervalLane& a, const IntervalLane& b) {
     return {a.least < b.least ? a.least : b.least,
             a.greatest > b.greatest ? a.greatest : b.greatest};
@@ -116,7 +116,7 @@ struct IntervalLane {
   }
   static IntervalLane FromReal(const Real& a) { return a; }
   static constexpr uint64_t kHighBits = 0, kLowBits = 0;
-  // The high half is rounded up or down, and added to 2^103 stays below 2^104.
+  // The high half may be rounded either way, and added to 2^103 it stays below 2^104.
   static void MultiplyAdd(const Real& a, const Real& b, IntervalLane* low, IntervalLane* high) {
     const auto product = static_cast<unsigned __int128>(a.greatest) * b.greatest;
     const uint64_t half = uint64_t{1} << 51;
@@ -134,7 +134,7 @@ struct IntervalLane {
     Check(a.least >= b.greatest);
     return {a.least - b.greatest, a.greatest - b.least};
   }
-  // With a constant of ones.
+  // `mask` is a constant 2^n - 1.
   friend IntervalLane operator&(const IntervalLane& a, const IntervalLane& mask) {
     Check(mask.least == mask.greatest && (mask.least & (mask.least + 1)) == 0);
     return a.greatest <= mask.greatest ? a : UpTo(mask.greatest);

@@ -1,24 +1,22 @@
-// The field of p = 2^255 - 19 in five limbs of 51 bits, one element a lane, for
-// CPUs that multiply 52 bits by 52 (AVX-512 IFMA).
+// The field of p = 2^255 - 19 in five 51-bit limbs, one element a lane, for CPUs that multiply
+// 52 bits by 52 bits (AVX-512 IFMA).
 //
-// The multiplier takes the low 52 bits of its operands and gives the low or the
-// high 52 bits of the product. A limb that has grown to 2^52 is cut off without
-// a word, so an element is of one of two types:
+// The multiplier takes the low 52 bits of its operands and returns the low or the high 52 bits of
+// the product. A limb that has grown to 2^52 is truncated silently, so an element has one of two
+// types:
 //
 //   Narrow   limbs < 2^52: the only type that is multiplied
-//   Wide     limbs < 2^62: sums of products, of which Carry() makes a Narrow
+//   Wide     limbs < 2^62: sums of products; Carry() makes a Narrow of one
 //
-// Sums and differences are taken of Wide elements, before the carry. Every
-// operand of a multiplication has then been carried once and no element twice:
-// the carry has room for the sum as well.
+// Sums and differences are of Wide elements, before the carry. So every operand of a
+// multiplication has been carried once, and no element twice: one carry covers the product and the
+// sum.
 //
-// The limb of 51 bits leaves the high half of a product, which weighs 2^52, at
-// twice the weight of the next limb: hi counts double. Columns 5 to 9 weigh
-// 2^255 = 19 (mod p) times columns 0 to 4.
+// With 51-bit limbs the high half of a product, of weight 2^52, has twice the weight of the next
+// limb: hi counts double. Columns 5 to 9 weigh 2^255 = 19 (mod p) times columns 0 to 4.
 //
-// `Lane` supplies + - & and Shift{Left,Right}, MultiplyAdd{Low,High}, Broadcast
-// and Select on 64-bit lanes. A lane of intervals proves the bounds that are
-// stated here for all inputs: field_test.cc.
+// `Lane` supplies + - & and Shift{Left,Right}, MultiplyAdd{Low,High}, Broadcast and Select on
+// 64-bit lanes. A lane of intervals proves the bounds stated here for all inputs: field_test.cc.
 //
 // Source: radix 2^51, lazy reduction: Bernstein, Duif, Lange, Schwabe, Yang,
 //         "High-speed high-security signatures" (2011); products by IFMA:
@@ -38,7 +36,7 @@ class Field51 : public Wide51<Lane> {
   };
   using typename Wide51<Lane>::Wide;
 
-  // From limbs < 2^51, lane by lane.
+  // Loads limbs < 2^51, lane by lane.
   static Narrow Load(const uint64_t limbs[5][Lane::kCount]) {
     return {{Lane::Load(limbs[0]), Lane::Load(limbs[1]), Lane::Load(limbs[2]), Lane::Load(limbs[3]),
              Lane::Load(limbs[4])}};
@@ -62,9 +60,8 @@ class Field51 : public Wide51<Lane> {
              Lane::Select(mask, a.limb[4], b.limb[4])}};
   }
 
-  // Every limb keeps 51 bits and passes the rest on, all at once: less than
-  // 2^11 of a limb < 2^62. So limb 0 becomes < 2^51 + 19 * 2^11 and the others
-  // < 2^51 + 2^11.
+  // Carries all limbs in parallel: each keeps 51 bits and passes on the rest, which is below 2^11
+  // for a limb < 2^62. So limb 0 becomes < 2^51 + 19 * 2^11 and the others < 2^51 + 2^11.
   [[gnu::always_inline]] static Narrow Carry(const Wide& a) {
     const Lane mask = Lane::Broadcast(kMask51);
     const Lane around = a.limb[4].template ShiftRight<51>();
@@ -93,12 +90,12 @@ class Field51 : public Wide51<Lane> {
              lo2 + Double(hi1), lo3 + Double(hi2), lo4 + Double(hi3)}};
   }
 
-  // 25 low and 25 high halves.
+  // 25 low and 25 high halves of products.
   //
   // Column k: lo = sum of low(a_i b_j), i + j = k; hi = sum of high(a_i b_j),
   // i + j = k - 1. Columns 5 to 9 first: v = lo + 2 hi < (4 + 2 * 5) 2^52. Then
-  // columns 0 to 4: lo + 2 hi + 19 v = lo + v + 2 (hi + 9 v), which uses the
-  // doubling of hi for v too: < 5 * 2^52 + 2 * 4 * 2^52 + 19 * 14 * 2^52 < 2^60.2.
+  // columns 0 to 4: lo + 2 hi + 19 v = lo + v + 2 (hi + 9 v), so that hi and 9 v are
+  // doubled together: < 5 * 2^52 + 2 * 4 * 2^52 + 19 * 14 * 2^52 < 2^60.2.
   [[gnu::always_inline]] static Wide Multiply(const Narrow& x, const Narrow& y) {
     const Lane *a = x.limb, *b = y.limb;
     const Lane zero = Lane::Broadcast(0);
@@ -157,10 +154,10 @@ class Field51 : public Wide51<Lane> {
              Double(hi4) + lo4}};
   }
 
-  // 15 low and 15 high halves: products of two different limbs count double,
-  // and since a doubled limb would not fit the multiplier, the sums are doubled.
+  // 15 low and 15 high halves: products of two different limbs count double. A doubled limb would
+  // not fit the multiplier, so the sums are doubled instead.
   //
-  // The columns are those of Multiply(x, x), with the same bounds.
+  // The columns are those of Multiply(x, x), and so are the bounds.
   [[gnu::always_inline]] static Wide Square(const Narrow& x) {
     const Lane* a = x.limb;
     const Lane zero = Lane::Broadcast(0);

@@ -1,34 +1,33 @@
-// The field of p = 2^255 - 19 in five limbs of 51 bits, one element a lane, for
-// CPUs that multiply and add doubles with one rounding (FMA).
+// The field of p = 2^255 - 19 in five 51-bit limbs, one element a lane, for CPUs with a fused
+// multiply-add of doubles, which rounds once (FMA).
 //
-// A double holds integers up to 2^53, and what FMA computes inside is exact. So
-// two FMA give both halves of the product of two limbs, a b = high 2^51 + low:
+// A double represents every integer up to 2^53, and FMA computes its sum exactly before it rounds.
+// So two FMAs give both halves of the product of two limbs, a b = high 2^51 + low:
 //
 //   h = fma(a, b, 2^103)                    from 2^103 to 2^104 doubles are 2^51
 //                                           apart: h = 2^103 + high 2^51
 //   l = fma(a, b, (2^103 + 3 2^51) - h)     = 3 2^51 + low, exactly
 //
-// Doubles of one binade, read as integers, are consecutive: h reads as the bits
-// of 2^103 plus `high`, l as those of 3 2^51 plus `low`. Columns sum up what is
-// read and begin with the negative of all those bits, kHighBits and kLowBits
-// for each half. Whichever way the CPU rounds, `low` is in [-2^51, 2^51].
+// Doubles of one binade, read as integers, are consecutive: h reads as the bits of 2^103 plus
+// `high`, and l as the bits of 3 2^51 plus `low`. Columns sum up these integers. They start at
+// minus all those constant bits, kHighBits and kLowBits for each half. In every rounding mode
+// `low` is in [-2^51, 2^51].
 //
 //   Narrow   limbs < 2^51 + 2^16, as doubles: the only type that is multiplied
-//   Wide     limbs < 2^62, as integers: sums of products, of which Carry()
-//            makes a Narrow
+//   Wide     limbs < 2^62, as integers: sums of products; Carry() makes a Narrow of one
 //
-// Sums and differences are taken of Wide elements, as in field51.h. `low` may
-// be negative, so columns also begin with 2^8 p in all: none falls below zero.
-// Columns 5 to 9 weigh 2^255 = 19 (mod p) times columns 0 to 4.
+// Sums and differences are of Wide elements, as in field51.h. `low` may be negative, so columns
+// also start at limbs of 2^8 p in total, and none falls below zero. Columns 5 to 9 weigh
+// 2^255 = 19 (mod p) times columns 0 to 4.
 //
-// `Lane` supplies + - & and shifts on 64-bit lanes, products of 32 bits (*),
-// `Real` and what goes from one to the other, and MultiplyAdd() as above. A
-// lane of intervals proves the bounds for all inputs: field_test.cc.
+// `Lane` supplies + - & and shifts on 64-bit lanes, 32-bit products (*), `Real` with conversions
+// both ways, and MultiplyAdd() as above. A lane of intervals proves the bounds for all inputs:
+// field_test.cc.
 //
 // Source: products by FMA: Emmart, Zheng, Weems, "Faster modular exponentiation
 //         using double precision floating point arithmetic on the GPU" (2018),
 //         which rounds towards zero. The binade of 2^103 is chosen for radix
-//         2^51: high then weighs a limb and nothing needs to be doubled.
+//         2^51: high then has the weight of a limb, and nothing needs doubling.
 #pragma once
 
 #include "crypto/wide51.h"
@@ -45,7 +44,7 @@ class Field51Fma : public Wide51<Lane> {
   };
   using typename Wide51<Lane>::Wide;
 
-  // From limbs < 2^51, lane by lane.
+  // Loads limbs < 2^51, lane by lane.
   static Narrow Load(const uint64_t limbs[5][Lane::kCount]) {
     Narrow a;
     for (int i = 0; i < 5; ++i) a.limb[i] = Lane::ToReal(Lane::Load(limbs[i]));
@@ -71,9 +70,8 @@ class Field51Fma : public Wide51<Lane> {
              Lane::Select(mask, a.limb[4], b.limb[4])}};
   }
 
-  // Every limb keeps 51 bits and passes the rest on, all at once: less than
-  // 2^11 of a limb < 2^62. So limb 0 becomes < 2^51 + 19 * 2^11 and the others
-  // < 2^51 + 2^11.
+  // Carries all limbs in parallel: each keeps 51 bits and passes on the rest, which is below 2^11
+  // for a limb < 2^62. So limb 0 becomes < 2^51 + 19 * 2^11 and the others < 2^51 + 2^11.
   [[gnu::always_inline]] static Narrow Carry(const Wide& a) {
     const Lane mask = Lane::Broadcast(kMask51);
     const Lane around = a.limb[4].template ShiftRight<51>();
@@ -84,7 +82,7 @@ class Field51Fma : public Wide51<Lane> {
              Lane::ToReal((a.limb[4] & mask) + a.limb[3].template ShiftRight<51>())}};
   }
 
-  // a + 121665 b, where a is a product, whose limbs are > 2^51.
+  // a + 121665 b. Requires: a is a product, whose limbs are > 2^51.
   // Source: (486662 - 2) / 4, [RFC 7748 4.1].
   [[gnu::always_inline]] static Wide Add121665(const Wide& a, const Narrow& b) {
     const Real factor = Lane::ToReal(Lane::Broadcast(121665));
@@ -103,12 +101,12 @@ class Field51Fma : public Wide51<Lane> {
              column[4]}};  // column 5 is < 2^18
   }
 
-  // 25 products. Row by row: column i is complete after row i, so that six
-  // columns are summed up at a time and stay in registers.
+  // 25 products, row by row: column i is complete after row i, so only six columns are live at a
+  // time, and stay in registers.
   //
-  // A column has at most five of both halves: columns 5 to 9 become less than
-  // 8 * 2^51 + (4 + 5) 2^51, columns 0 to 4 with 19 times those and 104 * 2^51
-  // that they begin with < 436 * 2^51 < 2^59.8.
+  // A column has at most five of both halves. Columns 5 to 9 become less than
+  // 8 * 2^51 + (4 + 5) 2^51. Columns 0 to 4, with 19 times those and their start of 104 * 2^51,
+  // become < 436 * 2^51 < 2^59.8.
   [[gnu::always_inline]] static Wide Multiply(const Narrow& x, const Narrow& y) {
     Lane column[10];
 #pragma GCC unroll 10
@@ -123,11 +121,11 @@ class Field51Fma : public Wide51<Lane> {
     return Reduce(column);
   }
 
-  // 15 products: those of two different limbs count double, and since a doubled
-  // limb would leave the binade, the sums are doubled.
+  // 15 products: those of two different limbs count double. A doubled limb would leave the binade,
+  // so the sums are doubled instead.
   //
-  // The columns are those of Multiply(x, x), with the same bounds. What they
-  // begin with is shared out so that neither part falls below zero.
+  // The columns are those of Multiply(x, x), and so are the bounds. Their start is split so that
+  // neither part falls below zero.
   [[gnu::always_inline]] static Wide Square(const Narrow& x) {
     Lane cross[10], column[10];
 #pragma GCC unroll 10
@@ -150,17 +148,17 @@ class Field51Fma : public Wide51<Lane> {
   }
 
  private:
-  // How many (i, j) there are with i + j = k.
+  // The number of pairs (i, j) with i + j = k.
   static constexpr int Pairs(int k) { return k < 0 || k > 8 ? 0 : k < 5 ? k + 1 : 9 - k; }
 
-  // Columns 5 to 9 begin with 2^54, and 19 times that taken from 2^8 p leaves
-  // columns 0 to 4 with 104 * 2^51.
+  // Columns 5 to 9 start at 2^54. 2^8 p minus 19 times that leaves 104 * 2^51 for the start of
+  // columns 0 to 4.
   static constexpr uint64_t Bias(int k) {
     constexpr uint64_t kUpper = uint64_t{1} << 54;
     if (k >= 5) return kUpper;
     return ((kMask51 - (k == 0 ? 18 : 0)) << 8) - 19 * kUpper;
   }
-  // A column that is going to have so many low and high halves.
+  // The start of a column that gets `low` low and `high` high halves.
   [[gnu::always_inline]] static Lane Begin(uint64_t bias, int low, int high) {
     return Lane::Broadcast(bias - static_cast<uint64_t>(low) * Lane::kLowBits -
                            static_cast<uint64_t>(high) * Lane::kHighBits);

@@ -1,5 +1,5 @@
-// The bounds that field51.h and field51_fma.h state, for all inputs: whatever could
-// exceed a lane or the multiplier's operand ends the test in IntervalLane.
+// Proves the bounds of field51.h and field51_fma.h for all inputs: IntervalLane aborts the test on
+// any value that could exceed a lane or an operand of the multiplier.
 #include <gtest/gtest.h>
 
 #include <cmath>
@@ -15,7 +15,7 @@ namespace {
 using F51 = Field51<IntervalLane>;
 using Fma = Field51Fma<IntervalLane>;
 
-// The greatest limbs a Narrow may have, and what a limb may reach after Carry().
+// The greatest limbs of a Narrow, and the greatest after Carry().
 template <typename Field>
 struct Bounds;
 template <>
@@ -79,7 +79,7 @@ TYPED_TEST(FieldTest, OneCarryMakesAnythingWideNarrow) {
   this->ExpectNarrow(TypeParam::Carry(wide));
 }
 
-// A step from any Narrow state ends in a Narrow state, so every step does.
+// A step from any Narrow state ends in a Narrow state; by induction every step does.
 TYPED_TEST(FieldTest, TheLadderKeepsItsBounds) {
   const auto full = FullNarrow<TypeParam>();
   LadderState<TypeParam> state{{full, full}, {full, full}};
@@ -90,7 +90,7 @@ TYPED_TEST(FieldTest, TheLadderKeepsItsBounds) {
   }
 }
 
-// The multiple of p that keeps differences positive is one.
+// The multiple of p that keeps differences positive is indeed a multiple of p.
 TEST(FieldBias, IsAMultipleOfP) {
   using Lane = EmulatedLane<1>;
   const auto is_zero = [](const uint64_t limbs[5]) {
@@ -115,7 +115,7 @@ TEST(FieldBias, IsAMultipleOfP) {
   EXPECT_TRUE(is_zero(flat));
 }
 
-// BytesOfLimbs() takes limbs < 2^52, of which the greatest value is below 2^257.
+// BytesOfLimbs() takes limbs < 2^52, so elements below 2^257.
 TEST(Limbs51, AreReducedFully) {
   uint8_t bytes[32], expected[32] = {};
   const auto reduce = [&](uint64_t low, uint64_t others) {

@@ -1,4 +1,4 @@
-// 1 / z = z^(p - 2), and 0 for 0.
+// 1 / z = z^(p - 2), and 0 for z = 0.
 #pragma once
 
 namespace wicket::crypto {
@@ -9,7 +9,7 @@ typename Field::Narrow SquareTimes(typename Field::Narrow a, int times) {
   return a;
 }
 
-// p - 2 = 2^255 - 21 has 250 ones, then 01011. eN holds z^(2^N - 1).
+// p - 2 = 2^255 - 21 is 250 ones followed by 01011. eN holds z^(2^N - 1).
 // 254 squarings and 11 multiplications.
 // Source: the addition chain of Bernstein, "Curve25519: new Diffie-Hellman speed
 //         records" (2006), section 5.

@@ -1,9 +1,9 @@
-// 32 bytes to five limbs of 51 bits and back, one field element at a time.
+// Conversion of 32 bytes to five 51-bit limbs and back, one field element at a time.
 //
-// The back ends of X25519Batch() are compiled for instruction sets that not
-// every CPU has, so what they include must leave nothing in the program that
-// the linker could pick for others: only templates over their own lane types
-// and functions with internal linkage, and nothing of the standard library's.
+// The back ends of X25519Batch() are compiled for instruction sets that not every CPU has. So a
+// back end must not emit a function that the linker could choose for the whole program. What it
+// includes may hold only templates over its own lane types and functions with internal linkage,
+// and nothing of the standard library.
 #pragma once
 
 #include <stdint.h>
@@ -13,7 +13,7 @@ namespace wicket::crypto {
 
 inline constexpr uint64_t kMask51 = (uint64_t{1} << 51) - 1;
 
-// A u-coordinate; bit 255 is ignored, values from p to 2^255 - 1 are allowed.
+// A u-coordinate; ignores bit 255 and accepts values from p to 2^255 - 1.
 // Source: [RFC 7748 5], decodeUCoordinate.
 static inline void LimbsOfBytes(const uint8_t bytes[32], uint64_t limbs[5]) {
   uint64_t word[4];
@@ -25,15 +25,14 @@ static inline void LimbsOfBytes(const uint8_t bytes[32], uint64_t limbs[5]) {
   limbs[4] = (word[3] >> 12) & kMask51;
 }
 
-// The canonical encoding: the one below p.
+// The canonical encoding, below p.
 //
 // Requires: limbs < 2^52.
-// Returns:  all bytes' OR, which is 0 for 0 alone.
+// Returns:  the OR of all bytes, which is 0 only for the element 0.
 //
-// One pass of carries leaves v < 2^255 + 57: limbs 1 to 4 below 2^51, and limb
-// 0 below 2^51 + 19 * 3, since less than 3 * 2^51 came to limb 4. As that is
-// below 2 p, p is taken away at most once, namely q = (v + 19) >> 255 times;
-// v - q p = v + 19 q - q 2^255.
+// One pass of carries leaves v < 2^255 + 57: limbs 1 to 4 are below 2^51, and limb 0 is below
+// 2^51 + 19 * 3, since limb 4 carried less than 3 * 2^51. That is below 2 p, so p is subtracted at
+// most once: q = (v + 19) >> 255 times, and v - q p = v + 19 q - q 2^255.
 static inline uint64_t BytesOfLimbs(const uint64_t limbs[5], uint8_t bytes[32]) {
   uint64_t v[5], carry = 0;
   for (int i = 0; i < 5; ++i) {

@@ -1,10 +1,9 @@
 // The Montgomery ladder of X25519, one scalar multiplication a lane.
 //
-// Two points whose difference is the given one walk down the scalar's bits, R0
-// and R1. A bit b doubles Rb and puts the sum of both into the other. Kept by
-// what became of them at the last bit instead of by number, they need no swap:
-// a bit that differs from the one before doubles the sum, the others double
-// the doubled one again. Lanes differ by a mask and nothing else.
+// Two points R0 and R1, whose difference is the given point, walk down the bits of the scalar.
+// A bit b doubles Rb and replaces the other with the sum of both. The state keeps them by role, as
+// the one doubled last and the sum, so no swap is needed: a bit that differs from the one before
+// doubles the sum, and an equal bit doubles the doubled point again. Lanes differ in a mask only.
 //
 // Source: [RFC 7748 5]; the formulas: Montgomery, "Speeding the Pollard and
 //         elliptic curve methods of factorization" (1987), section 10.3.1.
@@ -15,8 +14,8 @@
 
 namespace wicket::crypto {
 
-// x / z is the u-coordinate; z = 0 is the point at infinity. Both formulas want
-// the sum and the difference of x and z, so that is how a point is kept.
+// x / z is the u-coordinate; z = 0 is the point at infinity. Both formulas need the sum and the
+// difference of x and z, so a point is stored as these.
 template <typename Field>
 struct LadderPoint {
   typename Field::Narrow plus, minus;  // x + z, x - z
@@ -47,12 +46,11 @@ struct LadderState {
   LadderPoint<Field> doubled, sum;
 };
 
-// One bit, 5 multiplications and 4 squarings. Doubles the sum where the mask is
-// all ones, else what was doubled last.
+// One bit: 5 multiplications and 4 squarings. Doubles the sum where the mask is all ones, and the
+// doubled point elsewhere.
 //
-// Only the doubling needs to know which point that is. The sum of both is the
-// same either way: da + cb is symmetric in them, da - cb changes its sign, and
-// both are squared.
+// Only the doubling depends on the choice. The sum of both points is the same either way: da + cb
+// is symmetric, da - cb changes its sign, and both are squared.
 template <typename Field, typename Lane>
 [[gnu::always_inline]] inline void LadderStep(const typename Field::Narrow& x1, const Lane& mask,
                                               LadderState<Field>* state) {
@@ -71,7 +69,7 @@ template <typename Field, typename Lane>
   state->sum = PointOf<Field>(x, z);
 }
 
-// A clamped scalar's changes: bit t says whether bits t and t + 1 differ.
+// The bit changes of a clamped scalar: bit t says whether bits t and t + 1 differ.
 static inline void ChangesOfScalar(const uint8_t scalar[32], uint64_t changes[4]) {
   memcpy(changes, scalar, 32);
   changes[0] &= ~uint64_t{7};
@@ -80,7 +78,7 @@ static inline void ChangesOfScalar(const uint8_t scalar[32], uint64_t changes[4]
   changes[3] ^= changes[3] >> 1;
 }
 
-// The masks of LadderStep() when all lanes multiply by one scalar.
+// The masks of LadderStep() when all lanes multiply by the same scalar.
 template <typename Lane>
 class OneScalar {
  public:
@@ -91,7 +89,7 @@ class OneScalar {
   uint64_t changes_[4];
 };
 
-// The masks when every lane has its own.
+// The masks when each lane has its own scalar.
 template <typename Lane>
 class ScalarEach {
  public:
@@ -112,11 +110,11 @@ class ScalarEach {
   Lane changes_[4];
 };
 
-// products[i] = clamp(scalar i) * points[i], as x / z. A low-order point makes x or z 0 of every
-// scalar.
+// products[i] = clamp(scalar i) * points[i], as x / z. For a low-order point x or z is 0, whatever
+// the scalar.
 //
-// Secrets: constant time in scalars and points; leaves both in registers and
-//          on the stack for the caller to wipe.
+// Secrets: constant time in scalars and points. Leaves both in registers and on the stack; the
+//          caller wipes them.
 template <typename Field, typename Lane, typename Scalars>
 void Ladder(const uint8_t* const scalars[], const uint8_t* const points[], Ratio51 products[]) {
   uint64_t limbs[5][Lane::kCount], one_lane[5];
@@ -128,12 +126,12 @@ void Ladder(const uint8_t* const scalars[], const uint8_t* const points[], Ratio
   const typename Field::Wide one = Field::Widen(Field::Small(1));
   const Scalars bits(scalars);
 
-  // R0 is infinity, (1 : 0), and R1 the point; bit 255 counts as 0, so R0 is the doubled.
+  // R0 is infinity, (1 : 0), and R1 the point. Bit 255 counts as 0, so R0 is the doubled point.
   LadderState<Field> state{PointOf<Field>(one, Field::Widen(Field::Small(0))),
                            PointOf<Field>(Field::Widen(x1), one)};
   for (int t = 254; t >= 3; --t) LadderStep<Field, Lane>(x1, bits.Mask(t), &state);
-  // Bits 2 to 0 are clear, which leaves R0 to be doubled; the change from bit
-  // 3 to bit 2 says where it is.
+  // Bits 2 to 0 are clear, so R0 is the one to double. The change from bit 3 to bit 2 says where
+  // it is.
   const Lane mask = bits.Mask(2);
   LadderPoint<Field> r0{Field::Select(mask, state.doubled.plus, state.sum.plus),
                         Field::Select(mask, state.doubled.minus, state.sum.minus)};

@@ -8,7 +8,7 @@
 namespace wicket::crypto {
 namespace {
 
-// One element in the integer unit: products of 64 bits by 64.
+// One element in the integer unit, with products of 64 by 64 bits.
 //
 //   Narrow   limbs < 2^52: the only type that is multiplied
 //   Wide     limbs < 2^112: sums of products
@@ -54,10 +54,10 @@ struct Field51Single {
              twice0 * Product{a[4]} + twice1 * Product{a[3]} + a[2] * Product{a[2]}}};
   }
 
-  // Twice, all limbs at once: a chain of carries would be most of a squaring's time. Columns 0 to
-  // 3 pass on less than 2^61, and column 4, in which nothing weighs 19, less than 2^55.4; 19 times
-  // that is < 2^60. Then limbs are < 2^61.1 and pass on less than 2^11: limb 0 becomes
-  // < 2^51 + 19 * 2^11, the others < 2^51 + 2^11.
+  // Carries twice, each time all limbs in parallel: a serial chain would take most of the time of a
+  // squaring. Columns 0 to 3 carry less than 2^61, and column 4, which has no terms of weight 19,
+  // less than 2^55.4; 19 times that is < 2^60. After that limbs are < 2^61.1 and carry less than
+  // 2^11: limb 0 becomes < 2^51 + 19 * 2^11, the others < 2^51 + 2^11.
   static Narrow Carry(const Wide& a) {
     uint64_t low[5], high[5];
     for (int i = 0; i < 5; ++i) {
@@ -79,7 +79,7 @@ Narrow Multiply(const Narrow& a, const Narrow& b) {
   return Field51Single::Carry(Field51Single::Multiply(a, b));
 }
 
-// All ones when the element is 0, by whatever limbs; else 0.
+// Returns: all ones when the element is 0, in any representation; else 0.
 uint64_t IsZero(const uint64_t limbs[5]) {
   uint8_t bytes[32];
   const uint64_t any = BytesOfLimbs(limbs, bytes);
@@ -90,8 +90,8 @@ uint64_t IsZero(const uint64_t limbs[5]) {
 
 void Divide(const Ratio51 ratios[], size_t n, uint8_t* const quotients[], uint64_t nonzero[]) {
   if (n == 0) return;
-  // A z of 0 would make all of the product 0: such a ratio is 0 / 1.
-  Narrow x[kRatiosMax], z[kRatiosMax], product[kRatiosMax];  // of z[0] to z[i]
+  // A z of 0 would make the whole product 0, so such a ratio becomes 0 / 1.
+  Narrow x[kRatiosMax], z[kRatiosMax], product[kRatiosMax];  // product[i] = z[0] * ... * z[i]
   for (size_t i = 0; i < n; ++i) {
     const uint64_t none = IsZero(ratios[i].z);
     for (int k = 0; k < 5; ++k) {
@@ -100,7 +100,7 @@ void Divide(const Ratio51 ratios[], size_t n, uint8_t* const quotients[], uint64
     }
     product[i] = i == 0 ? z[0] : Multiply(product[i - 1], z[i]);
   }
-  Narrow inverse = Invert<Field51Single>(product[n - 1]);  // of z[0] to z[i]
+  Narrow inverse = Invert<Field51Single>(product[n - 1]);  // of product[i]
   for (size_t i = n; i-- > 0;) {
     const Narrow of_z = i == 0 ? inverse : Multiply(inverse, product[i - 1]);
     inverse = Multiply(inverse, z[i]);

@@ -1,7 +1,6 @@
 // Four lanes of 64 bits with AVX2 and the multiplier of FMA.
 //
-// Compiled for that instruction set as a whole: limbs51.h says what must not
-// be included here.
+// The whole file is compiled for that instruction set: limbs51.h says what it must not include.
 #include <immintrin.h>
 
 #include "crypto/field51_fma.h"
@@ -37,12 +36,12 @@ struct Lane {
   friend Lane operator+(Lane a, Lane b) { return {a.v + b.v}; }
   friend Lane operator-(Lane a, Lane b) { return {a.v - b.v}; }
   friend Lane operator&(Lane a, Lane b) { return {a.v & b.v}; }
-  // Of the low 32 bits.
+  // The product of the low 32 bits.
   friend Lane operator*(Lane a, Lane b) {
     return {Vector(_mm256_mul_epu32(__m256i(a.v), __m256i(b.v)))};
   }
 
-  // Integers < 2^52 as doubles. The bits of 2^52 + n are those of 2^52, plus n.
+  // Integers < 2^52 as doubles. The bits of the double 2^52 + n are those of 2^52, plus n.
   using Real = __m256d;
   static Real ToReal(Lane a) {
     return _mm256_sub_pd(__m256d(a.v + BitsOf(0x1p52)), _mm256_set1_pd(0x1p52));
@@ -52,7 +51,7 @@ struct Lane {
   }
   static Real Select(Lane mask, Real a, Real b) { return _mm256_blendv_pd(a, b, __m256d(mask.v)); }
   static constexpr uint64_t kHighBits = BitsOf(0x1p103), kLowBits = BitsOf(0x3p51);
-  // Adds both halves of a * b, high and low, and the bits above.
+  // Adds both halves of a * b, with the constant bits of the binades.
   static void MultiplyAdd(Real a, Real b, Lane* low, Lane* high) {
     const Real h = _mm256_fmadd_pd(a, b, _mm256_set1_pd(0x1p103));
     const Real l = _mm256_fmadd_pd(a, b, _mm256_sub_pd(_mm256_set1_pd(0x1p103 + 0x3p51), h));

@@ -15,8 +15,8 @@ namespace {
 constexpr X25519Backend kBySpeed[] = {X25519Backend::kIfma8, X25519Backend::kAvx2x4,
                                       X25519Backend::kPortable};
 constexpr size_t kLanesMax = std::max(kIfma8Lanes, kAvx2x4Lanes);
-constexpr size_t kWorth = 2;           // it takes so many points to be faster than libsodium
-constexpr size_t kStackBytes = 32768;  // twice what lanes may leave
+constexpr size_t kWorth = 2;           // fewer points are faster in libsodium
+constexpr size_t kStackBytes = 32768;  // twice as much as lanes may leave
 
 struct Lanes {
   size_t count;
@@ -35,7 +35,7 @@ Lanes LanesOf(X25519Backend backend) {
   return {1, nullptr, nullptr};
 }
 
-// `scalars` holds one scalar for all points, or one each.
+// `scalars` holds one scalar for all points, or one for each.
 void Multiply(X25519Backend backend, std::span<const Secret<kKeyBytes>* const> scalars,
               std::span<const uint8_t* const> points, std::span<Secret<kKeyBytes>> shared,
               std::span<bool> is_secret) {
@@ -46,7 +46,7 @@ void Multiply(X25519Backend backend, std::span<const Secret<kKeyBytes>* const> s
   };
   for (size_t begin = 0; begin < points.size(); begin += kRatiosMax) {
     const size_t end = std::min(begin + kRatiosMax, points.size());
-    Ratio51 ratios[kRatiosMax + kLanesMax];  // empty lanes leave something behind the last
+    Ratio51 ratios[kRatiosMax + kLanesMax];  // unused lanes of the last set write behind the end
     uint8_t* products[kRatiosMax];
     uint64_t nonzero[kRatiosMax];
     size_t n = 0;
@@ -90,7 +90,7 @@ const char* ToString(X25519Backend backend) {
   return "?";
 }
 
-// These ask CPUID and, by XGETBV, for the state the kernel saves.
+// The built-ins check CPUID and, by XGETBV, that the kernel saves the registers.
 bool RunsHere(X25519Backend backend) {
   switch (backend) {
     case X25519Backend::kIfma8:

@@ -1,7 +1,6 @@
 // Eight lanes of 64 bits with the 52-bit multiplier of AVX-512 IFMA.
 //
-// Compiled for that instruction set as a whole: limbs51.h says what must not
-// be included here.
+// The whole file is compiled for that instruction set: limbs51.h says what it must not include.
 #include <immintrin.h>
 
 #include "crypto/field51.h"
@@ -39,7 +38,7 @@ struct Lane {
   friend Lane operator+(Lane a, Lane b) { return {a.v + b.v}; }
   friend Lane operator-(Lane a, Lane b) { return {a.v - b.v}; }
   friend Lane operator&(Lane a, Lane b) { return {a.v & b.v}; }
-  // sum + the low or the high 52 bits of a * b.
+  // sum + the low or high 52 bits of a * b.
   friend Lane MultiplyAddLow(Lane sum, Lane a, Lane b) {
     return {Vector(_mm512_madd52lo_epu64(__m512i(sum.v), __m512i(a.v), __m512i(b.v)))};
   }
@@ -50,7 +49,7 @@ struct Lane {
   Vector v;
 };
 
-// VZEROALL knows the registers 0 to 15.
+// VZEROALL clears registers 0 to 15 only.
 void WipeRegisters() {
   asm volatile(
       "vzeroall\n"

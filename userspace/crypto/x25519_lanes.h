@@ -7,13 +7,13 @@
 
 namespace wicket::crypto {
 
-// products[i] = scalars[i] * points[i] for every lane i, as a ratio still to be divided; scalars
-// and points are 32 bytes each, of any alignment. `OneScalar` reads scalars[0] alone, which
-// multiplies every point.
+// products[i] = scalars[i] * points[i] for every lane i, as a ratio that is still to be divided.
+// Scalars and points are 32 bytes each, at any alignment. The `OneScalar` variants multiply every
+// point by scalars[0].
 //
-// Requires: a CPU that has the instructions; RunsHere() says so.
-// Secrets:  constant time; vector registers are wiped, up to 16 KiB of stack are
-//           left to the caller.
+// Requires: a CPU that has the instructions; see RunsHere().
+// Secrets:  constant time; wipes vector registers, and leaves up to 16 KiB of stack for the caller
+//           to wipe.
 using X25519Lanes = void (*)(const uint8_t* const scalars[], const uint8_t* const points[],
                              Ratio51 products[]);
 

@@ -1,6 +1,6 @@
-// X25519Batch(): every back end against published vectors, libsodium, and a
-// plain computation with big integers; above all on the points where limbs are
-// full, values reach p, and products vanish, in every lane.
+// X25519Batch(): every back end, in every lane, against published vectors, libsodium, and a plain
+// computation with big integers; above all on points with full limbs, values near p, and products
+// of zero.
 //
 // WICKET_X25519_PAIRS is the number of random pairs, 20 000 unless set.
 #include "crypto/x25519_batch.h"
@@ -26,7 +26,7 @@
 #include "crypto/field51_fma.h"
 #include "crypto/montgomery_ladder.h"
 
-// Sanitizers put room between variables: their stacks are not those that are shipped.
+// Sanitizers put padding between variables, so their stacks differ from those that ship.
 #if defined(__clang__)
 #if !__has_feature(address_sanitizer) && !__has_feature(thread_sanitizer)
 #define WICKET_STACK_IS_AS_SHIPPED 1
@@ -68,7 +68,7 @@ std::string Hex(const Bytes32& bytes) {
   return absl::BytesToHexString({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
 }
 
-// [RFC 7748 5] as it is written, with the conditional swap as a swap.
+// [RFC 7748 5] as written, with the conditional swap as a swap.
 Bytes32 Slow(const Bytes32& scalar, const Bytes32& point) {
   Bytes32 clamped = scalar;
   clamped[0] &= 248;
@@ -114,16 +114,16 @@ class Random {
   std::mt19937_64 engine_{25519};
 };
 
-// Where arithmetic may go wrong.
+// Points at which the arithmetic may go wrong.
 std::vector<Bytes32> EdgePoints() {
   std::set<Bytes32> points;
   const auto add = [&](const Integer& value) {
     if (value < 0) return;
     points.insert(ToBytes(value));
-    points.insert(ToBytes(value + (Integer(1) << 255)));  // bit 255 is to be ignored
+    points.insert(ToBytes(value + (Integer(1) << 255)));  // bit 255 is ignored
   };
   const Integer one = 1;
-  for (int k = 0; k <= 64; ++k) {  // beside p, 2^255, 2 p and 0
+  for (int k = 0; k <= 64; ++k) {  // around p, 2^255, 2 p and 0
     for (const Integer& center : {kP, Integer(one << 255), Integer(2 * kP), Integer(0)}) {
       add(center + k);
       add(center - k);
@@ -135,7 +135,7 @@ std::vector<Bytes32> EdgePoints() {
     add((one << k) + 1);
     add(kP - (one << k));
   }
-  for (int bits : {25, 26, 51, 52}) {  // one limb full, all others full, every second full
+  for (int bits : {25, 26, 51, 52}) {  // one limb full, all others full, every other limb full
     Integer alternate = 0;
     for (int at = 0; at < 255; at += bits) {
       const Integer limb = ((one << bits) - 1) << at;
@@ -146,15 +146,15 @@ std::vector<Bytes32> EdgePoints() {
     add(alternate);
     add(((one << 255) - 1) ^ (alternate & ((one << 255) - 1)));
   }
-  // Of low order on the curve and its twist. Source: https://cr.yp.to/ecdh.html#validate
+  // Points of low order on the curve and its twist. Source: https://cr.yp.to/ecdh.html#validate
   add(FromBytes(Unhex("e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800")));
   add(FromBytes(Unhex("5f9c95bca3508c24b1d0b1559c83ef5b04445cc4581c8e86d8224eddd09f1157")));
-  // Bernstein's other representatives: p + and 2 p + those.
+  // The first of them plus p, as Bernstein lists it.
   add(kP + FromBytes(Unhex("e0eb7a7c3b41b8ae1656e3faf19fc46ada098deb9c32b1fd866205165f49b800")));
   return {points.begin(), points.end()};
 }
 
-// Every pattern of the bits that clamping sets or clears, and extremes.
+// Every pattern of the bits that clamping sets or clears, and extreme values.
 std::vector<Bytes32> EdgeScalars() {
   Random random;
   std::vector<Bytes32> scalars;
@@ -188,7 +188,7 @@ Batch Multiplied(X25519Backend backend, const std::vector<Bytes32>& scalars,
     memcpy(keys[i].data(), scalars[i].data(), 32);
     key_views.push_back(&keys[i]);
   }
-  // Each at another alignment.
+  // Each at a different alignment.
   std::vector<uint8_t> memory(n * 64 + 64);
   std::vector<const uint8_t*> views;
   for (size_t i = 0; i < n; ++i) {
@@ -254,7 +254,7 @@ TEST_P(X25519BatchTest, PublishedVectors) {
   }
 }
 
-// [RFC 7748 5.2], the iteration, in every lane; lane i begins i steps later.
+// [RFC 7748 5.2], the iteration, in every lane; lane i starts i steps later.
 TEST_P(X25519BatchTest, Iterated) {
   const Bytes32 nine = ToBytes(9);
   std::vector<Bytes32> k{nine}, u{nine};
@@ -279,8 +279,7 @@ TEST_P(X25519BatchTest, Iterated) {
   }
 }
 
-// The three that must agree do, on every edge point in every lane, between
-// points that are not special.
+// The three implementations agree on every edge point in every lane, among ordinary points.
 TEST_P(X25519BatchTest, EdgePointsInEveryLane) {
   Random random;
   const std::vector<Bytes32> edges = EdgePoints();
@@ -359,7 +358,7 @@ TEST_P(X25519BatchTest, RandomPairs) {
   }
 }
 
-// 0 to 65, with one scalar and with one each; what lies behind the end stays.
+// 0 to 65 points, with one scalar and with one each; memory behind the end is not written.
 TEST_P(X25519BatchTest, AnyNumber) {
   Random random;
   std::vector<Bytes32> scalars, points, each, one;
@@ -382,7 +381,7 @@ TEST_P(X25519BatchTest, AnyNumber) {
   }
 }
 
-// A lane's product does not depend on what the others hold, or on which it is.
+// The product of a lane depends neither on the other lanes nor on the lane's index.
 TEST_P(X25519BatchTest, LanesAreIndependent) {
   Random random;
   std::vector<Bytes32> scalars, points;
@@ -433,8 +432,8 @@ TEST_P(X25519BatchTest, AnAllZeroProductIsReportedForItsLaneAlone) {
 }
 
 #ifdef WICKET_STACK_IS_AS_SHIPPED
-// Runs on a stack of its own, in which no part of a scalar, of its changes from
-// bit to bit, or of a product may be found afterwards.
+// Runs on a stack of its own. No part of a scalar, of its bit changes, or of a product may be found
+// there afterwards.
 TEST_P(X25519BatchTest, LeavesNoSecretOnTheStack) {
   struct Job {
     X25519Backend backend;
@@ -482,7 +481,7 @@ TEST_P(X25519BatchTest, LeavesNoSecretOnTheStack) {
     uint64_t limbs[5];
     LimbsOfBytes(shared.data(), limbs);
     secrets.insert(secrets.end(), limbs, limbs + 5);
-    for (uint64_t limb : limbs) {  // as avx2x4 has them
+    for (uint64_t limb : limbs) {  // in the form of avx2x4
       secrets.push_back(std::bit_cast<uint64_t>(static_cast<double>(limb)));
     }
   }
@@ -496,7 +495,7 @@ TEST_P(X25519BatchTest, LeavesNoSecretOnTheStack) {
 }
 #endif
 
-// avx2x4 computes with doubles: whichever way the thread that calls it has them rounded.
+// avx2x4 computes with doubles. Its results are the same in every rounding mode of the thread.
 TEST_P(X25519BatchTest, IsTheSameInEveryRoundingMode) {
   const auto edges = EdgePoints();
   const Bytes32 scalar = Random().Next();
@@ -517,8 +516,8 @@ TEST(X25519BackendTest, IsReadFromItsName) {
   EXPECT_TRUE(RunsHere(FastestX25519()));
 }
 
-// The fields and the ladder by themselves, on any CPU: the code of both back
-// ends over emulated lanes, and each field with the other's number of lanes.
+// The fields and the ladder alone, on any CPU: the code of both back ends over emulated lanes, and
+// each field with the number of lanes of the other.
 template <typename Field, typename Lane>
 void ExpectProductsOfEdges() {
   Random random;
@@ -545,7 +544,7 @@ void ExpectProductsOfEdges() {
   }
 }
 
-// x / z where z is 0, as 0, p and 2 p, in each place; what is beside it does not change.
+// x / z where z is 0, as 0, p and 2 p, in each place; its neighbours do not change.
 TEST(Ratios51Test, AZeroIsNobodyElses) {
   constexpr uint64_t kZeros[][5] = {
       {0, 0, 0, 0, 0},

@@ -16,7 +16,7 @@ const char* ToString(Kind kind) {
   return "?";
 }
 
-// One watcher is woken here; what waking the others costs, it pays.
+// Wakes one watcher; that watcher pays for waking the others.
 void EventLog::Append(Event event) {
   if (!watched()) return;
   std::optional<Event> dropped;  // its memory is freed outside the lock
@@ -37,7 +37,7 @@ void EventLog::Drain() {
   {
     const std::lock_guard lock(mutex_);
     taken.swap(pending_);
-    ring_end_ = end_ - taken.size();  // what was dropped has no place
+    ring_end_ = end_ - taken.size();  // skips the events dropped from `pending_`
     if (taken.empty()) return;
   }
   ring_.resize(kKept);

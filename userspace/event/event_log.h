@@ -1,10 +1,10 @@
-// What happens to peers, for those who watch it happen.
+// What happens to peers, as a stream of events for watchers.
 //
 //   shards, installers, roster --Append--> pending --first watcher to wake--> ring --> watchers
 //
-// An append never waits for a watcher to copy events: it takes the lock of `pending` only,
-// which a watcher holds while it swaps the whole of it for an empty one. A watcher that is
-// too slow is told how many events it missed.
+// An append never waits while a watcher copies events. It takes only the lock of `pending`, which
+// a watcher holds just to swap the whole queue for an empty one. A watcher that is too slow is told
+// how many events it missed.
 #pragma once
 
 #include <atomic>
@@ -22,14 +22,14 @@
 
 namespace wicket::event {
 
-// X(Name, text, what it means)
+// X(Name, text, meaning)
 #define WICKET_EVENTS(X)                                                                \
   X(Seen, "seen", "an initiation proved its key and went to the installer")             \
-  X(Refused, "refused", "an initiation was not let in, for `reason`; of a flood, some") \
+  X(Refused, "refused", "an initiation was refused for `reason`; a sample of a flood")  \
   X(Installed, "installed", "a peer was put into its device")                           \
-  X(Confirmed, "confirmed", "a session's first data packet came")                       \
-  X(Evicted, "evicted", "a peer was taken out of its device")                           \
-  X(Expired, "expired", "a peer's time was over; it is deleted")                        \
+  X(Confirmed, "confirmed", "the first data packet of a session arrived")               \
+  X(Evicted, "evicted", "a peer was removed from its device")                           \
+  X(Expired, "expired", "a peer expired and was deleted")                               \
   X(Created, "created", "a peer was stored")                                            \
   X(Updated, "updated", "a stored peer was changed")                                    \
   X(Deleted, "deleted", "a peer was deleted")                                           \
@@ -50,11 +50,11 @@ struct Event {
   Kind kind = Kind::kSeen;
   absl::Time at;
   std::string device;
-  std::optional<PublicKey> peer;  // a stored peer, or a sender that has proven this key
+  std::optional<PublicKey> peer;  // a stored peer, or a sender that proved this key
   Endpoint source;                // family kNone: none
   const char* reason = "";        // static storage
-  // Of an attack: sources, proven_per_s, install_p99_ms, and what is refused, a second.
-  // Of a step of the clock: seconds, positive for forwards.
+  // Of an attack: sources, proven_per_s, install_p99_ms, and refusals a second by reason.
+  // Of a clock step: seconds, positive for forwards.
   std::map<std::string, double> figures = {};
 };
 
@@ -63,16 +63,15 @@ class EventLog {
  public:
   static constexpr size_t kKept = 4096;
 
-  // Drops the event when nobody watches.
-  // Cost: one lock, which other threads hold for the move of one event or the swap of two
-  //       queues, some 100 ns, and never while they copy events; and one wake-up, however many
-  //       watchers sleep.
+  // Drops the event when there is no watcher.
+  // Cost: one lock, which other threads hold to move one event or to swap two queues, some 100 ns,
+  //       but never while they copy events; and one wake-up, however many watchers sleep.
   void Append(Event event);
-  // False: nobody watches, and the details of an event need not be gathered.
+  // False when there is no watcher, so the details of an event need not be gathered.
   bool watched() const { return watchers_.load(std::memory_order_relaxed) > 0; }
   const std::atomic<int>& watchers() const { return watchers_; }
 
-  // One reader, which sees what is appended after its construction.
+  // One reader, which sees the events appended after its construction.
   class Watcher {
    public:
     explicit Watcher(EventLog* log);
@@ -83,7 +82,7 @@ class EventLog {
       std::vector<Event> events;
       uint64_t missed = 0;  // dropped before the first of `events`
     };
-    // Waits for events, at most for `wait`.
+    // Waits for events, for `wait` at most.
     Batch Read(absl::Duration wait);
 
    private:
@@ -92,15 +91,15 @@ class EventLog {
   };
 
  private:
-  // Moves what is pending into the ring. Requires: ring_mutex_.
+  // Moves the pending events into the ring. Requires: ring_mutex_.
   void Drain();
 
-  std::mutex mutex_;  // of the next three
+  std::mutex mutex_;  // guards the next three
   std::condition_variable appended_;
-  std::deque<Event> pending_;  // the latest kKept at most
+  std::deque<Event> pending_;  // at most the latest kKept
   uint64_t end_ = 0;           // events ever appended
 
-  std::mutex ring_mutex_;  // taken before mutex_, and by watchers only
+  std::mutex ring_mutex_;  // locked before mutex_, and by watchers only
   std::vector<Event> ring_;
   uint64_t ring_end_ = 0;
 

@@ -40,7 +40,7 @@ TEST(EventLogTest, ASlowWatcherIsToldWhatItMissed) {
   EXPECT_EQ(batch.events[0].source.port, 10);
 }
 
-// Events so large that copying all of them takes a good part of a second.
+// Events so large that copying them all takes a good part of a second.
 TEST(EventLogTest, AnAppendDoesNotWaitForAWatcherThatCopies) {
   EventLog log;
   EventLog::Watcher watcher(&log);

@@ -47,13 +47,13 @@ bool Devices::TickOne(size_t index) {
     Lose(index, "the device went away");
     changed = true;
   }
-  // To ask a device that hangs would hang us.
+  // A call to a device that hangs would hang this thread.
   if (!watched.answers) return changed;
   const bool away = watched.ifindex == 0;
   if (!away && !watched.installer->device_changed()) return changed;
   auto device = Read(index);
   if (!device.ok()) {
-    // With the old key, everything made for the new one would die as forged.
+    // With the old key, every initiation made for the new one would be dropped as forged.
     if (!away) Lose(index, "its key or port changed, and cannot be read");
     if (device.status().message() == watched.last_problem) return changed || !away;
     watched.last_problem = std::string(device.status().message());
@@ -61,7 +61,7 @@ bool Devices::TickOne(size_t index) {
     return changed || !away;
   }
   watched.last_problem.clear();
-  // A device that only changed its key keeps its peers, and we what we know of them.
+  // A device that only changed its key keeps its peers, and we keep our knowledge of them.
   if (away) {
     auto pacer = installer::PacerFor(**device, name, &turns_);
     watched.installer->SetDevice(std::move(*device), std::move(pacer), watched.public_key,

@@ -1,4 +1,4 @@
-// The devices of the configuration: each with its installer, and as it was last seen.
+// The devices of the configuration, each with its installer and its last observed state.
 #pragma once
 
 #include <memory>
@@ -27,8 +27,8 @@ struct WatchedDevice {
   bool served() const { return identity != nullptr && answers; }
 };
 
-// Follows devices that come, go or change. Waits for no installer, so a device that hangs stops
-// nothing but itself.
+// Follows devices that appear, disappear or change. Never waits for an installer, so a device that
+// hangs stops nothing but itself.
 //
 // Thread: one.
 class Devices {
@@ -41,10 +41,11 @@ class Devices {
                      const installer::Surroundings& surroundings);
   void Stop() { watched_.clear(); }
 
-  // Returns: whether anything changed that shards and the XDP program must know.
+  // Returns: whether anything changed that the shards and the XDP program must know.
   bool Tick();
-  // Forged initiations were counted. Nothing announces that a device has another key, and until the
-  // program knows it, initiations made for it die as forged. So they make the installers look.
+  // Makes the installers read the devices' keys, after forged initiations were counted. A device
+  // does not announce a new key, and until the program knows it, initiations made for it are
+  // dropped as forged.
   void LookForNewKeys();
   void SetConfigs(const std::vector<DeviceConfig>& configs);
   void SetRoutes(const std::vector<installer::NicRoute>& routes);
@@ -52,9 +53,10 @@ class Devices {
 
   const std::vector<DeviceConfig>& configs() const { return configs_; }
   const std::vector<WatchedDevice>& watched() const { return watched_; }
-  // By index of the configuration.
+  // By index in the configuration.
   std::vector<installer::Installer*> installers() const;
-  // Of an installer that has made no progress for longer than `silence`; empty: there is none.
+  // Returns: the name of an installer without progress for longer than `silence`, or an empty
+  //          string.
   std::string SilentInstaller(absl::Duration silence) const;
   void FillStatus(document::Status* status) const;
 

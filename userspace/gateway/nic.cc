@@ -31,9 +31,9 @@ uint32_t FindSlots(const std::vector<bool>& used, uint32_t count) {
   return STEER_SLOTS_MAX;
 }
 
-// Whether frames of VLANs above the interface come to the program without their tags.
+// Whether frames of the VLANs on the interface reach the program without their tags.
 bool TakesTagsOff(const std::string& nic) {
-  if (access("/proc/net/vlan/config", F_OK) != 0) return false;  // to ask would load the module
+  if (access("/proc/net/vlan/config", F_OK) != 0) return false;  // SIOCGIFVLAN would load it
   const Fd fd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   ethtool_value flags{ETHTOOL_GFLAGS, 0};
   ifreq request{};

@@ -1,4 +1,4 @@
-// One NIC: the program on its hook, and a shard for each of its RX queues.
+// One NIC: the XDP program on its hook, and a shard for each RX queue.
 #pragma once
 
 #include <memory>
@@ -12,14 +12,14 @@
 
 namespace wicket::gateway {
 
-// What all NICs share. Nothing is owned; all of it outlives every Nic.
+// Objects that all NICs share. Not owned; they outlive every Nic.
 struct NicContext {
   xsk::Steering* steering;
   reinject::Injector* injector;  // for probing only
   const store::Store* store;
   Published<intake::DeviceTable>* devices;
   std::vector<installer::Installer*> installers;  // by device index
-  intake::VerdictCounters* verdicts;              // of NICs that went away
+  intake::VerdictCounters* verdicts;              // sum over shards that are gone
   std::vector<bool>* slots_used;                  // STEER_SLOTS_MAX
   event::EventLog* events;
   bool pin_threads;
@@ -33,27 +33,28 @@ class Nic {
   ~Nic() { Down(); }
   Nic(const Nic&) = delete;
 
-  // Attaches, binds a socket to every queue, and starts steering to them.
-  // Errors: names what failed; the NIC is then down, and its traffic passes.
+  // Attaches the program, binds a socket to every queue, and starts steering to them.
+  // Errors: those of the call that failed; the NIC is down then, and its traffic passes.
   absl::Status Up(reinject::Mode wanted);
-  // Stops steering, then the shards. What was proven the installers still serve. The program stays
+  // Stops steering, then the shards. The installers still serve what was proven. The program stays
   // on the NIC and passes everything.
   void Down();
 
-  // Requires: up(). Errors: the NIC cannot do it; it goes on as it was.
+  // Requires: up().
+  // Errors:   the NIC cannot do it; the mode stays as it was.
   absl::Status SetReinject(reinject::Mode wanted);
 
   uint32_t shards() const { return queues_; }
   bool up() const { return attachment_.ifindex != 0; }
-  // What is no longer as Up() found it; empty: nothing.
+  // Returns: what has changed since Up(), or an empty string.
   absl::string_view Changed() const;
   const std::string& name() const { return config_.name; }
   installer::NicRoute route() const { return {attachment_.ifindex, reinject_}; }
 
-  // Hands what the shards saw to the event log.
+  // Passes the shards' sightings to the event log.
   void DrainSightings(const std::vector<DeviceConfig>& devices);
   void AddVerdicts(std::map<std::string, uint64_t>* verdicts) const;
-  // Of a shard that has made no progress for longer than `silence`, its name; empty: there is none.
+  // Returns: the name of a shard without progress for longer than `silence`, or an empty string.
   std::string SilentShard(absl::Duration silence) const;
   document::NicStatus Status() const;
   std::string Describe() const;

@@ -1,4 +1,4 @@
-// The NICs of the configuration, which come, go and change.
+// The NICs of the configuration, which appear, disappear and change.
 #pragma once
 
 #include <memory>
@@ -12,15 +12,15 @@ namespace wicket::gateway {
 // Thread: one.
 class Nics {
  public:
-  // What `context` points to outlives it.
+  // Lifetime: the pointers in `context` outlive it.
   Nics(const std::vector<NicConfig>& configs, NicContext context);
 
-  // Takes NICs that are there and serves them, and leaves those that changed. A NIC that cannot be
-  // taken is tried again with each call.
-  // `changed`: shards came or went. Errors: the first call only, and only what no later one could
-  // mend: a right that is missing.
+  // Brings up NICs that are present, and takes down those that changed. A NIC that cannot be
+  // brought up is tried again at each call.
+  // `changed`: set to true when shards were started or stopped.
+  // Errors: from the first call only, and only PermissionDenied, which no later call could mend.
   absl::Status Tick(reinject::Mode reinject, bool* changed);
-  // All NICs take the mode, or none does. Errors: names the NIC that cannot; the mode stays.
+  // All NICs take the mode, or none does. Errors: that of a NIC that cannot; the mode stays.
   absl::Status SetReinject(reinject::Mode before, reinject::Mode wanted);
   void DrainSightings(const std::vector<DeviceConfig>& devices);
   void Stop() { nics_.clear(); }
@@ -29,14 +29,14 @@ class Nics {
   std::vector<installer::NicRoute> routes() const;
   std::map<std::string, uint64_t> Verdicts() const;
   bool under_load() const;
-  // Of a shard that has made no progress for longer than `silence`; empty: there is none.
+  // Returns: the name of a shard without progress for longer than `silence`, or an empty string.
   std::string SilentShard(absl::Duration silence) const;
   void FillStatus(document::Status* status) const;
 
  private:
   absl::Status Take(size_t index, reinject::Mode reinject);
 
-  intake::VerdictCounters past_verdicts_;  // of shards that went away
+  intake::VerdictCounters past_verdicts_;  // of shards that are gone
   std::vector<bool> slots_used_ = std::vector<bool>(STEER_SLOTS_MAX);
   std::vector<std::string> problems_;
   bool ticked_ = false;

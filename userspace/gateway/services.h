@@ -1,4 +1,4 @@
-// What the shards and the XDP program are told of the devices.
+// Tells the shards and the XDP program which devices are served.
 #pragma once
 
 #include <memory>
@@ -19,18 +19,18 @@ class Services {
   explicit Services(xsk::Steering* steering)
       : steering_(steering), table_(std::make_unique<const intake::DeviceTable>()) {}
 
-  // The shards' own.
+  // The table that the shards read.
   Published<intake::DeviceTable>* table() { return &table_; }
 
-  // Publishes which devices are served. The shards learn it before the program: what it steers to a
-  // shard that knows a port no more is dropped, and what a shard knows and the program does not
-  // passes to the kernel.
-  // `shards`: that share the budgets.
+  // Publishes which devices are served. The shards learn it before the program: a packet that the
+  // program steers to a shard that does not serve the port is dropped, while the program passes
+  // packets for a port that only the shards serve.
+  // `shards`: the number of shards that share the budgets.
   absl::Status Publish(const Devices& devices, uint64_t shards, uint64_t cookies_per_second);
-  // Makes the cookies' secret another one when it is old enough. The program knows it before a
-  // shard makes a cookie with it: Publish() must follow. Returns: whether it did.
+  // Replaces the cookie secret when it is old enough. The program learns it before a shard makes a
+  // cookie with it: Publish() must follow. Returns: whether the secret was replaced.
   absl::StatusOr<bool> RotateCookies();
-  // Frees tables that no shard reads any more.
+  // Frees tables that no shard reads.
   void Collect() { table_.Collect(); }
 
  private:

@@ -1,4 +1,4 @@
-// How many handshakes a second may cost a Diffie-Hellman, and who comes first when not all can.
+// The rate limit of handshakes that may cost a Diffie-Hellman, with a share for quiet sources.
 #pragma once
 
 #include <algorithm>
@@ -10,13 +10,13 @@
 
 namespace wicket::guard {
 
-// A rate with a burst, as the time when the bucket is full again.
+// A token bucket, kept as the time when it is full again.
 //
 // Source: the generic cell rate algorithm [ITU-T I.371]
 class Bucket {
  public:
-  // `window_ns`: at once may come one, and what is due within this.
-  // Returns: false when it is empty, and nothing was taken.
+  // `window_ns`: a burst is one, plus what falls due within this time.
+  // Returns: false when the bucket is empty; nothing was taken then.
   bool Take(uint64_t now_ns, uint64_t interval_ns, uint64_t window_ns) {
     const uint64_t from = std::max(full_at_ns_, now_ns);
     if (from - now_ns > window_ns) return false;
@@ -28,9 +28,9 @@ class Bucket {
   uint64_t full_at_ns_ = 0;
 };
 
-// Seven eighths of the rate are for whoever comes first. The last eighth is kept for sources
-// (an IPv4 address, an IPv6 /56) that have had little lately, so that one that sends without
-// end does not take it all. Sources share places in a table of fixed size, by a keyed hash.
+// Seven eighths of the rate are first come, first served. The last eighth is reserved for sources
+// (an IPv4 address, an IPv6 /56) that were quiet lately, so that a source that floods cannot take
+// all of the rate. Sources share the slots of a fixed table, by a keyed hash.
 //
 // Thread: one.
 class HandshakeBudget {
@@ -48,7 +48,7 @@ class HandshakeBudget {
     kept_window_ns_ = more_at_once * kept_interval_ns_;
   }
 
-  // Takes one handshake out of the budget. Returns: false when it is to be refused.
+  // Takes one handshake out of the budget. Returns: false when it must be refused.
   // Requires: SetRate().
   bool Take(const Address& source, uint64_t now_ns) {
     if (open_.Take(now_ns, open_interval_ns_, open_window_ns_)) return true;
@@ -59,13 +59,13 @@ class HandshakeBudget {
 
  private:
   static constexpr size_t kSlots = 4096;                             // 32 KiB
-  static constexpr uint64_t kSourceInterval_ns = 1'000'000'000 / 2;  // and two at once
+  static constexpr uint64_t kSourceInterval_ns = 1'000'000'000 / 2;  // with a burst of two
 
   size_t SlotOf(const Address& source) const {
     uint64_t words[2];
     static_assert(sizeof(words) == sizeof(source.bytes));
     std::copy_n(source.bytes.begin(), 16, reinterpret_cast<uint8_t*>(words));
-    if (source.family == Family::kIpv6) {  // a customer may have all of a /56
+    if (source.family == Family::kIpv6) {  // one customer may have a whole /56
       std::fill_n(reinterpret_cast<uint8_t*>(words) + 7, 9, uint8_t{0});
     }
     uint64_t hash = (words[0] ^ hash_key_) * 0x9e3779b97f4a7c15;

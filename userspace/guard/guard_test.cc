@@ -30,7 +30,7 @@ TEST(ReplayTest, AWrongClockLocksNobodyOutForMoreThanTenMinutes) {
   EXPECT_FALSE(IsFresh(mark, StampAt(kNow + absl::Seconds(5)), kNow + absl::Seconds(5)));
   const absl::Time later = kNow + kFutureMax + absl::Seconds(1);
   EXPECT_TRUE(IsFresh(mark, StampAt(later), later));
-  // The packet from the future stays what it is: a replay.
+  // The packet from the future is still a replay.
   EXPECT_FALSE(IsFresh(mark, StampAt(kNow + absl::Hours(24 * 3650)), later));
   mark = Accept(mark, StampAt(later), later);
   EXPECT_FALSE(IsFresh(mark, StampAt(kNow + absl::Hours(24 * 3650)), later + absl::Hours(24)));
@@ -62,7 +62,7 @@ TEST(ReplayTest, AMarkDoesNotExpire) {
   }
 }
 
-// The gateway has no clock that runs while it is off, and begins ten years ago.
+// A gateway without a battery-backed clock, which starts ten years in the past.
 TEST(ReplayTest, NothingAcceptedUnderAClockThatWasBehindIsGoodOnceItIsRight) {
   const absl::Time behind = kNow - absl::Hours(24 * 3650);
   StampMark mark;
@@ -76,11 +76,11 @@ TEST(ReplayTest, NothingAcceptedUnderAClockThatWasBehindIsGoodOnceItIsRight) {
     EXPECT_FALSE(IsFresh(mark, StampAt(kNow + absl::Seconds(120 * i)), right)) << i;
   }
   EXPECT_TRUE(IsFresh(mark, StampAt(right), right));
-  // Corrected half of the way, all the same.
+  // Corrected only half of the way, it is refused as well.
   EXPECT_FALSE(IsFresh(AfterForwardStep(mark), StampAt(kNow), kNow + absl::Seconds(60)));
 }
 
-// Its last handshake before it left was made while the gateway's clock was ahead.
+// A peer whose last handshake before it left was made while the gateway's clock was ahead.
 TEST(ReplayTest, AClockThatWasAheadLocksNobodyOutForMoreThanTenMinutes) {
   const StampMark mark = Accept({}, StampAt(kNow), kNow);
   for (const absl::Duration ahead :
@@ -100,16 +100,16 @@ TEST(ReplayTest, APeerThatNobodyWatchedGetsAMarkFromItsHandshake) {
 
 TEST(ReplayTest, AdvanceByGoesByTheSteadyClock) {
   const StampMark mark = Accept({}, StampAt(kNow), kNow);
-  // The wall clock went ten years back in between.
+  // In between, the wall clock was set back by ten years.
   const absl::Time wrong = kNow - absl::Hours(87600);
   const StampMark advanced = AdvanceBy(mark, absl::Minutes(2), wrong);
   EXPECT_FALSE(IsFresh(advanced, StampAt(kNow + absl::Minutes(2)), kNow + absl::Minutes(3)));
   EXPECT_TRUE(IsFresh(advanced, StampAt(kNow + absl::Minutes(3)), kNow + absl::Minutes(3)));
 }
 
-// A client's clock is an hour slow. It handshakes through us and again, past us, two
-// minutes later; when it leaves the kernel that one is old too, however long the first
-// had been on its way.
+// A client's clock is an hour slow. It makes a handshake through the gateway, and another with the
+// kernel two minutes later. Once it has left the kernel the second is refused too, however long the
+// first was in flight.
 TEST(ReplayTest, TheMarkAdvancesOverHandshakesTheKernelSaw) {
   const absl::Duration slow = absl::Hours(1);
   const Tai64n unseen = StampAt(kNow - slow + absl::Seconds(120));
@@ -124,10 +124,10 @@ TEST(ReplayTest, TheMarkAdvancesOverHandshakesTheKernelSaw) {
   }
 }
 
-// Random initiations and replays against a list of all that was ever accepted, while the clocks of
-// gateway and client jump by seconds to years. Nothing is accepted twice, but what replay.h says is
-// left: stamps of a client that moved its own clock back while it was ahead of the gateway's. And
-// once both clocks are right, a client is let in within ten minutes.
+// Random initiations and replays against a list of all that were accepted, while the clocks of
+// gateway and client jump by seconds to years. Nothing is accepted twice, except in the gap that
+// replay.h states: stamps of a client that set its clock back while it was ahead of the gateway's.
+// Once both clocks are right, the client is let in within ten minutes.
 TEST(ReplayTest, NothingIsAcceptedTwiceAndNobodyLockedOut) {
   std::mt19937_64 random(11);
   const auto jump = [&random] {
@@ -165,7 +165,7 @@ TEST(ReplayTest, NothingIsAcceptedTwiceAndNobodyLockedOut) {
       if (client_jumps && IsFromTheFuture(stamp, now)) from_the_future.insert(stamp);
       mark = Accept(before, stamp, now);
     }
-    // All clocks are right from here on.
+    // From here on all clocks are right.
     if (gateway_off > absl::ZeroDuration()) forward_step -= gateway_off;
     if (gateway_off < absl::ZeroDuration()) forward_step = right;
     if (client_jumps) continue;
@@ -202,7 +202,7 @@ TEST(HandshakeBudgetTest, OneThatSendsWithoutEndDoesNotTakeWhatIsKeptForOthers) 
     }
   }
   EXPECT_EQ(modest, modest_asked);
-  // Ten seconds of seven eighths, two a second of the rest, and the bursts.
+  // Ten seconds at seven eighths of the rate, two a second of the rest, and the bursts.
   EXPECT_GE(greedy, 7000u);
   EXPECT_LE(greedy, 7000u + 20 + 2 * 40 + 5);
 }

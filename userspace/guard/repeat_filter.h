@@ -8,18 +8,18 @@
 
 namespace wicket::guard {
 
-// A fixed table of the mac1 values of the last packets.
+// A fixed table of the mac1 values of recent packets.
 //
-// Forgetting is harmless: a repeat that gets through is refused by the replay
-// guard, only later and dearer. So a slot simply belongs to whoever came last.
+// Forgetting is harmless: a repeat that passes is refused by the replay guard, later and at a
+// higher cost. So a new packet simply overwrites its slot.
 //
 // Thread: one.
 class RepeatFilter {
  public:
   using Mac = std::array<uint8_t, 16>;
 
-  // Notes the packet. Returns: true when the same one is still remembered.
-  // Requires: mac1 has been verified, or anyone could choose the slots.
+  // Notes the packet. Returns: true when the same packet is still remembered.
+  // Requires: mac1 was verified; otherwise a sender could choose the slots.
   bool SeenBefore(const Mac& mac1) {
     uint64_t index;
     memcpy(&index, mac1.data(), sizeof(index));
@@ -30,7 +30,7 @@ class RepeatFilter {
   }
 
  private:
-  static constexpr size_t kSlots = 4096;  // 64 KiB: stays in the shard's cache
+  static constexpr size_t kSlots = 4096;  // 64 KiB: stays in the shard's CPU cache
   std::unique_ptr<std::array<Mac, kSlots>> slots_ = std::make_unique<std::array<Mac, kSlots>>();
 };
 

@@ -7,7 +7,7 @@ namespace {
 
 bool IsSet(const StampMark& mark) { return mark.accepted != absl::UnixEpoch(); }
 
-// The mark as if a stamp of `last`, which nobody saw, had been accepted at `now`.
+// The mark as if an unseen stamp of the time `last` had been accepted at `now`.
 StampMark AcceptUnseen(const StampMark& mark, absl::Time last, absl::Time now) {
   return {.bounded = std::max(mark.bounded, ToTai64n(std::min(last, now + kFutureMax))),
           .exact = std::max(mark.exact, ToTai64n(last)),

@@ -7,15 +7,15 @@
 namespace wicket::installer {
 namespace {
 
-// An installed peer that initiates through us twice within this time and from one place got no
-// answer: XDP lets the first try of a known flow pass.
+// An installed peer that initiates through us twice within this time, from the same endpoint, got
+// no answer: the XDP program passes the first try of a known flow.
 constexpr absl::Duration kUnanswered = absl::Seconds(15);
-// The device itself takes at most one initiation of a peer in this time: [WG 5.1], 50 a second.
+// The device itself accepts at most one initiation of a peer in this time: [WG 5.1], 50 a second.
 constexpr absl::Duration kInitiationInterval = absl::Milliseconds(20);
 
 uint64_t OpenSlots(const Options& options) { return (options.probation_max + 1) / 2; }
 
-// A raw packet arrives on lo, where the kernel checks no source.
+// A raw packet arrives on lo, where the kernel does not check the source.
 bool IsMartian(const Address& source) {
   static const Prefix martians[] = {*ParsePrefix("0.0.0.0/8"),   *ParsePrefix("127.0.0.0/8"),
                                     *ParsePrefix("224.0.0.0/3"), *ParsePrefix("::/128"),
@@ -43,7 +43,7 @@ Decision Admission::Judge(const intake::Demand& demand, const Known& known,
                           absl::Duration steady, absl::Time forward_step) {
   Decision decision;
   if (demand.reason == intake::Reason::kForeign) {
-    // The device knows that peer, and its own replay protection is whole: we never remove it.
+    // The device knows the peer, and its own replay protection is intact: we never remove it.
     decision.give_back = known.foreign;
     if (!known.foreign) decision.refused = Count::kGone;
     journal_->Add(known.foreign ? Count::kForeign : Count::kGone);
@@ -64,8 +64,8 @@ Decision Admission::Judge(const intake::Demand& demand, const Known& known,
   }
   const bool unanswered = resident != nullptr && steady - resident->last_request < kUnanswered &&
                           resident->session.endpoint == demand.source;
-  // The device would refuse the stamp of a clock that was set back. A live session is not risked
-  // for that; it is over in 180 s.
+  // The device would refuse the stamps of a clock that was set back. A live session is not risked
+  // for that; it ends within 180 s.
   decision.reset = resident != nullptr &&
                    (resident->forget_stamp ||
                     (demand.stamp <= mark.exact && steady - resident->active > kSessionLifetime));

@@ -17,7 +17,7 @@ PublicKey Key(int n) {
   return key;
 }
 
-// A stored peer whose good initiation comes by a NIC that gives packets back. Each test changes
+// A stored peer whose valid initiation arrives on a NIC that gives packets back. Each test changes
 // what its name says.
 class AdmissionTest : public ::testing::Test {
  protected:
@@ -36,7 +36,7 @@ class AdmissionTest : public ::testing::Test {
   Decision Judge() {
     return admission_.Judge(demand_, known_, residents_, mode_, kWall, kSteady, forward_step_);
   }
-  // As a peer in the device that last asked at `asked`, from `from`.
+  // Adds a peer to the device whose last initiation was at `asked`, from `from`.
   Resident* Reside(const char* from, absl::Duration asked, absl::Duration active = kSteady) {
     Resident* resident = residents_.Add(stored_, session_, ParseEndpoint(from)->address, active);
     resident->session.endpoint = *ParseEndpoint(from);
@@ -44,7 +44,7 @@ class AdmissionTest : public ::testing::Test {
     known_.resident = resident;
     return resident;
   }
-  // Peers on probation, from as many sources.
+  // Adds peers on probation, each from its own source unless `source` is given.
   void Crowd(int from, int to, const char* source = nullptr) {
     for (int n = from; n < to; ++n) {
       store::Peer peer;
@@ -79,7 +79,7 @@ class AdmissionTest : public ::testing::Test {
   Admission admission_{&journal_};
 };
 
-// --- yes --------------------------------------------------------------------
+// --- let in -----------------------------------------------------------------
 
 TEST_F(AdmissionTest, ANewcomerIsInstalledAndGivenBack) {
   const Decision decision = Judge();
@@ -112,7 +112,7 @@ TEST_F(AdmissionTest, AnInvertedPeerIsInstalledAgainToBeCalled) {
 }
 
 TEST_F(AdmissionTest, ADeviceForgetsAStampFromTheFutureWhenTheSessionIsDead) {
-  // The client's clock was an hour ahead, and was corrected.
+  // The client's clock was an hour ahead, and has been corrected.
   session_.mark = guard::Accept({}, ToTai64n(kWall + absl::Hours(1)), kWall - absl::Hours(2));
   Resident* resident = Reside("192.0.2.1:7", kSteady - absl::Seconds(60));
   EXPECT_FALSE(Judge().reset) << "a live session is not risked";
@@ -132,7 +132,7 @@ TEST_F(AdmissionTest, AForeignPeerIsGivenBackAndNoMore) {
   const Decision decision = Judge();
   EXPECT_TRUE(decision.give_back);
   EXPECT_FALSE(decision.install || decision.refused);
-  known_.foreign = false;  // removed by its owner meanwhile
+  known_.foreign = false;  // its owner removed it in the meantime
   ExpectRefused(Count::kGone);
 }
 
@@ -142,7 +142,7 @@ TEST_F(AdmissionTest, AClockFarAheadIsLetInAndCounted) {
   EXPECT_EQ(journal_.Read(Count::kFutureStamps), 1u);
 }
 
-// --- no ---------------------------------------------------------------------
+// --- refused ----------------------------------------------------------------
 
 TEST_F(AdmissionTest, ReplaysAreRefused) {
   session_.mark = guard::Accept({}, demand_.stamp, kWall);
@@ -153,8 +153,8 @@ TEST_F(AdmissionTest, ReplaysAreRefused) {
 }
 
 TEST_F(AdmissionTest, AfterAForwardStepNothingFromBeforeIsFresh) {
-  // While the gateway's clock was a day behind, two stamps of a client whose clock was right looked
-  // like stamps from the future; then the clock went half of the way.
+  // While the gateway's clock was a day behind, two correct stamps of a client looked like stamps
+  // from the future. Then the clock was corrected half of the way.
   const absl::Time behind = kWall - absl::Hours(24);
   session_.mark = guard::Accept({}, ToTai64n(kWall - absl::Minutes(30)), behind);
   session_.mark = guard::Accept(session_.mark, ToTai64n(kWall + absl::Minutes(30)), behind);
@@ -190,7 +190,7 @@ TEST_F(AdmissionTest, MartiansAreRefusedWhereTheKernelWouldNotSeeThemCome) {
     demand_.source = *ParseEndpoint(source);
     mode_ = reinject::Mode::kRaw;
     ExpectRefused(Count::kMartian);
-    mode_ = reinject::Mode::kLive;  // the kernel itself decides
+    mode_ = reinject::Mode::kLive;  // the kernel decides itself
     admission_.BeginBatch(options_, own_key_);
     EXPECT_FALSE(Judge().refused) << source;
   }
@@ -206,7 +206,7 @@ TEST_F(AdmissionTest, AFullDeviceRefusesNewcomersAndPressesForRoom) {
   EXPECT_FALSE(Judge().refused) << "the third";
   EXPECT_FALSE(admission_.TakePressed());
   demand_.public_key = Key(2);
-  ExpectRefused(Count::kFull);  // the batch's own newcomer counts
+  ExpectRefused(Count::kFull);  // the new peer of this batch counts
   EXPECT_TRUE(admission_.TakePressed());
   EXPECT_FALSE(admission_.TakePressed()) << "told once";
   Reside("192.0.2.1:7", kSteady - absl::Seconds(60));

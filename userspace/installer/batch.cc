@@ -10,7 +10,7 @@
 namespace wicket::installer {
 namespace {
 
-// A client without an answer makes another handshake after 5 s and forgets the last one. If the
+// A client without an answer starts another handshake after 5 s and forgets the first. If the
 // oldest demands of an overlong queue were served, none would be served in time.
 constexpr uint64_t kPatience_ns = 2'500'000'000;
 
@@ -64,8 +64,8 @@ size_t Batch::Gather() {
   return pending_.size();
 }
 
-// The record is read here, after the proof and from the latest commit, so a peer that was deleted
-// meanwhile stays out.
+// Reads the record here, after the proof and from the latest commit, so a peer that was deleted in
+// the meantime stays out.
 void Batch::Judge(Pending* pending, absl::Time wall, absl::Duration steady) {
   const PublicKey& key = pending->demand.public_key;
   Known known{.resident = state_->residents.Find(key), .foreign = census_->foreign().contains(key)};
@@ -104,14 +104,15 @@ bool Batch::Install() {
   std::vector<PublicKey> resets, failed;
   for (Pending& pending : pending_) {
     if (!pending.decision.install) continue;
+    const PublicKey& key = pending.demand.public_key;
     const bool initiate = returner_.ModeOf(pending.demand.ifindex) == reinject::Mode::kInvert;
-    const Resident* resident = state_->residents.Find(pending.demand.public_key);
     installs.push_back({.config = &pending.stored->config,
                         .endpoint = initiate ? pending.demand.source : Endpoint{},
                         .initiate = initiate,
-                        .hold_keepalive = resident == nullptr || !resident->confirmed});
+                        .hold_keepalive = true,
+                        .replace_allowed_ips = state_->residents.Find(key) == nullptr});
     owners.push_back(&pending);
-    if (pending.decision.reset) resets.push_back(pending.demand.public_key);
+    if (pending.decision.reset) resets.push_back(key);
   }
   if (!resets.empty()) state_->hand.Remove(resets);
   const std::vector<absl::Status> results = state_->hand.device()->Install(installs);
@@ -126,16 +127,12 @@ bool Batch::Install() {
       continue;
     }
     state_->journal.Add(Count::kInstallErrors);
-    if (absl::IsNotFound(results[i])) {
-      Log(LogLevel::kWarning, state_->options.name,
-          ": the device is gone; waiting for it to come back");
-      return false;
-    }
+    if (absl::IsNotFound(results[i])) return false;
     Log(LogLevel::kWarning, state_->options.name, ": peer ", Abbreviate(key),
         " was not installed: ", results[i].message());
     if (!absl::IsUnavailable(results[i])) failed.push_back(key);
   }
-  // Half a peer would answer handshakes and drop data.
+  // A half-installed peer would answer handshakes and drop data.
   if (!failed.empty()) state_->hand.Remove(failed);
   for (const PublicKey& key : failed) state_->residents.Erase(key);
   return true;
@@ -145,18 +142,20 @@ void Batch::NoteInstalled(const Pending& pending, absl::Duration steady) {
   const intake::Demand& demand = pending.demand;
   Resident* peer = state_->residents.Find(demand.public_key);
   if (peer == nullptr) {
-    // An address that anybody can write into a packet is not charged for it.
+    // An address that anybody can spoof is not charged for the slot.
     peer = state_->residents.Add(*pending.stored, pending.decision.session,
                                  demand.source_proven ? demand.source.address : Address{}, steady);
   }
-  if (peer->session.endpoint != demand.source)
+  if (peer->session.endpoint != demand.source) {
     state_->hand.Apply({{peer->session.endpoint, false}});
+  }
   peer->session.mark = pending.decision.session.mark;
   peer->past_us = {};
   peer->mark_accepted = steady;
   peer->session.installs = pending.decision.session.installs;
   peer->session.endpoint = demand.source;
   peer->forget_stamp = peer->forget_stamp && !pending.decision.reset;
+  peer->keepalive_held |= pending.decision.install;
   state_->residents.Touch(demand.public_key, steady);
   state_->residents.MarkDirty(demand.public_key);
 }
@@ -164,11 +163,12 @@ void Batch::NoteInstalled(const Pending& pending, absl::Duration steady) {
 void Batch::GiveBack(Pending* pending) {
   intake::Demand& demand = pending->demand;
   const reinject::Mode mode = returner_.ModeOf(demand.ifindex);
-  // While a sender's address is not proven, its next initiation comes here again, until its session
-  // is confirmed: else it could have any address answered, or kept out. Where nothing is given
-  // back, its retry is what the device is to answer.
-  if (demand.source_proven || !reinject::GivesBack(mode))
+  // Until its session is confirmed, a sender with an unproven address sends its next initiation
+  // here again. Otherwise it could have packets from any address answered, or kept out. Where
+  // nothing is given back, the device is to answer the sender's retry.
+  if (demand.source_proven || !reinject::GivesBack(mode)) {
     state_->hand.Apply({{demand.source, true}});
+  }
   const bool given = returner_.GiveBack(&demand);
   if (!LogEnabled(LogLevel::kDebug)) return;
   Log(LogLevel::kDebug, state_->options.name, ": peer ", Abbreviate(demand.public_key),

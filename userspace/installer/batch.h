@@ -27,14 +27,15 @@ class Batch {
   Admission& admission() { return admission_; }
   Returner& returner() { return returner_; }
 
-  // Drops demands that have waited for so long that their clients try again; also while there is no
-  // room, since the queues are for clients that still wait.
+  // Drops demands so old that their clients try again. Also called while there is no room, since
+  // the queues are for clients that still wait.
   void DropLate();
-  // Takes what the shards have left, as much as the device has room for, and decides what becomes
-  // of it. Of several initiations of one peer the newest counts: the client has forgotten the
-  // others. While the device is away everything is dropped. Returns: how many demands it has now.
+  // Takes demands from the queues, as many as the device has room for, and judges them. Of several
+  // initiations of a peer the newest counts: the client has forgotten the others. Drops all demands
+  // while the device is away.
+  // Returns: the number of demands in the batch.
   size_t Gather();
-  // Installs the peers that were let in, and gives their packets back.
+  // Installs the peers that were let in, and gives their packets back. Requires: Gather() > 0.
   // Returns: false when the device is gone.
   bool Run();
 
@@ -44,7 +45,7 @@ class Batch {
     intake::Demand demand;
     Decision decision;
     std::optional<store::Peer> stored;
-    bool ready = false;  // in the device: to be given back
+    bool ready = false;  // in the device: give the packet back
   };
 
   void Judge(Pending* pending, absl::Time wall, absl::Duration steady);

@@ -31,12 +31,15 @@ Census::Finding Census::Observe(const wgdev::PeerStats& stats, const store::Snap
   if (residents->Observe(key, stats, steady, wall)) {
     journal_->Add(Count::kConfirmed);
     journal_->Note(event::Kind::kConfirmed, key, stats.endpoint);
-    const auto config = snapshot.FindPeer(key);
-    finding.keepalive = config.ok() && config->config.persistent_keepalive_s > 0;
+  }
+  if (peer->keepalive_held && peer->session.handshakes != handshakes) {
+    const auto stored = snapshot.FindPeer(key);
+    finding.keepalive = stored.ok() && stored->config.persistent_keepalive_s > 0;
+    peer->keepalive_held = false;
   }
   CheckStored(stats, snapshot, before, residents, steady, wall, &flows);
   if (peer->leaving) return finding;
-  const bool roamed = peer->session.endpoint != before;  // by its data packets
+  const bool roamed = peer->session.endpoint != before;  // noticed by the device from data packets
   if (roamed) flows.push_back({before, false});
   if (peer->confirmed && !peer->expired_since &&
       (roamed || peer->session.handshakes != handshakes)) {
@@ -45,8 +48,8 @@ Census::Finding Census::Observe(const wgdev::PeerStats& stats, const store::Snap
   return finding;
 }
 
-// The store has the last word: a peer that was deleted or moved goes, and one whose time is over
-// goes when the clock can be believed.
+// The store decides: a deleted or moved peer leaves, and an expired one leaves once the clock can
+// be trusted.
 void Census::CheckStored(const wgdev::PeerStats& stats, const store::Snapshot& snapshot,
                          const Endpoint& before, Residents* residents, absl::Duration steady,
                          absl::Time wall, FlowChanges* flows) {
@@ -67,7 +70,7 @@ void Census::CheckStored(const wgdev::PeerStats& stats, const store::Snapshot& s
   }
 }
 
-// A peer in the device that we did not put there: ours when it is stored.
+// A peer in the device that we did not install: ours if it is stored.
 Census::Finding Census::ObserveUnknown(const wgdev::PeerStats& stats,
                                        const store::Snapshot& snapshot, Residents* residents,
                                        absl::Duration steady, absl::Time wall) {
@@ -78,8 +81,8 @@ Census::Finding Census::ObserveUnknown(const wgdev::PeerStats& stats,
   }
   const auto stored = snapshot.FindPeer(key);
   if (!stored.ok() || stored->device != journal_->device()) {
-    // Not ours, so it must go on as if we were not here: its flow passes, and the shards know its
-    // key for the day it comes from elsewhere.
+    // Not ours, so it must work as if we were not here: its flow passes, and the shards know its
+    // key for the day it sends from elsewhere.
     foreign_in_dump_.insert(key);
     if (foreign_->contains(key)) return {};
     return {.flows = {{stats.endpoint, true}}};
@@ -93,17 +96,17 @@ Census::Finding Census::Adopt(const wgdev::PeerStats& stats, const store::Peer& 
                               absl::Duration steady, absl::Time wall) {
   const PublicKey& key = stats.public_key;
   Resident* peer = residents->Add(stored, session, session.endpoint.address, steady);
-  // Its counters in the device go on from what was saved of them.
+  // Its counters in the device continue from the saved ones.
   peer->received_base -= std::min(peer->received_base, stats.received_bytes);
   peer->sent_base -= std::min(peer->sent_base, stats.sent_bytes);
   residents->Observe(key, stats, steady, wall);
-  // Nobody has watched its handshakes until now, and the process that saw the first may have died
-  // before it was saved.
+  // Nobody has watched its handshakes so far, and the process that saw the first may have died
+  // before it saved the session.
   peer->past_us = guard::AdvanceTo(session.mark, stats.last_handshake, wall);
   residents->MarkDirty(key);
   journal_->Add(Count::kAdopted);
-  const bool outdated =
-      stats.digest != wgdev::DigestOf(stored.config, /*hold_keepalive=*/!peer->confirmed);
+  peer->keepalive_held = !peer->confirmed;
+  const bool outdated = stats.digest != wgdev::DigestOf(stored.config, peer->keepalive_held);
   return {.flows = {{stats.endpoint, true}}, .outdated = outdated};
 }
 
@@ -114,7 +117,7 @@ Census::Outcome Census::End(bool complete, Residents* residents, size_t foreign_
     if (outcome.foreign.size() == foreign_max) break;
     if (foreign_->contains(key)) outcome.foreign.push_back(key);
   }
-  // Absence from a dump that missed some means nothing.
+  // Absence from an incomplete dump proves nothing.
   if (!complete) foreign_in_dump_.insert(foreign_->begin(), foreign_->end());
   if (foreign_in_dump_ != *foreign_) {
     if (foreign_in_dump_.size() > foreign_->size()) {

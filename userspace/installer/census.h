@@ -1,9 +1,9 @@
-// What a dump of the device says, and what follows from it. No I/O but reading a snapshot.
+// Interprets dumps of the device. No I/O except reads of a snapshot.
 //
-//   Begin   -> a walk over the device begins
-//   Observe -> a peer of ours: alive? confirmed? moved? still stored?
-//              a peer that we did not put there: stored, so adopted; revoked; or foreign
-//   End     -> peers that somebody removed; peers to take out; the foreign peers
+//   Begin   -> a dump of the device begins
+//   Observe -> a resident: alive? confirmed? roamed? still stored?
+//              any other peer: stored, so it is adopted; or revoked; or foreign
+//   End     -> peers that somebody removed; peers to remove; the foreign peers
 #pragma once
 
 #include <memory>
@@ -23,42 +23,42 @@ class Census {
  public:
   explicit Census(Journal* journal) : journal_(journal) {}
 
-  // A peer whose time is over is refused at once, since what it sends comes through us from then
-  // on. It leaves the device when it has been expired for this long without a step of the wall
-  // clock: a clock that is wrong for a moment takes nobody's session.
+  // An expired peer is refused at once, since its packets come to us from then on. It leaves the
+  // device after it has been expired for this long without a step of the wall clock, so a clock
+  // that is wrong for a moment ends no session.
   static constexpr absl::Duration kExpiredFor = absl::Seconds(30);
 
   void Begin(Residents* residents);
   void NoteClockStep(absl::Duration steady) { stepped_ = steady; }
   struct Finding {
     FlowChanges flows;
-    bool outdated = false;   // adopted, and its settings are not those stored
-    bool keepalive = false;  // confirmed, and its keepalive is to be set
+    bool outdated = false;   // adopted with settings that differ from the stored ones
+    bool keepalive = false;  // it has a session, and its keepalive is to be set
   };
   // Requires: `snapshot` is renewed.
   Finding Observe(const wgdev::PeerStats& stats, const store::Snapshot& snapshot,
                   Residents* residents, absl::Duration steady, absl::Time wall);
 
   struct Outcome {
-    std::vector<PublicKey> revoked;  // deleted from the store, and in the device
-    bool swept = false;              // the first complete dump shows no revoked peer
-    std::vector<PublicKey> foreign;  // seen in two dumps, and not stored
+    std::vector<PublicKey> revoked;  // deleted from the store, but still in the device
+    bool swept = false;              // this is the first complete dump without a revoked peer
+    std::vector<PublicKey> foreign;  // in two dumps, and not stored for this device
     FlowChanges flows;               // of peers that somebody else removed
   };
-  // `foreign_max`: how many foreign peers to name at most.
+  // `foreign_max`: the limit of Outcome::foreign.
   Outcome End(bool complete, Residents* residents, size_t foreign_max);
-  // The device went away.
+  // Forgets a device that went away.
   void Clear();
 
-  // A complete dump has shown the device since it came.
+  // Whether the device, since it came, had a complete dump without a revoked peer.
   bool swept() const { return swept_; }
   const intake::ForeignPeers& foreign() const { return *foreign_; }
-  // A copy of foreign() when it has changed since the last call; else null.
+  // Returns: a copy of foreign() when it has changed since the last call; else null.
   std::unique_ptr<intake::ForeignPeers> TakeForeign();
   void NoteDisowned(const PublicKey& key) { foreign_in_dump_.erase(key); }
 
  private:
-  // Whether the store still wants the peer in the device.
+  // Decides whether the store still wants the peer in the device.
   void CheckStored(const wgdev::PeerStats& stats, const store::Snapshot& snapshot,
                    const Endpoint& before, Residents* residents, absl::Duration steady,
                    absl::Time wall, FlowChanges* flows);
@@ -71,7 +71,7 @@ class Census {
   Journal* journal_;
   std::vector<PublicKey> revoked_;
   bool swept_ = false;
-  absl::Duration stepped_ = -absl::InfiniteDuration();  // when the wall clock last did
+  absl::Duration stepped_ = -absl::InfiniteDuration();  // when the wall clock last stepped
   std::shared_ptr<const intake::ForeignPeers> foreign_ =
       std::make_shared<const intake::ForeignPeers>();
   intake::ForeignPeers foreign_in_dump_;

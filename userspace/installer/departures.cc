@@ -6,7 +6,7 @@ namespace wicket::installer {
 namespace {
 
 constexpr size_t kChosenMax = 256;
-// How long a save may take before it counts as one that cannot be made.
+// A save that takes longer counts as one that cannot be made.
 constexpr absl::Duration kPatience = absl::Seconds(10);
 
 }  // namespace
@@ -17,7 +17,7 @@ FlowChanges Departures::Begin(Residents* residents, absl::Duration steady, Resid
     flows.push_back({residents->Find(key)->session.endpoint, false});
   }
   for (const PublicKey& key : residents->TakeReturned()) {
-    const Resident* peer = residents->Find(key);  // gone again, or revoked, since
+    const Resident* peer = residents->Find(key);  // may be gone or revoked by now
     if (peer == nullptr || peer->leaving || !peer->confirmed) continue;
     flows.push_back({peer->session.endpoint, true});
   }

@@ -1,10 +1,10 @@
-// Takes peers out of the device, a step each at a time. No I/O.
+// Removes peers from the device, in steps. No I/O.
 //
-//   Begin    their time is over: their flows are forgotten, they are leaving
-//   Choose   a later dump shows them as idle as before: their sessions are to be saved
-//   Await    the ticket of that save
-//   Slice    saved, or kept in memory while the store cannot be written: to be removed now
-//   Removed  the device has let go of a peer, or has not
+//   Begin    their time is over: their flows are forgotten, and they are leaving
+//   Choose   a later dump shows them idle since: their sessions are to be saved
+//   Await    notes the ticket of that save
+//   Slice    saved, or kept in memory while the store cannot be written: removed next
+//   Removed  notes whether the device has removed a peer
 #pragma once
 
 #include <deque>
@@ -23,20 +23,21 @@ class Departures {
   explicit Departures(Journal* journal) : journal_(journal) {}
 
   FlowChanges Begin(Residents* residents, absl::Duration steady, Residents::Press press);
-  // Returns: whether peers were chosen. The caller then saves the residents' dirty sessions, since
-  //          the device forgets endpoint, counters and stamps with a peer, and says Await.
+  // Returns: whether peers were chosen. The caller then saves the dirty sessions of the residents,
+  //          since the device forgets endpoint, counters and stamps with a peer, and calls Await.
   bool Choose(Residents* residents);
   void Await(uint64_t ticket, absl::Duration steady);
 
-  // Whether the next slice may go: `saved_up_to` has reached the ticket; or it has not for long,
-  // and `memory_has_room` for sessions that the store does not take. When neither holds for long,
-  // the chosen peers stay.
+  // Returns: whether the next slice may be removed. Either `saved_up_to` has reached the ticket; or
+  //          the save takes too long, and `memory_has_room` for sessions that the store does not
+  //          take. If it takes too long and there is no room, the chosen peers stay.
   bool MayGo(uint64_t saved_up_to, bool memory_has_room, absl::Duration steady,
              Residents* residents);
-  // A revoked peer that is stored again stays. Requires: `snapshot` is renewed.
+  // Returns: up to `count` chosen peers. A revoked peer that is stored again stays.
+  // Requires: `snapshot` is renewed.
   std::vector<PublicKey> Slice(Residents* residents, const store::Snapshot& snapshot,
                                absl::Time wall, size_t count);
-  // Returns: whether the peer was revoked, and that can be forgotten.
+  // Returns: whether the peer was revoked, so that its revocation can be forgotten.
   bool Removed(const PublicKey& key, const absl::Status& status, Residents* residents);
 
   bool waiting() const { return !chosen_.empty(); }

@@ -1,4 +1,4 @@
-// What the XDP program should know of a flow from here on.
+// A change of a flow's state in the XDP program.
 #pragma once
 
 #include <vector>
@@ -9,7 +9,7 @@ namespace wicket::installer {
 
 struct FlowChange {
   Endpoint source;  // family kNone: nothing to do
-  bool known;       // its first tries pass to the kernel; false: they come to us
+  bool known;       // true: its first tries pass to the kernel; false: they come to us
 };
 using FlowChanges = std::vector<FlowChange>;
 

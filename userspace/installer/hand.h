@@ -1,4 +1,4 @@
-// The device at hand: the device itself, the flows of its port, and the dump that walks over it.
+// The device at hand: the device itself, the flows of its port, and the dump in progress.
 #pragma once
 
 #include <memory>
@@ -35,7 +35,7 @@ class Hand {
     device_.reset();
   }
 
-  // --- the dump; null while none is under way ---
+  // --- the dump; null while none is in progress ---
 
   wgdev::Dump* dump() const { return dump_.get(); }
   absl::Status BeginDump() {
@@ -44,9 +44,9 @@ class Hand {
     return absl::OkStatus();
   }
   void EndDump() { dump_.reset(); }
-  // What a dump says of a peer that was removed since it began is from before.
+  // True for a peer removed since the dump began: what the dump says of the peer is outdated.
   bool WasRemoved(const PublicKey& key) const { return removed_.contains(key); }
-  // Whether the dump, now that it has ended, shows another key or port than we know.
+  // Whether the dump, which has ended, shows another key or port than the known ones.
   bool HasOtherKeys() const {
     return dump_->public_key() != own_key_ || dump_->listen_port() != port_;
   }

@@ -17,7 +17,7 @@ constexpr uint32_t kBatchesPerUpkeep = 16;
 constexpr int kIdleWait_ms = 250;
 constexpr int kBusyWait_ms = 10;
 constexpr absl::Duration kRoomWait = absl::Milliseconds(1);
-// What the shards have left when the gateway stops is served for at most this long.
+// The limit of serving the demands that are left when the gateway stops.
 constexpr absl::Duration kDrainTime = absl::Seconds(1);
 
 absl::Status NoAnswer(const std::string& device) {
@@ -45,7 +45,7 @@ Installer::~Installer() {
   if (thread_.joinable()) thread_.join();
 }
 
-// --- left by others ---------------------------------------------------------
+// --- left by other threads --------------------------------------------------
 
 void Installer::AddQueue(std::shared_ptr<intake::DemandQueue> queue) {
   calls_.Leave(
@@ -88,6 +88,7 @@ void Installer::SetKeys(const PublicKey& own_key, uint16_t port) {
   signals_.device_changed = false;
   calls_.Leave([this, own_key, port] {
     state_.hand.SetKeys(own_key, port);
+    upkeep_.ForgetOtherKeys();
     signals_.device_changed = false;
   });
 }
@@ -125,7 +126,7 @@ bool Installer::MayEnd() const {
   return signals_.stop && (state_.hand.device() == nullptr || batch_.queues().Waiting() == 0);
 }
 
-// Returns: whether to go on at once.
+// Returns: whether to run again without sleeping.
 bool Installer::RunOnce() {
   signals_.beat_ns.store(SteadyNanos(), std::memory_order_relaxed);
   const bool more_calls = calls_.Serve(kCallsMax, kCallsBudget);
@@ -153,7 +154,8 @@ void Installer::DoUpkeep() {
       signals_.device_changed = **other_keys;
     }
   }
-  // The device calls an inverted peer for 90 s; a peer that does not answer is not to hear that.
+  // After an inverted install the device keeps calling the peer for 90 s. A peer that does not
+  // answer is removed before that.
   const Residents::Press press = {
       .established = batch_.admission().TakePressed(),
       .probation =
@@ -172,8 +174,8 @@ void Installer::PublishSignals() {
   signals_.dumped_ns = upkeep_.dumped_ns();
 }
 
-// Forgets the device and what was in it. What is still there when it comes back, the first dump
-// shows.
+// Forgets the device and the peers in it. When it comes back, the first dump shows what is still
+// there.
 void Installer::LoseDevice() {
   if (state_.hand.device() != nullptr) {
     Log(LogLevel::kWarning, state_.options.name,
@@ -215,8 +217,8 @@ absl::StatusOr<std::vector<PublicKey>> Installer::List(const std::optional<Publi
   return *std::move(keys);
 }
 
-// The thread is the order: a batch that read the store before the change has ended, so what it
-// installed is found here; a later batch reads the change.
+// The thread orders the calls: a batch that read the store before the change has ended, so the
+// peers it installed are found here; a later batch reads the change.
 std::vector<absl::Status> Installer::Sync(std::span<const PublicKey> keys) {
   std::vector<absl::Status> results;
   for (size_t begin = 0; begin < keys.size(); begin += kSlice) {
@@ -240,8 +242,8 @@ std::vector<absl::Status> Installer::Sync(std::span<const PublicKey> keys) {
   return results;
 }
 
-// Deleted peers leave like all others, in slices behind the installs. A dump finds those that are
-// in the device and not resident.
+// Deleted peers leave like all others, in slices, after installs. A dump finds deleted peers that
+// are in the device but not resident.
 void Installer::SyncLater(std::vector<PublicKey> keys) {
   calls_.Leave([this, keys = std::move(keys)] {
     for (const PublicKey& key : keys) {
@@ -260,7 +262,7 @@ absl::Status Installer::ForgetMark(const PublicKey& key) {
         if (peer == nullptr) return true;
         peer->session.mark = peer->past_us = {};
         peer->forget_stamp = true;
-        state_.residents.MarkDirty(key);  // what waits to be saved has the old mark
+        state_.residents.MarkDirty(key);  // a session waiting to be saved has the old mark
         state_.surroundings.saver->Submit(state_.residents.TakeDirty());
         return true;
       },

@@ -1,13 +1,13 @@
-// The thread that owns a device: puts proven peers into it, and takes idle ones out.
+// The thread that owns a device: installs proven peers, and removes idle ones.
 //
 //   demand queues -> Batch:  gather -> Admission -> install -> note the flow -> Returner
 //                      ^                               |
 //                      +-- sleeps when idle            +-- a result per peer
 //   between batches:  Calls  |  Upkeep: Census of a dump's chunk, Departures, Reconciler, sessions
 //
-// Batches form by themselves: an idle installer takes one demand at once, a busy one takes what has
-// gathered meanwhile. Upkeep waits until the queues are empty, but not for ever. Nothing here is
-// locked: other threads leave calls (calls.h).
+// Batches form by themselves: an idle installer takes one demand immediately, a busy one takes all
+// that gathered in the meantime. Upkeep waits until the queues are empty, but not for ever. There
+// are no locks: other threads leave calls (calls.h).
 #pragma once
 
 #include <atomic>
@@ -27,34 +27,35 @@ namespace wicket::installer {
 
 class Installer {
  public:
-  // Opens nothing yet: the device may appear later.
+  // Opens nothing: the device may appear later.
   Installer(Options options, Surroundings surroundings);
-  // Serves what the shards have left, hands what is not saved to the saver, and joins the thread.
+  // Serves the demands left, for up to a second; submits unsaved sessions to the saver; joins the
+  // thread.
   ~Installer();
 
-  // Prepares what can fail, and starts the thread. Errors: those of Injector::Open and the store.
+  // Does what can fail, and starts the thread. Errors: those of Injector::Open and the store.
   absl::Status Start();
 
-  // --- left by the gateway, which waits for none of it ---
+  // --- left by the gateway, which never waits for them ---
 
   int wake_fd() const { return calls_.wake_fd(); }
   void AddQueue(std::shared_ptr<intake::DemandQueue> queue);
-  // What the queue still holds is served. Requires: its shard is gone.
+  // The demands left in the queue are still served. Requires: its shard is gone.
   void CloseQueue(const intake::DemandQueue* queue);
   void SetRoutes(std::vector<NicRoute> routes);
   void SetOptions(const Options& options);
-  // The device came: it has none of our peers but those that a dump will show.
+  // The device appeared. It holds none of our peers except those that a dump will show.
   void SetDevice(std::unique_ptr<wgdev::Device> device, std::unique_ptr<reinject::Pacer> pacer,
                  const PublicKey& own_key, uint16_t port);
-  // The device is the same and has other keys or another port.
+  // The same device has another key or port.
   void SetKeys(const PublicKey& own_key, uint16_t port);
   // The wall clock stepped, to `now`.
   void NoteClockStep(absl::Duration step, absl::Time now);
-  // Asks the device for its key, soon and not too often. When it has another, device_changed() says
-  // so.
+  // Asks the device for its key, soon but not too often. device_changed() says whether it has
+  // another one.
   void LookForNewKey();
 
-  // --- asked by the control interface, which waits as roster::Devices says ---
+  // --- asked by the control interface, which waits as roster::Devices specifies ---
 
   absl::StatusOr<roster::InstalledByKey> Find(std::span<const PublicKey> keys);
   absl::StatusOr<std::vector<PublicKey>> List(const std::optional<PublicKey>& after, size_t count);
@@ -62,22 +63,22 @@ class Installer {
   void SyncLater(std::vector<PublicKey> keys);
   absl::Status ForgetMark(const PublicKey& key);
 
-  // --- told by the thread; each may be read by any ---
+  // --- published by the thread, for any thread to read ---
 
   bool device_lost() const { return signals_.device_lost.load(std::memory_order_relaxed); }
   bool device_changed() const { return signals_.device_changed.load(std::memory_order_relaxed); }
-  // Nearly half of the probation slots are taken: senders are to prove their address first.
+  // Nearly half of the probation slots are taken: senders should prove their address first.
   const std::atomic<bool>& crowded() const { return signals_.crowded; }
-  // When the thread last made progress, in SteadyNanos(). It does so at least four times a second
-  // unless the device does not answer.
+  // When the thread last made progress, in SteadyNanos(): at least four times a second, unless the
+  // device does not answer.
   const std::atomic<uint64_t>& beat_ns() const { return signals_.beat_ns; }
-  // The peers in the device that the store does not hold for it, when they have changed since the
-  // last call; else null. Thread: one.
+  // Returns: the peers in the device that the store does not hold for it, if they have changed
+  //          since the last call; else null. Thread: one.
   std::unique_ptr<intake::ForeignPeers> TakeForeign() { return foreign_.Take(); }
   void FillStatus(document::DeviceStatus* status) const;
 
  private:
-  // What other threads read, and set.
+  // The values that other threads read or set.
   struct Signals {
     std::atomic<bool> crowded{false}, device_lost{false}, device_changed{false}, look{false},
         stop{false};

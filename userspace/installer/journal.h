@@ -1,4 +1,4 @@
-// What an installer has done: counters, latencies, and events for the event log.
+// The counters, latencies and events of one installer.
 #pragma once
 
 #include <array>
@@ -12,7 +12,7 @@
 
 namespace wicket::installer {
 
-// X(name, text, what it means)
+// X(name, text, meaning)
 #define WICKET_INSTALLER_COUNTS(X)                                                          \
   X(Requests, "requests", "proven initiations received from the shards")                    \
   X(Installs, "installs", "peers put into the device")                                      \
@@ -20,27 +20,27 @@ namespace wicket::installer {
   X(Reinjected, "reinjected", "initiations given back to the kernel")                       \
   X(ReinjectErrors, "reinject_errors", "initiations that could not be given back")          \
   X(Roamed, "roamed", "initiations of installed peers from a new flow")                     \
-  X(Healed, "healed", "installed peers that got no answer, installed once more")            \
-  X(Foreign, "foreign", "initiations of peers that others put into the device")             \
+  X(Healed, "healed", "installed peers that got no answer, installed again")                \
+  X(Foreign, "foreign", "initiations of foreign peers")                                     \
   X(TooOften, "too_often", "refused: a second initiation of a peer within 20 ms")           \
-  X(TooLate, "too_late", "refused: waited for so long that the client tries again")         \
-  X(HeldBack, "held_back", "milliseconds of waiting for the device to answer others")       \
-  X(ByTime, "by_time", "of reinjected: at a guessed rate, for no backlog is known")         \
+  X(TooLate, "too_late", "refused: waited too long, so the client will retry")              \
+  X(HeldBack, "held_back", "milliseconds that demands waited for the device")               \
+  X(ByTime, "by_time", "of reinjected: paced by time, not by the backlog")                  \
   X(Replays, "replays", "refused: the timestamp is not newer than the last one")            \
   X(FutureStamps, "future_stamps", "accepted, from a clock over 10 minutes ahead")          \
   X(Full, "full", "refused: installed_max reached")                                         \
   X(ProbationFull, "probation_full", "refused: probation_max reached")                      \
   X(ProbationCookie, "probation_cookie", "refused: half of the slots taken, and no cookie") \
   X(ProbationSource, "probation_source", "refused: too many slots taken by one source")     \
-  X(Martian, "martian", "refused: no such source can come in by a NIC, in raw mode")        \
+  X(Martian, "martian", "refused: in raw mode, a source that no NIC receives")              \
   X(Gone, "gone", "refused: removed from the store, or expired, since it was proven")       \
   X(Confirmed, "confirmed", "sessions confirmed by a first data packet")                    \
   X(EvictedIdle, "evicted_idle", "peers removed because their session was dead")            \
   X(EvictedUnconfirmed, "evicted_unconfirmed", "peers removed because no session came")     \
-  X(EvictedRevoked, "evicted_revoked", "peers removed because they are stored no more")     \
+  X(EvictedRevoked, "evicted_revoked", "peers removed: deleted, moved or expired")          \
   X(Adopted, "adopted", "stored peers found in the device")                                 \
-  X(Corrected, "corrected", "adopted peers whose settings were not those stored")           \
-  X(Disowned, "disowned", "peers that the store does not know, removed as `owned` asks")    \
+  X(Corrected, "corrected", "adopted peers with outdated settings, updated")                \
+  X(Disowned, "disowned", "foreign peers removed because of `owned`")                       \
   X(Missing, "missing", "peers somebody else removed from the device")                      \
   X(DumpErrors, "dump_errors", "dumps of the device that failed")
 
@@ -53,7 +53,7 @@ enum class Count : uint8_t {
 inline constexpr size_t kCounts = 0 WICKET_INSTALLER_COUNTS(WICKET_INSTALLER_ONE);
 #undef WICKET_INSTALLER_ONE
 
-// Thread: Add, Note and RecordGivenBack by the device's own; the rest by any.
+// Thread: Add, Note and RecordGivenBack from the installer's; the rest from any.
 class Journal {
  public:
   Journal(std::string device, event::EventLog* events)
@@ -77,7 +77,7 @@ class Journal {
                      .source = source,
                      .reason = reason});
   }
-  // How long a packet took from the shard that saw it to the kernel.
+  // Records the time of a packet from its shard to the kernel.
   void RecordGivenBack(uint64_t took_ns, uint64_t now_ns) {
     seen_to_given_back_.Record(took_ns, now_ns);
   }

@@ -1,5 +1,5 @@
-// Demands, dumps, evictions, deletes and steps of the clock, in any order, against a device that is
-// modelled in twenty lines. What must hold whatever happens:
+// Demands, dumps, evictions, deletes and clock steps, in any order, against a model of the device
+// in twenty lines. The invariants:
 //
 //   - no live session is evicted,
 //   - no initiation is accepted twice, by us or by the device behind us,
@@ -31,7 +31,7 @@ PublicKey Key(int n) {
   return key;
 }
 
-// As the kernel does it: it forgets a peer's stamps with the peer, and takes times from the wall.
+// Like the kernel, it forgets a peer's stamps with the peer, and takes times from the wall clock.
 struct DevicePeer {
   Tai64n latest{};
   absl::Time last_handshake = absl::UnixEpoch();
@@ -66,7 +66,7 @@ class Model : public ::testing::TestWithParam<int> {
     ASSERT_TRUE(writer->Commit().ok());
   }
 
-  // The device gets an initiation, by us or past us.
+  // Gives the device an initiation, through us or past us.
   void Accept(int n, const Tai64n& stamp, const Endpoint& from) {
     const auto it = device_.find(n);
     if (it == device_.end() || stamp <= it->second.latest) return;
@@ -74,7 +74,7 @@ class Model : public ::testing::TestWithParam<int> {
     it->second = {stamp, Wall(), steady_, from};
   }
 
-  // An initiation that comes through us. Returns: why it was refused.
+  // Sends an initiation through us. Returns: the reason of its refusal, if any.
   std::optional<Count> Demand(int n, const Tai64n& stamp) {
     intake::Demand demand;
     demand.public_key = Key(n);
@@ -164,7 +164,7 @@ class Model : public ::testing::TestWithParam<int> {
     const absl::Duration by = off - off_;
     if (by == absl::ZeroDuration()) return;
     off_ = off;
-    // As Installer::NoteClockStep.
+    // The same as Installer::NoteClockStep.
     forward_step_ = by > absl::ZeroDuration() ? Wall() : forward_step_ + by;
     census_.NoteClockStep(steady_);
   }
@@ -187,14 +187,14 @@ class Model : public ::testing::TestWithParam<int> {
         Demand(n, ToTai64n(Right())).has_value();
         break;
       case 3:
-      case 4:  // a rekey: the program passes those of known flows
+      case 4:  // a rekey: the program passes initiations of known flows
         if (!known_[n]) {
           Demand(n, ToTai64n(Right())).has_value();
         } else if (device_.count(n)) {
           Accept(n, ToTai64n(Right()), device_[n].endpoint);
         }
         break;
-      case 5:  // somebody sends again what he has captured
+      case 5:  // an attacker replays a captured initiation
         if (!accepted_[n].empty()) {
           Demand(n, *std::next(accepted_[n].begin(),
                                static_cast<ptrdiff_t>(random_() % accepted_[n].size())));
@@ -226,7 +226,7 @@ class Model : public ::testing::TestWithParam<int> {
           } else {
             Put(n);
             stored_[n] = true;
-            // A peer that is created again has no past.
+            // A peer that is created again has no history.
             accepted_[n].clear();
           }
         }
@@ -255,7 +255,7 @@ class Model : public ::testing::TestWithParam<int> {
 TEST_P(Model, HoldsWhateverHappens) {
   for (int i = 0; i < 400 && !HasFailure(); ++i) Act();
   Step(absl::ZeroDuration());
-  // Ten minutes in which all goes its way; sessions die, and their peers leave.
+  // Ten minutes without disturbance; sessions die, and their peers leave.
   for (int i = 0; i < 60; ++i) {
     steady_ += absl::Seconds(10) + absl::Milliseconds(20);
     Dump(true);

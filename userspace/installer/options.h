@@ -1,4 +1,4 @@
-// What the configuration says of one device to its installer.
+// The configuration of one device, as its installer needs it.
 #pragma once
 
 #include <cstdint>
@@ -9,11 +9,11 @@
 namespace wicket::installer {
 
 struct Options {
-  std::string name;                                 // of the interface
-  absl::Duration evict_after = absl::Seconds(180);  // since the last handshake
+  std::string name;                                 // the interface
+  absl::Duration evict_after = absl::Seconds(180);  // of silence; see Resident
   uint64_t installed_max = 65536;
   uint64_t probation_max = 16384;  // installed peers without a confirmed session
-  bool owned = false;              // peers that the store does not hold are removed
+  bool owned = false;              // remove peers that the store does not hold
 };
 
 }  // namespace wicket::installer

@@ -7,7 +7,7 @@
 namespace wicket::installer {
 namespace {
 
-constexpr size_t kSlice = 16;  // peers changed in the device between two looks at the queues
+constexpr size_t kSlice = 16;  // peers changed in the device before the queues are served again
 
 }  // namespace
 
@@ -41,8 +41,8 @@ bool Reconciler::Correct(store::Snapshot* snapshot) {
   if (peers.empty()) return true;
   std::vector<wgdev::PeerInstall> installs;
   for (const store::Peer& peer : peers) {
-    const bool confirmed = residents_->Find(peer.config.public_key)->confirmed;
-    installs.push_back({.config = &peer.config, .hold_keepalive = !confirmed});
+    const bool held = residents_->Find(peer.config.public_key)->keepalive_held;
+    installs.push_back({.config = &peer.config, .hold_keepalive = held});
   }
   const std::vector<absl::Status> results = hand_->device()->Install(installs);
   for (size_t i = 0; i < results.size(); ++i) {
@@ -67,7 +67,7 @@ bool Reconciler::SetKeepalives(store::Snapshot* snapshot) {
 }
 
 absl::Status Reconciler::Sync(const PublicKey& key, bool swept, store::Snapshot* snapshot) {
-  if (hand_->device() == nullptr) return absl::OkStatus();  // what was revoked is remembered
+  if (hand_->device() == nullptr) return absl::OkStatus();  // the revocation is remembered
   WICKET_RETURN_IF_ERROR(snapshot->Renew());
   const auto stored = snapshot->FindPeer(key);
   const bool revoked = snapshot->IsRevoked(hand_->name(), key);
@@ -78,15 +78,15 @@ absl::Status Reconciler::Sync(const PublicKey& key, bool swept, store::Snapshot*
   const Resident* peer = residents_->Find(key);
   if (peer == nullptr) return absl::OkStatus();
   residents_->SetPinned(key, stored->pinned);
-  if (peer->revoked) residents_->Stay(key);  // deleted, and created again before it was out
+  if (peer->revoked) residents_->Stay(key);  // deleted, and created again before it was removed
   return hand_->device()->Install(
-      {{{.config = &stored->config, .hold_keepalive = !peer->confirmed}}})[0];
+      {{{.config = &stored->config, .hold_keepalive = peer->keepalive_held}}})[0];
 }
 
 absl::Status Reconciler::SyncRemoved(const PublicKey& key, bool revoked, bool swept) {
   const Resident* peer = residents_->Find(key);
   if (peer == nullptr && !revoked) return absl::OkStatus();
-  // Until the device was seen as a whole, it may hold a peer that is not adopted yet.
+  // Until a whole dump was seen, the device may hold a peer that is not adopted yet.
   if (peer != nullptr || !swept) {
     const absl::Status removed = hand_->Remove({{key}})[0];
     if (!removed.ok() && !absl::IsNotFound(removed)) return removed;
@@ -134,7 +134,7 @@ std::vector<PublicKey> Reconciler::RemoveForeign(const std::vector<PublicKey>& f
 void Reconciler::ForgetRevoked(const PublicKey& key) {
   committer_->Submit([device = hand_->name(),
                       key](store::Writer& writer) { return writer.ForgetRevoked(device, key); },
-                     [](const absl::Status&) {});  // the next start finds it done
+                     [](const absl::Status&) {});  // on failure, the next start finds it done
 }
 
 void Reconciler::ForgetRevokedBefore(absl::Time before) {
@@ -142,7 +142,7 @@ void Reconciler::ForgetRevokedBefore(absl::Time before) {
       [device = hand_->name(), before](store::Writer& writer) {
         return writer.ForgetRevokedBefore(device, before);
       },
-      [](const absl::Status&) {});  // those that stay do no harm
+      [](const absl::Status&) {});  // revocations that stay do no harm
 }
 
 }  // namespace wicket::installer

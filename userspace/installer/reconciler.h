@@ -1,4 +1,4 @@
-// Makes the device agree with the store.
+// Makes the peers in the device agree with the store.
 #pragma once
 
 #include <deque>
@@ -11,32 +11,32 @@
 
 namespace wicket::installer {
 
-// Thread: one. What is pointed to outlives it.
+// Thread: one. Lifetime: the pointers outlive it.
 class Reconciler {
  public:
   Reconciler(Hand* hand, Residents* residents, Journal* journal, store::Committer* committer)
       : hand_(hand), residents_(residents), journal_(journal), committer_(committer) {}
 
-  // The peer's settings in the device are not those stored.
+  // Queues a peer whose settings in the device differ from the stored ones.
   void AddOutdated(const PublicKey& key) { outdated_.push_back(key); }
-  // The peer's session is confirmed, and its keepalive is to be set. A device that is told of a
-  // keepalive sends initiations until it has a session, to whatever endpoint it knows.
+  // Queues a peer that has a session and whose keepalive is to be set. With a keepalive and no
+  // session a device keeps sending initiations to whatever endpoint it knows.
   void AddKeepalive(const PublicKey& key) { keepalives_.push_back(key); }
   bool has_work() const { return !outdated_.empty() || !keepalives_.empty(); }
-  // Does so for some peers of each kind. Returns: false when the device is gone.
+  // Corrects a slice of each queue. Returns: false when the device is gone.
   // Requires: the device is there.
   bool Step(store::Snapshot* snapshot);
   void Clear();
 
-  // The store has changed what it holds of a peer. `swept`: a complete dump has shown the device.
+  // Applies a change of the store to a peer in the device. `swept`: see Census::swept().
   absl::Status Sync(const PublicKey& key, bool swept, store::Snapshot* snapshot);
-  // Peers that were deleted while we could not take them out of the device: before a crash, before
-  // they were adopted, by another process.
+  // Removes peers that were deleted at a time when they could not be removed from the device:
+  // before a crash, before they were adopted, or by another process.
   void RemoveRevoked(const std::vector<PublicKey>& revoked);
-  // Of `foreign`, removes the peers that no device's record holds. Returns: those removed.
+  // Removes those of `foreign` that are stored for no device. Returns: the removed peers.
   std::vector<PublicKey> RemoveForeign(const std::vector<PublicKey>& foreign,
                                        store::Snapshot* snapshot);
-  // The peer is out of the device, so its revocation need not be remembered.
+  // Forgets the revocation of a peer that has left the device.
   void ForgetRevoked(const PublicKey& key);
   void ForgetRevokedBefore(absl::Time before);
 

@@ -3,14 +3,14 @@
 namespace wicket::installer {
 namespace {
 
-// Byte counts alone are saved this seldom: every active peer's change with every dump.
+// The interval at which byte counts alone are saved: an active peer's change with every dump.
 constexpr absl::Duration kCountsInterval = absl::Seconds(60);
 
-// How long after the mark was moved a handshake was made, by the steady clock: a step of the wall
-// clock in between changes nothing.
+// The time from the mark to the handshake, by the steady clock: a step of the wall clock in between
+// changes nothing.
 absl::Duration HandshakeAfterMark(const Resident& peer, const wgdev::PeerStats& stats,
                                   absl::Duration steady_now, absl::Time wall_now) {
-  // By the wall clock of the moment. A step since the handshake shows as an age that cannot be.
+  // By the current wall clock. A step since the handshake shows as an impossible age.
   const absl::Duration age = wall_now - stats.last_handshake;
   const absl::Duration since_mark = steady_now - peer.mark_accepted;
   const bool believed = age >= absl::ZeroDuration() && age <= since_mark;
@@ -162,7 +162,7 @@ void Residents::BeginLeavingFrom(Index* index, absl::Duration lifetime, absl::Du
     Resident* peer = Find(key);
     Withdraw(key, peer);
     if (steady_now - peer->sign_of_life() <= lifetime) {
-      Enter(key, peer);  // it was heard of since
+      Enter(key, peer);  // there was a sign of life since
       continue;
     }
     peer->leaving = true;
@@ -186,7 +186,7 @@ std::vector<PublicKey> Residents::TakeRemovable(size_t count) {
   while (keys.size() < count && !removable_.empty()) {
     const PublicKey key = removable_.front();
     removable_.pop_front();
-    // An entry may be a left-over of a peer that stayed, or was erased and added again.
+    // An entry may be left over from a peer that stayed, or was erased and added again.
     const Resident* peer = Find(key);
     if (peer != nullptr && peer->queued && std::find(keys.begin(), keys.end(), key) == keys.end()) {
       keys.push_back(key);
@@ -205,7 +205,7 @@ bool Residents::Observe(const PublicKey& key, const wgdev::PeerStats& stats,
   if (peer == nullptr) return false;
   peer->seen_in_dump = dump_;
   store::Session& session = peer->session;
-  // Readings that go down are those of a device that was told of the peer anew.
+  // Counters that go down are those of a peer that was installed again.
   if (peer->received_base + stats.received_bytes < session.received_bytes) {
     peer->received_base = session.received_bytes;
   }
@@ -250,7 +250,7 @@ std::vector<PublicKey> Residents::EndDump(bool complete) {
   std::vector<PublicKey> missing;
   for (const auto& [key, peer] : peers_) {
     if (!complete) break;
-    // Added while the dump ran, or skipped by it; absence from two whole dumps is removal.
+    // Added while the dump ran, or skipped by it: only absence from two dumps in a row is removal.
     if (peer.seen_in_dump + 1 < dump_) missing.push_back(key);
   }
   return missing;

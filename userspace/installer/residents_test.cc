@@ -17,7 +17,7 @@ PublicKey Key(uint8_t n) {
 
 class ResidentsTest : public ::testing::Test {
  protected:
-  // One dump in which `stats` were seen, at `now`. Returns: the peers found missing.
+  // Runs one dump at `now` that shows `stats`. Returns: the peers found missing.
   std::vector<PublicKey> Dump(std::vector<wgdev::PeerStats> stats, int now_s,
                               bool complete = true) {
     peers_.BeginDump();
@@ -48,7 +48,7 @@ TEST_F(ResidentsTest, ProbationEndsInTwoSteps) {
   Add(1);
   EXPECT_EQ(peers_.on_probation(), 1u);
   EXPECT_EQ(Leaving(130), Keys{});
-  peers_.BeginDump();  // one that is under way proves nothing
+  peers_.BeginDump();  // a dump in progress proves nothing
   EXPECT_EQ(Leaving(131), Keys{Key(1)});
   EXPECT_EQ(Leaving(132), Keys{}) << "twice";
   peers_.Observe(Key(1), Stats(1), absl::Seconds(132), absl::FromUnixSeconds(132));
@@ -186,8 +186,8 @@ TEST_F(ResidentsTest, CountersAreTotalsAndSavedOnce) {
   EXPECT_TRUE(peers_.TakeDirty().empty());
 }
 
-// The index against a scan: random lives of 200 peers.
-// What the kernel accepted past us it forgets with the peer; what is saved must not.
+// The kernel forgets a peer's stamps with the peer. The saved mark must cover the handshakes that
+// the kernel accepted past us.
 TEST_F(ResidentsTest, WhatIsSavedKnowsHandshakesThatWereMadePastUs) {
   const absl::Time wall = absl::FromUnixSeconds(1'800'000'000);
   const absl::Time rekey = wall + absl::Minutes(2);

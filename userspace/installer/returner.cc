@@ -9,7 +9,7 @@
 namespace wicket::installer {
 namespace {
 
-// A batch that has to wait for room waits for this much.
+// A batch that has to wait for room waits for at least this much.
 constexpr uint64_t kRoomMin = 16;
 constexpr uint64_t kTellInterval_ns = 1'000'000'000;
 

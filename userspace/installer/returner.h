@@ -1,4 +1,4 @@
-// Gives proven packets back to the kernel, at the pace that the device answers them.
+// Gives proven packets back to the kernel, as fast as the device answers them.
 #pragma once
 
 #include <memory>
@@ -14,14 +14,14 @@
 
 namespace wicket::installer {
 
-// How packets of one NIC are given back.
+// How the packets of one NIC are given back.
 struct NicRoute {
   int ifindex = 0;
   reinject::Mode mode = reinject::Mode::kRaw;  // never kAuto
 };
 
-// What paces a device; made beside it, since that takes some 100 ms. `turns` is that of all devices
-// and outlives it.
+// Makes the pacer of a device. `turns` is shared by all devices and outlives the pacer.
+// Cost: some 100 ms, so it is made outside of the installer's thread.
 std::unique_ptr<reinject::Pacer> PacerFor(const wgdev::Device& device, const std::string& name,
                                           reinject::TurnClock* turns);
 
@@ -35,19 +35,19 @@ class Returner {
   void SetRoutes(std::vector<NicRoute> routes) { routes_ = std::move(routes); }
   void SetPacer(std::unique_ptr<reinject::Pacer> pacer) { pacer_ = std::move(pacer); }
 
-  // kWait for a NIC that went away with the packet.
+  // Returns: the mode of the NIC; kWait for one that is gone.
   reinject::Mode ModeOf(int ifindex) const;
   bool Inverts() const;
-  // Returns: how many of `wanted` packets the device has room for now. When that is not worth a
-  //          batch it is 0, and held_back() says so.
+  // Returns: how many of `wanted` packets the device has room for. Room too small for a batch is 0,
+  //          and held_back() is true.
   // Requires: a pacer.
   size_t Room(size_t wanted);
   bool held_back() const { return held_back_; }
 
-  // Returns: whether the device has got the packet. Errors are counted, and logged at most once a
+  // Returns: whether the device was given the packet. Errors are counted, and logged at most once a
   //          second.
   bool GiveBack(intake::Demand* demand);
-  // Charges the pacer for what was given back since the last call.
+  // Charges the pacer for the packets given back since the last call.
   void Charge();
 
  private:

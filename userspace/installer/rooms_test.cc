@@ -1,4 +1,4 @@
-// Calls, census, departures, the saver: what an installer is made of, on a store in a folder of its
+// The parts of an installer (calls, census, departures, the saver), on a store in a folder of its
 // own and without a device.
 #include <gtest/gtest.h>
 #include <stdlib.h>
@@ -83,7 +83,7 @@ TEST(CallsTest, ABudgetEndsAServingAfterOneCall) {
 TEST(CallsTest, AnOwnerThatHangsHoldsNoCallerForLongerThanItsPatience) {
   Calls calls;
   EXPECT_EQ(calls.Ask([] { return 7; }, absl::ZeroDuration()), std::nullopt);
-  calls.Serve(10, absl::InfiniteDuration());  // and does no harm when it comes to it
+  calls.Serve(10, absl::InfiniteDuration());  // runs the late call, which does no harm
   std::atomic<bool> stop{false};
   std::thread owner([&] {
     while (!stop) calls.Serve(1, absl::ZeroDuration());
@@ -135,7 +135,7 @@ TEST_F(SaverTest, WhatTheStoreDoesNotTakeIsKeptAndFound) {
   ASSERT_TRUE(saver.FindUnsaved(Key(1)));
   EXPECT_EQ(saver.FindUnsaved(Key(1))->installs, 7u);
   EXPECT_FALSE(saver.FindUnsaved(Key(2)));
-  saver.Submit({{Key(1), SessionAt(8)}});  // newer than the one on its way
+  saver.Submit({{Key(1), SessionAt(8)}});  // newer than the one in flight
   EXPECT_EQ(saver.FindUnsaved(Key(1))->installs, 8u);
   writer.reset();
   while (saver.unsaved() > 0) std::this_thread::yield();
@@ -156,7 +156,7 @@ class CensusTest : public StoreTest {
     const auto snapshot = store_->NewSnapshot();
     return census_.Observe(stats, *snapshot, &residents_, kSteady + after, kWall + after);
   }
-  // A whole dump in which these were seen.
+  // Runs a whole dump that shows `stats`.
   Census::Outcome Dump(const std::vector<wgdev::PeerStats>& stats, bool complete = true) {
     census_.Begin(&residents_);
     for (const auto& one : stats) Observe(one);
@@ -253,6 +253,16 @@ TEST_F(CensusTest, AdoptsStoredPeersAndDrawsAMarkFromTheirHandshake) {
   EXPECT_TRUE(guard::IsFresh(mark, ToTai64n(kWall), kWall));
 }
 
+TEST_F(CensusTest, APeerThatWasInstalledAgainGetsItsKeepaliveWithItsNextSession) {
+  Put(1, "wg0", 25);
+  Resident* peer = Install(1);
+  census_.Begin(&residents_);
+  EXPECT_TRUE(Observe(Stats(1, kWall)).keepalive);
+  peer->keepalive_held = true;
+  EXPECT_FALSE(Observe(Stats(1, kWall)).keepalive) << "the session is that of before";
+  EXPECT_TRUE(Observe(Stats(1, kWall + absl::Seconds(9))).keepalive);
+}
+
 TEST_F(CensusTest, AnUnconfirmedPeerIsAdoptedWithoutItsKeepalive) {
   Put(1, "wg0", 25);
   Put(2, "wg0", 25);
@@ -301,7 +311,7 @@ TEST_F(CensusTest, APeerThatSomebodyRemovedIsForgottenWithItsFlow) {
 
 class DeparturesTest : public CensusTest {
  protected:
-  // Peers whose probation is over, seen idle by a later dump.
+  // Makes peers whose probation is over, and which a later dump shows idle.
   void MakeRemovable(std::initializer_list<uint8_t> keys) {
     for (uint8_t n : keys) {
       Put(n);

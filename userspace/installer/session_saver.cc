@@ -7,10 +7,10 @@
 namespace wicket::installer {
 namespace {
 
-// Of a thousand peers at most: calls that want to be durable share the transaction.
+// At most a thousand peers in a batch: calls that wait for durability share the transaction.
 constexpr size_t kBatchMax = 1000;
 
-// `no_room`: those whose first session the file has no room for.
+// `no_room`: the peers for whose first session the file has no room.
 absl::Status PutSessions(store::Writer& writer,
                          const absl::flat_hash_map<PublicKey, store::Session>& sessions,
                          std::vector<PublicKey>* no_room) {
@@ -92,7 +92,7 @@ void SessionSaver::WriteSome(std::unique_lock<std::mutex>* lock) {
   lock->lock();
 }
 
-// A newer session of a peer may have been submitted meanwhile; it stays.
+// A newer session of a peer may have been submitted in the meantime; it is kept.
 void SessionSaver::Written(const Batch& batch, const std::vector<PublicKey>& no_room,
                            uint64_t ticket, const absl::Status& status) {
   std::unique_lock lock(mutex_);
@@ -104,7 +104,7 @@ void SessionSaver::Written(const Batch& batch, const std::vector<PublicKey>& no_
       Log(LogLevel::kError, "the store has no room for the first sessions of ", no_room.size(),
           " peers; they are kept in memory until it has");
     }
-    more = !waiting_.empty();  // those without room alone wait for the next submission
+    more = !waiting_.empty();  // those without room wait for the next submission
     for (const PublicKey& key : no_room) waiting_.try_emplace(key, batch.at(key));
   } else {
     Log(LogLevel::kError, "saving ", batch.size(), " sessions: ", status.message(),

@@ -1,7 +1,7 @@
-// Writes sessions to the store, the latest of each peer.
+// Writes sessions to the store, the latest of each peer, in the background.
 //
-// No installer waits for it: the store has one writer at a time, and an import may keep that writer
-// for seconds.
+// No installer waits for it: the store has one writer at a time, and an import may hold that for
+// seconds.
 #pragma once
 
 #include <atomic>
@@ -19,28 +19,29 @@ namespace wicket::installer {
 
 using Sessions = std::vector<std::pair<PublicKey, store::Session>>;
 
-// What fails to be written is kept in memory and tried again with the next submission, so nothing
-// submitted is lost while the process lives.
+// A session that could not be written is kept in memory and tried again with the next submission,
+// so nothing submitted is lost while the process lives.
 //
-// Thread: any. No call waits for the disk.
+// Thread: any. Only TakeUnsaved and the destructor wait for a write in flight.
 class SessionSaver {
  public:
-  // Sessions kept for a store that does not take them. Beyond that, peers stay in the device.
+  // The limit of sessions kept for a store that does not take them. Beyond it, peers stay in the
+  // device.
   static constexpr size_t kUnsavedMax = 65'536;
 
   // `committer` outlives it.
   explicit SessionSaver(store::Committer* committer) : committer_(committer) {}
-  // Tries once more to write what is left.
+  // Tries once more to write the sessions left.
   ~SessionSaver();
 
-  // Returns: a ticket; all of it has been offered to the store once SavedUpTo() has reached it: it
-  //          is durable, or the file has no room for it, and it is unsaved.
+  // Returns: a ticket. Once SavedUpTo() reaches it, every session submitted so far was offered to
+  //          the store: it is durable, or it is unsaved because the file has no room for it.
   uint64_t Submit(Sessions sessions);
   uint64_t SavedUpTo() const;
-  // The session of a peer that the store does not have yet, which is newer than the stored one.
+  // Returns: the session of a peer that is not in the store yet, and newer than the stored one.
   std::optional<store::Session> FindUnsaved(const PublicKey& key) const;
   size_t unsaved() const { return unsaved_.load(std::memory_order_relaxed); }
-  // What is not saved, for a saver on the store opened anew. Forgets it.
+  // Returns: the unsaved sessions, for the saver of a reopened store, and forgets them.
   Sessions TakeUnsaved();
 
  private:
@@ -54,10 +55,10 @@ class SessionSaver {
   mutable std::mutex mutex_;
   std::condition_variable idle_;
   Batch waiting_;
-  std::shared_ptr<const Batch> writing_;  // with the committer; null: nothing is
+  std::shared_ptr<const Batch> writing_;  // the batch at the committer, or null
   uint64_t tickets_ = 0;
   uint64_t saved_ = 0;
-  std::atomic<size_t> unsaved_{0};  // of both
+  std::atomic<size_t> unsaved_{0};  // in both
 };
 
 }  // namespace wicket::installer

@@ -1,4 +1,4 @@
-// What both halves of an installer work on: the batches of demands, and the upkeep between them.
+// The state that both halves of an installer share: its batches, and the upkeep between them.
 #pragma once
 
 #include <optional>
@@ -14,7 +14,7 @@
 
 namespace wicket::installer {
 
-// What all installers share. Nothing is owned; all of it outlives them.
+// Objects that all installers share. Not owned; they outlive the installers.
 struct Surroundings {
   const store::Store* store;
   store::Committer* committer;
@@ -38,7 +38,7 @@ struct State {
   Journal journal;
   Residents residents;
   std::optional<store::Snapshot> snapshot;         // made by Installer::Start
-  absl::Time forward_step = absl::InfinitePast();  // the wall clock after it last went forwards
+  absl::Time forward_step = absl::InfinitePast();  // the wall clock after its last forward step
 };
 
 }  // namespace wicket::installer

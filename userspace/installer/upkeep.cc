@@ -8,14 +8,14 @@
 namespace wicket::installer {
 namespace {
 
-constexpr size_t kSlice = 16;  // peers changed in the device between two looks at the queues
+constexpr size_t kSlice = 16;  // peers changed in the device before the queues are served again
 constexpr absl::Duration kDumpInterval = absl::Seconds(1);
-// A dump of a small device takes at most a hundredth of the time. A large device's dump takes what
-// it takes, since nobody may have to wait for the next one for longer than kDumpPauseMax.
+// Dumps of a small device take at most a hundredth of the time. On a large device they take more,
+// since the pause between two dumps is at most kDumpPauseMax.
 constexpr int kDumpDutyCycle = 100;
 constexpr absl::Duration kDumpPauseMax = absl::Seconds(5);
 constexpr absl::Duration kSaveInterval = absl::Seconds(1);
-// Looking for a new key takes at most a tenth of the time, whatever flood there is.
+// Reads of the device's key take at most a tenth of the time, whatever the flood.
 constexpr int kLookDutyCycle = 10;
 
 }  // namespace
@@ -48,7 +48,7 @@ absl::StatusOr<std::optional<bool>> Upkeep::LookForOtherKeys() {
   return info->public_key != state_->hand.own_key() || info->listen_port != state_->hand.port();
 }
 
-// Also while a dump is under way, which takes seconds on a large device.
+// Also called during a dump, which takes seconds on a large device.
 void Upkeep::SaveSessions(absl::Duration steady) {
   if (steady < next_save_) return;
   next_save_ = steady + kSaveInterval;
@@ -97,7 +97,7 @@ bool Upkeep::StepDump() {
   const absl::Duration begin = SteadyNow();
   std::vector<wgdev::PeerStats> peers;
   const absl::StatusOr<bool> more = state_->hand.dump()->Next(&peers);
-  if (!state_->snapshot->Renew().ok()) peers.clear();  // and with it, no verdict on any of them
+  if (!state_->snapshot->Renew().ok()) peers.clear();  // no decision without the store
   const absl::Time wall = WallNow();
   for (const wgdev::PeerStats& stats : peers) {
     if (state_->hand.WasRemoved(stats.public_key)) continue;
@@ -128,7 +128,7 @@ void Upkeep::FinishDump(bool complete) {
       census_.End(complete, &state_->residents, state_->options.owned ? kSlice : size_t{0});
   state_->hand.Apply(outcome.flows);
   reconciler_.RemoveRevoked(outcome.revoked);
-  // A complete dump that shows no revoked peer ends the memory of all that were revoked before us.
+  // A complete dump without a revoked peer ends the memory of all revocations before this process.
   if (outcome.swept) reconciler_.ForgetRevokedBefore(made_);
   for (const PublicKey& key : reconciler_.RemoveForeign(outcome.foreign, &*state_->snapshot)) {
     census_.NoteDisowned(key);

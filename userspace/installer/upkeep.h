@@ -1,4 +1,4 @@
-// What an installer does between two batches, a bounded step at a time.
+// The work of an installer between two batches, one bounded step at a time.
 #pragma once
 
 #include <memory>
@@ -23,21 +23,23 @@ class Upkeep {
   Census& census() { return census_; }
   Reconciler& reconciler() { return reconciler_; }
 
-  // Saves sessions, lets peers leave, walks a chunk further over the device, corrects peers.
+  // Saves sessions, removes peers that leave, reads the next chunk of the dump, corrects peers.
   // Requires: the device is there. Returns: false when it is gone.
   bool Step(Residents::Press press);
-  // Asks the device whether it has other keys, not too often. Returns: nullopt when it was not
-  // asked yet, or does not tell. Errors: NotFound when the device is gone.
+  // Asks the device whether its key or port has changed, but not too often.
+  // Returns: nullopt when it is too early to ask, or the device does not tell.
+  // Errors:  NotFound when the device is gone.
   absl::StatusOr<std::optional<bool>> LookForOtherKeys();
-  // The device came, or went away: nothing is known of what is in it.
+  // The device appeared or went away: forgets what is known of its peers.
   void Clear();
 
-  // There is more to do soon.
+  // Whether there is more to do soon.
   bool busy() const { return departures_.waiting() || reconciler_.has_work(); }
-  // Of the last complete dump: its end, in SteadyNanos(), 0 before the first; and whether the
-  // device had other keys than we know.
+  // When the last complete dump ended, in SteadyNanos(), 0 before the first; and whether the last
+  // dump showed another key or port than the known ones.
   uint64_t dumped_ns() const { return dumped_ns_; }
   bool has_other_keys() const { return has_other_keys_; }
+  void ForgetOtherKeys() { has_other_keys_ = false; }
 
  private:
   void SaveSessions(absl::Duration steady);

@@ -1,4 +1,4 @@
-// A message that may be an initiation, as it came in.
+// A message that may be an initiation, as received.
 #pragma once
 
 #include <cstdint>
@@ -9,14 +9,14 @@
 
 namespace wicket::intake {
 
-// Lifetime: points into the feeder's memory, which stays as it is until the batch is judged.
+// Lifetime: points into the feeder's memory, which must not change until the batch is judged.
 struct Arrival {
-  std::span<uint8_t> frame;  // the Ethernet frame around the message; a cookie reply replaces it
-  wire::Frame found;         // without an initiation: the bytes held none
-  Address charged;           // whose budget a proof is taken from
+  std::span<uint8_t> frame;  // the Ethernet frame of the message; a cookie reply overwrites it
+  wire::Frame found;         // without an initiation when the frame holds none
+  Address charged;           // the source whose budget pays for a proof
 };
 
-// Finds the initiation in a frame of an AF_XDP ring, and charges its source address for it.
+// Finds the initiation in a frame of an AF_XDP ring, and charges the source address.
 inline Arrival ArrivalOf(std::span<uint8_t> frame) {
   Arrival arrival{.frame = frame, .found = {}, .charged = {}};
   if (frame.size() > STEER_FRAME_MAX || !wire::ParseFrame(frame, &arrival.found)) {

@@ -30,7 +30,7 @@ uint32_t WriteCookieReply(std::span<uint8_t> frame, const wire::Frame& found,
   constexpr size_t kUdpTotal = kUdpBytes + sizeof(reply);
   uint8_t* const ip = frame.data() + found.ip_offset;
   const size_t addresses = ipv4 ? 12 : 8, address_bytes = ipv4 ? 4 : 16;
-  // Options and extension headers are not sent back, so the header begins anew.
+  // Options and extension headers are not echoed, so the IP header is rebuilt.
   std::swap_ranges(frame.data(), frame.data() + kMacBytes, frame.data() + kMacBytes);
   std::swap_ranges(ip + addresses, ip + addresses + address_bytes, ip + addresses + address_bytes);
   if (ipv4) {

@@ -1,4 +1,4 @@
-// The one packet that is ever sent to somebody who has proven nothing.
+// The only packet that is ever sent to an unproven sender.
 #pragma once
 
 #include <cstdint>
@@ -8,10 +8,11 @@
 
 namespace wicket::intake {
 
-// Turns the frame of an initiation into the frame of a reply to it, in place: back to where
-// it came from, with its VLAN tags, and 84 bytes shorter.
+// Turns the frame of an initiation into the frame of a reply to it, in place: back to its source,
+// with its VLAN tags, and at least 84 bytes shorter.
 //
-// Returns: the reply's bytes. Requires: `found` was parsed from `frame`.
+// Requires: `found` was parsed from `frame`.
+// Returns:  the length of the reply frame.
 uint32_t WriteCookieReply(std::span<uint8_t> frame, const wire::Frame& found,
                           const wire::CookieReply& reply);
 

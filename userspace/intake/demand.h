@@ -1,4 +1,4 @@
-// What an installer is asked to do: have a peer in the device, and give a packet back.
+// A request to an installer: have a peer in the device, and give its packet back.
 #pragma once
 
 #include <array>
@@ -12,19 +12,19 @@
 
 namespace wicket::intake {
 
-// Why the peer should be in the device.
+// The reason for a demand.
 enum class Reason : uint8_t {
-  kProven,   // a stored peer's initiation proved its key
-  kForeign,  // so did that of a peer that somebody else put into the device: give it back, no more
+  kProven,   // the initiation of a stored peer proved its key
+  kForeign,  // that of a foreign peer did: only give the packet back
 };
 
-// A proven initiation on its way to the installer, with a copy of its frame.
+// A proven initiation in flight to the installer, with a copy of its frame.
 struct Demand {
   PublicKey public_key;
   Tai64n stamp;
   Endpoint source;
   uint64_t seen_ns = 0;  // SteadyNanos() when the shard took the frame
-  int ifindex = 0;       // the NIC it came in by, and goes back to
+  int ifindex = 0;       // the NIC that it arrived on, and is given back to
   uint16_t port = 0;
   uint16_t ip_offset = 0;
   uint16_t udp_offset = 0;

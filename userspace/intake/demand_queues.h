@@ -10,11 +10,11 @@
 
 namespace wicket::intake {
 
-// Thread: one; the shards fill the queues meanwhile.
+// Thread: one; the shards fill the queues at the same time.
 class DemandQueues {
  public:
   void Add(std::shared_ptr<DemandQueue> queue) { queues_.push_back({std::move(queue)}); }
-  // Nothing more comes by the queue. It goes once it is empty and DropClosed is called.
+  // Marks a queue that gets no more requests. DropClosed removes it once it is empty.
   void Close(const DemandQueue* queue) {
     for (Entry& entry : queues_) entry.closed |= entry.queue.get() == queue;
   }
@@ -28,7 +28,7 @@ class DemandQueues {
     return waiting;
   }
 
-  // Takes the oldest requests out, as long as `is_late` says so.
+  // Drops requests from the head of each queue, as long as `is_late` returns true.
   void DropLate(absl::FunctionRef<bool(const Demand&)> is_late) {
     for (const Entry& entry : queues_) {
       for (const Demand* oldest; (oldest = entry.queue->Peek()) && is_late(*oldest);) {
@@ -37,8 +37,8 @@ class DemandQueues {
     }
   }
 
-  // Returns: the next one that has a request; nullptr when none has. Each comes in its turn,
-  // however small the batches are: one crowded queue does not keep the others waiting.
+  // Returns: the next queue with a request, or nullptr. Round robin: a crowded queue does not keep
+  //          the others waiting, however small the batches are.
   DemandQueue* Next() {
     for (size_t tried = 0; tried < queues_.size(); ++tried) {
       DemandQueue* queue = queues_[next_++ % queues_.size()].queue.get();

@@ -1,4 +1,4 @@
-// The devices that arrivals are judged for.
+// The devices for which arrivals are judged.
 #pragma once
 
 #include <atomic>
@@ -13,27 +13,27 @@
 
 namespace wicket::intake {
 
-// Peers in a device that the store does not hold for it.
+// Peers in a device that the store does not hold for that device.
 using ForeignPeers = absl::flat_hash_set<PublicKey>;
 
-// One immutable table. The gateway publishes another when a key or a port changes.
+// One immutable table. The gateway publishes a new one when a key or a port changes.
 struct DeviceTable {
   struct Entry {
     std::string name;
     uint16_t port = 0;
     std::shared_ptr<const crypto::Locked<noise::Identity>> identity;  // null: not served
-    // Peers in the device that are not stored. Their initiations are proven like any other and
-    // given back, but they are neither installed nor removed.
+    // Their initiations are proven like any other and given back, but the peers are neither
+    // installed nor removed.
     std::shared_ptr<const ForeignPeers> foreign;
-    uint64_t handshakes_per_second = 0;  // that one shard may prove
-    // The installer's: its probation slots run out, so senders are asked for a cookie first.
+    uint64_t handshakes_per_second = 0;  // budget of one shard
+    // Set by the installer when its probation slots run low: senders are asked for a cookie first.
     const std::atomic<bool>* crowded = nullptr;
-    // The installer's last sign of life, in SteadyNanos().
+    // Set by the installer: its latest heartbeat, in SteadyNanos().
     const std::atomic<uint64_t>* installer_beat_ns = nullptr;
   };
-  std::vector<Entry> devices;  // by index of the configuration
+  std::vector<Entry> devices;  // by index in the configuration
   std::shared_ptr<const noise::CookieSecrets> cookies;
-  uint64_t cookie_interval_ns = 0;  // from one cookie reply of a shard to its next; 0: no limit
+  uint64_t cookie_interval_ns = 0;  // between two cookie replies of a shard; 0: no limit
 };
 
 }  // namespace wicket::intake

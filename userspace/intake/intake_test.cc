@@ -30,7 +30,7 @@
 #ifdef WICKET_COUNTS_ALLOCATIONS
 static std::atomic<uint64_t> g_allocations{0};
 extern "C" void* __libc_malloc(size_t bytes);
-extern "C" void* malloc(size_t bytes) {  // operator new ends here too
+extern "C" void* malloc(size_t bytes) {  // operator new calls it too
   g_allocations.fetch_add(1, std::memory_order_relaxed);
   return __libc_malloc(bytes);
 }
@@ -41,7 +41,7 @@ namespace {
 
 constexpr uint16_t kPort = 51820;
 
-// Wraps a message into Ethernet, IPv4 and UDP.
+// Wraps a message in Ethernet, IPv4 and UDP.
 std::vector<uint8_t> FrameOf(const wire::Initiation& message) {
   std::vector<uint8_t> frame(14 + 20 + 8 + sizeof(message));
   const uint8_t headers[] = {0,          0,
@@ -70,7 +70,7 @@ std::vector<uint8_t> FrameOf(const wire::Initiation& message) {
   return frame;
 }
 
-// As a shard hands them over.
+// The arrivals that a shard would make of `frames`.
 std::vector<Arrival> ArrivalsOf(std::vector<std::vector<uint8_t>>* frames) {
   std::vector<Arrival> arrivals;
   for (std::vector<uint8_t>& frame : *frames) arrivals.push_back(ArrivalOf(frame));
@@ -111,7 +111,7 @@ class PipelineTest : public ::testing::Test {
     peer.device = device;
     peer.expires = expires;
     auto writer = store_->Write();
-    writer->DeletePeer(client_).IgnoreError();  // of another device, perhaps
+    writer->DeletePeer(client_).IgnoreError();  // perhaps of another device
     ASSERT_TRUE(writer->PutPeer(peer).ok());
     ASSERT_TRUE(writer->Commit().ok());
   }
@@ -127,7 +127,7 @@ class PipelineTest : public ::testing::Test {
     reply_ = std::move(frame);
     return verdict;
   }
-  // What is left of the frame is the reply to it.
+  // Leaves the reply in `frame`.
   Verdict RunInPlace(std::vector<uint8_t>* frame) {
     EXPECT_TRUE(pipeline_->Begin().ok());
     const Arrival arrival = ArrivalOf(*frame);
@@ -150,7 +150,7 @@ class PipelineTest : public ::testing::Test {
   absl::Time now_ = absl::FromUnixSeconds(1'800'000'000);
   uint64_t ktime_ns_ = 12345;
   bool under_load_ = false;
-  std::vector<uint8_t> reply_;  // what kCookie made
+  std::vector<uint8_t> reply_;  // the frame after kCookie
 };
 
 TEST_F(PipelineTest, AProvenInitiationBecomesARequestWithItsFrame) {
@@ -189,7 +189,7 @@ TEST_F(PipelineTest, RefusesForTheReasonThatApplies) {
   EXPECT_EQ(Run(Initiation(client_private_, now_)), Verdict::kPortNotServed);
 }
 
-// T4: valid mac1, a stored key in the static field, and nothing behind it.
+// T4: valid mac1, a stored key in the static field, and no valid timestamp.
 TEST_F(PipelineTest, AForgedStaticKeyOfAStoredPeerLeavesNoTrace) {
   const Secret<32> stranger = crypto::GeneratePrivateKey();
   auto frame = Initiation(client_private_, now_);
@@ -238,13 +238,13 @@ TEST_F(PipelineTest, AFullQueueRefusesAndCounts) {
   EXPECT_EQ(Run(Initiation(client_private_, now_ + absl::Seconds(9))), Verdict::kInstallerBusy);
 }
 
-// A ring batch of everything there is, against the same frames one at a time.
+// One batch of every kind of frame, against the same frames one at a time.
 TEST_F(PipelineTest, ABatchJudgesEachFrameAsIfItWereAlone) {
   const Secret<32> stranger = crypto::GeneratePrivateKey(), other = crypto::GeneratePrivateKey();
   auto foreign = std::make_shared<ForeignPeers>();
   foreign->insert(crypto::DerivePublicKey(other));
   devices_.devices[0].foreign = foreign;
-  // A second device with a key and a port of its own, and nobody stored.
+  // A second device with its own key and port, and no stored peer.
   const Secret<32> second = crypto::GeneratePrivateKey();
   DemandQueue second_queue(64), queue(64);
   devices_.devices.push_back({"wg1", kPort + 1,
@@ -327,7 +327,7 @@ TEST_F(PipelineTest, AllocatesNothingPerPacket) {
   auto unknown = Initiation(crypto::GeneratePrivateKey(), now_);
   auto asked = Initiation(client_private_, now_);
   forged[42 + 116] ^= 1;
-  Run(Initiation(client_private_, now_ - absl::Seconds(1)));  // whatever is made once is made here
+  Run(Initiation(client_private_, now_ - absl::Seconds(1)));  // for one-time allocations
   std::vector<std::vector<uint8_t>> frames;
   for (int i = 0; i < 20; ++i) {
     frames.push_back(
@@ -362,7 +362,7 @@ TEST_F(PipelineTest, UnderLoadACookieIsAskedForAndLetsIn) {
   const auto first = Initiation(client_private_, now_);
   ASSERT_EQ(Run(first), Verdict::kCookie);
   EXPECT_LT(reply_.size(), first.size());
-  // Back where it came from, at every layer.
+  // Addressed back to the source, at every layer.
   EXPECT_EQ(reply_.size(), 14u + 20 + 8 + 64);
   EXPECT_TRUE(std::equal(reply_.begin() + 26, reply_.begin() + 30, first.begin() + 30));
   EXPECT_TRUE(std::equal(reply_.begin() + 30, reply_.begin() + 34, first.begin() + 26));
@@ -401,7 +401,7 @@ TEST_F(PipelineTest, ACookieIsForOneSourceOnly) {
   EXPECT_EQ(Run(frame), Verdict::kCookie);
 }
 
-// The installer keeps places for those.
+// The installer keeps slots for such senders.
 TEST_F(PipelineTest, WhoHasACookieHasProvenHisAddressAlsoWithoutLoad) {
   for (const bool with_cookie : {false, true}) {
     auto frame = Initiation(client_private_, now_);
@@ -431,7 +431,7 @@ TEST_F(PipelineTest, BeyondItsBudgetADeviceProvesNothing) {
   }
   EXPECT_GE(proven, 5);
   EXPECT_LE(proven, 12) << "a burst of a twentieth, twice, and what a source has kept for it";
-  // Who has a cookie already is refused.
+  // A sender that already has a cookie is refused.
   auto frame = Initiation(client_private_, now_);
   wire::Frame found;
   ASSERT_TRUE(wire::ParseFrame(frame, &found));
@@ -471,7 +471,7 @@ TEST_F(PipelineTest, CookiesHaveALimitAndGoWhereSomebodyCanBe) {
   EXPECT_EQ(Run(Initiation(client_private_, now_ + absl::Seconds(2))), Verdict::kCookie);
 }
 
-// The place of a refused packet's source is what the program's own code says of the frame.
+// The sketch place of a refused packet's source is the one that the program's own code computes.
 TEST_F(PipelineTest, RefusedSourcesAreCountedByTheProgramsSketch) {
   std::vector<std::atomic<uint64_t>> sketch(STEER_SKETCH_WORDS);
   pipeline_ = std::make_unique<Pipeline>(*store_->NewSnapshot(), std::vector{&queue_}, 1,
@@ -543,7 +543,7 @@ TEST(DemandQueuesTest, EachComesInItsTurnHoweverSmallTheBatches) {
     DemandQueue* queue = queues.Next();
     ASSERT_NE(queue, nullptr);
     queue->Release();
-    fill(&first, 1);  // a crowd that does not end
+    fill(&first, 1);  // a queue that never empties
   }
   EXPECT_EQ(third.Size(), 0u);
   EXPECT_EQ(second.Size(), 0u);

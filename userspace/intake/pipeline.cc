@@ -36,8 +36,8 @@ Pipeline::Pipeline(store::Snapshot snapshot, std::vector<DemandQueue*> queues, i
     crypto::FillRandom(reinterpret_cast<uint8_t*>(&hash_key), sizeof(hash_key));
     budgets_.emplace_back(hash_key);
   }
-  // One at a time is what the portable back end is for; it is also what remains
-  // when the lock limit leaves no room for a batch's keys.
+  // The portable back end proves one handshake at a time. So does any other when the memory lock
+  // limit leaves no room for the keys of a batch.
   if (backend_ != crypto::X25519Backend::kPortable) {
     batch_ = crypto::Locked<noise::ResponderBatch>::Make(backend_);
   }
@@ -203,7 +203,7 @@ Verdict Pipeline::Deliver(const PublicKey& key, const Tai64n& stamp, const Now& 
   candidate->sighting.public_key = key;
   if (const auto session = snapshot_.FindSession(key);
       session && !guard::IsFresh(session->mark, stamp, now.wall)) {
-    return Verdict::kReplay;  // the installer, which knows the last second too, asks again
+    return Verdict::kReplay;  // the installer checks again: it also knows the last second
   }
   DemandQueue* queue = queues_[candidate->sighting.device];
   Demand* demand = queue->Reserve();

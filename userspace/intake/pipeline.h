@@ -5,8 +5,8 @@
 //                       |         `---- side by side ----´
 //                  under load, or beyond the budget: cookie?
 //
-// The second multiplication is spent on stored peers only, and nothing leaves
-// the pipeline for a sender that has not proven its key.
+// The second multiplication is spent only on claims of stored or foreign peers. A sender that has
+// not proven its key gets at most a cookie reply.
 #pragma once
 
 #include <algorithm>
@@ -42,38 +42,38 @@ class Pipeline {
   static constexpr size_t kBatchMax = noise::ResponderBatch::kMessagesMax;
   static constexpr size_t kLanes = noise::ResponderBatch::kLanes;
 
-  // `queues[d]` leads to the installer of device d. Neither is owned.
+  // `queues[d]` leads to the installer of device d. Queues and counters are not owned.
   Pipeline(store::Snapshot snapshot, std::vector<DemandQueue*> queues, int ifindex,
            VerdictCounters* counters, SightingSink sink = {},
            crypto::X25519Backend backend = crypto::FastestX25519());
 
-  // Judges the arrivals of a batch, their handshakes side by side. A lone handshake is not held up:
-  // it takes the path that is fastest for one.
+  // Judges the arrivals of a batch, and proves their handshakes in parallel. A lone handshake is
+  // not delayed: it takes the path that is fastest for one.
   //
-  // Requires: Begin() since the batch began; at most kBatchMax arrivals.
-  // Returns:  a verdict for each, valid until the next call. After kCookie the arrival's frame has
-  //           become the reply, reply_bytes(i) long, which is to be sent.
+  // Requires: Begin() for this batch; at most kBatchMax arrivals.
+  // Returns:  a verdict for each, valid until the next call. After kCookie the arrival's frame
+  //           holds the reply, reply_bytes(i) long, for the caller to send.
   // Cost:     no allocation, no lock; BM_PipelineProven, BM_PipelineUnknown.
   std::span<const Verdict> RunBatch(const DeviceTable& devices, std::span<const Arrival> arrivals,
                                     const Now& now);
   uint32_t reply_bytes(size_t i) const { return candidates_[i].reply_bytes; }
-  // How many of `waiting` frames to run at once. A set of lanes takes the same time however many
-  // lanes are filled. So frames that would fill a set only in part go with the next batch, together
-  // with what arrives until then, and those before them are done sooner.
+  // How many of `waiting` frames to run at once. A set of lanes costs the same whether it is full
+  // or not. So frames that would fill a set only in part are left for the next batch, which later
+  // arrivals join, and the frames before them are done sooner.
   size_t BatchFor(size_t waiting) const {
     const size_t n = std::min(waiting, kBatchMax);
     return batches() && n > kLanes ? n - n % kLanes : n;
   }
-  // False when handshakes are proven one at a time: as asked, or for want of lockable memory.
+  // False when handshakes are proven one at a time: by choice, or for lack of lockable memory.
   bool batches() const { return static_cast<bool>(batch_); }
-  // Of the last batch: what a proof took with all lanes filled, or 0 when it does not tell; and
-  // whether a device's budget was spent.
+  // Of the last batch: the time of a proof with all lanes filled, or 0 when the batch does not
+  // tell; and whether the budget of a device was spent.
   uint64_t proof_ns() const { return proof_ns_; }
   bool beyond_budget() const { return beyond_budget_; }
-  // A reply could not be sent.
+  // Counts a reply that could not be sent.
   void CountLostReply() { counters_->Add(Verdict::kCookieLost, 1); }
 
-  // Between them lies one batch, which sees one state of the store.
+  // Begin() and End() enclose one batch, which sees one state of the store.
   absl::Status Begin() { return snapshot_.Renew(); }
   void End() { snapshot_.Release(); }
   // Counts the frames of a batch that could not begin.
@@ -89,20 +89,20 @@ class Pipeline {
     Sighting sighting;
   };
 
-  // Each returns kProven for what may go on, or why it may not.
+  // Each returns kProven to go on, or the reason to stop.
   //
-  // An initiation for a served port? mac1, repeat, cookie, budget.
+  // Checks for an initiation to a served port, then mac1, repeat, cookie and budget.
   Verdict Screen(const DeviceTable& devices, const Now& now, Candidate* candidate);
-  // Whether the claimed key may be proven here, as a peer of ours or of others.
+  // Decides whether to prove the claimed key: that of a stored or a foreign peer.
   Verdict Admit(const DeviceTable::Entry& device, const PublicKey& key, const Now& now,
                 Candidate* candidate) const;
   Verdict FindPeer(const DeviceTable::Entry& device, const PublicKey& key, const Now& now) const;
-  // Fresh, and room in the installer's queue.
+  // Checks freshness, and puts a Demand into the installer's queue.
   Verdict Deliver(const PublicKey& key, const Tai64n& stamp, const Now& now, Candidate* candidate);
 
   void NoteRefused(const Endpoint& source);
 
-  // The handshakes of one device, waiting_[0, n).
+  // Prove the handshakes of one device: of one candidate, or of waiting_[0, n).
   Verdict ProveAlone(const DeviceTable::Entry& device, const Now& now, Candidate* candidate);
   void ProveTogether(const DeviceTable::Entry& device, const Now& now, size_t n);
 
@@ -111,7 +111,7 @@ class Pipeline {
   int ifindex_;
   VerdictCounters* counters_;
   SightingSink sink_;
-  size_t refused_sightings_ = 0;  // since the queue was empty
+  size_t refused_sightings_ = 0;  // since the queue was last empty
   guard::RepeatFilter repeats_;
   std::vector<guard::HandshakeBudget> budgets_;  // by device index
   guard::Bucket cookies_;

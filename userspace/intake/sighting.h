@@ -1,4 +1,4 @@
-// What became of an initiation, for the event log.
+// The fate of an initiation, for the event log.
 #pragma once
 
 #include <atomic>
@@ -14,24 +14,24 @@ namespace wicket::intake {
 struct Sighting {
   absl::Time at;
   Verdict verdict;
-  uint16_t device = 0;   // index of the configuration
-  Endpoint source;       // family kNone: the bytes held no initiation
-  PublicKey public_key;  // of a sender that has proven it; else zero
+  uint16_t device = 0;   // index in the configuration
+  Endpoint source;       // family kNone: the frame held no initiation
+  PublicKey public_key;  // proven by the sender; else zero
 };
 
 using SightingQueue = SpscQueue<Sighting>;
 inline constexpr size_t kSightingQueueCapacity = 1024;
-// Refused packets of a flood are all alike and must leave room for proven ones. The queue is
-// emptied twice a second.
+// The refused packets of a flood are all alike, and must leave room for proven ones. The queue is
+// drained twice a second.
 inline constexpr size_t kRefusedSightingsMax = 64;
 
-// Where a pipeline reports what it has seen.
+// The destinations of a pipeline's reports.
 struct SightingSink {
-  // Sightings are queued only while somebody watches. A full queue loses them, and refused ones
-  // are lost from kRefusedSightingsMax on.
+  // Sightings are queued only while there is a watcher. They are dropped when the queue is full,
+  // and refused ones beyond kRefusedSightingsMax.
   const std::atomic<int>* watchers = nullptr;
   SightingQueue* queue = nullptr;
-  // Sources of refused packets are always noted here; STEER_SKETCH_WORDS words. [xdp/sketch.h]
+  // The sources of refused packets are always noted here; STEER_SKETCH_WORDS words. [xdp/sketch.h]
   std::atomic<uint64_t>* sketch = nullptr;
 };
 

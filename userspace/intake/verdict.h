@@ -1,4 +1,4 @@
-// Every way an initiation can leave a shard, in one place.
+// Every way in which an initiation can leave a shard.
 #pragma once
 
 #include <array>
@@ -7,7 +7,7 @@
 
 namespace wicket::intake {
 
-// X(Name, text, what it means), in the order of the checks.
+// X(Name, text, meaning), in the order of the checks.
 #define WICKET_VERDICTS(X)                                                            \
   X(NotAnInitiation, "not_an_initiation", "the program steered something else")       \
   X(PortNotServed, "port_not_served", "no device of ours listens there")              \
@@ -18,7 +18,7 @@ namespace wicket::intake {
   X(OverBudget, "over_budget", "more handshakes a second than the device may prove")  \
   X(BadStatic, "bad_static", "the static key does not decrypt")                       \
   X(UnknownPeer, "unknown_peer", "the claimed key is not stored for this device")     \
-  X(Expired, "expired", "the peer's time is over")                                    \
+  X(Expired, "expired", "the peer has expired")                                       \
   X(DamagedRecord, "damaged_record", "the peer's record cannot be read")              \
   X(NotProven, "not_proven", "the sender does not hold the key it claims")            \
   X(Replay, "replay", "the timestamp is not newer than the last one")                 \

@@ -9,7 +9,7 @@ namespace wicket::noise {
 
 namespace {
 
-// As the XDP program makes it; see steer_secret in xdp/steer_abi.h.
+// The same cookie as the XDP program makes; see steer_secret in xdp/steer_abi.h.
 Cookie CookieFor(const Secret<32>& secret, const Endpoint& source) {
   std::array<uint8_t, 18> input{};
   std::ranges::copy(source.address.Mapped(), input.begin());

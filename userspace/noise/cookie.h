@@ -1,4 +1,4 @@
-// Cookies: what a responder under load asks for before it computes anything else.
+// Cookies: the proof of address that a responder under load asks for before any Diffie-Hellman.
 #pragma once
 
 #include <optional>
@@ -12,12 +12,12 @@ namespace wicket::noise {
 
 using Cookie = crypto::Mac;
 
-// How long a client keeps a cookie, and so a secret makes them. [WG 6.1, 5.4.7]
+// The lifetime of a cookie at the client, and of a secret that makes cookies. [WG 6.1, 5.4.7]
 inline constexpr absl::Duration kCookieAge = absl::Seconds(120);
 
-// What a responder makes its cookies with: two secrets, of which the older is still accepted.
+// The two secrets behind a responder's cookies. The newest makes them; the older is still accepted.
 //
-// Thread: any; it does not change. Secrets: both.
+// Thread: any; immutable. Secrets: both.
 class CookieSecrets {
  public:
   CookieSecrets(const Secret<32>& newest, const Secret<32>& before)
@@ -25,25 +25,25 @@ class CookieSecrets {
 
   const Secret<32>& newest() const { return newest_; }
   Cookie Make(const Endpoint& source) const;
-  // Whether the message's mac2 was made with a cookie for that source. Costs nothing for who
-  // has none and says so by zeros.
+  // Returns: whether the message's mac2 was made with a cookie for `source`.
+  // Cost:    none for an all-zero mac2, which is how a client says that it has no cookie.
   bool Accept(const Endpoint& source, const wire::Initiation& message) const;
 
  private:
   Secret<32> newest_, before_;
 };
 
-// A reply to the initiation that carried `mac1`, for its sender alone to open.
+// Makes a reply to the initiation that carried `mac1`, which only the sender of `mac1` can open.
 // Source: [WG 5.4.7]
 wire::CookieReply SealCookie(const crypto::Hash& cookie_key, const Cookie& cookie,
                              const crypto::Mac& mac1, const std::array<uint8_t, 4>& receiver_index);
 
-// Returns: nullopt when it is no answer to an initiation with `mac1`.
+// Returns: nullopt when the reply does not answer an initiation with `mac1`.
 [[nodiscard]] std::optional<Cookie> OpenCookie(const crypto::Hash& cookie_key,
                                                const crypto::Mac& mac1,
                                                const wire::CookieReply& reply);
 
-// mac2, over all that comes before it. Source: [WG 5.4.4]
+// mac2 of `message`, over all bytes before the field. Source: [WG 5.4.4]
 crypto::Mac Mac2(const Cookie& cookie, const wire::Initiation& message);
 
 }  // namespace wicket::noise

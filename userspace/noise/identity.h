@@ -1,4 +1,4 @@
-// A device's own keys, and what of the handshake can be computed from them beforehand.
+// A device's own keys, and the parts of the handshake that depend on them alone.
 #pragma once
 
 #include "base/key.h"
@@ -10,14 +10,14 @@ namespace wicket::noise {
 // "Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s" and WireGuard's own prologue. [WG 5.4]
 SymmetricState InitialState(const PublicKey& responder);
 
-// HASH("mac1----" || public key): the key of mac1 for messages to its owner. [WG 5.4.4]
+// HASH("mac1----" || public key): the key of mac1 in messages to `receiver`. [WG 5.4.4]
 crypto::Hash Mac1Key(const PublicKey& receiver);
-// The key that cookie replies of `responder` are sealed with. Source: [WG 5.4.7]
+// The key that seals the cookie replies of `responder`. Source: [WG 5.4.7]
 crypto::Hash CookieKey(const PublicKey& responder);
 
 // The responder's long-lived state.
 //
-// Thread:  immutable once made; any thread may read it.
+// Thread:  any; immutable.
 // Secrets: make it with crypto::Locked<Identity>::Make.
 class Identity {
  public:

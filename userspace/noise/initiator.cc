@@ -9,7 +9,7 @@ namespace wicket::noise {
 
 namespace {
 
-// What an initiation takes of multiplications.
+// The products of the four multiplications of an initiation.
 struct Products {
   PublicKey self, ephemeral;
   Secret<kKeyBytes> es, ss;

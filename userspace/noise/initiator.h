@@ -1,4 +1,4 @@
-// The initiator's part of the handshake: makes initiations and opens responses.
+// The initiator's side of the handshake: makes initiations and opens responses.
 #pragma once
 
 #include <optional>
@@ -11,7 +11,7 @@
 
 namespace wicket::noise {
 
-// An initiation on its way: what is needed to open the response to it.
+// An initiation in flight, with the state that opens the response.
 struct PendingHandshake {
   wire::Initiation message;
   Secret<kKeyBytes> ephemeral_private;
@@ -21,13 +21,13 @@ struct PendingHandshake {
 // Makes an initiation from `self` to `responder`, with mac1 and without mac2.
 //
 // Returns: nullopt when `responder` is a low-order point.
-// Cost:    three X25519 with the ephemeral's own; BM_CreateInitiation.
+// Cost:    four X25519, two of them for the public keys; BM_CreateInitiation.
 // Source:  [WG 5.4.2]
 [[nodiscard]] std::optional<PendingHandshake> CreateInitiation(
     const Secret<kKeyBytes>& self, const PublicKey& responder,
     const Secret<kKeyBytes>& ephemeral_private, uint32_t sender_index, const Tai64n& timestamp);
 
-// What a client puts into its initiation.
+// The input of one client's initiation.
 struct Initiator {
   const Secret<kKeyBytes>* self;
   const Secret<kKeyBytes>* ephemeral_private;
@@ -35,11 +35,11 @@ struct Initiator {
   Tai64n timestamp;
 };
 
-// CreateInitiation() for many clients at once: made[i] is initiators[i]'s. Their multiplications,
-// four of each with the public keys, go through the lanes of X25519BatchEach().
+// CreateInitiation() for many clients at once: made[i] belongs to initiators[i]. The four
+// multiplications of each client share the lanes of X25519BatchEach().
 //
 // Requires: spans of one size, any size.
-// Returns:  false when `responder` is a low-order point; nothing in `made` must be used then.
+// Returns:  false when `responder` is a low-order point; do not use `made` then.
 // Cost:     BM_CreateInitiations.
 [[nodiscard]] bool CreateInitiations(crypto::X25519Backend backend, const PublicKey& responder,
                                      std::span<const Initiator> initiators,

@@ -109,7 +109,7 @@ TEST_F(NoiseTest, MakesTheCapturedInitiationsAndOpensTheirResponses) {
   }
 }
 
-// One by one and side by side they are the same, whoever stands next to them.
+// An initiation is the same made alone and in a batch, whatever is beside it.
 TEST_F(NoiseTest, ManyInitiationsAtOnceAreEachTheirClients) {
   const PublicKey responder = crypto::DerivePublicKey(crypto::GeneratePrivateKey());
   std::vector<Secret<32>> keys, ephemerals;
@@ -156,8 +156,8 @@ TEST_F(NoiseTest, RefusesEverySingleFlippedBit) {
   }
 }
 
-// What anyone can make who knows two public keys: it decrypts to the victim's
-// key and proves nothing.
+// A forgery that anyone with two public keys can make: it decrypts to the victim's key and proves
+// nothing.
 TEST_F(NoiseTest, AStaticOnlyForgeryIsClaimedButNotProven) {
   const Secret<32> responder = crypto::GeneratePrivateKey();
   const Identity self(responder);
@@ -198,8 +198,8 @@ TEST_F(NoiseTest, RefusesLowOrderEphemeralAndStaticKeys) {
   EXPECT_FALSE(CreateInitiations(crypto::FastestX25519(), PublicKey{}, two, made));
 }
 
-// An initiation with tags that verify, under shared secrets that are all zero:
-// what a low-order ephemeral key, or static key, makes of any responder's key.
+// An initiation whose tags verify under shared secrets that are all zero, as a low-order ephemeral
+// or static key makes them with any responder's key.
 wire::Initiation LowOrder(const Identity& self, bool is_ephemeral) {
   wire::Initiation message{};
   Secret<32> shared;
@@ -229,7 +229,7 @@ TEST_F(NoiseTest, RefusesLowOrderKeysWhoseTagsVerify) {
   EXPECT_FALSE(OpenTimestamp(self, std::move(*claim), static_key));
 }
 
-// Whatever a batch holds, each message fares in it as it does alone.
+// The result of a message in a batch is the result that it has alone.
 TEST_F(NoiseTest, ABatchSaysOfEachMessageWhatIsSaidOfItAlone) {
   const Secret<32> responder = crypto::GeneratePrivateKey();
   const Identity self(responder);
@@ -242,7 +242,7 @@ TEST_F(NoiseTest, ABatchSaysOfEachMessageWhatIsSaidOfItAlone) {
         CreateInitiation(client, self.public_key(), crypto::GeneratePrivateKey(), 1, stamp)
             ->message;
     switch (kind) {
-      case 1:  // one bit of what is hashed or opened
+      case 1:  // one bit of the bytes that are hashed or opened
         reinterpret_cast<uint8_t*>(&message)[8 + random() % 108] ^=
             static_cast<uint8_t>(1 << random() % 8);
         break;
@@ -253,7 +253,7 @@ TEST_F(NoiseTest, ABatchSaysOfEachMessageWhatIsSaidOfItAlone) {
         message.ephemeral = {};
         message.ephemeral[31] = static_cast<uint8_t>(random() % 2 << 7);
         break;
-      case 4:  // made for somebody else
+      case 4:  // made for another responder
         message = CreateInitiation(client, crypto::DerivePublicKey(client),
                                    crypto::GeneratePrivateKey(), 1, stamp)
                       ->message;

@@ -1,12 +1,11 @@
-// The responder's part of the handshake, up to the proof that the sender holds its key.
+// The responder's side of the handshake, up to the proof that the sender holds its key.
 //
 //   -> e, es, s, ss, {t}
 //      `--- OpenStatic     the sender's claim: cheap to forge
 //                `--- OpenTimestamp     the proof: needs the sender's private key
 //
-// Anyone who knows two public keys can make an initiation whose static field
-// decrypts to either; nothing may happen for its sender before the timestamp's
-// tag has verified.
+// Anyone who knows two public keys can make an initiation whose static field decrypts to either.
+// So nothing may be done for a sender before the tag of its timestamp verifies.
 #pragma once
 
 #include <optional>
@@ -17,7 +16,7 @@
 
 namespace wicket::noise {
 
-// Says whether the message was made for this identity's public key.
+// Returns: whether the message was made for the public key of `self`.
 // Cost: three compressions; BM_CheckMac1.
 [[nodiscard]] bool CheckMac1(const Identity& self, const wire::Initiation& message);
 
@@ -29,11 +28,10 @@ struct Claim {
 
 // Recovers the static public key that an initiation claims.
 //
-// Runs the responder's steps e, es and s, and stops there: the claim is enough
-// to look the peer up, not enough to trust it.
+// Runs the responder's steps e, es and s, and stops there: the claim is enough to look the peer up,
+// but not enough to trust it.
 //
-// Requires: CheckMac1(self, message); otherwise anyone who can send UDP can
-//           spend our X25519.
+// Requires: CheckMac1(self, message); otherwise every UDP packet costs an X25519.
 // Returns:  the claim, or nullopt when the tag does not verify or the shared
 //           secret is all zero (low-order ephemeral key).
 // Cost:     one X25519 and one AEAD of 32 bytes; BM_OpenStatic.
@@ -42,9 +40,9 @@ struct Claim {
 [[nodiscard]] std::optional<Claim> OpenStatic(const Identity& self,
                                               const wire::Initiation& message);
 
-// Proves that the sender holds the private key of its claim.
+// Proves that the sender holds the private key of its claim, or not.
 //
-// Runs ss and t. Consumes the claim.
+// Runs ss and t, and consumes the claim.
 //
 // Returns: the sender's timestamp, or nullopt when its tag does not verify or
 //          the shared secret is all zero.

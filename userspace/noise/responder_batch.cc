@@ -41,7 +41,7 @@ void ResponderBatch::OpenStatics(const Identity& self, Messages messages) {
     for (size_t lane = 0; lane < kLanes; ++lane) {
       const size_t i = IndexOf(group, lane);
       inputs[lane] = messages_[i]->encrypted_static.data();
-      if (i != group * kLanes + lane) continue;  // left over
+      if (i != group * kLanes + lane) continue;  // an unused lane
       opened_[i] = is_secret[i] && state.Decrypt(lane, keys, messages_[i]->encrypted_static,
                                                  claims_[i].bytes.data());
     }
@@ -51,7 +51,7 @@ void ResponderBatch::OpenStatics(const Identity& self, Messages messages) {
 
 void ResponderBatch::OpenTimestamps(const Identity& self, std::span<const bool> wanted) {
   std::array<const uint8_t*, kMessagesMax> points;
-  std::array<size_t, kMessagesMax> index;  // of the message that a point belongs to
+  std::array<size_t, kMessagesMax> index;  // of the message that owns the point
   std::array<bool, kMessagesMax> is_secret;
   size_t n = 0;
   for (size_t i = 0; i < messages_.size(); ++i) {

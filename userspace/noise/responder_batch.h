@@ -1,12 +1,11 @@
-// The responder's part of the handshake for many initiations at once.
+// The responder's side of the handshake for many initiations at once.
 //
 //   -> e, es, s, ss, {t}
-//      `--- OpenStatics   of all
-//                `--- OpenTimestamps   of those whose claim is worth it
+//      `--- OpenStatics   for all
+//                `--- OpenTimestamps   for claims that are worth the second multiplication
 //
-// Multiplications go through the lanes of X25519Batch(), hashes through those
-// of eight symmetric states. What comes out is what OpenStatic() and
-// OpenTimestamp() of responder.h say of each message alone.
+// Multiplications share the lanes of X25519Batch(), and hashes those of SymmetricLanes. The result
+// for each message is that of OpenStatic() and OpenTimestamp() in responder.h.
 #pragma once
 
 #include <array>
@@ -27,28 +26,28 @@ namespace wicket::noise {
 class ResponderBatch {
  public:
   static constexpr size_t kMessagesMax = 64;
-  static constexpr size_t kLanes = SymmetricLanes::kLanes;  // in one go
+  static constexpr size_t kLanes = SymmetricLanes::kLanes;  // in one set
   using Messages = std::span<const wire::Initiation* const>;
 
   explicit ResponderBatch(crypto::X25519Backend backend) : backend_(backend) {}
 
   // Runs e, es and s.
-  // Requires: at most kMessagesMax messages, whose mac1 has been checked, and
-  //           which stay where they are until OpenTimestamps() returns.
+  // Requires: at most kMessagesMax messages with a verified mac1, which do not move or change
+  //           until OpenTimestamps() returns.
   void OpenStatics(const Identity& self, Messages messages);
   // The key that message i claims, or null where OpenStatic() returns nullopt.
   const PublicKey* claim(size_t i) const { return opened_[i] ? &claims_[i] : nullptr; }
 
-  // Runs ss and t where wanted[i], which needs a claim.
+  // Runs ss and t where wanted[i] is true. Requires: claim(i) there.
   void OpenTimestamps(const Identity& self, std::span<const bool> wanted);
-  // The stamp of message i, or null where it was not wanted or is not proven.
+  // The timestamp of message i, or null where it was not wanted or not proven.
   const Tai64n* timestamp(size_t i) const { return proven_[i] ? &timestamps_[i] : nullptr; }
 
  private:
   static constexpr size_t kGroups = kMessagesMax / kLanes;
 
   size_t groups() const { return (messages_.size() + kLanes - 1) / kLanes; }
-  // Message `lane` of a group; the lanes of the last one that are left over repeat its first.
+  // The message in `lane` of a group. Unused lanes of the last group repeat its first message.
   size_t IndexOf(size_t group, size_t lane) const {
     const size_t i = group * kLanes + lane;
     return i < messages_.size() ? i : group * kLanes;

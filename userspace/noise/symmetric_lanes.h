@@ -1,4 +1,4 @@
-// The Noise symmetric state of eight handshakes side by side.
+// The Noise symmetric state of eight handshakes in parallel.
 #pragma once
 
 #include "crypto/blake2s_lanes.h"
@@ -6,9 +6,9 @@
 
 namespace wicket::noise {
 
-// The names are those of SymmetricState, and so is what they do, in every lane.
+// Each method does what SymmetricState's method of the same name does, in every lane.
 //
-// Secrets: wiped when it goes.
+// Secrets: wiped on destruction.
 class SymmetricLanes {
  public:
   static constexpr size_t kLanes = crypto::kHashLanes;
@@ -22,7 +22,7 @@ class SymmetricLanes {
   void MixChainingKey(const crypto::HashLanes& input) {
     crypto::KdfLanes(&chaining_key_, input, nullptr);
   }
-  // Opens one lane's text into sealed.size() - 16 bytes, and mixes nothing in.
+  // Opens the text of one lane into sealed.size() - 16 bytes. Does not mix it into the hash.
   [[nodiscard]] bool Decrypt(size_t lane, const crypto::HashLanes& keys, crypto::Bytes sealed,
                              uint8_t* plaintext) const;
   void Wipe();

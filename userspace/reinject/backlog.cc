@@ -32,7 +32,7 @@ absl::StatusOr<std::unique_ptr<Backlog>> Backlog::Open(int ifindex) {
   return self;
 }
 
-// Runs the iterator over the sockets, for its effect: it has nothing to say.
+// Runs the iterator over the sockets for its side effect; it outputs nothing.
 void Backlog::Find() {
   programs_->bss->device = 0;
   bpf_link* link = bpf_program__attach_iter(programs_->progs.find, nullptr);

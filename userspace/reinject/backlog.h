@@ -1,4 +1,4 @@
-// How many handshakes wait in a WireGuard device of the kernel.
+// The handshake backlog of a kernel WireGuard device.
 #pragma once
 
 #include <cstdint>
@@ -15,14 +15,15 @@ namespace wicket::reinject {
 class Backlog {
  public:
   // `ifindex`: of the device, in this thread's network namespace.
-  // Cost: some 100 ms, for the types of the kernel and its modules are read.
-  // Errors: the kernel does not tell what its types are, or WireGuard's are others.
+  // Errors: no type information (BTF) of the kernel or of WireGuard, or types that do not match.
+  // Cost:   some 100 ms, to read the types of the kernel and its modules.
   static absl::StatusOr<std::unique_ptr<Backlog>> Open(int ifindex);
   ~Backlog();
 
-  // Returns: the handshakes that wait or are being answered; nullopt when the device is not seen:
-  // it is down, gone, or has its socket in another network namespace. Then it is looked for again,
-  // at most once a second. Cost: 1 us.
+  // Returns: the handshakes that are queued or being answered; nullopt when the device cannot be
+  //          found: it is down, gone, or has its socket in another network namespace. The search is
+  //          repeated at most once a second.
+  // Cost:    1 us.
   std::optional<uint32_t> Waiting(uint64_t now_ns);
 
  private:

@@ -58,7 +58,7 @@ absl::StatusOr<std::unique_ptr<Injector>> Injector::Open() {
   if (!self->raw4_.valid()) return ErrnoStatus(errno, "socket(SOCK_RAW)", "needs CAP_NET_RAW");
   setsockopt(self->raw4_.get(), IPPROTO_IP, IP_HDRINCL, &on, sizeof(on));
   self->raw6_ = Fd(socket(AF_INET6, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_RAW));
-  if (self->raw6_.valid()) {  // a host without IPv6 has no IPv6 packets to give back
+  if (self->raw6_.valid()) {  // without IPv6 there are no IPv6 packets to give back
     setsockopt(self->raw6_.get(), IPPROTO_IPV6, IPV6_HDRINCL, &on, sizeof(on));
   }
   return self;

@@ -1,4 +1,4 @@
-// How a proven initiation is answered.
+// The ways to answer a proven initiation.
 #pragma once
 
 #include <cstdint>
@@ -8,11 +8,11 @@
 namespace wicket::reinject {
 
 enum class Mode : uint8_t {
-  kAuto,    // live where the NIC can, raw otherwise
-  kLive,    // the packet goes into the NIC's receive path
-  kRaw,     // the packet goes through a raw socket
+  kAuto,    // live where the NIC supports it, raw otherwise
+  kLive,    // the packet enters the NIC's receive path
+  kRaw,     // the packet enters by a raw socket
   kInvert,  // the device sends an initiation of its own
-  kWait,    // the client's retry finds its peer installed
+  kWait,    // the client retries, and finds its peer installed
 };
 
 inline constexpr absl::string_view ToString(Mode mode) {
@@ -31,7 +31,7 @@ inline constexpr absl::string_view ToString(Mode mode) {
   return "?";
 }
 
-// Whether the packet itself reaches the device.
+// Returns: whether the packet itself is given to the device.
 inline constexpr bool GivesBack(Mode mode) { return mode == Mode::kLive || mode == Mode::kRaw; }
 
 }  // namespace wicket::reinject

@@ -12,14 +12,14 @@ namespace wicket::reinject {
 namespace {
 
 constexpr uint32_t kKernelsLoad = 512;
-// What comes to the device past us needs room too.
+// Handshakes that reach the device without passing the gateway need room too.
 constexpr uint32_t kBacklogMax = kKernelsLoad / 2;
-// What was given back may not have arrived: a busy processor puts the stack's part off.
+// Packets given back may not have arrived yet: a busy CPU defers the work of the network stack.
 constexpr uint64_t kSlice_ns = 5'000'000;
 constexpr uint64_t kSliceMax = kBacklogMax / 2;
 
-// What a multiplication takes on this machine, at best: a handshake is answered with four. It takes
-// some milliseconds until a core that has idled is at its speed.
+// The best time of a multiplication on this machine; the answer to a handshake takes four. An idle
+// core needs some milliseconds to reach its full clock speed.
 uint64_t MultiplicationNanos() {
   using Clock = std::chrono::steady_clock;
   const Secret<kKeyBytes> scalar = crypto::GeneratePrivateKey();
@@ -37,8 +37,8 @@ uint64_t MultiplicationNanos() {
 
 }  // namespace
 
-// A handshake takes a core of the kernel's four to five multiplications' time, and one of
-// wireguard-go's twelve to seventeen; the rest of the cores' time is for all else.
+// A handshake costs the kernel four to five multiplications of one core, and wireguard-go twelve to
+// seventeen. The intervals leave the rest of the cores' time for other work.
 Pace PaceFor(absl::string_view backend) {
   static const uint64_t multiplication_ns = MultiplicationNanos();
   const auto cores = static_cast<uint64_t>(std::max(1L, sysconf(_SC_NPROCESSORS_ONLN)));

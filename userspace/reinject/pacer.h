@@ -1,10 +1,11 @@
-// Keeps what is given back below what the other side can answer.
+// Rate-limits the packets given back to what the device can answer.
 //
-// A WireGuard implementation that sees too many handshakes waiting asks its clients for cookies,
-// and ours do not count there. The kernel does so when 512 handshakes wait in a device, and for a
-// second after, in all of its devices; wireguard-go does when 128 wait. The kernel's can be
-// counted, and are kept below half of that. Where nobody tells how many wait, a burst stays far
-// below, and the rate below what this machine answers.
+// A WireGuard implementation with a large handshake backlog counts as under load, and asks its
+// clients for cookies; a cookie from the gateway is not valid there. The kernel does so when 512
+// handshakes wait in a device, and then for a second in all its devices; wireguard-go does at 128.
+// The kernel's backlog can be read, and is kept below half of the threshold. Where the backlog is
+// unknown, a token bucket limits a burst to half of the threshold, and the rate to less than this
+// machine answers.
 #pragma once
 
 #include <atomic>
@@ -17,50 +18,51 @@
 
 namespace wicket::reinject {
 
-// How fast one kind of packet may go: one an interval, and so many at once.
+// The parameters of a token bucket: one packet an interval, and `burst` at once.
 struct Pace {
   uint64_t interval_ns = 0;
   uint32_t burst = 1;
 };
 
-// How fast a device of this back end, "netlink" or "uapi", should answer on this machine.
-// Cost: some 20 ms the first time, when it is measured how fast that is.
+// The pace for a device of this back end, "netlink" or "uapi", on this machine.
+// Cost: some 20 ms on the first call, which measures a multiplication.
 Pace PaceFor(absl::string_view backend);
 
-// A token bucket in nanoseconds, of which all who give back by time take their turns.
+// A token bucket, kept as a time in nanoseconds, that all devices share.
 //
 // Thread: any.
 class TurnClock {
  public:
-  // Returns: how many turns there are at `now_ns`.
+  // Returns: the turns available at `now_ns`.
   uint64_t Room(const Pace& pace, uint64_t now_ns) const;
-  // Takes turns, be they there or not. Two that ask at once may each take what both were told of.
+  // Takes `turns` even when fewer are left. Room() reserves nothing: two devices may both spend
+  // what Room() told each of them.
   void Charge(const Pace& pace, uint64_t turns, uint64_t now_ns);
 
  private:
   std::atomic<uint64_t> last_ns_{0};
 };
 
-// How many packets may be given back to one device.
+// Limits how many packets may be given back to one device.
 //
 // Thread: one.
 class Pacer {
  public:
-  // Returns: how many handshakes wait in the device, as Backlog::Waiting; nullopt: unknown.
+  // Returns: the handshake backlog of the device, as Backlog::Waiting; nullopt: unknown.
   using Waiting = absl::AnyInvocable<std::optional<uint32_t>(uint64_t now_ns)>;
 
-  // `by_time`: the pace while that is unknown, and from 512 on, see by_time(). `clock` is that of
-  // all devices and outlives this.
+  // `by_time`: the pace that applies when by_time() is true. `clock` is shared by all devices and
+  // outlives this.
   Pacer(Pace by_time, Waiting waiting, TurnClock* clock)
       : clock_(clock), pace_(by_time), waiting_(std::move(waiting)) {}
 
-  // Returns: how many may be given back at `now_ns`.
+  // Returns: how many packets may be given back at `now_ns`.
   uint64_t Room(uint64_t now_ns);
-  // Says that so many were.
+  // Notes that `given_back` packets were.
   void Charge(uint64_t given_back, uint64_t now_ns);
 
-  // Whether Room() went by time at last: nothing is known of the device, or so many wait that it
-  // asks for cookies already, and who is kept from it gains nothing.
+  // Whether the last Room() used the token bucket: the backlog is unknown, or it has reached 512.
+  // At 512 the device asks for cookies in any case, so holding packets back would gain nothing.
   bool by_time() const { return by_time_; }
 
  private:

@@ -9,7 +9,7 @@
 namespace wicket::reinject {
 namespace {
 
-// Verifies as a receiver does: the sum over pseudo header and datagram is 0xffff.
+// Verifies as a receiver does: the sum over pseudo-header and datagram must be 0xffff.
 uint32_t ReceiverSum(const std::vector<uint8_t>& frame, size_t ip, size_t udp) {
   std::vector<uint8_t> all;
   const bool v4 = frame[ip] >> 4 == 4;
@@ -51,10 +51,10 @@ TEST(TurnClockTest, GivesABurstAtOnceAndThenTheRate) {
   EXPECT_EQ(clock.Room(pace, start + 999'999), 0u);
   EXPECT_EQ(clock.Room(pace, start + 3'500'000), 3u);
   clock.Charge(pace, 3, start + 3'500'000);
-  // What is left of an interval is not lost.
+  // The remainder of an interval is not lost.
   EXPECT_EQ(clock.Room(pace, start + 4'000'000), 1u);
   EXPECT_EQ(clock.Room(pace, start + 1'000'000'000), 10u);
-  // Taken beyond what is there: it is worked off.
+  // More is taken than available: the debt is paid off over time.
   clock.Charge(pace, 15, start + 1'000'000'000);
   EXPECT_EQ(clock.Room(pace, start + 1'005'000'000), 0u);
   EXPECT_EQ(clock.Room(pace, start + 1'007'000'000), 2u);
@@ -70,7 +70,7 @@ TEST(TurnClockTest, WhoSharesItTakesOfTheSameTime) {
   clock.Charge(user_space, 1, start + 3'000'000);
   EXPECT_EQ(clock.Room(kernel, start + 3'999'999), 0u);
   EXPECT_EQ(clock.Room(kernel, start + 4'000'000), 1u);
-  // It has rested: of either kind its burst is there.
+  // After a pause, the full burst is available at either pace.
   EXPECT_EQ(clock.Room(user_space, start + 60'000'000), 2u);
 }
 
@@ -129,7 +129,7 @@ TEST_F(PacerTest, NoMoreThan128AreOnTheirWay) {
   EXPECT_EQ(pacer_.Room(now_ns_), 0u);
   now_ns_ += kMillisecond_ns;
   EXPECT_EQ(pacer_.Room(now_ns_), 128u);
-  // Handed over beyond what there was room for: none until that has arrived.
+  // More given back than there was room for: no room until the packets have arrived.
   pacer_.Charge(1000, now_ns_);
   EXPECT_EQ(pacer_.Room(now_ns_), 0u);
 }

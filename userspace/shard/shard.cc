@@ -20,7 +20,7 @@ static_assert(xsk::kBatchMax <= Pipeline::kBatchMax);
 namespace {
 
 constexpr int kBeat_ms = 100;  // a fifth of what counts as stale
-// An installer that is silent for longer is stuck in a call: its device, or RTNL, does not answer.
+// An installer that is silent for longer is stuck in a call: its device or RTNL does not answer.
 constexpr uint64_t kInstallerSilenceMax_ns = 3'000'000'000;
 
 bool InstallersAnswer(const DeviceTable& devices, uint64_t now_ns) {
@@ -46,7 +46,7 @@ Shard::Shard(Options options, std::unique_ptr<xsk::Socket> socket,
       cookies_sent_(options_.words.cookies_sent->load(std::memory_order_relaxed)),
       stop_(eventfd(0, EFD_CLOEXEC)) {
   devices_->Add(&reader_);
-  Beat(reader_.Renew());  // what comes before the thread has begun is to wait for it, not to pass
+  Beat(reader_.Renew());  // packets that arrive before the thread starts wait instead of passing
   thread_ = std::thread([this] { Loop(); });
 }
 
@@ -82,10 +82,10 @@ void Shard::Loop() {
     if (frames.empty()) {
       NoteAsked(0, SteadyNanos());
       socket_->Release();  // wakes a kernel that waits for frames
-      // A socket whose NIC is gone reports an error for ever; the gateway ends this shard.
+      // A socket whose NIC is gone reports errors for ever; the gateway ends this shard.
       if (fds[0].revents & (POLLERR | POLLHUP)) fds[0].fd = -1;
       poll(fds, 2, kBeat_ms);
-      load_.NoteIdle(SteadyNanos());  // until now there was nothing
+      load_.NoteIdle(SteadyNanos());  // the ring was empty until now
       if (!readable_) {
         readable_ = pipeline_->Begin().ok();
         pipeline_->End();
@@ -107,7 +107,7 @@ void Shard::RunBatch(const DeviceTable& devices, std::span<xsk::RxFrame> frames)
   readable_ = began.ok();
   if (!readable_) pipeline_->CountUnreadable(frames.size());
   Now now{SteadyNanos(), WallNow(), false};
-  // What gathers behind the ring is load too: a cookie is asked for before anybody is refused.
+  // Full probation slots are load too: senders are asked for a cookie before any is refused.
   const bool crowded = std::any_of(
       devices.devices.begin(), devices.devices.end(), [](const DeviceTable::Entry& device) {
         return device.crowded != nullptr && device.crowded->load(std::memory_order_relaxed);
@@ -149,8 +149,8 @@ void Shard::RunBatch(const DeviceTable& devices, std::span<xsk::RxFrame> frames)
   }
 }
 
-// Counts those whom the program answered by itself too, or the load would seem to be over as soon
-// as it takes the flood off the ring.
+// Counts the senders that the program answered by itself too. Otherwise the load would seem to end
+// as soon as the program takes the flood off the ring.
 void Shard::NoteAsked(uint64_t asked, uint64_t now_ns) {
   const uint64_t sent = options_.words.cookies_sent->load(std::memory_order_relaxed);
   load_.NoteAsked(asked + (sent - cookies_sent_), now_ns);

@@ -20,33 +20,32 @@ namespace wicket::shard {
 using intake::DeviceTable;
 using intake::Pipeline;
 
-// Owns its socket, its view of the store and its pipeline, and shares nothing but counters, its
-// heartbeat and the queues that lead away from it.
+// Owns its socket, its view of the store and its pipeline. Shares only counters, its heartbeat and
+// its outgoing queues.
 //
-// The heartbeat promises service: the XDP program passes everything to the kernel when it is stale.
-// So the shard beats only while it can read the store and every installer that it feeds makes
-// progress.
+// The heartbeat promises service: when it is stale, the XDP program passes every packet to the
+// kernel. So the shard beats only while it can read the store and every installer that it feeds
+// makes progress.
 class Shard {
  public:
   struct Options {
     std::string name;  // of the thread: "eth0/3"
-    int cpu = -1;      // to be pinned to; -1: none
+    int cpu = -1;      // the CPU to pin the thread to; -1: none
     xsk::ShardWords words;
-    std::vector<int> wake_fds;  // an eventfd per device, written after a batch with requests
+    std::vector<int> wake_fds;  // one eventfd per device, all written after a batch with a demand
   };
 
   // Starts the thread. `devices` must outlive the shard.
   Shard(Options options, std::unique_ptr<xsk::Socket> socket, std::unique_ptr<Pipeline> pipeline,
         Published<DeviceTable>* devices);
-  // Stops and joins it.
+  // Stops and joins the thread.
   ~Shard();
 
   xsk::SocketStats socket_stats() const { return socket_->ReadStats(); }
   bool zero_copy() const { return socket_->zero_copy(); }
-  // How often it has come under load, and whether it is. Thread: any.
+  // How often the shard came under load. Thread: any.
   uint64_t load_raised() const { return load_raised_.load(std::memory_order_relaxed); }
-  // Adds how long the oldest frame of each batch has waited lately, where it had to wait for
-  // others.
+  // Adds the recent waits of each batch's oldest frame, where it had to wait for other frames.
   void AddWaits(uint64_t now_ns, Histogram* sum) const { waits_.AddTo(now_ns, sum); }
   // When the thread last made progress, in SteadyNanos(). Thread: any.
   uint64_t progress_ns() const { return progress_ns_.load(std::memory_order_relaxed); }
@@ -67,10 +66,10 @@ class Shard {
   Published<DeviceTable>::Reader reader_;
   LoadDetector load_;
   RecentHistogram waits_;
-  uint64_t cookies_sent_;  // by the program, that load_ knows of
+  uint64_t cookies_sent_;  // cookies sent by the program that load_ knows of
   std::atomic<uint64_t> load_raised_{0};
   std::atomic<uint64_t> progress_ns_{0};
-  bool readable_ = true;  // the store; without it there is no heartbeat, and all passes
+  bool readable_ = true;  // the store; when false there is no heartbeat, and all packets pass
   Fd stop_;
   std::thread thread_;
 };

@@ -11,12 +11,12 @@ TEST(LoadDetectorTest, ManyThatWaitOrLongWaitsRaiseItForASecond) {
   load.NoteIdle(1000 * kMs);
   load.Note(64, 199, 1001 * kMs);
   EXPECT_FALSE(load.UnderLoad(1001 * kMs));
-  load.Note(64, 200, 1002 * kMs);  // of 100 us each, as long as nothing is known
+  load.Note(64, 200, 1002 * kMs);  // at the assumed 100 us each
   EXPECT_TRUE(load.UnderLoad(1002 * kMs));
   EXPECT_TRUE(load.UnderLoad(2001 * kMs));
   EXPECT_FALSE(load.UnderLoad(2002 * kMs));
   EXPECT_EQ(load.raised(), 1u);
-  // Never many, but each time a batch more than could be taken.
+  // Never many frames, but each time a full batch is left behind.
   load.Note(64, 0, 3000 * kMs);
   load.Note(64, LoadDetector::kLeftOver, 3049 * kMs);
   EXPECT_FALSE(load.UnderLoad(3049 * kMs));
@@ -32,22 +32,22 @@ TEST(LoadDetectorTest, TheOldestFramesAgeIsASign) {
   LoadDetector load;
   for (int i = 0; i < 200; ++i) load.NoteProof(1000);
   load.NoteIdle(1000 * kMs);
-  load.Note(64, 300, 1000 * kMs);  // 300 are there now
+  load.Note(64, 300, 1000 * kMs);  // 300 frames are queued here
   EXPECT_EQ(load.waited_ns(), 0u);
   for (uint64_t ms = 1005; ms <= 1015; ms += 5) {
-    load.Note(64, 300, ms * kMs);  // as many come as go
+    load.Note(64, 300, ms * kMs);  // as many arrive as are taken
     EXPECT_EQ(load.waited_ns(), (ms - 1000) * kMs);
   }
   EXPECT_FALSE(load.UnderLoad(1015 * kMs));
   load.Note(64, 300, 1020 * kMs);
   EXPECT_EQ(load.waited_ns(), 20 * kMs);
   EXPECT_TRUE(load.UnderLoad(1020 * kMs)) << "44 of the 300 have waited for 20 ms";
-  load.Note(64, 300, 1021 * kMs);  // the last of them; others have come since
+  load.Note(64, 300, 1021 * kMs);  // takes the last of the 300; the others arrived later
   EXPECT_EQ(load.waited_ns(), 21 * kMs);
   load.Note(64, 300, 1022 * kMs);
   EXPECT_EQ(load.waited_ns(), 1 * kMs);
   EXPECT_EQ(load.raised(), 1u);
-  // A shard that was held up for long, and catches up with this batch.
+  // A shard that was held up for long, and catches up in this batch.
   load.NoteIdle(4000 * kMs);
   load.Note(1, LoadDetector::kLeftOver - 1, 4000 * kMs);
   load.Note(LoadDetector::kLeftOver - 1, 0, 4900 * kMs);
@@ -64,7 +64,7 @@ TEST(LoadDetectorTest, ItStaysWhileManyComeWithoutACookie) {
   load.Note(64, LoadDetector::kWaitingMax, ms * kMs);
   for (; ms < 5000; ++ms) load.NoteAsked(10, ms * kMs);
   EXPECT_TRUE(load.UnderLoad(ms * kMs)) << "ten thousand a second";
-  for (; ms < 8000; ms += 100) {  // answered by the program: the shard only sees their number
+  for (; ms < 8000; ms += 100) {  // the program answers: the shard sees only the count
     load.NoteIdle(ms * kMs);
     load.NoteAsked(1000, ms * kMs);
   }

@@ -54,7 +54,7 @@ absl::StatusOr<std::unique_ptr<Device>> Open(const std::string& name, Backend ba
 std::vector<absl::Status> ApplyBisecting(size_t count, size_t slice,
                                          const std::function<absl::Status(size_t, size_t)>& apply) {
   std::vector<absl::Status> results(count);
-  absl::Status no_use;  // of asking on
+  absl::Status no_use;  // the error that ended the search
   std::function<void(size_t, size_t)> run = [&](size_t begin, size_t end) {
     absl::Status status = no_use.ok() ? apply(begin, end) : no_use;
     if (status.ok()) return;

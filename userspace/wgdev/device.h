@@ -1,7 +1,7 @@
 // A WireGuard device: its keys, its peers, and changes to them.
 //
-// Two backends: `netlink`, the kernel's driver, and `uapi`, the socket of
-// user-space implementations. The holder of a Device cannot tell which.
+// Two backends: `netlink`, the kernel's driver, and `uapi`, the socket of user-space
+// implementations. Callers of a Device need not know which.
 #pragma once
 
 #include <functional>
@@ -17,8 +17,7 @@
 namespace wicket::wgdev {
 
 // A device's own settings.
-// Secrets: holds the private key; keep it no longer than it takes to copy it
-//          into locked memory.
+// Secrets: holds the private key. Keep it only until the key is copied into locked memory.
 struct DeviceInfo {
   int ifindex = 0;
   uint16_t listen_port = 0;
@@ -28,18 +27,21 @@ struct DeviceInfo {
 
 struct PeerInstall {
   const PeerConfig* config = nullptr;
-  Endpoint endpoint;  // family kNone: the device learns it
-  // Role inversion: the device sends an initiation to `endpoint` at once.
+  Endpoint endpoint;  // family kNone: left for the device to learn
+  // Role inversion: the device sends an initiation to `endpoint` immediately.
   bool initiate = false;
-  // No keepalive yet; see SetKeepalives.
+  // Installs the peer without its keepalive; see SetKeepalives.
   bool hold_keepalive = false;
+  // Allowed IPs that the device has and the configuration has not are removed. The kernel drops
+  // data of an installed peer for some microseconds meanwhile.
+  bool replace_allowed_ips = true;
 };
 
-// A number for a peer's configuration: equal ones have the same, and others hardly ever.
-// Parts may come in any order. Not stable across processes.
+// A hash of a peer's configuration: equal ones have equal digests, and different ones almost never
+// do. Parts may be added in any order. Not stable across processes.
 class ConfigDigest {
  public:
-  void AddPresharedKey(const uint8_t* key);  // kKeyBytes; zeros: none
+  void AddPresharedKey(const uint8_t* key);  // kKeyBytes; all zero: none
   void AddKeepalive(uint16_t seconds);
   void AddAllowedIp(const Prefix& prefix);
   bool operator==(const ConfigDigest&) const = default;
@@ -47,29 +49,29 @@ class ConfigDigest {
  private:
   uint64_t sum_ = 0;
 };
-// `hold_keepalive`: as PeerInstall::hold_keepalive leaves it.
+// `hold_keepalive`: the digest of a peer installed with PeerInstall::hold_keepalive.
 ConfigDigest DigestOf(const PeerConfig& config, bool hold_keepalive = false);
 
 struct PeerStats {
   PublicKey public_key;
-  // Of a peer with more allowed ips than one message holds: of the first ones only.
+  // Covers only the first allowed ips when one message cannot hold all of the peer's.
   ConfigDigest digest;
   Endpoint endpoint;
-  absl::Time last_handshake = absl::UnixEpoch();  // UnixEpoch: no session was ever confirmed
+  absl::Time last_handshake = absl::UnixEpoch();  // UnixEpoch: no confirmed session so far
   uint64_t received_bytes = 0;
   uint64_t sent_bytes = 0;
 };
 
-// A walk over the peers of a device, chunk by chunk, while they change.
+// A walk over the peers of a device, in chunks, while the peers may change.
 class Dump {
  public:
   virtual ~Dump() = default;
   // Appends the next chunk. Returns: false when the walk has ended.
   virtual absl::StatusOr<bool> Next(std::vector<PeerStats>* peers) = 0;
-  // True when peers may have been missed: absence then means nothing.
+  // True when the walk may have missed peers: absence from it then proves nothing.
   virtual bool interrupted() const = 0;
-  // The device's public key and port, once the walk has ended; both backends
-  // tell them with every dump, so a change needs no question of its own.
+  // The device's public key and port, valid once the walk has ended. Both backends report them in
+  // every dump, so a change is noticed without a request for it.
   virtual PublicKey public_key() const = 0;
   virtual uint16_t listen_port() const = 0;
 };
@@ -79,20 +81,20 @@ class Device {
  public:
   virtual ~Device() = default;
 
-  // Errors: NotFound when the device does not exist (any more).
+  // Errors: NotFound when the device does not exist.
   virtual absl::StatusOr<DeviceInfo> ReadInfo() = 0;
 
-  // Creates or updates peers. Every peer gets its own result, in order.
-  // A failure in the middle of a batch costs only the peer it belongs to.
-  // Errors: NotFound for all when the device is gone.
+  // Creates or updates peers.
+  // Returns: a result for each peer, in order. A failure affects only the peer that caused it.
+  // Errors:  NotFound for all when the device is gone.
   virtual std::vector<absl::Status> Install(std::span<const PeerInstall> peers) = 0;
 
-  // Sets the persistent keepalive of installed peers as their configuration has it. A device that
-  // is told of one sends initiations until it has a session, to whatever endpoint it knows: so a
-  // peer that has not confirmed its session is installed without.
+  // Sets the persistent keepalive of installed peers to that of their configuration. With a
+  // keepalive and no session a device keeps sending initiations to whatever endpoint it knows. So
+  // a peer is installed without one until its session is confirmed.
   virtual std::vector<absl::Status> SetKeepalives(std::span<const PeerConfig* const> peers) = 0;
 
-  // Removes peers; one that is not there is removed successfully.
+  // Removes peers. A peer that is not there counts as removed.
   virtual std::vector<absl::Status> Remove(std::span<const PublicKey> peers) = 0;
 
   virtual absl::StatusOr<std::unique_ptr<Dump>> StartDump() = 0;
@@ -102,21 +104,21 @@ class Device {
 
 enum class Backend { kAuto, kNetlink, kUapi };
 
-// Opens the device called `name` in this process's network namespace.
+// Opens the device `name` in this process's network namespace.
 //
-// kAuto takes the UAPI socket when there is one, and Netlink otherwise.
-// Errors: NotFound says what was looked for and where.
+// kAuto chooses the UAPI socket if it exists, and Netlink otherwise.
+// Errors: NotFound, which names what was looked for and where.
 absl::StatusOr<std::unique_ptr<Device>> Open(const std::string& name, Backend backend);
 
-// The interface index of `name`, 0 when there is none.
+// Returns: the interface index of `name`, or 0 when there is none.
 int InterfaceIndex(const std::string& name);
 
-// Runs `apply` on [0, count) in slices of at most `slice` and, where one fails,
-// on ever smaller halves of it, so that each failing item is found alone.
-// `apply` must be idempotent.
+// Calls `apply` on [0, count) in slices of at most `slice` items. A slice that fails is bisected
+// until each failing item is found alone.
+// Requires: `apply` is idempotent.
 //
-// Returns: a status per item. NotFound from `apply` means that the device is
-//          gone, Unavailable that it does not answer; both end the search.
+// Returns: a status for each item. NotFound from `apply` means that the device is gone,
+//          Unavailable that it does not answer; both end the search.
 std::vector<absl::Status> ApplyBisecting(
     size_t count, size_t slice, const std::function<absl::Status(size_t begin, size_t end)>& apply);
 

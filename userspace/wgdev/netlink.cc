@@ -1,9 +1,9 @@
-// Facts this file rests on:
-//  * The driver holds RTNL for a whole message and computes one X25519 for each
-//    new peer under it, so a message carries few peers, however many are asked for.
-//  * A message is not atomic: peers before the failing one stay, later ones are
-//    skipped, and the error does not say which it was.
-//  * A dump interrupted by a change is flagged, and may end early without a word.
+// Facts that this file relies on:
+//  * The driver holds RTNL for a whole message, and computes one X25519 for each new peer while it
+//    does. So a message carries few peers, however many are to be installed.
+//  * A message is not atomic: peers before the failing one are applied, later ones are skipped, and
+//    the error does not say which peer failed.
+//  * A dump that a change interrupts is flagged, and may end early without an error.
 #include "wgdev/netlink.h"
 
 #include <errno.h>
@@ -25,7 +25,7 @@ namespace {
 
 constexpr size_t kPeersPerMessageMax = 64;     // 3-6 ms of RTNL at 50-100 us a peer
 constexpr size_t kRemovalsPerMessageMax = 16;  // two grace periods each
-constexpr size_t kReceiveBytes = 32 * 1024;    // what libmnl asks for dumps
+constexpr size_t kReceiveBytes = 32 * 1024;    // libmnl's recommendation for dumps
 constexpr int kAnswerTimeout_s = 10;
 
 class Socket {
@@ -50,7 +50,7 @@ class Socket {
     return sent < 0 ? ErrnoStatus(errno, "send(wireguard)") : absl::OkStatus();
   }
 
-  // Returns: the bytes of one datagram.
+  // Returns: the size of one datagram.
   absl::StatusOr<size_t> Receive(uint8_t* buffer, size_t bytes) {
     ssize_t received;
     do {
@@ -71,7 +71,7 @@ class Socket {
   std::unique_ptr<mnl_socket, Close> socket_;
 };
 
-// Visits the attributes that lie in `bytes` bytes at `begin`; stops at a broken one.
+// Visits the attributes in the `bytes` bytes at `begin`; stops at a malformed one.
 template <typename Visit>
 void ForEachAttribute(const void* begin, size_t bytes, Visit visit) {
   const auto* attribute = static_cast<const nlattr*>(begin);
@@ -118,7 +118,7 @@ void ReadAllowedIp(const nlattr* nest, ConfigDigest* digest) {
   digest->AddAllowedIp(prefix);
 }
 
-// Returns: false for the rest of a peer whose allowed ips did not fit into one message.
+// Returns: false for the continuation of a peer whose allowed ips did not fit into one message.
 bool ReadPeer(const nlattr* nest, PeerStats* peer) {
   bool first_part = false;
   ForEachAttribute(nest, [&](const nlattr* attribute) {
@@ -185,7 +185,7 @@ class NetlinkDump : public Dump {
     for (; mnl_nlmsg_ok(message, left); message = mnl_nlmsg_next(message, &left)) {
       if (message->nlmsg_flags & NLM_F_DUMP_INTR) interrupted_ = true;
       if (message->nlmsg_type == NLMSG_DONE) {
-        int error = 0;  // of the dump, where it ended early
+        int error = 0;  // the dump's, if it ended early
         if (mnl_nlmsg_get_payload_len(message) >= sizeof(error)) {
           memcpy(&error, mnl_nlmsg_get_payload(message), sizeof(error));
         }
@@ -258,7 +258,7 @@ class NetlinkDevice : public Device {
     WICKET_ASSIGN_OR_RETURN(std::unique_ptr<NetlinkDump> dump, Begin());
     dump->keep_private_key = true;
     std::vector<PeerStats> peers;
-    // The key is in the first message only; the rest of the dump is never read.
+    // The key is in the first message; the rest of the dump is never read.
     WICKET_RETURN_IF_ERROR(dump->Next(&peers).status());
     return std::move(dump->info);
   }
@@ -324,7 +324,7 @@ class NetlinkDevice : public Device {
       for (; mnl_nlmsg_ok(header, left); header = mnl_nlmsg_next(header, &left)) {
         if (header->nlmsg_seq == sequence && header->nlmsg_type == NLMSG_ERROR) {
           return AnswerStatus(header, absl::StrCat("WG_CMD_SET_DEVICE(", name_, ")"));
-        }  // an answer to something that timed out before
+        }  // a late answer to a request that timed out
       }
     }
   }

@@ -1,4 +1,4 @@
-// Facts this file rests on:
+// Facts that this file relies on:
 //  * nla_len is 16 bits: a nest of peers ends before 65 535 bytes.
 #include "wgdev/set_device.h"
 
@@ -11,8 +11,8 @@
 namespace wicket::wgdev {
 namespace {
 
-constexpr size_t kNestBytesMax = 60'000;     // of 65 535, so that one entry more still fits
-constexpr size_t kPeerHeaderBytesMax = 280;  // all of a peer but its allowed ips
+constexpr size_t kNestBytesMax = 60'000;     // of 65 535, so that one more entry still fits
+constexpr size_t kPeerHeaderBytesMax = 280;  // a peer without its allowed ips
 constexpr size_t kAllowedIpBytesMax = 48;
 
 }  // namespace
@@ -45,15 +45,17 @@ SetDevice::Position SetDevice::PutPeers(std::span<const PeerInstall> peers, Posi
   return next;
 }
 
-// Writes the peer's entry with its allowed ips from `first_ip` on.
-// Returns: the first allowed ip that did not fit; all fit when it is their number.
+// Writes the peer's entry, with its allowed ips from `first_ip` on.
+// Returns: the first allowed ip that did not fit, or their number when all did.
 size_t SetDevice::PutPeer(const PeerInstall& peer, size_t first_ip) {
   const PeerConfig& config = *peer.config;
   nlattr* nest = mnl_attr_nest_start(message_, 0);
   mnl_attr_put(message_, WGPEER_A_PUBLIC_KEY, kKeyBytes, config.public_key.bytes.data());
   if (first_ip == 0) {
     const Secret<kKeyBytes> none;
-    mnl_attr_put_u32(message_, WGPEER_A_FLAGS, WGPEER_F_REPLACE_ALLOWEDIPS);
+    if (peer.replace_allowed_ips) {
+      mnl_attr_put_u32(message_, WGPEER_A_FLAGS, WGPEER_F_REPLACE_ALLOWEDIPS);
+    }
     mnl_attr_put(message_, WGPEER_A_PRESHARED_KEY, kKeyBytes,
                  config.preshared_key ? config.preshared_key->data() : none.data());
     if (peer.endpoint.address.family != Family::kNone) {
@@ -75,8 +77,7 @@ size_t SetDevice::PutPeer(const PeerInstall& peer, size_t first_ip) {
   }
   mnl_attr_nest_end(message_, nest);
   if (first_ip == 0 && peer.initiate) {
-    // A keepalive that goes from 0 to anything sends a packet at once, and with
-    // it an initiation.
+    // Raising a keepalive from 0 sends a packet immediately, and therefore an initiation.
     PutKeepalive(config.public_key, std::max(uint16_t{1}, config.persistent_keepalive_s));
     if (config.persistent_keepalive_s == 0) PutKeepalive(config.public_key, 0);
   }

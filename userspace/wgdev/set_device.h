@@ -1,4 +1,4 @@
-// The Netlink message that changes a WireGuard device, peer by peer.
+// The Netlink message that changes peers of a WireGuard device.
 #pragma once
 
 #include <linux/netlink.h>
@@ -23,19 +23,19 @@ class SetDevice {
  public:
   static constexpr size_t kBytesMax = 72 * 1024;
 
-  // What comes next: an allowed ip of a peer. A peer with more of them than one message holds
-  // goes on in the next one.
+  // The next allowed ip to write. A peer whose allowed ips do not fit into one message continues
+  // in the next.
   struct Position {
     size_t peer = 0, ip = 0;
   };
 
-  // `buffer`: kBytesMax bytes. `family`: of generic Netlink.
+  // `buffer`: kBytesMax bytes. `family`: the generic Netlink family of WireGuard.
   SetDevice(uint8_t* buffer, uint16_t family, uint32_t sequence, const std::string& name);
 
-  // Writes peers from `begin` on, as many as fit. Returns: the first thing that did not.
+  // Writes as many peers from `begin` on as fit. Returns: the first position that did not fit.
   Position PutPeers(std::span<const PeerInstall> peers, Position begin);
   void PutRemoval(const PublicKey& key);
-  // Of a peer that is there already, or was put earlier in the message: entries apply in order.
+  // Requires: the peer is in the device, or comes earlier in this message; entries apply in order.
   void PutKeepalive(const PublicKey& key, uint16_t seconds);
   const nlmsghdr* Finish();
 

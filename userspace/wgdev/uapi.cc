@@ -65,7 +65,7 @@ absl::StatusOr<Fd> Connect(const std::string& name) {
   setsockopt(fd.get(), SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
   setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &timeout, sizeof(timeout));
   if (connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0) {
-    // A socket that nobody answers is a device that has gone.
+    // A socket that nobody listens on belongs to a device that is gone.
     const int cause = errno == ECONNREFUSED ? ENODEV : errno;
     return ErrnoStatus(cause, absl::StrCat("connect(", path, ")"),
                        "is the user-space WireGuard running?");
@@ -83,7 +83,7 @@ absl::Status SendAll(int fd, absl::string_view bytes) {
   return absl::OkStatus();
 }
 
-// Returns: bytes, at least one.
+// Returns: the number of bytes received, at least one.
 absl::StatusOr<size_t> Receive(int fd, char* buffer, size_t bytes) {
   ssize_t received;
   do {
@@ -95,7 +95,7 @@ absl::StatusOr<size_t> Receive(int fd, char* buffer, size_t bytes) {
                      errno == EAGAIN ? "no answer in 10 s" : "");
 }
 
-// Reads an answer, until `enough` says so. Returns: true when it was read to its end.
+// Reads an answer until `enough` returns true. Returns: whether it was read to its end.
 absl::StatusOr<bool> ReadAnswer(int fd, UapiAnswer* answer, std::vector<PeerStats>* peers,
                                 const std::function<bool()>& enough) {
   char buffer[32 * 1024];
@@ -109,15 +109,15 @@ absl::StatusOr<bool> ReadAnswer(int fd, UapiAnswer* answer, std::vector<PeerStat
   return false;
 }
 
-// Read to its end before anything else is asked: wireguard-go holds its lock for
-// as long as it writes the answer, so a request of ours in between would wait for
-// ourselves. What it says is looked at piece by piece, between installs.
+// The answer is read to its end before any other request: wireguard-go holds its lock while it
+// writes, so a request of ours in between would deadlock with our own reading. The answer is parsed
+// piece by piece, between installs.
 class UapiDump : public Dump {
  public:
   static absl::StatusOr<std::unique_ptr<Dump>> Read(const Fd& fd) {
     auto dump = std::make_unique<UapiDump>();
-    size_t filled = kPieceBytes;             // of the last piece
-    for (std::string end; end != "\n\n";) {  // only the end of an answer is an empty line
+    size_t filled = kPieceBytes;             // bytes in the last piece
+    for (std::string end; end != "\n\n";) {  // an empty line occurs only at the end of an answer
       if (filled == kPieceBytes) {
         dump->pieces_.emplace_back(kPieceBytes, '\0');
         filled = 0;
@@ -150,7 +150,7 @@ class UapiDump : public Dump {
     answer_.info.private_key = {};
     return false;
   }
-  // The other side writes its answer under its own locks.
+  // wireguard-go writes its answer under its own locks.
   bool interrupted() const override { return false; }
   PublicKey public_key() const override { return public_key_; }
   uint16_t listen_port() const override { return answer_.info.listen_port; }
@@ -158,7 +158,7 @@ class UapiDump : public Dump {
  private:
   static constexpr size_t kPieceBytes = 32 * 1024;  // about a hundred peers
 
-  std::deque<std::string> pieces_;  // not parsed yet; there are secrets in them
+  std::deque<std::string> pieces_;  // not parsed yet; contain secrets
   UapiAnswer answer_;
   PublicKey public_key_;
 };
@@ -172,7 +172,7 @@ class UapiDevice : public Device {
   absl::StatusOr<DeviceInfo> ReadInfo() override {
     UapiAnswer answer;
     std::vector<PeerStats> peers;
-    // The device's own lines come before its peers'; the rest is not waited for.
+    // The lines of the device come before those of its peers; the rest is not read.
     WICKET_RETURN_IF_ERROR(Get(&answer, &peers, [&] { return !peers.empty(); }));
     DeviceInfo info = std::move(answer.info);
     info.ifindex = InterfaceIndex(name_);
@@ -246,13 +246,12 @@ class UapiDevice : public Device {
     }
     absl::StrAppend(out, "persistent_keepalive_interval=",
                     peer.initiate || peer.hold_keepalive ? 0 : config.persistent_keepalive_s,
-                    "\nreplace_allowed_ips=true\n");
+                    peer.replace_allowed_ips ? "\nreplace_allowed_ips=true\n" : "\n");
     for (const Prefix& prefix : config.allowed_ips) {
       absl::StrAppend(out, "allowed_ip=", ToString(prefix), "\n");
     }
     if (peer.initiate) {
-      // A keepalive that goes from 0 to anything sends a packet at once, and with
-      // it an initiation.
+      // Raising a keepalive from 0 sends a packet immediately, and therefore an initiation.
       AppendKeepalive(out, config.public_key, std::max(uint16_t{1}, config.persistent_keepalive_s));
       if (config.persistent_keepalive_s == 0) AppendKeepalive(out, config.public_key, 0);
     }
@@ -261,7 +260,7 @@ class UapiDevice : public Device {
   absl::Status Set(std::string request) {
     const absl::Cleanup wipe = [&] { Wipe(&request); };
     request += "\n";
-    // One connection serves many requests; one that has gone stale is made anew.
+    // One connection serves many requests. A stale connection is replaced.
     const bool reused = sets_.valid();
     absl::Status status = Exchange(request);
     if (reused && absl::IsNotFound(status)) status = Exchange(request);
@@ -272,13 +271,13 @@ class UapiDevice : public Device {
     if (!sets_.valid()) {
       WICKET_ASSIGN_OR_RETURN(sets_, Connect(name_));
     }
-    // Closed again unless a whole answer was read: another's would follow.
+    // Closed on return unless a whole answer was read: the rest of it would precede the next one.
     Fd fd = std::move(sets_);
     WICKET_RETURN_IF_ERROR(SendAll(fd.get(), request));
     UapiAnswer answer;
     std::vector<PeerStats> none;
     const absl::StatusOr<bool> read = ReadAnswer(fd.get(), &answer, &none, [] { return false; });
-    // A refusal is a whole answer too.
+    // A refusal is a whole answer as well.
     if (read.ok() || answer.complete()) sets_ = std::move(fd);
     return read.status();
   }
@@ -362,7 +361,7 @@ absl::Status UapiAnswer::ConsumeLine(absl::string_view line, std::vector<PeerSta
     ok = absl::SimpleAtoi(value, &peer_.received_bytes);
   } else if (name == "tx_bytes") {
     ok = absl::SimpleAtoi(value, &peer_.sent_bytes);
-  }  // others, and those of later versions, mean nothing to us
+  }  // other lines, and those of later versions, are ignored
   return ok ? absl::OkStatus()
             : absl::InvalidArgumentError(absl::StrCat("uapi: cannot read the value of ", name));
 }

@@ -14,19 +14,19 @@ std::string UapiSocketPath(const std::string& name);
 // Source: https://www.wireguard.com/xplatform/
 absl::StatusOr<std::unique_ptr<Device>> OpenUapi(const std::string& name);
 
-// Reads the answer to "get=1", line by line and cut anywhere.
+// Parses the answer to "get=1", which may be cut into pieces anywhere.
 //
-// Secrets: wipes what it buffers; the private key goes to `info` only.
+// Secrets: wipes its buffers; the private key is copied to `info` only.
 class UapiAnswer {
  public:
   ~UapiAnswer() { explicit_bzero(line_.data(), line_.size()); }
 
   // Appends the peers that `bytes` completes.
   // Returns: true when the answer is complete.
-  // Errors:  the errno that it ends with; InvalidArgument for a line that cannot be read.
+  // Errors:  the errno at the end of the answer; InvalidArgument for a line that cannot be read.
   absl::StatusOr<bool> Consume(absl::string_view bytes, std::vector<PeerStats>* peers);
 
-  // True when the answer was read to its end, be it a refusal.
+  // True when the answer was read to its end, even if it is a refusal.
   bool complete() const { return complete_; }
 
   DeviceInfo info;

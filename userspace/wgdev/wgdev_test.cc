@@ -9,7 +9,7 @@
 namespace wicket::wgdev {
 namespace {
 
-// Every failing item at every place of every batch up to 50 is found alone.
+// Every failing item is found alone, at each position of each batch of up to 50.
 TEST(ApplyBisectingTest, FindsEachFailingItem) {
   for (size_t count = 1; count <= 50; ++count) {
     for (size_t bad = 0; bad < count; ++bad) {
@@ -58,7 +58,7 @@ const char kAnswer[] =
     "errno=0\n"
     "\n";
 
-// The example of the protocol's own description, cut at every byte.
+// The example in the description of the protocol, cut at every byte.
 TEST(UapiAnswerTest, ReadsAnAnswerCutAnywhere) {
   const absl::string_view answer(kAnswer);
   for (size_t cut = 0; cut <= answer.size(); ++cut) {

@@ -10,7 +10,7 @@ static_assert(sizeof(Initiation) == CLASSIFY_INITIATION_BYTES);
 
 bool ParseFrame(std::span<const uint8_t> bytes, Frame* frame) {
   classify_packet packet;
-  if (bytes.empty()) return false;  // no pointer to count from
+  if (bytes.empty()) return false;  // there is no pointer to compare with
   if (classify(bytes.data(), bytes.data() + bytes.size(), &packet) != CLASSIFY_INITIATION) {
     return false;
   }

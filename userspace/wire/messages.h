@@ -1,7 +1,7 @@
-// The messages of the WireGuard protocol as they lie in a UDP payload.
+// The messages of the WireGuard protocol, in the layout of the UDP payload.
 //
-// Every field is bytes, so that a message may be read in place at any
-// alignment. Integers are little-endian.
+// Every field is an array of bytes, so a message can be read in place at any alignment. Integers
+// are little-endian.
 // Source: [WG 5.4]
 #pragma once
 
@@ -48,7 +48,7 @@ static_assert(sizeof(CookieReply) == 64 && alignof(CookieReply) == 1);
 
 inline constexpr size_t kDataBytesMin = 32;
 
-// The bytes of `message` before `field`: what mac1 and mac2 are made over.
+// The bytes of `message` before `field`: the input of mac1 or mac2.
 template <typename Message>
 std::span<const uint8_t> BytesBefore(const Message& message, const std::array<uint8_t, 16>& field) {
   const auto* begin = reinterpret_cast<const uint8_t*>(&message);
@@ -57,17 +57,17 @@ std::span<const uint8_t> BytesBefore(const Message& message, const std::array<ui
 
 // An initiation found in an Ethernet frame.
 struct Frame {
-  const Initiation* initiation = nullptr;  // into the frame
+  const Initiation* initiation = nullptr;  // points into the frame
   Endpoint source;
-  uint16_t port = 0;             // of ours
-  bool can_be_answered = false;  // the source is where somebody can be
+  uint16_t port = 0;             // the destination's, in host byte order
+  bool can_be_answered = false;  // the source address and port can be those of a host
   uint16_t ip_offset = 0;
   uint16_t udp_offset = 0;
 };
 
-// Finds the initiation in an Ethernet frame, as the XDP program does.
+// Finds the initiation in an Ethernet frame, by the rules of the XDP program.
 // Returns: false when the program would have passed or dropped the frame.
-// Source:  xdp/classify.h, the same code.
+// Source:  xdp/classify.h, the code of the program.
 [[nodiscard]] bool ParseFrame(std::span<const uint8_t> bytes, Frame* frame);
 
 }  // namespace wicket::wire
