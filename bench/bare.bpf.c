@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only OR BSD-2-Clause
-/* The least an XDP program can do: what the others are compared with. */
+/* The least that an XDP program can do, as a baseline for the others. */
 #include <linux/bpf.h>
 #include <linux/if_ether.h>
 #include <linux/in.h>
@@ -29,7 +29,7 @@ int bare_drop(struct xdp_md *ctx __attribute__((unused)))
 	return XDP_DROP;
 }
 
-/* Every initiation over plain IPv4 goes to a socket, unchecked. */
+/* Sends every initiation over plain IPv4 to a socket, unchecked. */
 SEC("xdp_steer")
 int bare_steer(struct xdp_md *ctx)
 {

@@ -1,4 +1,4 @@
-// What the control interface does for a call, without the store and the socket.
+// The work of the control interface for one call, without the store and the socket.
 #include <benchmark/benchmark.h>
 
 #include "base/histogram.h"

@@ -1,4 +1,4 @@
-// What an operation costs beside its time.
+// The cost of an operation besides its time.
 #pragma once
 
 #include <benchmark/benchmark.h>
@@ -7,13 +7,13 @@
 
 namespace wicket {
 
-// Calls of operator new so far, in this process.
+// Calls of operator new in this process so far.
 uint64_t AllocationsSoFar();
-// The processor's time stamp counter: cycles of its nominal clock.
+// The CPU's time stamp counter: cycles of its nominal clock.
 uint64_t CyclesSoFar();
 
-// From its making to its end, as the counters `allocs` and `cycles` of each iteration. Make it
-// just before a loop that does not pause its timing.
+// Counts from construction to destruction, as `allocs` and `cycles` of each iteration. Construct
+// it just before a loop that does not pause its timing.
 class Costs {
  public:
   explicit Costs(benchmark::State& state)

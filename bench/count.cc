@@ -2,8 +2,8 @@
 //
 //   valgrind --tool=callgrind --instr-atstart=no wicket_count
 //
-// bench/counts.py does that, and holds the counts against those in bench/counts.json. Left out
-// is what spends its time in libsodium or the kernel: their counts say nothing about us.
+// bench/counts.py does that, and compares the counts with those in bench/counts.json. Functions
+// that spend their time in libsodium or the kernel are left out: their counts say nothing about us.
 #include <stdlib.h>
 #include <valgrind/callgrind.h>
 
@@ -25,7 +25,7 @@
 namespace wicket {
 namespace {
 
-constexpr int kTimes = 1000;  // counts.py divides by it
+constexpr int kTimes = 1000;  // counts.py divides by this
 constexpr int kStored = 10'000;
 
 template <typename T>
@@ -44,7 +44,7 @@ T Require(absl::StatusOr<T> value) {
   return *std::move(value);
 }
 
-// Once before, so that what is done only once does not count.
+// One call before the count leaves out one-time work.
 void Count(const char* name, const std::function<void(int)>& function) {
   function(0);
   CALLGRIND_START_INSTRUMENTATION;

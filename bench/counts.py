@@ -1,11 +1,11 @@
 #!/usr/bin/python3
-"""Instructions of hot functions, counted by callgrind: a gate that no other work can disturb.
+"""Counts the instructions of hot functions by callgrind: a gate that no other load can disturb.
 
     bench/counts.py [--record] [--build FOLDER]
 
-Fails when a function takes a tenth more instructions than bench/counts.json says, and tells of
-those that take a tenth less. --record writes what it finds there. Counts belong to one compiler;
-with another one it is skipped (exit status 77).
+Fails when a function takes a tenth more instructions than bench/counts.json says, and reports
+those that take a tenth less. --record writes the counts there. Counts belong to one compiler;
+with another one the check is skipped (exit status 77).
 """
 import argparse
 import json
@@ -17,7 +17,7 @@ import tempfile
 from pathlib import Path
 
 FILE = Path(__file__).with_name("counts.json")
-TIMES = 1000  # as in count.cc
+TIMES = 1000  # the same as in count.cc
 TOLERANCE = 1.10
 
 
@@ -49,7 +49,7 @@ def count(build):
 
 
 def judge(recorded, found):
-    """Returns (lines to show, whether all hold)."""
+    """Returns (lines to show, whether all counts hold)."""
     lines, holds = [], True
     for name in sorted(recorded | found):
         old, new = recorded.get(name), found.get(name)

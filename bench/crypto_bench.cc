@@ -172,7 +172,7 @@ BENCHMARK(BM_OpenStatic);
 
 void BM_OpenTimestamp(benchmark::State& state) {
   Fixture f;
-  std::vector<noise::Claim> claims;  // each serves once
+  std::vector<noise::Claim> claims;  // each can be used once
   for (benchmark::IterationCount i = 0; i < state.max_iterations; ++i) {
     claims.push_back(*noise::OpenStatic(*f.identity, f.message));
   }
@@ -196,7 +196,7 @@ void BM_CreateInitiation(benchmark::State& state) {
 }
 BENCHMARK(BM_CreateInitiation);
 
-// Of so many clients at once. Argument: clients.
+// For many clients at once. Argument: clients.
 void BM_CreateInitiations(benchmark::State& state) {
   Fixture f;
   const auto ephemeral = crypto::GeneratePrivateKey();

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""The demonstration: tells what happens to one client, then measures a hundred.
+"""The demonstration: shows what happens to one client, then measures a hundred.
 
 Topology as in tests/e2e/lab.py, with two WireGuard devices at the gateway: one
 served by wicketd (port 51820), one plain (port 51821) to compare with.
@@ -50,7 +50,7 @@ def clear_progress():
 
 
 class Story:
-    """Follows the daemon's log and retells what it says of one peer."""
+    """Follows the daemon's log and retells what it says about one peer."""
 
     LINES = (
         (r"peer (\S+) proven from (\S+), installed, given back \((\S+)\) after (\S+ ms)",
@@ -101,7 +101,7 @@ def write_peers(path, count, named):
 
 
 def serve_echo(lab, stop):
-    """Answers every datagram at the gateway's tunnel addresses."""
+    """Echoes every datagram at the gateway's tunnel addresses."""
     echo = lab.gateway.socket()
     echo.bind(("0.0.0.0", ECHO_PORT))
     echo.settimeout(0.2)
@@ -119,7 +119,7 @@ def serve_echo(lab, stop):
 
 
 def tunnel_socket(lab, device, address):
-    """A UDP socket that speaks through one tunnel."""
+    """Returns a UDP socket that sends through one tunnel."""
     sock = lab.client.socket()
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, device.name.encode() + b"\0")
     sock.bind((address, 0))
@@ -127,7 +127,7 @@ def tunnel_socket(lab, device, address):
 
 
 def answer_time(sock, seconds, target="10.0.0.1"):
-    """Seconds from the first packet to the echo of it: the session is usable."""
+    """Returns the seconds from the first packet to its echo: the session is usable then."""
     while select.select([sock], [], [], 0)[0]:
         sock.recv(2048)
     start = time.perf_counter()
@@ -139,7 +139,7 @@ def answer_time(sock, seconds, target="10.0.0.1"):
 
 
 def measure(lab, gateway_key, keys):
-    """Times each client twice: not installed, then installed; one after the other."""
+    """Times each client twice, one after the other: not installed, then installed."""
     device = lab.client_device(gateway_key, "10.2.0.0", key=Key())
     for i in range(len(keys)):
         lab.client.ip("address", "add", f"10.2.{i >> 8}.{i & 255}/32", "dev", device.name,
@@ -149,7 +149,7 @@ def measure(lab, gateway_key, keys):
         sock = tunnel_socket(lab, device, f"10.2.{i >> 8}.{i & 255}")
         for times in (jit, installed):
             device.configure(Key())  # forgets the session
-            device.configure(key, 20000 + i)  # a port of its own, as every client has
+            device.configure(key, 20000 + i)  # a port of its own, as for every client
             time.sleep(0.05)  # the gateway takes no two initiations of a peer within 20 ms
             took = answer_time(sock, 12)
             if took is None:
@@ -184,7 +184,7 @@ class RetryRun(threading.Thread):
                 self.round(devices, self.keys[begin:begin + self.lanes])
             for device in devices:
                 device.close()
-        except Exception as error:  # noqa: BLE001: told by the main thread
+        except Exception as error:  # noqa: BLE001: the main thread reports it
             self.error = error
 
     def round(self, devices, keys):

@@ -1,4 +1,4 @@
-// Public keys by number: nobody has their private keys.
+// Public keys by number. Their private keys are unknown.
 #pragma once
 
 #include <string.h>

@@ -1,14 +1,14 @@
 #!/usr/bin/python3
-"""How a gateway's age and size bear on it: its start, and installs while peers leave.
+"""How a gateway's age and size affect it: its start, and installs while peers leave.
 
     bench/lifecycle.py [--peers N] [--rounds R] [--json FILE] [start] [evictions]
 
 start       from the daemon's exec to a client's session, N peers stored against 1 000
-            (scripts/bench has more sizes between)
+            (scripts/bench has more sizes in between)
 evictions   time from a client's first packet to its answer while 10 000 peers leave the
-            device, against the same device shortly before they do
+            device, against the same device shortly before
 
-Each round takes both sides in turn; medians over rounds. Needs root.
+Each round runs both sides in turn; medians over rounds. Needs root.
 """
 import argparse
 import json
@@ -36,7 +36,7 @@ def show_progress(text):
         print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
 
 
-progress = show_progress  # scripts/bench has a line of its own
+progress = show_progress  # scripts/bench has its own line
 
 
 def connect_ms(client):
@@ -47,7 +47,7 @@ def connect_ms(client):
 
 
 def fill(lab, count):
-    """Imports so many peers that nobody has the keys of. Returns: the seconds it took."""
+    """Imports `count` peers without known keys. Returns: the seconds it took."""
     file = lab.dir / "peers.ndjson"
     with open(file, "w") as out:
         subprocess.run([BIN / "wicket_provision", "--ndjson", str(count)], stdout=out, check=True)
@@ -60,7 +60,7 @@ def fill(lab, count):
 
 
 def start_ms(lab, device, client):
-    """Returns: (until it serves, until a client has its session), both from exec."""
+    """Returns: (until it serves, until a client has its session), both from the exec."""
     daemon = lab.daemon(device, log_level="info")
     begin = time.perf_counter()
     daemon.start()
@@ -73,7 +73,7 @@ def start_ms(lab, device, client):
 
 
 def starts(sizes, rounds):
-    """Starts with so many peers stored, in turns.
+    """Starts with `sizes` peers stored, in turn.
 
     Returns {size: (seconds of its import, [ms until it serves], [ms until a session],
     bytes of its file)}.
@@ -86,7 +86,7 @@ def starts(sizes, rounds):
             lab.store = stores[count] = lab.dir / f"store{count}"
             found[count] = (fill(lab, count), [], [],
                             (lab.store / "data.mdb").stat().st_size)
-        for number in range(-1, rounds):  # the first of each reads the file from the disk
+        for number in range(-1, rounds):  # the first start of each reads the file from disk
             for count, (_, ready, session, _) in found.items():
                 progress(f"start {max(number, 0) + 1} of {rounds}, {count} peers")
                 lab.store = stores[count]
@@ -109,7 +109,7 @@ def measure_start(options):
 
 
 def evictions_round():
-    """Returns the times of connections before, and while, a crowd leaves."""
+    """Returns the connection times before, and while, a crowd leaves."""
     with Lab() as lab:
         device = lab.gateway_device()
         daemon = lab.daemon(device, device_extra="installed_max = 60000\nprobation_max = 60000",

@@ -6,7 +6,7 @@
 
 namespace wicket {
 
-// With an IPv4 and an IPv6 address.
+// A peer with an IPv4 and an IPv6 address.
 inline store::Peer DualStackPeer(uint64_t n) {
   store::Peer peer;
   peer.config.public_key = KeyOf(n);

@@ -1,4 +1,4 @@
-// A shard's whole work on one packet, without its rings.
+// The whole work of a shard on one packet, without its rings.
 #include <benchmark/benchmark.h>
 #include <stdlib.h>
 
@@ -17,7 +17,7 @@ namespace {
 constexpr uint16_t kPort = 51820;
 constexpr uint64_t kUnlimited = 1'000'000'000'000;  // handshakes a second
 
-// Frames, and what is to become of each.
+// Frames, and the expected verdict of each.
 struct Recorded {
   std::vector<std::vector<uint8_t>> frames;
   std::vector<Verdict> verdicts;
@@ -30,8 +30,8 @@ struct Recorded {
 
 class Bench {
  public:
-  // Stores the client and, besides, `clients` that can be had handshakes from and
-  // `others`, of which there are only the records.
+  // Stores the client, `clients` more whose keys are kept for handshakes, and `others` of which
+  // only the records exist.
   explicit Bench(size_t clients = 0, size_t others = 0) : queue_(1024) {
     if (!crypto::Initialize().ok()) abort();
     path_ = std::filesystem::temp_directory_path() / "wicket-bench-XXXXXX";
@@ -51,7 +51,7 @@ class Bench {
     for (size_t done = 0; done < others;) {
       auto slice = store_->Write();
       for (const size_t end = std::min(others, done + 20'000); done < end; ++done) {
-        // Any 32 bytes are a key to be looked up.
+        // Any 32 bytes are a key to look up.
         crypto::FillRandom(peer.config.public_key.bytes.data(), kKeyBytes);
         if (!slice->PutPeer(peer).ok()) abort();
       }
@@ -78,7 +78,7 @@ class Bench {
   }
 
   std::vector<uint8_t> Frame(const Secret<kKeyBytes>& key) { return Frames({&key, 1}).front(); }
-  // A frame of each client.
+  // One frame of each client.
   std::vector<std::vector<uint8_t>> Frames(std::span<const Secret<kKeyBytes>> keys) {
     std::vector<Secret<kKeyBytes>> ephemerals(keys.size());
     std::vector<noise::Initiator> clients;
@@ -137,7 +137,7 @@ class Bench {
     state.SetItemsProcessed(state.iterations());
   }
 
-  // Ring batches of `size` frames.
+  // Runs ring batches of `size` frames.
   void RunBatches(benchmark::State& state, crypto::X25519Backend backend, Recorded& recorded,
                   size_t size) {
     Use(backend);
@@ -145,11 +145,11 @@ class Bench {
     std::vector<std::vector<uint8_t>>& frames = recorded.frames;
     const Now now{1, absl::FromUnixSeconds(1'800'000'000)};
     size_t i = 0;
-    const Costs costs(state);  // with what the pauses take: a hundredth
+    const Costs costs(state);  // includes the pauses: a hundredth
     for (auto _ : state) {
       if (i + size > frames.size()) {
         state.PauseTiming();
-        Use(backend);  // which has seen none of them
+        Use(backend);  // a new pipeline, which has seen no frame
         i = 0;
         state.ResumeTiming();
       }
@@ -172,7 +172,7 @@ class Bench {
   std::unique_ptr<Pipeline> pipeline_;
 };
 
-// More packets than the filter of repeats remembers.
+// More packets than the repeat filter remembers.
 constexpr int kDistinct = 9000;
 
 void BM_PipelineProven(benchmark::State& state) {
@@ -193,9 +193,9 @@ void BM_PipelineUnknown(benchmark::State& state) {
 BENCHMARK(BM_PipelineUnknown)->Iterations(kDistinct);
 
 // Ring batches, among a million stored peers. Arguments: back end, frames a batch.
-// Every frame is another client's, so no look-up finds its page in the cache.
+// Each frame is from another client, so no look-up finds its page in the CPU cache.
 size_t StoredPeers() {
-  const char* text = getenv("WICKET_BENCH_STORED");  // for runs whose figures mean nothing
+  const char* text = getenv("WICKET_BENCH_STORED");  // for smoke runs, whose figures mean nothing
   return text ? std::max<size_t>(strtoull(text, nullptr, 10), kDistinct) : 1'000'000;
 }
 
@@ -213,7 +213,7 @@ struct Crowd {
       AddTo(&attack, i, i % 20 == 0 ? Verdict::kProven : kAttack[i % 5]);
     }
   }
-  // Frame `i` of the stored or of the unknown, spoilt so that it gets that verdict.
+  // Adds frame `i` of `stored` or `unknown`, corrupted so that it gets `verdict`.
   void AddTo(Recorded* mix, int i, Verdict verdict) {
     auto frame =
         (verdict == Verdict::kUnknownPeer ? unknown : stored).frames[static_cast<size_t>(i)];
@@ -228,8 +228,8 @@ struct Crowd {
   }
   Bench bench;
   Recorded stored, unknown;
-  // 95 % of stored peers, the rest unknown; and 5 % among forged mac1s, unknown keys and
-  // forgeries of stored ones, two to two to one.
+  // calm: 95 % from stored peers, the rest unknown. attack: 5 % from stored peers; the rest forged
+  // mac1s, unknown keys, and forgeries of stored peers, two to two to one.
   Recorded calm, attack;
 };
 
@@ -253,7 +253,8 @@ BENCHMARK(BM_PipelineBatchCalm)->ArgsProduct({{0, 1, 2}, {64}});
 void BM_PipelineBatchAttack(benchmark::State& state) { RunCrowd(state, &Crowd::attack); }
 BENCHMARK(BM_PipelineBatchAttack)->ArgsProduct({{0, 1, 2}, {64}});
 
-// What identifying and proving take by the obvious way: one packet at a time, with libsodium.
+// The cost of identifying and proving in the straightforward way: one packet at a time, with
+// libsodium.
 template <bool kProve>
 void ProveSingly(benchmark::State& state) {
   Bench bench;
@@ -283,7 +284,7 @@ BENCHMARK(BM_ProveSingly);
 void BM_ClaimSingly(benchmark::State& state) { ProveSingly<false>(state); }
 BENCHMARK(BM_ClaimSingly);
 
-// A cookie reply, by the ring. Steer/cookie_tx is the same by XDP_TX.
+// A cookie reply through the ring. Steer/cookie_tx is the same by XDP_TX.
 void BM_PipelineCookie(benchmark::State& state) {
   Bench bench;
   const Secret<32> secret;

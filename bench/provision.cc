@@ -1,17 +1,17 @@
-// wicket_provision: what creating and deleting a peer durably costs.
+// wicket_provision: the cost of creating and deleting a peer durably.
 //
 //   wicket_provision --peers N [--rounds R] [--seconds S] [--lookups N] [--brief] [--json FILE]
-//   wicket_provision --ndjson N > FILE      peers to import, and no more
+//   wicket_provision --ndjson N > FILE      writes peers to import, and does no more
 //
-// Each comparison takes its sides in turn, round by round, and gives medians over rounds:
+// Each comparison runs its sides in turn, round by round, and reports medians over rounds:
 //   1  64 writers by group commit | 64 writers with a transaction each | SQLite (WAL,
-//      synchronous=FULL, a transaction each; the published design's cache), all of them with
-//      no peers stored, and again with 500 000
+//      synchronous=FULL, a transaction each; the peer cache of the published design), each
+//      with no peers stored, and again with 500 000
 //   2  a create, and a delete, over the control socket: N peers stored | 1 000 stored
 //   3  opening the store and looking up a peer: N stored | 1 000 stored
 //   4  look-ups: the store | SQLite (mapped, a prepared statement), by the number of peers
 //
-// A measure has `samples` and, of the other side, `against_samples`: one a round.
+// A measure has `samples`, and `against_samples` of the other side: one of each a round.
 #include <sqlite3.h>
 #include <stdlib.h>
 #include <sys/socket.h>
@@ -77,7 +77,7 @@ double Quantile(std::vector<double> values, double q) {
                          static_cast<size_t>(q * static_cast<double>(values.size())))];
 }
 
-// A folder that goes with its owner: in TMPDIR, or in /var/tmp, which is a disk.
+// A folder that is removed on destruction: in TMPDIR, or in /var/tmp, which is on disk.
 struct Folder {
   Folder() {
     const char* within = getenv("TMPDIR");
@@ -105,7 +105,7 @@ void Fill(store::Store& store, uint64_t peers) {
   if (isatty(STDERR_FILENO)) fputs("\r\033[K", stderr);
 }
 
-// Creates a second, by `writers` threads for so long.
+// Creates a second, by `writers` threads for `duration`.
 double Rate(int writers, absl::Duration duration, const std::function<void(uint64_t)>& create,
             std::atomic<uint64_t>* next) {
   std::atomic<uint64_t> created{0};
@@ -125,7 +125,7 @@ double Rate(int writers, absl::Duration duration, const std::function<void(uint6
 
 constexpr int kLookups = 200'000;
 
-// The time of one look-up, of keys in random order, `find` returning whether it found it.
+// The time of one look-up, over keys in random order. `find` returns whether it found the key.
 double MicrosEach(uint64_t peers, const std::function<bool(const PublicKey&)>& find) {
   std::mt19937_64 random(3);
   std::vector<PublicKey> keys;
@@ -137,7 +137,7 @@ double MicrosEach(uint64_t peers, const std::function<bool(const PublicKey&)>& f
   return absl::ToDoubleMicroseconds(absl::Now() - begin) / kLookups;
 }
 
-// As a shard does it: a batch of 64 sees one view.
+// Like a shard: one view for a batch of 64.
 double LookupMicros(store::Store& store, uint64_t peers) {
   auto snapshot = store.NewSnapshot();
   Require(snapshot.status());
@@ -173,7 +173,7 @@ class Sqlite {
     for (uint64_t n = 0; n < peers; ++n) Put(PeerOf(n));
     Run("COMMIT");
   }
-  // A look-up, on average.
+  // The average time of a look-up.
   double LookupMicros(uint64_t peers) {
     return MicrosEach(peers, [this](const PublicKey& key) {
       sqlite3_bind_blob(select_, 1, key.bytes.data(), kKeyBytes, SQLITE_STATIC);
@@ -187,7 +187,7 @@ class Sqlite {
   }
   void Create(uint64_t n) {
     const store::Peer peer = PeerOf(n);
-    const std::lock_guard lock(mutex_);  // kinder than SQLITE_BUSY
+    const std::lock_guard lock(mutex_);  // fairer to SQLite than SQLITE_BUSY
     Run("BEGIN IMMEDIATE");
     Put(peer);
     Run("COMMIT");
@@ -218,7 +218,7 @@ class Sqlite {
   std::mutex mutex_;
 };
 
-// A store of so many peers, served on a socket.
+// A store of `peers` peers, served on a socket.
 struct Served {
   explicit Served(uint64_t peers)
       : store(*store::Store::Open({.path = folder.path + "/store", .bytes_max = 64ull << 30})),
@@ -287,7 +287,7 @@ class Client {
 
 boost::json::object results;
 
-// `per_sample`: single observations behind each.
+// `per_sample`: the number of observations behind each sample.
 void Report(const std::string& name, const std::vector<double>& samples, const char* unit,
             const std::vector<double>& against_samples = {}, int per_sample = 1) {
   const double value = Median(samples);
@@ -315,7 +315,7 @@ std::string SizeName(uint64_t peers) {
   return power == peers ? absl::StrCat("1e", digits) : absl::StrCat(peers);
 }
 
-// Both with so many peers. Each round on a copy of the same files.
+// Both sides with `stored` peers. Each round starts from a copy of the same files.
 void CompareWriters(uint64_t stored, const std::string& suffix, int rounds,
                     absl::Duration duration) {
   const Folder filled;
@@ -348,8 +348,8 @@ void CompareWriters(uint64_t stored, const std::string& suffix, int rounds,
            Require(writer->Commit());
          }},
     };
-    sync();                                          // nobody pays for the copy
-    for (size_t i = 0; i < std::size(sides); ++i) {  // who comes first takes turns
+    sync();                                          // no side pays for the copy
+    for (size_t i = 0; i < std::size(sides); ++i) {  // the sides take turns to be first
       const auto& [rates, create] = sides[(i + static_cast<size_t>(round)) % std::size(sides)];
       rates->push_back(Rate(kWriters, duration, create, &next));
     }
@@ -360,9 +360,9 @@ void CompareWriters(uint64_t stored, const std::string& suffix, int rounds,
 
 constexpr int kCalls = 400;
 
-// What creates and deletes over a socket took, a figure a round.
+// The times of creates and deletes over a socket, one figure a round.
 struct Calls {
-  // Makes kCalls of each, of peers that nobody has.
+  // Makes kCalls of each, for new peers.
   void Round(const Served& served) {
     static std::atomic<uint64_t> next{uint64_t{1} << 40};
     Client client(served.folder.path + "/s");
@@ -381,7 +381,7 @@ struct Calls {
   std::vector<double> create_p99, delete_p99, create_p50;
 };
 
-// Between the sizes that are compared, for a curve: a round each.
+// Sizes between the compared ones, for a curve: one round each.
 void MeasureCreates(uint64_t peers) {
   for (uint64_t count = 10'000; count < peers; count *= 10) {
     Calls calls;
@@ -425,7 +425,7 @@ void CompareSizes(uint64_t peers, int rounds) {
   for (int round = 0; round < 5 * rounds; ++round) {
     for (const bool is_large : {true, false}) {
       const Served& served = is_large ? large : small;
-      Folder elsewhere;  // one process may open a store once: open a copy's name
+      Folder elsewhere;  // a process may open a store only once: open a copy's name
       const std::string link = elsewhere.path + "/store";
       std::filesystem::create_directory(link);
       std::filesystem::create_hard_link(served.folder.path + "/store/data.mdb", link + "/data.mdb");
@@ -474,7 +474,7 @@ int Main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--lookups", lookups, "peers that look-ups are compared up to")
       ->capture_default_str();
-  app.add_option("--ndjson", ndjson, "only print so many peers");
+  app.add_option("--ndjson", ndjson, "only print this many peers");
   app.add_flag("--brief", brief, "leave out the writers with 500 000 stored");
   app.add_option("--json", json, "also write the results here");
   CLI11_PARSE(app, argc, argv);

@@ -1,11 +1,11 @@
-// wicket_ring_check: initiations' mac1 checked in a thread behind AF_XDP, and nothing else.
+// wicket_ring_check: a thread behind AF_XDP that checks the mac1 of initiations, and nothing else.
 //
 //   NIC -> XDP, which steers every initiation -> ring -> mac1 -> given back
 //
-// What Wicket's XDP program does in the driver, done where a gateway without it would have to: to
-// compare with. The ring, the way of waiting and the check are Wicket's own. A line on standard
-// input asks for "REFUSED LOST\n": initiations with a wrong mac1, and those that the ring had no
-// room for.
+// Does what Wicket's XDP program does in the driver, at the place where a gateway without one
+// would do it, as a rival to compare with. The ring, the wait and the check are Wicket's own. For
+// each line on standard input it prints "REFUSED LOST\n": initiations with a wrong mac1, and
+// those lost because the ring was full.
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <linux/if_link.h>
@@ -29,11 +29,11 @@ absl::Status Failed(absl::string_view what, absl::string_view where) {
   return absl::ErrnoToStatus(errno, absl::StrCat(where, ": ", what));
 }
 
-// Steers every initiation that comes to queue 0 of the NIC into the socket.
+// Steers every initiation that arrives on queue 0 of the NIC to the socket.
 absl::Status Attach(const std::string& nic, const std::string& object, int socket) {
   bpf_object* programs = bpf_object__open_file(object.c_str(), nullptr);
   if (programs == nullptr) return Failed("open", object);
-  bpf_program* program = nullptr;  // sections have names of their own, for iproute2
+  bpf_program* program = nullptr;  // sections have iproute2's names, not libbpf's
   bpf_object__for_each_program(program, programs) {
     bpf_program__set_type(program, BPF_PROG_TYPE_XDP);
   }
@@ -47,7 +47,7 @@ absl::Status Attach(const std::string& nic, const std::string& object, int socke
   if (bpf_xdp_attach(ifindex, bpf_program__fd(steer), XDP_FLAGS_DRV_MODE, nullptr) != 0) {
     return Failed("attach", nic);
   }
-  return absl::OkStatus();  // the program stays for as long as the interface
+  return absl::OkStatus();  // the program stays attached as long as the interface exists
 }
 
 absl::Status Run(const std::string& nic, const std::string& object) {

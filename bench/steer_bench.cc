@@ -1,5 +1,5 @@
-// The XDP program by verdict, in the kernel's own clock (BPF_PROG_TEST_RUN).
-// Needs root; without it these report an error and the others run.
+// The XDP program by verdict, measured by the kernel's own clock (BPF_PROG_TEST_RUN). Without root
+// these report an error, and the others run.
 #include <benchmark/benchmark.h>
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
@@ -33,7 +33,7 @@ std::vector<uint8_t> Udp(uint16_t port, size_t payload) {
   frame[23] = 17;
   frame[26] = frame[30] = 127;
   frame[29] = frame[33] = 1;
-  frame[34] = 0x10;  // from port 4096: nobody is at 0, and gets a cookie
+  frame[34] = 0x10;  // from port 4096: a sender at port 0 gets no cookie
   frame[36] = static_cast<uint8_t>(port >> 8);
   frame[37] = static_cast<uint8_t>(port);
   frame[38] = static_cast<uint8_t>((8 + payload) >> 8);
@@ -79,7 +79,8 @@ void Run(benchmark::State& state, const std::vector<uint8_t>& frame) {
   steer_bpf__destroy(skeleton);
 }
 
-// The program as a gateway has it: lo is its NIC, with a socket, and the shard is under load.
+// The program in the state of a gateway's: lo is its NIC, with a socket, and the shard is under
+// load.
 class Served {
  public:
   explicit Served(bool cookies_by_tx = false, bool rotated = false) {
@@ -93,7 +94,7 @@ class Served {
     const steer_service service{51820};
     const steer_device device = xsk::DeviceOf({.mac1_key = mac1_key_, .cookie_key = mac1_key_});
     const steer_nic nic{0, 1, {}, cookies_by_tx, 0};
-    // The secret of before, which frames have their mac2 by, and the one that replaced it.
+    // The older secret, which makes the cookies behind the frames' mac2, and its successor.
     steer_secret secret{.born_ns = 1, .state = {}}, newer{.born_ns = 2, .state = {}};
     AbsorbKey(secret_.data(), secret.state);
     Secret<32> another;
@@ -110,7 +111,7 @@ class Served {
 
   bool ok() const { return socket_ != nullptr; }
   int program() const { return bpf_program__fd(skeleton_->progs.steer); }
-  // A live shard, which may be asked for a burst of cookies.
+  // Sets up a live shard with a burst of cookies to spend.
   void FillTurns(bool under_load = true) {
     const uint32_t slot = 0;
     steer_shard shard{};
@@ -119,7 +120,7 @@ class Served {
     shard.cookie_interval_ns = STEER_COOKIE_INTERVAL_MIN_NS;
     Set(skeleton_->maps.steer_shards, &slot, &shard);
   }
-  // The device knows the frame's sender. `retries`: the sender has initiated a moment ago.
+  // Notes that the device knows the frame's sender. `retries`: the sender initiated a moment ago.
   void NoteFlow(const std::vector<uint8_t>& frame, bool retries) {
     steer_flow flow{.address_be = {}, .source_port = 4096, .port = 51820};
     flow.address_be[10] = flow.address_be[11] = 0xff;
@@ -177,11 +178,11 @@ void BM_SteerLength(benchmark::State& state) {
 }
 BENCHMARK(BM_SteerLength)->Name("Steer/length")->UseManualTime()->Iterations(20);
 
-// Packets that serve once. The kernel's statistics measure each run, and add some 30 ns to it.
+// Packets that can be sent once. The kernel's statistics time each run, which adds some 30 ns.
 enum class Mac2 { kNone, kOfNewer, kOfOlder, kWrong };
 enum class Flow { kUnknown, kKnown, kRetries };
 struct Sent {
-  uint32_t action;  // what is to become of each
+  uint32_t action;  // expected for each packet
   Mac2 mac2 = Mac2::kNone;
   Flow flow = Flow::kUnknown;
   bool under_load = true, cookies_by_tx = false;
@@ -215,8 +216,9 @@ void RunOnceEach(benchmark::State& state, const Sent& sent) {
   close(statistics);
 }
 
-// A cookie reply by the ring costs, beyond what the program takes here, BM_PipelineCookie in the
-// shard and both ways of the ring. For a mac2 of the older secret, or of none, both are tried.
+// A cookie reply through the ring costs what the program takes here, plus BM_PipelineCookie in the
+// shard and the way through the ring and back. For a mac2 of the older secret, or a wrong one, the
+// program tries both secrets.
 const struct {
   const char* name;
   Sent sent;

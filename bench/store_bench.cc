@@ -1,4 +1,4 @@
-// Look-ups among many peers. Each store is made once a process, in TMPDIR.
+// Look-ups among many peers. Each store is made once per process, in TMPDIR.
 #include <benchmark/benchmark.h>
 #include <stdlib.h>
 

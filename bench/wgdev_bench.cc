@@ -9,8 +9,8 @@
 namespace wicket {
 namespace {
 
-// The messages that install so many peers, each with an IPv4 and an IPv6 address, written but not
-// sent. Argument: peers, as one message carries at most.
+// Messages that install peers with an IPv4 and an IPv6 address each, written but not sent.
+// Argument: peers, as many as one message carries at most.
 void BM_SetDevice(benchmark::State& state) {
   std::vector<PeerConfig> configs(static_cast<size_t>(state.range(0)));
   std::vector<wgdev::PeerInstall> peers;

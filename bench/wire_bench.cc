@@ -1,4 +1,4 @@
-// The way of a frame before anything is computed.
+// The path of a frame before any cryptography.
 #include <benchmark/benchmark.h>
 
 #include "bench/costs.h"
@@ -33,7 +33,7 @@ void BM_SeenBefore(benchmark::State& state) {
 }
 BENCHMARK(BM_SeenBefore);
 
-// With the open part of the budget spent: each asks for its source's share.
+// With the open part of the budget spent, so that each call asks for its source's share.
 void BM_TakeOfBudget(benchmark::State& state) {
   guard::HandshakeBudget budget(7);
   budget.SetRate(100);

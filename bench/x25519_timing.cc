@@ -1,9 +1,9 @@
-// Does the time of a batch of multiplications tell its scalar? A measurement,
-// where tests/constant_time.cc looks at the code.
+// Measures whether the time of a batch of multiplications depends on the scalar.
+// tests/constant_time.cc examines the code instead.
 //
-// Two classes of input in random order, one fixed and one drawn anew each time;
-// Welch's t-test on the times of both, with all times and with the slowest tenth
-// or half cut off. |t| above 4.5 in any of them, again and again, is a leak.
+// Two classes of input in random order, one fixed and one drawn at random each time. Welch's
+// t-test compares their times: all of them, and without the slowest tenth or half. |t| above 4.5
+// in any of the three, repeatedly, is a leak.
 //
 //   wicket_x25519_timing [MEASUREMENTS]
 //
@@ -40,7 +40,7 @@ double WelchT(const std::vector<Sample>& samples, double limit) {
          sqrt(squares[0] / (n[0] - 1) / n[0] + squares[1] / (n[1] - 1) / n[1]);
 }
 
-// What is fixed: a scalar with few bits set, one of eight such, or a point that makes zero.
+// The fixed input: a scalar with few bits set, one of eight such, or a point with product zero.
 enum class Varied { kScalar, kOneOfScalars, kPoint };
 
 void Measure(X25519Backend backend, Varied what, size_t measurements) {
@@ -62,7 +62,7 @@ void Measure(X25519Backend backend, Varied what, size_t measurements) {
       scalar_views[i] = &scalars[i];
     }
     const bool is_fixed = coin & 1;
-    // The same work before the measurement, whatever the class.
+    // The same work before the measurement for both classes.
     const uint8_t keep = static_cast<uint8_t>(-!is_fixed);
     uint8_t* varied = what == Varied::kPoint ? points[0] : scalars[0].data();
     for (size_t i = 0; i < kKeyBytes; ++i) varied[i] &= keep;

@@ -1,4 +1,4 @@
-// What reads the kernel's count of waiting handshakes, on WireGuard devices of the kernel: in a VM.
+// The reader of the kernel's handshake backlog, on WireGuard devices of the kernel: in a VM.
 #include <gtest/gtest.h>
 #include <netinet/in.h>
 #include <sched.h>
@@ -27,8 +27,8 @@ constexpr uint64_t kSecond_ns = 1'000'000'000;
 
 bool Shell(const std::string& command) { return system(command.c_str()) == 0; }
 
-// While it lives, no other thread has a turn on any processor; so nobody looks at what waits. For
-// some 0.1 s: the kernel takes 50 ms of each second back.
+// Keeps all other threads off every CPU while it lives, so that nothing works on the backlog. Lasts
+// for some 0.1 s only: the kernel takes back 50 ms of each second.
 class AllProcessorsTaken {
  public:
   AllProcessorsTaken() {
@@ -88,7 +88,7 @@ class BacklogTest : public ::testing::Test {
     backlog_ = std::move(*backlog);
   }
   bool Set(const char* what) { return Shell(absl::StrCat("ip link set ", name_, " ", what)); }
-  // Looks for the device anew.
+  // Searches for the device again.
   std::optional<uint32_t> Waiting() { return backlog_->Waiting(now_ns_ += kSecond_ns); }
 
   const std::string name_ = absl::StrCat("wt", getpid());
@@ -112,7 +112,7 @@ TEST_F(BacklogTest, IsSeenWhileTheDeviceIsUp) {
 TEST_F(BacklogTest, CountsWhatWaits) {
   ASSERT_TRUE(Shell("ip link set lo up") && Set("up"));
   ASSERT_EQ(Waiting(), 0u);
-  // The device looks at nothing but the type and the length before it lets them wait.
+  // The device checks only type and length before it queues them.
   const Fd fd(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   const sockaddr_in to{.sin_family = AF_INET,
                        .sin_port = htons(kPort),
@@ -121,7 +121,7 @@ TEST_F(BacklogTest, CountsWhatWaits) {
   const uint8_t initiation[148] = {1};
   constexpr uint32_t kSent = 40;
   std::vector<uint32_t> counts;
-  // Again if ksoftirqd was to bring some of them in: it had no turn.
+  // Repeated if some packets were left to ksoftirqd, which does not run meanwhile.
   for (int round = 0; round < 10 && (counts.empty() || counts.back() != kSent); ++round) {
     counts.clear();
     {
@@ -141,7 +141,7 @@ TEST_F(BacklogTest, CountsWhatWaits) {
   for (uint32_t i = 0; i < kSent; ++i) EXPECT_EQ(counts[i], i + 1);
 }
 
-// Also one of the same index, in another namespace, whose socket has stayed in ours.
+// Not even one of the same index, in another namespace, whose socket has stayed in ours.
 TEST_F(BacklogTest, NoOtherDeviceIsTakenForIt) {
   const std::string other = absl::StrCat(name_, "x");
   EXPECT_TRUE(Shell(absl::StrCat("ip link add ", other, " type wireguard && ip link set ", other,

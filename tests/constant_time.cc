@@ -1,12 +1,12 @@
-// Run by valgrind's memcheck with secrets marked as undefined memory: a branch
-// or an address that depends on one is then an error. [ctgrind, A. Langley]
+// Run by valgrind's memcheck with secrets marked as undefined memory: a branch or an address that
+// depends on a secret is then an error. [ctgrind, A. Langley]
 //
-//   constant_time          what multiplies and hashes secrets
-//   constant_time --leak   branches on a secret, to see that it would be found
+//   constant_time          the code that multiplies and hashes secrets
+//   constant_time --leak   branches on a secret, to show that a leak would be found
 //
-// valgrind has no AVX-512, so of ifma8 this sees the source, the ladder over
-// emulated lanes, and not its instructions; those are additions, shifts and
-// multiplications, none of which takes a time that depends on its operands.
+// valgrind has no AVX-512. So of ifma8 it checks the source, the ladder over emulated lanes, but
+// not the instructions: additions, shifts and multiplications, whose time does not depend on their
+// operands.
 #include <stdio.h>
 #include <string.h>
 #include <valgrind/memcheck.h>
@@ -63,12 +63,12 @@ void MultiplyAll() {
   } else {
     puts("avx2x4: not on this CPU");
   }
-  if (RunsHere(X25519Backend::kIfma8)) {  // some day
+  if (RunsHere(X25519Backend::kIfma8)) {  // in a future valgrind
     Operands().Run(X25519Ifma8);
     Operands().Run(X25519Ifma8OneScalar);
   }
-  // The whole batch. With two points libsodium would say by a branch which
-  // product is zero, which is no secret; lanes do not branch.
+  // The whole batch. A point left over would go to libsodium, which branches on a zero product;
+  // that is no secret. Lanes do not branch.
   const X25519Backend backend = FastestX25519();
   if (backend == X25519Backend::kPortable) return;
   Operands operands;

@@ -1,7 +1,7 @@
-// The loaded XDP program under BPF_PROG_TEST_RUN, and classify() on the host with
-// the same bytes. Where both are asked they must agree.
+// The loaded XDP program under BPF_PROG_TEST_RUN, and classify() on the host with the same bytes.
+// Where both give an answer they must agree.
 //
-// Numbers such as X01 are those of docs/testing.md.
+// Numbers such as X01 are from docs/testing.md.
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <gtest/gtest.h>
@@ -36,7 +36,7 @@ namespace {
 constexpr uint16_t kPort = 51820;
 using Bytes = std::vector<uint8_t>;
 
-// Says where the frame ends up: the action, and the one counter that moved.
+// The fate of a frame: the action, and the one counter that moved.
 struct Outcome {
   uint32_t action = 0;
   int count = -1;
@@ -45,11 +45,11 @@ struct Outcome {
 
 class SteerTest : public ::testing::Test {
  protected:
-  // A network namespace of our own, which forwards to d0: only then does the
-  // routing table tell our own addresses from others'.
+  // A network namespace of our own, which forwards to d0: only then does the routing table
+  // distinguish our own addresses from others.
   static void SetUpTestSuite() {
     ASSERT_EQ(unshare(CLONE_NEWNET), 0) << "needs root";
-    // Runs follow each other on one CPU, so that each finds what the last one left there.
+    // Runs on one CPU, so that each run finds the state that the last one left there.
     cpu_set_t one;
     CPU_ZERO(&one);
     CPU_SET(static_cast<size_t>(sched_getcpu()), &one);
@@ -69,7 +69,7 @@ class SteerTest : public ::testing::Test {
     const steer_service service{kPort};
     const steer_device device = DeviceOf(mac1_key_);
     Update(skeleton_->maps.steer_served, &service, &device);
-    // BPF_PROG_TEST_RUN's frames come from lo, queue 0.
+    // Frames of BPF_PROG_TEST_RUN come from lo, queue 0.
     const uint32_t lo = 1;
     const steer_nic nic{0, 1, {2, 2, 2, 2, 2, 2}, 0, 0};
     Update(skeleton_->maps.steer_nics, &lo, &nic);
@@ -108,7 +108,7 @@ class SteerTest : public ::testing::Test {
     ASSERT_EQ(bind(socket_, reinterpret_cast<sockaddr*>(&address), sizeof(address)), 0);
   }
 
-  // Of what Make() makes over IPv4.
+  // The flow of the frames that Make() makes over IPv4.
   static steer_flow FlowOf(uint16_t source_port) {
     steer_flow flow{};
     flow.address_be[10] = flow.address_be[11] = 0xff;
@@ -147,7 +147,7 @@ class SteerTest : public ::testing::Test {
     blake2s_compress(state, block, 64, 0);
   }
 
-  // Makes an initiation like no other, with a right mac1; leaves everything else as it is.
+  // Makes the initiation unique, with a right mac1; leaves everything else as it is.
   Bytes Seal(Bytes frame) {
     wire::Initiation* message = MessageIn(&frame);
     if (message == nullptr) return frame;
@@ -164,7 +164,7 @@ class SteerTest : public ::testing::Test {
     return reinterpret_cast<wire::Initiation*>(frame->data() + packet.udp_offset + 8);
   }
 
-  // Where the IP packet in the frame ends.
+  // The end of the IP packet in the frame.
   static size_t PacketEnd(const Bytes& frame) {
     const auto get16 = [&](size_t at) { return size_t{frame[at]} << 8 | frame[at + 1]; };
     size_t type = 12;
@@ -174,7 +174,7 @@ class SteerTest : public ::testing::Test {
   }
 
   uint32_t Action(const Bytes& frame) { return ActionAsIs(Seal(frame)); }
-  // What the program left of the frame goes to `after`, unless it is null.
+  // `after`: gets the frame as the program left it, unless null.
   uint32_t ActionAsIs(const Bytes& frame, Bytes* after = nullptr) {
     LIBBPF_OPTS(bpf_test_run_opts, options, .data_in = frame.data(),
                 .data_size_in = static_cast<uint32_t>(frame.size()), .repeat = 1);
@@ -187,7 +187,7 @@ class SteerTest : public ::testing::Test {
     EXPECT_EQ(error, 0);
     if (after != nullptr) {
       after->resize(options.data_size_out);
-      if (options.retval == XDP_TX) after->resize(PacketEnd(*after));  // the rest is padding
+      if (options.retval == XDP_TX) after->resize(PacketEnd(*after));  // without padding
     }
     return options.retval;
   }
@@ -211,15 +211,15 @@ class SteerTest : public ::testing::Test {
     return classify(frame.data(), frame.data() + frame.size(), &packet);
   }
 
-  // The action the program must take for what classify() says, given that
-  // everything is for a served port of this host.
+  // The action that the program must take for a result of classify(), for frames to a served port
+  // of this host.
   static uint32_t Expected(classify_result result) {
     return result == CLASSIFY_INITIATION                                  ? XDP_REDIRECT
            : result == CLASSIFY_BAD_LENGTH || result == CLASSIFY_RESPONSE ? XDP_DROP  // no mac1
                                                                           : XDP_PASS;
   }
 
-  // For exhaustive runs: action only, and classify() must agree with it.
+  // For exhaustive runs: compares only the action, which classify() must agree with.
   void Agree(const Bytes& frame, bool served = true) {
     const uint32_t expected = served ? Expected(Classify(frame)) : uint32_t{XDP_PASS};
     ASSERT_EQ(Action(frame), expected);
@@ -335,7 +335,7 @@ TEST_F(SteerTest, X02_EveryTruncationPasses) {
        {Shape{}, Shape{.v6 = true}, Shape{.tags = {0x8100}},
         Shape{.tags = {0x88a8, 0x8100}, .v6 = true}, Shape{.v6 = true, .extensions = {0, 60}}}) {
     const Bytes whole = Make(shape);
-    for (size_t n = 14; n < whole.size(); ++n) {  // the kernel takes no shorter frame
+    for (size_t n = 14; n < whole.size(); ++n) {  // the kernel accepts no shorter frame
       const Bytes cut(whole.begin(), whole.begin() + static_cast<ptrdiff_t>(n));
       ASSERT_EQ(Classify(cut), CLASSIFY_OTHER) << n;
       ASSERT_EQ(Action(cut), uint32_t{XDP_PASS}) << n;
@@ -359,7 +359,7 @@ TEST_F(SteerTest, X03_LengthsTypesAndChecksums) {
       Bytes frame = Make({});
       uint8_t& at = frame[frame.size() - 148 + byte];
       const bool unchanged = at == value;
-      const bool other = byte == 0 && (value == 2 || value == 3);  // which is never so long
+      const bool other = byte == 0 && (value == 2 || value == 3);  // types that are never so long
       at = static_cast<uint8_t>(value);
       ASSERT_EQ(Action(frame), uint32_t{unchanged ? XDP_REDIRECT : other ? XDP_DROP : XDP_PASS});
     }
@@ -374,8 +374,7 @@ TEST_F(SteerTest, X03_LengthsTypesAndChecksums) {
       frame[v6 ? 19 : 17] = static_cast<uint8_t>(frame[v6 ? 19 : 17] + delta);
       EXPECT_EQ(Run(frame), delta < 0 || delta > 0 ? kOther : kSteered);
     }
-    Bytes frame =
-        Make({.v6 = v6});  // checksums are the kernel's business, any value passes through
+    Bytes frame = Make({.v6 = v6});  // checksums are left to the kernel: any value passes through
     frame[frame.size() - 148 - 1] = 0xff;
     EXPECT_EQ(Run(frame), kSteered);
   }
@@ -383,7 +382,7 @@ TEST_F(SteerTest, X03_LengthsTypesAndChecksums) {
 
 TEST_F(SteerTest, X04_EveryHeaderLength) {
   for (uint8_t ihl = 5; ihl <= 15; ++ihl) EXPECT_EQ(Run(Make({.ihl = ihl})), kSteered) << int{ihl};
-  for (uint32_t first = 0; first < 256; ++first) {  // every version and IHL over an unchanged rest
+  for (uint32_t first = 0; first < 256; ++first) {  // every version and IHL, the rest unchanged
     Bytes frame = Make({});
     frame[14] = static_cast<uint8_t>(first);
     Agree(frame);
@@ -397,7 +396,7 @@ TEST_F(SteerTest, X05_FragmentsPass) {
     frame[20] = static_cast<uint8_t>(field >> 8);
     frame[21] = static_cast<uint8_t>(field);
     Agree(frame);
-    // The reserved bit and "don't fragment" say nothing about fragments.
+    // The reserved bit and "don't fragment" do not make a fragment.
     ASSERT_EQ(Classify(frame) == CLASSIFY_INITIATION, (field & 0x3fff) == 0) << field;
   }
 }
@@ -409,7 +408,7 @@ TEST_F(SteerTest, X06_ExtensionHeadersFromTheAllowListOnly) {
     const bool ok = std::find(allowed.begin(), allowed.end(), value) != allowed.end();
     const Bytes frame = Make({.v6 = true, .extensions = {value}});
     Agree(frame);
-    // With 17 itself, what follows is read as UDP, and is none.
+    // With 17 itself, the extension header is read as UDP, which it is not.
     ASSERT_EQ(Classify(frame) == CLASSIFY_INITIATION, ok) << header;
   }
   EXPECT_EQ(Run(Make({.v6 = true, .extensions = {0, 43, 60, 60}})), kSteered);
@@ -418,7 +417,7 @@ TEST_F(SteerTest, X06_ExtensionHeadersFromTheAllowListOnly) {
   Bytes segments_left = Make({.v6 = true, .extensions = {43}});
   segments_left[14 + 40 + 3] = 1;
   EXPECT_EQ(Run(segments_left), kOther) << "we are on the way, not the end";
-  for (uint32_t length = 0; length < 256; ++length) {  // of an extension header
+  for (uint32_t length = 0; length < 256; ++length) {  // of the extension header
     Bytes frame = Make({.v6 = true, .extensions = {60}});
     frame[14 + 40 + 1] = static_cast<uint8_t>(length);
     Agree(frame);
@@ -442,7 +441,7 @@ TEST_F(SteerTest, ProgramAndHostAgreeOnDamagedFrames) {
     const uint32_t action = Action(frame);
     if (result == CLASSIFY_OTHER || packet.port != kPort) {
       ASSERT_EQ(action, uint32_t{XDP_PASS});
-    } else if (action != XDP_PASS) {  // damaged addresses may be another host's
+    } else if (action != XDP_PASS) {  // a damaged address may be that of another host
       ASSERT_EQ(action, Expected(result));
     }
   }
@@ -454,7 +453,7 @@ TEST_F(SteerTest, AForeignDestinationPasses) {
   frame[31] = 51;
   frame[32] = 100;
   EXPECT_EQ(Run(frame), (Outcome{XDP_PASS, STEER_COUNT_PASS_FOREIGN}));
-  // To 2000::1, also from ::1, which nothing is forwarded from.
+  // To 2000::1, also from ::1, from which nothing is forwarded.
   for (const uint8_t from : {uint8_t{0}, uint8_t{0x20}}) {
     frame = Make({.v6 = true});
     frame[14 + 8] = from;
@@ -527,7 +526,7 @@ TEST_F(SteerTest, NoStationSendsSuchFrames) {
   Bytes from_group = Make({});
   from_group[6] = 0xff;
   EXPECT_EQ(Run(from_group), kMalformed);
-  // Behind more options than a shard has room for. IPv6's are eight bytes each here.
+  // Behind more options than fit into a shard's frame. IPv6 options are eight bytes each here.
   Bytes frame = Make({.v6 = true, .extensions = {60}});
   const size_t more = 248;
   frame[14 + 41] = static_cast<uint8_t>(more / 8);  // in units of eight bytes, beyond the first
@@ -589,7 +588,7 @@ TEST_F(SteerTest, X09_X21_NoSocketNoNicNoQueuePasses) {
   EXPECT_EQ(Run(Make({})), unbound);
 }
 
-// X32: what happens when a map is full, as steer_abi.h says it.
+// X32: a full map has the effect that steer_abi.h states.
 TEST_F(SteerTest, X32_FullMaps) {
   steer_flow flow{};
   const steer_flow_state state{};
@@ -619,7 +618,7 @@ TEST_F(SteerTest, EveryCounterHasItsName) {
   EXPECT_EQ(named.at("steer_retry"), size_t{STEER_COUNT_STEER_RETRY} + 1);
 }
 
-// The program acts on the second column of STEER_COUNTS; a reader goes by the name.
+// The program acts by the second column of STEER_COUNTS; a reader goes by the name.
 TEST(SteerCountsTest, EachIsNamedByItsAction) {
   constexpr std::tuple<uint32_t, std::string_view> kCounts[] = {
 #define WICKET_STEER_ACTION(name, action, text, help) {XDP_##action, text},
@@ -662,7 +661,7 @@ class SteerAnswersTest : public SteerTest {
     frame[frame.size() - shape.payload - shape.padding] = 3;
     return frame;
   }
-  // Takes all that the slot lets pass from anywhere for the next minute.
+  // Spends what the slot lets pass from anywhere for the next minute.
   void SpendTurns() { SetTurns(SteadyNanos() + 60'000'000'000); }
   void SetTurns(uint64_t ns) { shard_->response_turn_ns = shard_->cookie_reply_turn_ns = ns; }
 };
@@ -679,7 +678,7 @@ TEST_F(SteerAnswersTest, TheirMac1AndLengthAreLookedAt) {
       const Outcome expected = bit == 0 ? Outcome{XDP_DROP, STEER_COUNT_DROP_MALFORMED}  // type 3
                                : bit < 4 * 8  ? kOther
                                : bit < 76 * 8 ? Outcome{XDP_DROP, STEER_COUNT_DROP_MAC1}
-                                              : kAnswer;  // its mac2 is the device's to know
+                                              : kAnswer;  // only the device can check its mac2
       ASSERT_EQ(RunAsIs(frame), expected) << "bit " << bit;
     }
   }
@@ -748,7 +747,7 @@ TEST_F(SteerAnswersTest, SoManyOfASlotPassAndAFewMoreOfEachKnownSource) {
   EXPECT_EQ(state.last_initiation_ns, 0u) << "an answer is no initiation";
 }
 
-// The queues share a NIC's rate. A share of its burst alone may be less than one packet.
+// The queues share the rate of a NIC. One queue's share of the burst may be less than one packet.
 TEST_F(SteerAnswersTest, EachQueuePassesABurstHoweverManyThereAre) {
   for (uint32_t queues = 1; queues <= STEER_SLOTS_MAX; ++queues) {
     const uint64_t interval_ns = STEER_ANSWER_INTERVAL_NS * queues;
@@ -791,7 +790,7 @@ TEST_F(SteerTest, EverySingleBitOfAnInitiationCounts) {
       const Outcome expected = bit == 1 ? Outcome{XDP_DROP, STEER_COUNT_DROP_MALFORMED}  // type 3
                                : bit < 4 * 8   ? kOther
                                : bit < 132 * 8 ? kBadMac1
-                                               : kSteered;  // mac2 counts only under load
+                                               : kSteered;  // mac2 is checked only under load
       ASSERT_EQ(RunAsIs(frame), expected) << "bit " << bit;
     }
   }
@@ -836,17 +835,17 @@ TEST_F(SteerTest, AnExactRepeatIsDroppedWhateverItsSource) {
   moved[34] = 9;        // another port
   EXPECT_EQ(RunAsIs(moved), kRepeat);
   Bytes with_mac2 = frame;
-  with_mac2.back() = 1;  // mac1 does not cover mac2
+  with_mac2.back() = 1;  // not covered by mac1
   EXPECT_EQ(RunAsIs(with_mac2), kRepeat);
   EXPECT_EQ(Run(Make({})), kSteered);
-  // A packet that is seen again and again stays, whatever comes between.
+  // A packet that repeats again and again stays, whatever comes in between.
   for (int i = 0; i < STEER_REPEATS_SETS * STEER_REPEATS_WAYS; ++i) {
     ASSERT_EQ(Action(Make({})), uint32_t{XDP_REDIRECT});
     if (i % 1024 == 0) {
       ASSERT_EQ(RunAsIs(frame), kRepeat);
     }
   }
-  // A packet that was not seen again makes room for others: then its repeat is proven once more.
+  // A packet that was not repeated makes room for others: its repeat is then proven once more.
   const Bytes once = Seal(Make({}));
   EXPECT_EQ(RunAsIs(once), kSteered);
   for (int i = 0; i < 6 * STEER_REPEATS_SETS * STEER_REPEATS_WAYS; ++i) {
@@ -927,7 +926,7 @@ TEST_F(SteerUnderLoadTest, Mac2AgreesWithTheHostOnRandomPackets) {
   std::mt19937 random(12);
   const noise::CookieSecrets secrets(newer_, older_);
   for (int round = 0; round < 1'000'000; ++round) {
-    // A new source each time, of a site of its own, so that none is out of tokens.
+    // A new source each time, from its own site, so that no bucket is empty.
     const auto byte = [&](int of) { return static_cast<uint8_t>(round >> 8 * of); };
     const bool v6 = round % 2;
     std::vector<uint8_t> address{127, byte(2), byte(1), byte(0)};
@@ -942,7 +941,7 @@ TEST_F(SteerUnderLoadTest, Mac2AgreesWithTheHostOnRandomPackets) {
     wire::Frame found;
     ASSERT_TRUE(wire::ParseFrame(frame, &found));
     const bool good = secrets.Accept(found.source, *found.initiation);
-    // A turn to ask for a cookie is there for the bad ones, or they are dropped.
+    // There is a turn to ask the bad ones for a cookie, otherwise they are dropped.
     shard_->cookie_turn_ns = UINT64_MAX / 2;
     ASSERT_EQ(ActionAsIs(frame), good ? uint32_t{XDP_REDIRECT} : uint32_t{XDP_DROP}) << round;
   }
@@ -956,7 +955,7 @@ TEST_F(SteerUnderLoadTest, ASourceGetsTwentyASecondAndFiveAtOnce) {
     const auto address = v6 ? std::vector<uint8_t>{} : std::vector<uint8_t>{127, 0, 0, host};
     return RunAsIs(WithCookie({.v6 = v6, .source_port = ++port}, newer_, address));
   };
-  // Time passes by what the bucket says, not by a clock that a busy machine stops.
+  // Time passes by changing the bucket: a real wait would be longer on a busy machine.
   const auto pass = [&](uint64_t ns, bool v6) {
     steer_source key{};
     key.prefix_be[14] = v6 ? 64 : 0;
@@ -1002,7 +1001,7 @@ TEST_F(SteerUnderLoadTest, AnIpv6CustomerAndASiteMayAsMuchAsSoManySources) {
                               {0x20, 1, 0xd, 0xb8, 0, site, static_cast<uint8_t>(subnet >> 8),
                                static_cast<uint8_t>(subnet), 0, 0, 0, 0, 0, 0, 0, 1}));
   };
-  // Each /64 once: of one /56, and one of each /56 of another site.
+  // Each /64 once: the /64s of one /56, then one /64 from each /56 of another site.
   for (const auto& [site, step, sources] :
        {std::tuple(1, 1, STEER_CUSTOMER_SOURCES), {2, 256, STEER_SITE_SOURCES}}) {
     const uint64_t interval_ns = STEER_SOURCE_INTERVAL_NS / static_cast<uint64_t>(sources);
@@ -1033,7 +1032,7 @@ TEST_F(SteerUnderLoadTest, NobodyIsAskedForACookieWhomNoAnswerReaches) {
   EXPECT_EQ(from(true, std::vector<uint8_t>(16)), kDropped);
   EXPECT_EQ(from(false, {198, 51, 100, 1}, 0), kDropped);
   EXPECT_EQ(from(true, {0x20, 1}, 0), kDropped);
-  // Addresses that may exist are asked: private, documentation's, and what Linux takes for a host.
+  // Possible addresses are asked: private, documentation, and all that Linux accepts as a host.
   for (uint8_t first : std::vector<uint8_t>{1, 10, 127, 198, 223, 240}) {
     EXPECT_EQ(from(false, {first, 51, 100, 1}), kAsked) << int{first};
   }
@@ -1051,7 +1050,7 @@ TEST_F(SteerUnderLoadTest, OnlySoManyAreAskedForACookie) {
   const auto turns = static_cast<int>(took / STEER_COOKIE_INTERVAL_MIN_NS);
   EXPECT_GE(asked, std::min(20'000, turns));
   EXPECT_LE(asked, std::min(20'000, turns + STEER_COOKIE_BURST + 1));
-  // One an hour, and none beforehand: the configuration's share.
+  // One an hour, and none in advance: the configured share.
   shard_->cookie_interval_ns = 3'600'000'000'000ULL;
   shard_->cookie_turn_ns = 0;
   asked = 0;
@@ -1067,7 +1066,7 @@ TEST_F(SteerUnderLoadTest, KnownFlowsStillPass) {
   EXPECT_EQ(Run(Make({.source_port = 4242})), (Outcome{XDP_PASS, STEER_COUNT_PASS_FLOW}));
 }
 
-// A peer could have many flows noted, by sessions of its own, and fill the device's queue past its
+// A peer could have many flows noted, by sessions of its own, and fill the device's queue without
 // cookies.
 TEST_F(SteerUnderLoadTest, OnlySoManyRetriesOfKnownFlowsPassUnproven) {
   uint64_t passed = 0;
@@ -1091,12 +1090,12 @@ TEST_F(SteerUnderLoadTest, OnlySoManyRetriesOfKnownFlowsPassUnproven) {
   EXPECT_LE(passed, STEER_RETRY_BURST + due);
 }
 
-// Gateway and device both ask for cookies. A client answers one, then the other, and only these
-// two can tell which of them a mac2 is for.
+// Both the gateway and the device ask for cookies. A client answers one, then the other, and only
+// the maker of a cookie can tell whether a mac2 is for it.
 TEST_F(SteerUnderLoadTest, AnotherCookieOfAFlowThatTheDeviceKnowsMayBeTheDevices) {
   for (uint16_t port = 4242; port <= 4244; ++port) {
     const steer_flow flow = FlowOf(port);
-    // It came moments ago, and got no answer; one of them has left.
+    // It initiated moments ago, and got no answer; the peer of the last has left.
     const steer_flow_state state{.last_initiation_ns = SteadyNanos(), .forgotten = port == 4244};
     Update(skeleton_->maps.steer_flows, &flow, &state);
   }
@@ -1115,11 +1114,12 @@ TEST_F(SteerUnderLoadTest, AnotherCookieOfAFlowThatTheDeviceKnowsMayBeTheDevices
     EXPECT_EQ(with_a_cookie_of(4242, 8), kPassed);
   }
   EXPECT_EQ(with_a_cookie_of(4242, 9), kAsked) << "the limit of an address";
-  // Anybody can send those from anywhere; a source that returned a cookie has a bucket of its own.
+  // Anybody can send such packets from anywhere; a source that returned a cookie has a bucket of
+  // its own.
   EXPECT_EQ(RunAsIs(WithCookie({.source_port = 99}, newer_)), kSteered);
 }
 
-// --- cookie replies by the program itself ------------------------------------------
+// --- cookie replies from the program itself ----------------------------------------
 
 class SteerTxCookieTest : public SteerUnderLoadTest {
  protected:
@@ -1132,7 +1132,7 @@ class SteerTxCookieTest : public SteerUnderLoadTest {
     const steer_nic nic{0, 1, {2, 2, 2, 2, 2, 2}, cookies_by_tx, 0};
     Update(skeleton_->maps.steer_nics, &lo, &nic);
   }
-  // The message in the reply to `initiation`; the rest of the reply must be as the shard's.
+  // Returns: the message in the reply to `initiation`. The rest must equal the shard's reply.
   wire::CookieReply CheckReply(const Bytes& initiation, const Bytes& reply) {
     wire::CookieReply message{};
     wire::Frame found;
@@ -1147,7 +1147,7 @@ class SteerTxCookieTest : public SteerUnderLoadTest {
     EXPECT_EQ(message.receiver_index, found.initiation->sender_index);
     return message;
   }
-  // `initiation`, after its sender opened the reply to it and tries again.
+  // Returns: `initiation` as its sender retries it after it opened the reply.
   Bytes WithCookieOf(const wire::CookieReply& reply, Bytes initiation) {
     wire::Initiation* message = MessageIn(&initiation);
     const auto cookie = noise::OpenCookie(cookie_key_, message->mac1, reply);
@@ -1161,7 +1161,7 @@ class SteerTxCookieTest : public SteerUnderLoadTest {
 
 constexpr Outcome kAnswered{XDP_TX, STEER_COUNT_TX_COOKIE};
 
-// The ones' complement sum over what is given, which with its checksum in it is 0xffff.
+// The ones' complement sum over the given bytes, 0xffff when a right checksum is included.
 uint32_t Sum(const Bytes& bytes, size_t from, size_t to, uint32_t sum) {
   for (size_t i = from; i < to; ++i) sum += uint32_t{bytes[i]} << ((i - from) % 2 ? 0 : 8);
   while (sum >> 16) sum = (sum & 0xffff) + (sum >> 16);
@@ -1178,11 +1178,11 @@ TEST_F(SteerTxCookieTest, TheReplyGoesBackAndItsCookieLetsIn) {
                             .v6 = v6,
                             .source_port = static_cast<uint16_t>(random() | 1),
                             .padding = padding});
-        frame[6] = 0x52;  // another sender than we are
+        frame[6] = 0x52;  // a sender other than ourselves
         frame[9] = 0x77;
         const size_t ip = 14 + 4 * tags.size();
-        if (!v6) frame[ip + 15] = static_cast<uint8_t>(random());  // each has its bucket
-        frame[ip + (v6 ? 7 : 8)] = 3;                              // what the hops left of it
+        if (!v6) frame[ip + 15] = static_cast<uint8_t>(random());  // each has its own bucket
+        frame[ip + (v6 ? 7 : 8)] = 3;                              // hops left
         MessageIn(&frame)->sender_index = {9, 8, 7, static_cast<uint8_t>(padding)};
         frame = Seal(std::move(frame));
         Bytes reply;
@@ -1192,7 +1192,7 @@ TEST_F(SteerTxCookieTest, TheReplyGoesBackAndItsCookieLetsIn) {
         ASSERT_EQ(reply.size(), udp + 8 + sizeof(message));
         EXPECT_EQ(v6 ? 0xffffu : Sum(reply, ip, udp, 0), 0xffffu);
         EXPECT_EQ(Sum(reply, ip + (v6 ? 8 : 12), reply.size(), 17 + 72), 0xffffu);
-        if (v6 && padding > 0) continue;  // one /64, one bucket
+        if (v6 && padding > 0) continue;  // the same /64, so the same bucket
         EXPECT_EQ(RunAsIs(WithCookieOf(message, frame)), kSteered);
       }
     }
@@ -1262,14 +1262,14 @@ TEST_F(SteerTxCookieTest, OnlySoManyAreAnswered) {
   EXPECT_EQ(Run(Make({})), kSteered) << "the load is over";
 }
 
-// What the kernel's verifier has to look at grows with each branch, and it gives up at a
+// The number of instructions that the verifier processes grows with each branch, and its limit is a
 // million. Recorded per kernel; more than a tenth above needs a reason, and a new record.
 TEST_F(SteerTest, TheVerifierHasNotMuchMoreToReadThanBefore) {
   constexpr std::pair<const char*, uint32_t> kRecorded[] = {
       {"6.1.", 25'472}, {"6.12.", 20'458}, {"6.18.", 20'899}};
   utsname kernel{};
   ASSERT_EQ(uname(&kernel), 0);
-  uint32_t recorded = 25'472;  // of others, the worst that is known
+  uint32_t recorded = 25'472;  // for other kernels: the largest known
   for (const auto& [release, instructions] : kRecorded) {
     if (std::string_view(kernel.release).starts_with(release)) recorded = instructions;
   }

@@ -1,4 +1,4 @@
-// The maps as the gateway writes them and the program reads them.
+// The maps, as written by the gateway and read by the program.
 #include <bpf/bpf.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -56,8 +56,8 @@ State StateOf(const Secret<32>& secret) {
   return state;
 }
 
-// A cookie is made with the newest secret. One that is half written would make a cookie that no
-// gateway accepts.
+// The newest secret makes the cookies. A half-written one would make a cookie that no gateway
+// accepts.
 TEST_F(SteeringTest, TheNewestSecretIsAlwaysWhole) {
   constexpr int kSecrets = 50'000;
   std::vector<Secret<32>> secrets(kSecrets);
@@ -79,7 +79,7 @@ TEST_F(SteeringTest, TheNewestSecretIsAlwaysWhole) {
         return secret;
       };
       const steer_secret both[2] = {read_entry(0), read_entry(1)};
-      // A reader that is held up between the two compares a new secret with an old one.
+      // A reader that is delayed between the two reads would compare a new secret with an old one.
       const steer_secret again = read_entry(0);
       if (memcmp(&again, &both[0], sizeof(again)) != 0) continue;
       const steer_secret& newest = both[both[1].born_ns > both[0].born_ns];
@@ -116,7 +116,7 @@ TEST_F(SteeringTest, TheSecretBeforeTheNewestIsKept) {
   }
 }
 
-// The program reads an entry while another takes its place: what stays is not written.
+// The program reads an entry while it is replaced, so an entry that stays is not written.
 TEST_F(SteeringTest, AServiceThatStaysIsNotWrittenAgain) {
   const Fd map = Map("steer_served");
   Service first{51820, 0, {}, {}}, second{51821, 1, {}, {}};
@@ -131,7 +131,7 @@ TEST_F(SteeringTest, AServiceThatStaysIsNotWrittenAgain) {
   second.mac1_key[0] ^= 1;
   ASSERT_TRUE(steering_->Serve({first, second}).ok());
   const steer_device after = read(51820), changed = read(51821);
-  // A device that is written again draws another prefix for its nonces.
+  // A device that is written again draws a new nonce prefix.
   EXPECT_EQ(memcmp(&before, &after, sizeof(before)), 0);
   EXPECT_NE(memcmp(changing.mac1_state, changed.mac1_state, sizeof(changed.mac1_state)), 0);
   EXPECT_NE(memcmp(changing.cookie_prefix, changed.cookie_prefix, sizeof(changed.cookie_prefix)),
@@ -160,7 +160,7 @@ TEST_F(SteeringTest, AFlowKeepsItsHistoryWhileItIsYoung) {
   steer_flow_state state = read();
   EXPECT_EQ(state.last_initiation_ns, 0u);
   EXPECT_LE(SteadyNanos() - state.history_ns, 1'000'000'000u);
-  state.last_initiation_ns = 7;  // as the program does
+  state.last_initiation_ns = 7;  // as the program sets it
   write(state);
   ASSERT_TRUE(flows.Note(source, 51820).ok());
   EXPECT_EQ(read().last_initiation_ns, 7u);
@@ -181,7 +181,7 @@ TEST_F(SteeringTest, AFlowKeepsItsHistoryWhileItIsYoung) {
 
 class TwoGatewaysTest : public testing::Test {
  protected:
-  // A network namespace of our own, with a NIC whose hook one program has alone.
+  // A network namespace of our own, with a NIC whose hook takes one program only.
   static void SetUpTestSuite() {
     ASSERT_EQ(unshare(CLONE_NEWNET), 0) << "needs root";
     ASSERT_EQ(setenv("LIBXDP_SKIP_DISPATCHER", "1", 1), 0);
@@ -250,7 +250,7 @@ TEST_F(TwoGatewaysTest, TheSecondTakesTheNicOfOneThatIsGone) {
               testing::HasSubstr("pin_dir " + kSecond));
 }
 
-// As seen from another mount namespace, or after somebody moved the folder.
+// As if seen from another mount namespace, or after somebody moved the folder.
 TEST_F(TwoGatewaysTest, OneWhosePinsAreNotSeenLivesWhileItsShardsBeat) {
   ASSERT_TRUE(first_->Attach("w0", XdpMode::kNative).ok());
   const std::string moved = kFirst + "-moved";
@@ -272,7 +272,7 @@ TEST_F(TwoGatewaysTest, AGatewayTakesItsOwnProgramOver) {
   ASSERT_TRUE(attachment.ok()) << attachment.status();
   EXPECT_TRUE(attachment->taken_over);
   EXPECT_EQ(ProgramId(), program) << "the same program with the same maps";
-  // One of another version, older or newer, is replaced.
+  // A program of another version, older or newer, is replaced.
   for (const int version : {STEER_ABI_VERSION - 1, STEER_ABI_VERSION + 1}) {
     first_.reset();
     const std::string maps = kFirst + "/v";

@@ -1,7 +1,7 @@
-// Both backends of wgdev on real devices, through one suite.
+// Both backends of wgdev on real devices, with one suite.
 //
-// The device is named by WICKET_TEST_DEVICE, or made here: the kernel's where
-// there is one, wireguard-go's otherwise. In a VM the suite runs on the kernel's.
+// WICKET_TEST_DEVICE names the device. Otherwise it is made here: the kernel's where there is one,
+// wireguard-go's elsewhere. In a VM the suite runs on the kernel's.
 #include <gtest/gtest.h>
 #include <sched.h>
 #include <signal.h>
@@ -65,7 +65,7 @@ class DeviceTest : public ::testing::Test {
       kill(child_, SIGTERM);
       waitpid(child_, nullptr, 0);
       child_ = -1;
-      unlink(UapiSocketPath(name_).c_str());  // it stays when the process was killed
+      unlink(UapiSocketPath(name_).c_str());  // left behind by a killed process
     } else {
       Shell(absl::StrCat("ip link del ", name_));
     }
@@ -134,11 +134,11 @@ TEST_F(DeviceTest, ReadsItsOwnKeysAndPort) {
   EXPECT_EQ(std::string(text), ToBase64(info->public_key) + "\n");
 }
 
-// One by one past the sizes at which others have broken.
+// One by one, past the sizes at which other implementations have failed.
 TEST_F(DeviceTest, EveryBatchSizeUpToAThousand) {
   const char* steps = getenv("WICKET_BATCH_STEP");
   const size_t step = steps ? static_cast<size_t>(atoi(steps)) : 1;
-  // A growing batch of peers that are there already costs no X25519.
+  // A growing batch of peers that are already installed costs no X25519.
   const auto peers = Peers(1000);
   const auto installs = Installs(peers);
   for (size_t count = 1; count <= 1000; count += step) {
@@ -186,11 +186,11 @@ TEST_F(DeviceTest, AllFieldsArriveAndAreReplaced) {
   EXPECT_EQ(ToString(DumpAll().begin()->second.endpoint), "[2001:db8::5]:4242") << "kept";
 }
 
-// A peer that the device refuses, at every place of a batch.
+// A peer that the device refuses, at each place of a batch.
 TEST_F(DeviceTest, AFailureInTheMiddleCostsOnlyItsOwnPeer) {
   for (size_t bad : {size_t{0}, size_t{1}, size_t{22}, size_t{63}, size_t{64}, size_t{99}}) {
     auto peers = Peers(100);
-    // A prefix length that no address has: the device answers EINVAL.
+    // An impossible prefix length: the device answers EINVAL.
     peers[bad].allowed_ips[0].length = 200;
     const auto results = device_->Install(Installs(peers));
     ASSERT_EQ(results.size(), 100u);
@@ -221,7 +221,7 @@ TEST_F(DeviceTest, ADeletedDeviceIsNotFound) {
   ExpectAllOk((*again)->Install(Installs(peers)), 100);
 }
 
-// Somebody else removes the device while batches go in.
+// Somebody else removes the device during installs.
 TEST_F(DeviceTest, ADeviceThatVanishesInTheMiddleOfABatchEndsItCleanly) {
   auto peers = Peers(1000);
   const pid_t remover = fork();

@@ -17,7 +17,8 @@
  *                                                TX a cookie reply, or XSK, or DROP
  *
  * Each box is a function. A function that decides returns the packet's count, and STEER_COUNTS says
- * what is done with a packet of that count.
+ * what is done with a packet of that count. What a box remembers is in a header of its own:
+ * locals.bpf.h, repeats.bpf.h, flows.bpf.h and buckets.bpf.h.
  *
  * Fails open: an uncertain packet passes to the kernel, which answers for the peers it has. The
  * program drops what WireGuard would drop or would ask for a cookie; exact repeats; frames from a
@@ -28,14 +29,15 @@
 #include <bpf/bpf_endian.h>
 #include <xdp/xdp_helpers.h>
 
+#include "buckets.bpf.h"
 #include "classify.h"
 #include "cookie.bpf.h"
+#include "flows.bpf.h"
+#include "locals.bpf.h"
 #include "macs.bpf.h"
+#include "repeats.bpf.h"
 #include "sketch.h"
 #include "steer_abi.h"
-
-#define AF_INET 2
-#define AF_INET6 10
 
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
@@ -68,41 +70,12 @@ struct {
 } steer_shards SEC(".maps");
 
 struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, STEER_FLOWS_MAX);
-	__type(key, struct steer_flow);
-	__type(value, struct steer_flow_state);
-} steer_flows SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(map_flags, BPF_F_MMAPABLE); /* begins a page, so that a set is one cache line */
-	__uint(max_entries, STEER_REPEATS_SETS);
-	__type(key, __u32);
-	__type(value, struct steer_repeats_set);
-} steer_repeats SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_LRU_HASH);
-	__uint(max_entries, STEER_BUCKETS_MAX);
-	__type(key, struct steer_source);
-	__type(value, __u64); /* when its bucket is full again */
-} steer_buckets SEC(".maps");
-
-struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__uint(max_entries, STEER_SKETCH_WORDS);
 	__type(key, __u32);
 	__type(value, __u64);
 } steer_sketch SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-	__uint(max_entries, STEER_LOCALS);
-	__type(key, __u32);
-	__type(value, struct steer_local);
-} steer_locals SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -160,57 +133,6 @@ static __always_inline int leave(enum steer_count count, __u32 slot)
 				      : action;
 }
 
-/* Asks the routing table whether the kernel would keep a packet to this destination. The source is
- * not part of the question: its answer is cached, and a sender could choose it.
- * Not inline, as some functions below, to free its stack: nested calls share 512 bytes. */
-static __attribute__((noinline)) int is_kept_by_kernel(struct xdp_md *ctx,
-						       const struct classify_packet *packet)
-{
-	struct bpf_fib_lookup fib = {};
-	long result;
-
-	fib.ifindex = ctx->ingress_ifindex;
-	fib.l4_protocol = 17;
-	fib.dport = bpf_htons(packet->port);
-	if (packet->version == 4) {
-		fib.family = AF_INET;
-		__builtin_memcpy(&fib.ipv4_dst, packet->destination_be + 12, 4);
-	} else {
-		fib.family = AF_INET6;
-		__builtin_memcpy(fib.ipv6_dst, packet->destination_be, 16);
-	}
-	result = bpf_fib_lookup(ctx, &fib, sizeof(fib), 0);
-	return result == BPF_FIB_LKUP_RET_NOT_FWDED || result == BPF_FIB_LKUP_RET_FWD_DISABLED;
-}
-
-/* Says whether the packet is for this host: a gateway that also forwards must not take initiations
- * meant for a host behind it. A destination of this host is cached; any other is looked up for each
- * packet. */
-static __always_inline int is_for_this_host(struct xdp_md *ctx,
-					    const struct classify_packet *packet, __u64 now)
-{
-	const __u64 *destination = (const __u64 *)packet->destination_be;
-	__u32 place =
-	    ((destination[0] ^ destination[1]) * 0x9e3779b97f4a7c15ULL >> 32) % STEER_LOCALS;
-	struct steer_local *local = bpf_map_lookup_elem(&steer_locals, &place);
-
-	if (!local)
-		return is_kept_by_kernel(ctx, packet);
-	if (now < local->until_ns && local->destination_be[0] == destination[0] &&
-	    local->destination_be[1] == destination[1] && local->ifindex == ctx->ingress_ifindex &&
-	    local->port == packet->port && local->version == packet->version)
-		return 1;
-	if (!is_kept_by_kernel(ctx, packet))
-		return 0;
-	local->until_ns = now + STEER_LOCAL_NS;
-	local->destination_be[0] = destination[0];
-	local->destination_be[1] = destination[1];
-	local->ifindex = ctx->ingress_ifindex;
-	local->port = packet->port;
-	local->version = packet->version;
-	return 1;
-}
-
 /* Says whether the sender's MAC is a group's, to which an answer would go. */
 static __always_inline int is_from_group(const __u8 *frame)
 {
@@ -224,36 +146,6 @@ static __always_inline int is_for_mac(const void *frame, const __u8 *mac)
 	return a[0] == b[0] && a[1] == b[1] && a[2] == b[2];
 }
 
-/* The state of the packet's flow; 0 unless the device has a peer there. */
-static __always_inline struct steer_flow_state *find_flow(const struct classify_packet *packet)
-{
-	struct steer_flow key = {};
-	struct steer_flow_state *state;
-
-	__builtin_memcpy(key.address_be, packet->source_be, 16);
-	key.source_port = packet->source_port;
-	key.port = packet->port;
-	state = bpf_map_lookup_elem(&steer_flows, &key);
-	return state && !state->forgotten ? state : 0;
-}
-
-/* Says whether the kernel is expected to answer this flow, and notes the time: a flow that
- * initiates again soon was not answered. Returns: PASS_FLOW, STEER_RETRY or STEER_NEW. */
-static __attribute__((noinline)) enum steer_count look_up_flow(const struct classify_packet *packet,
-							       __u64 now)
-{
-	struct steer_flow_state *state = find_flow(packet);
-	__u64 last;
-
-	if (!state)
-		return STEER_COUNT_STEER_NEW;
-	last = state->last_initiation_ns;
-	state->last_initiation_ns = now;
-	if (last != 0 && now - last < STEER_RETRY_NS)
-		return STEER_COUNT_STEER_RETRY;
-	return STEER_COUNT_PASS_FLOW;
-}
-
 /* Notes the source of a refused packet. */
 static __always_inline void sketch_source(const struct classify_packet *packet)
 {
@@ -262,82 +154,6 @@ static __always_inline void sketch_source(const struct classify_packet *packet)
 
 	if (bits && !(*bits & place.bit))
 		*bits |= place.bit; /* a bit lost to another CPU is set by the next packet */
-}
-
-/* Takes a token from a bucket, which gets one every `interval_ns` and holds those of `window_ns`
- * and one more. `turn`: the time at which it is full again. Returns: 0 when it is empty. */
-static __always_inline int take_turn(__u64 *turn, __u64 now, __u64 interval_ns, __u64 window_ns)
-{
-	__u64 before = *turn;
-	__u64 from = before > now ? before : now;
-
-	if (from - now > window_ns)
-		return 0;
-	/* When two CPUs try at once, one takes the token and the other is refused. */
-	return __sync_val_compare_and_swap(turn, before, from + interval_ns) == before;
-}
-
-static __attribute__((noinline)) int bucket_may(const struct steer_source *source, __u64 now,
-						__u64 interval_ns)
-{
-	__u64 *turn = bpf_map_lookup_elem(&steer_buckets, source);
-	__u64 first = now + interval_ns;
-
-	if (turn)
-		return take_turn(turn, now, interval_ns, STEER_SOURCE_WINDOW_NS);
-	return bpf_map_update_elem(&steer_buckets, source, &first, BPF_NOEXIST) == 0;
-}
-
-/* Takes a token from each bucket of the packet's source. The source may be spoofed unless it has
- * returned a cookie. So unproven packets have buckets of their own, or they would empty their
- * victim's. */
-static __attribute__((noinline)) int source_may(const struct classify_packet *packet, __u64 now,
-						int proven)
-{
-	struct steer_source source = {};
-
-	__builtin_memcpy(source.prefix_be, packet->source_be, 8);
-	if (packet->version == 4) {
-		__builtin_memcpy(source.prefix_be + 8, packet->source_be + 8, 8);
-		source.prefix_be[0] = !proven;
-		return bucket_may(&source, now, STEER_SOURCE_INTERVAL_NS);
-	}
-	source.prefix_be[15] = !proven;
-	source.prefix_be[14] = 64;
-	if (!bucket_may(&source, now, STEER_SOURCE_INTERVAL_NS))
-		return 0;
-	source.prefix_be[7] = 0;
-	source.prefix_be[14] = 56;
-	if (!bucket_may(&source, now, STEER_SOURCE_INTERVAL_NS / STEER_CUSTOMER_SOURCES))
-		return 0;
-	source.prefix_be[6] = 0;
-	source.prefix_be[14] = 48;
-	return bucket_may(&source, now, STEER_SOURCE_INTERVAL_NS / STEER_SITE_SOURCES);
-}
-
-/* Says whether the packet was seen before, and makes it the latest of its set. Two CPUs in one set
- * at once may make the set forget a packet. */
-static __attribute__((noinline)) int is_repeat(const struct initiation *message)
-{
-	__u64 latest = (__u64)message->mac1[1] << 32 | message->mac1[0], mac = latest;
-	__u32 of_mac1 = message->mac1[2] % STEER_REPEATS_SETS;
-	struct steer_repeats_set *set = bpf_map_lookup_elem(&steer_repeats, &of_mac1);
-	int i;
-
-	if (!set)
-		return 0;
-	if (set->macs[0] == mac)
-		return 1; /* without a write: CPUs that see one packet repeated share the line */
-#pragma unroll
-	for (i = 0; i < STEER_REPEATS_WAYS; i++) {
-		__u64 here = set->macs[i];
-
-		set->macs[i] = latest;
-		if (here == mac)
-			return 1;
-		latest = here;
-	}
-	return 0;
 }
 
 /* Judges an initiation while the shard is under load. The device may be under load as well, and ask

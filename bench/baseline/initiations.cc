@@ -41,7 +41,7 @@ absl::StatusOr<Initiations> Initiations::Open(const std::string& nic, uint16_t p
   const int ifindex = wgdev::InterfaceIndex(nic);
   if (ifindex == 0) return absl::NotFoundError(absl::StrCat(nic, ": no such interface"));
   Initiations initiations;
-  // Protocol 0: nothing comes before the filter is there and the socket is bound.
+  // Protocol 0: nothing is received before the filter is set and the socket is bound.
   initiations.fd_ = Fd(socket(AF_PACKET, SOCK_RAW | SOCK_CLOEXEC, 0));
   const int fd = initiations.fd_.get();
   if (fd < 0) return ErrnoStatus(errno, "socket(AF_PACKET)", "needs CAP_NET_RAW");

@@ -1,4 +1,4 @@
-// Handshake initiations as they pass a NIC, seen from a packet socket.
+// Handshake initiations that pass a NIC, seen from a packet socket.
 #pragma once
 
 #include <netinet/in.h>
@@ -14,17 +14,17 @@
 
 namespace wicket::baseline {
 
-// A packet socket with the filter `udp and dst port PORT and udp[8] = 1`, compiled by libpcap
-// and run by the kernel. `udp[8]` means IPv4 to it, so nothing else comes.
+// A packet socket with the filter `udp and dst port PORT and udp[8] = 1`, compiled by libpcap and
+// run by the kernel. libpcap takes `udp[8]` to mean IPv4, so only IPv4 is received.
 //
 // Thread: one.
 class Initiations {
  public:
-  // Errors: names the call; a packet socket needs CAP_NET_RAW.
+  // Errors: those of the failed call; a packet socket needs CAP_NET_RAW.
   static absl::StatusOr<Initiations> Open(const std::string& nic, uint16_t port);
 
-  // Waits for packets, and reads as many as there are, 64 at most.
-  // Returns: frames, good until the next call; none after `timeout_ms`.
+  // Waits for packets, and reads those that are there, 64 at most.
+  // Returns: frames, valid until the next call; none after `timeout_ms`.
   // Errors:  those of poll(2) and recvmmsg(2).
   absl::StatusOr<std::span<const std::span<const uint8_t>>> Read(int timeout_ms);
 

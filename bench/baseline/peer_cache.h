@@ -1,4 +1,4 @@
-// All peers in one SQLite file.
+// A cache of all peers in one SQLite file.
 #pragma once
 
 #include <sqlite3.h>
@@ -14,17 +14,17 @@ namespace wicket::baseline {
 
 // The table that the cache reads:
 //   peers(key BLOB PRIMARY KEY, allowed_ips TEXT, psk BLOB, keepalive INTEGER) WITHOUT ROWID
-// `allowed_ips` has commas between; `psk` may be NULL.
+// `allowed_ips` is separated by commas; `psk` may be NULL.
 //
 // Thread: one.
 class PeerCache {
  public:
-  // Makes the table when the file has none.
-  // Errors: SQLite's own words, with the path.
+  // Creates the table if the file has none.
+  // Errors: SQLite's message, with the path.
   static absl::StatusOr<PeerCache> Open(const std::string& path);
 
-  // Returns: nullopt when the key is nobody's.
-  // Cost:    one prepared SELECT; no allocation but the peer's.
+  // Returns: nullopt when there is no peer with this key.
+  // Cost:    one prepared SELECT; allocates only the peer.
   absl::StatusOr<std::optional<PeerConfig>> Find(const PublicKey& key);
 
  private:
@@ -32,7 +32,7 @@ class PeerCache {
     void operator()(sqlite3* database) const { sqlite3_close(database); }
     void operator()(sqlite3_stmt* statement) const { sqlite3_finalize(statement); }
   };
-  // The statement goes before the database it belongs to.
+  // Destroyed in reverse order: the statement before its database.
   std::unique_ptr<sqlite3, Close> database_;
   std::unique_ptr<sqlite3_stmt, Close> select_;
 };

@@ -1,21 +1,21 @@
-// wicket_published: the design of just-in-time WireGuard that has been published, to compare with.
+// wicket_published: the published design of just-in-time WireGuard, as a rival to compare with.
 //
-//   NIC -> kernel -> WireGuard          does not know the peer, and is silent
+//   NIC -> kernel -> WireGuard          does not know the peer, and stays silent
 //            `---> packet socket -> mac1, e, es, s -> claimed key -> SQLite -> install, initiating
 //                                                                                  |
 //   client <- the device's own initiation -----------------------------------------'
 //
-// Described by its users' platform: a packet socket with a filter for initiations, the private
-// key read from the device, enough of Noise to learn the static key that the sender claims, a
-// cache of peers in SQLite, and the peer installed with the client's address as endpoint, so
-// that the device initiates back and nobody waits for the client's retry (role inversion).
+// As described by the platform that uses it: a packet socket with a filter for initiations, the
+// private key read from the device, enough of Noise to learn the static key that the sender
+// claims, a cache of peers in SQLite, and the peer installed with the client's address as
+// endpoint, so that the device initiates and nobody waits for the client's retry (role inversion).
 //
 // Written to be as fast as that design allows, with the modules, flags and device backends that
 // Wicket uses: the filter runs in the kernel, packets are read 64 at a time, the statement is
-// prepared, the file mapped and read through a cache, and nothing sleeps or logs. What the
-// published program lacks, it lacks: proof that the sender holds the claimed key, memory of old
-// timestamps, IPv6 outside. Left out because no measure sees it: its pull of unknown peers over
-// HTTP, and the cron job that removes idle peers.
+// prepared, the file is mapped and read through a cache, and nothing sleeps or logs. Features that
+// the published program lacks are not added: proof that the sender holds the claimed key, memory
+// of old timestamps, IPv6 outside. Two of its features are left out, since no measure sees them:
+// the pull of unknown peers over HTTP, and the cron job that removes idle peers.
 #include <signal.h>
 
 #include <CLI/CLI.hpp>
@@ -42,7 +42,7 @@ struct Counts {
            failed = 0;
 };
 
-// What one initiation leads to. Thread: one.
+// Handles initiations. Thread: one.
 class Gateway {
  public:
   static absl::StatusOr<Gateway> Open(const std::string& device, const std::string& nic,
@@ -78,7 +78,7 @@ class Gateway {
         peers_(std::move(peers)),
         initiations_(std::move(initiations)) {}
 
-  // Whoever is in the device is answered by it.
+  // Notes the peers in the device: the device itself answers them.
   absl::Status Adopt() {
     WICKET_ASSIGN_OR_RETURN(const auto dump, device_->StartDump());
     for (bool more = true; more;) {

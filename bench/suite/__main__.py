@@ -1,7 +1,7 @@
-"""scripts/bench: measures Wicket beside what a user would pick instead.
+"""scripts/bench: measures Wicket beside what a user would choose instead.
 
-Everything runs in network namespaces of its own and is bounded. Figures of a machine with
-other work to do are noise: look at load_at_start in the results.
+Everything runs in network namespaces of its own, and is bounded. Figures from a machine under
+other load are noise: look at load_at_start in the results.
 """
 import argparse
 import importlib
@@ -27,7 +27,7 @@ SLOW = {"kernel", "evictions", "saturation", "newcomers_in_flood"}  # only in a 
 
 
 def benches():
-    """{name: (function, what it measures, the measures it makes)}, in the order they run in."""
+    """{name: (function, what it measures, its measures)}, in the order of the run."""
     found = {}
     for module in MODULES:
         found.update(importlib.import_module(module).BENCHES)
@@ -61,7 +61,7 @@ def options_of(arguments):
 
 
 def chosen(names, known):
-    """Benches by their names or by those of their measures."""
+    """Benches by their names, or by the names of their measures."""
     if not names:
         return list(known)
     found = []
@@ -85,7 +85,7 @@ def show_list(known):
 
 
 def run(names, known, mode, results):
-    """Runs benches until the last, or until somebody interrupts. Returns: the exit status."""
+    """Runs the benches until the end or an interrupt. Returns: the exit status."""
     status = 0
     for name in names:
         one = bench_module.Bench(name, mode, results)
@@ -98,7 +98,7 @@ def run(names, known, mode, results):
         except KeyboardInterrupt:
             one.problem("interrupted")
             return 130
-        except Exception as error:  # noqa: BLE001: the others are still worth measuring
+        except Exception as error:  # noqa: BLE001: the other benches are still worth measuring
             one.problem(str(error).strip().split("\n")[0] or type(error).__name__)
             if os.environ.get("WICKET_BENCH_TRACE"):
                 traceback.print_exc()
@@ -121,7 +121,7 @@ def line(name, row):
 
 
 def outputs_of(parser, options, out):
-    """Returns: the files that results go to, found to be writable before half an hour is spent."""
+    """Returns: the files for the results, checked to be writable before half an hour is spent."""
     files = [out / "results.json"] + ([CALLER / options.json] if options.json else [])
     try:
         out.mkdir(parents=True, exist_ok=True)
@@ -141,7 +141,7 @@ def measured(names, known, mode, files):
     results = measure.Results(machine.describe(mode, BIN))
     began = time.monotonic()
     status = run(names, known, mode, results)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # what was measured is kept
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # keeps what was measured
     results.data["machine"]["seconds"] = round(time.monotonic() - began, 1)
     for path in files:
         results.write(path)

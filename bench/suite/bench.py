@@ -1,4 +1,4 @@
-"""What a bench is given: how much to do, where its figures go, how it tells where it is."""
+"""What a bench is given: how much to do, where its figures go, and how to report progress."""
 import os
 import sys
 import time
@@ -14,14 +14,14 @@ class Bench:
         self.terminal = sys.stderr.isatty() if terminal is None else terminal
         self.began = time.monotonic()
         self._folder = TemporaryDirectory(prefix="wicket-bench-", dir="/var/tmp")
-        self.temporary = Path(self._folder.name)  # goes with this bench
+        self.temporary = Path(self._folder.name)  # removed with this bench
         self.environment = {**os.environ, "TMPDIR": self._folder.name}
 
     def pick(self, smoke, quick, full):
         return {"smoke": smoke, "quick": quick, "full": full}[self.mode]
 
     def progress(self, text):
-        """One line that the next one replaces; nothing where nobody looks."""
+        """Shows a line that the next one replaces; nothing when output is not a terminal."""
         if self.terminal:
             spent = int(time.monotonic() - self.began)
             print(f"\r\033[K{self.name:12} {spent:4} s  {text}", end="", file=sys.stderr,
@@ -36,7 +36,7 @@ class Bench:
         self._folder.cleanup()
 
     def problem(self, text):
-        """Something that could not be measured, and why: shown, and kept with the results."""
+        """Reports something that could not be measured, and why; kept with the results."""
         self.clear()
         print(f"{self.name}: {text}", file=sys.stderr, flush=True)
         self.results.data["machine"].setdefault("problems", []).append(f"{self.name}: {text}")

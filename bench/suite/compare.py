@@ -1,8 +1,8 @@
-"""What changed between two runs, beyond noise."""
+"""Reports what changed between two runs beyond noise."""
 import measure
 import stats
 
-ALPHA = 0.01  # of seventy measures, chance calls one changed in two of three comparisons
+ALPHA = 0.01  # of seventy measures, chance marks one as changed in two of three comparisons
 
 
 def samples_of(data, name, ratios):
@@ -13,15 +13,15 @@ def samples_of(data, name, ratios):
         return ours
     if not theirs or not all(theirs):
         return []
-    if len(theirs) != len(ours):  # of no common rounds
+    if len(theirs) != len(ours):  # not from the same rounds
         return [x / stats.median(theirs) for x in ours]
     return [x / y for x, y in zip(ours, theirs)]
 
 
 def compare(a, b, ratios=False):
-    """Returns rows (name, figure of a, figure of b, b over a, p, verdict) of what both have.
+    """Returns rows (name, figure of a, figure of b, b over a, p, verdict) of the common measures.
 
-    verdict: better, worse, same (p > ALPHA), or few (so few samples that none could tell).
+    verdict: better, worse, same (p > ALPHA), or few (too few samples to tell).
     """
     rows = []
     for name in a["measures"]:

@@ -1,7 +1,7 @@
-"""TCP through the tunnel, with our XDP program on the NIC, with one that only passes, and none.
+"""TCP through the tunnel: with our XDP program on the NIC, with an empty one, and with none.
 
-A veth makes the kernel copy every packet for any native program, so "none" is not what a NIC
-with native XDP would lose to; the bare program is the fair rival.
+On a veth the kernel copies every packet for any native program, so "none" shows a loss that a NIC
+with native XDP does not have. The empty program is the fair rival.
 """
 import json
 import subprocess
@@ -11,7 +11,7 @@ from rig import SLOW, Side, attach_bare, wait_for
 
 
 def throughput(side, seconds, source="10.1.0.1"):
-    """Returns: Mbit/s that the gateway receives from the client at `source`."""
+    """Returns: the Mbit/s that the gateway receives from the client at `source`."""
     server = side.gateway.start("iperf3", "-s", "-1", "-B", "10.0.0.1", stdout=subprocess.DEVNULL,
                                 stderr=subprocess.DEVNULL)
     try:

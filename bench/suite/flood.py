@@ -1,17 +1,17 @@
-"""Floods of initiations that deserve nothing: what each costs, and what clients notice.
+"""Floods of worthless initiations: what each costs, and what clients notice of it.
 
-Wicket and wireguard-go (with all clients installed) are flooded in turns by the same packets
-at the same rates, with 10 legitimate newcomers a second among them; so is, by what the
-XDP program drops, a thread behind a ring that only checks mac1: the same without such a program.
+Wicket and wireguard-go (with all clients installed) are flooded in turn with the same packets at
+the same rates, with 10 legitimate new clients a second in between. Packets that the XDP program
+drops are also sent to a thread behind a ring that only checks mac1: the same check without XDP.
 
-What a packet costs is processor time: of the processes that work on it (the device's, and the
-gateway's), plus what the whole machine spends in soft interrupts, less what it spends there
-while the same flood meets a program that drops everything (the price of the veth and of the
-generator's sending). The kernel books soft interrupts by its tick, so that part is sampled.
-Packets that wireguard-go's sockets or Wicket's rings had no room for are not counted as disposed
-of; those that wireguard-go's own queue dropped are, which is in its favour. To dispose of a packet
-is also to answer it with a cookie. What it takes to find out an unknown key shows at the rates at
-which a side asks for no cookies.
+The cost of a packet is CPU time: that of the processes that work on it (the device's and the
+gateway's), plus the soft interrupts of the whole machine, minus the soft interrupts while the same
+flood meets a program that drops everything (the price of the veth and of the generator's sends).
+The kernel accounts soft interrupts by its tick, so that part is sampled. Packets lost because
+wireguard-go's sockets or Wicket's rings were full do not count as disposed of; packets that
+wireguard-go's own queue dropped do, which is in its favour. Answering a packet with a cookie also
+disposes of it. The cost of recognizing an unknown key shows at rates at which a side asks for no
+cookies.
 """
 import os
 import re
@@ -23,15 +23,15 @@ import micro
 import stats
 from rig import BIN, BLAST, GATEWAY4, TICKS, Side, attach_bare, cpu_seconds, run, softirq_seconds
 
-LEGITIMATE = 10  # a second: one address may try 20 times under load
-CROWD = 100  # a second, for a share of answers that means something; they come from
+LEGITIMATE = 10  # a second: under load, one address may try 20 times a second
+CROWD = 100  # a second, so that a share of answers is meaningful; from
 HOUSES = 10  # addresses
-# Sustained: the first of these that a shard bears.
+# Sustained: the first of these rates that a shard bears.
 RATES = (70_000, 60_000, 55_000, 50_000, 45_000, 40_000, 30_000, 20_000, 10_000, 5_000)
-# At saturation: more at once than a shard can prove, and fewer than it would ask for cookies at.
+# Saturation: more at once than a shard can prove, but fewer than make it ask for cookies.
 BURST, BURST_RATE = 1_000, 200_000
-PREPARED, NO_RATE = 300_000, 10_000_000  # for as long as it takes to send them
-# No limit of ours but the processor's.
+PREPARED, NO_RATE = 300_000, 10_000_000  # as fast as they can be sent
+# No limit of Wicket's, only that of the CPU.
 UNBOUNDED = "probation_max = 60000\nhandshakes_per_second = 1000000"
 BOUNDED = "probation_max = 60000\nhandshakes_per_second = 2000"
 KINDS = {
@@ -43,10 +43,10 @@ KINDS = {
     "unknown": ("unknown_key_per_core", "unknown_flood_success",
                 (1000,), (4000, 100_000), (4000, 10_000, 100_000, 250_000)),
 }
-# Cookies a second and queue: of more initiations some get none, and their clients come again.
+# Cookies a second and queue. Above it some initiations get none, and their clients retry.
 COOKIES_MAX = 100_000
 
-# What a thread behind a ring that checks mac1 and nothing else is compared in.
+# The measures that compare with a thread behind a ring, which only checks mac1.
 IN_RING = {"bad-mac1": "forged_drop_vs_ring", "repeat": "repeat_drop_vs_ring"}
 
 
@@ -62,14 +62,14 @@ def options(kind, rate, seconds, seed, legitimate):
 
 
 def resolve(*sides):
-    """What drops everything answers no neighbour either."""
+    """Resolves neighbours beforehand: a program that drops everything answers no ARP either."""
     for side in sides:
         side.client.ip("neigh", "replace", GATEWAY4, "lladdr", side.gateway.mac("in").hex(":"),
                        "dev", "out", "nud", "permanent")
 
 
 def unjudged(side):
-    """Packets so far that found no room in the device's sockets, or in Wicket's rings."""
+    """Returns: packets lost so far because the device's sockets or Wicket's rings were full."""
     text = side.gateway.run("nstat", "-asz").stdout
     lost = sum(int(found) for found in re.findall(r"^Udp6?RcvbufErrors\s+(\d+)", text, re.M))
     if side.name == "ring":
@@ -80,23 +80,23 @@ def unjudged(side):
 
 
 def flood(side, kind, rate, seconds, seed):
-    """Returns: (processor seconds of processes, of soft interrupts, the generator's figures)."""
+    """Returns: (CPU seconds of processes, of soft interrupts, the generator's figures)."""
     before = cpu_seconds(side.target_pids), softirq_seconds()
     figures = side.blast(*options(kind, rate, seconds, seed, LEGITIMATE))
     return (cpu_seconds(side.target_pids) - before[0], softirq_seconds() - before[1], figures)
 
 
 class Tally:
-    """What one side did at one rate, round by round."""
+    """The figures of one side at one rate, round by round."""
 
     def __init__(self):
         self.micros, self.success, self.p99, self.sent, self.asked = [], [], [], [], []
-        self.busy = []  # of a processor, the share that its processes took
+        self.busy = []  # the share of a CPU that its processes took
         self.spent = self.packets = 0
 
     @property
     def per_second(self):
-        """Packets of all rounds by the time that all took: a tick is little of that."""
+        """Packets of all rounds over the time of all rounds: a tick is little of that."""
         return self.packets / max(self.spent, 1 / TICKS)
 
     def add(self, processes, interrupts, packets, figures):
@@ -104,10 +104,10 @@ class Tally:
         self.spent += processes + interrupts
         self.packets += packets
         self.busy.append(processes * figures["rate"] / figures["sent"])
-        # No less than a tick of the clock by which the kernel books it.
+        # At least one tick, the resolution of the kernel's accounting.
         self.micros.append(max(processes + interrupts, 1 / TICKS) / max(packets, 1) * 1e6)
         self.sent.append(figures["rate"])
-        # Cookies for nobody, and what was answered otherwise to a sender who was not waiting.
+        # Cookies, and other answers to senders that were not waiting for one.
         self.asked.append(figures["unexpected"] / figures["sent"])
         if new["sent"]:
             self.success.append(new["answered"] / new["sent"])
@@ -127,9 +127,9 @@ def floods(bench):
 
 
 def measure(bench, kind, rates, rounds, seconds):
-    """Returns {(side's name, rate): Tally}, and {side's name: what a crowd's generator says}."""
+    """Returns {(side's name, rate): Tally}, and {side's name: the figures of a crowd}."""
     tallies, crowds = {}, {}
-    # Where a cookie is for everybody, if it is cookies that let clients in.
+    # The top rate with a cookie for everybody, where cookies are what lets clients in.
     crowded = max(rate for rate in rates if kind != "unknown" or rate <= COOKIES_MAX)
     crowd_s = bench.pick(smoke=1, quick=1, full=4)
     with ExitStack() as stack:
@@ -139,7 +139,7 @@ def measure(bench, kind, rates, rounds, seconds):
         if kind == "unknown":
             bounded = stack.enter_context(Side("bounded"))
             gateways[bounded] = {"device_extra": BOUNDED, "cookies": "xdp"}
-            bounded.client.run("ethtool", "-K", "out", "gro", "on")  # or a veth sends no XDP_TX
+            bounded.client.run("ethtool", "-K", "out", "gro", "on")  # a veth needs it for XDP_TX
         checks_in_ring = kind in IN_RING and bench.mode != "quick"
         if checks_in_ring:
             ring = stack.enter_context(Side("ring", queues=1))
@@ -189,7 +189,7 @@ def report(bench, kind, cost, rates, tallies):
         bench.problem(f"{kind}: the generator did not keep {kept[0]} packets a second, but "
                       f"{min(tallies['wicket', kept[0]].sent):.0f} and "
                       f"{min(tallies['alone', kept[0]].sent):.0f}")
-    # Where a cookie is for everybody, if it is cookies that let clients in.
+    # The top rate with a cookie for everybody, where cookies are what lets clients in.
     top = max(rate for rate in kept if kind != "unknown" or rate <= COOKIES_MAX)
     ours, theirs = tallies["wicket", top], tallies["alone", top]
     note = f"{top} a second, all rounds together, soft interrupts included"
@@ -223,7 +223,7 @@ def report(bench, kind, cost, rates, tallies):
 
 
 def report_success(bench, name, crowds):
-    """Of a crowd of newcomers in the flood."""
+    """Reports the success of a crowd of new clients in the flood."""
     theirs = crowds.pop("alone")
     ours, = crowds.values()
 
@@ -239,7 +239,7 @@ def report_success(bench, name, crowds):
 
 
 def report_budget(bench, busy, by_ring):
-    """What the gateway's and the device's processes take of a processor, by the flood's rate."""
+    """Reports the share of a CPU that the gateway and the device take, by rate of the flood."""
     most, least = max(busy), min(busy)
     if most == least:
         bench.problem(f"unknown_budget_cpu: the generator kept no other rate than {most} a second")
@@ -251,8 +251,8 @@ def report_budget(bench, busy, by_ring):
 
 
 def report_judged(bench, name, rates, tallies):
-    """Each side at the rate at which it judges packets cheapest, of the rounds in which it asked
-    nobody for a cookie."""
+    """Reports each side at the rate at which it judges packets cheapest, over the rounds in which
+    it asked nobody for a cookie."""
     best = {}
     for side in ("wicket", "alone"):
         judged = []
@@ -278,7 +278,7 @@ def idle_seconds(cpu):
 
 @contextmanager
 def flooded_by(side, cpu):
-    """While one processor makes and sends as many forged packets as it can, and drops them in
+    """Keeps one CPU busy: it makes and sends as many forged packets as it can, and drops them in
     its soft interrupts."""
     flood = side.start_blast("--clients", 1, "--mix", "bad-mac1", "--rate", NO_RATE, "--duration", 30,
                              "--count", 30 * NO_RATE, "--via", "xdp", "--cpus", cpu,
@@ -295,7 +295,7 @@ def flooded_by(side, cpu):
 
 @contextmanager
 def counted(daemon, cpu, idle, dropped):
-    """Adds the share of time that `cpu` was idle meanwhile, and forged packets dropped a second."""
+    """Appends the idle share of `cpu` meanwhile, and the forged packets dropped a second."""
     def now():
         return (daemon.fresh_status()["steering"]["drop_mac1"], idle_seconds(cpu),
                 time.monotonic())
@@ -307,10 +307,10 @@ def counted(daemon, cpu, idle, dropped):
 
 
 def newcomers_in_flood(bench):
-    """What newcomers wait for while one processor is kept busy by forged packets: there they are
-    made, sent and dropped. Newcomers come from a generator of their own, through the same veth,
-    and send again what it had no room for. It comes before what else wants a processor: were it
-    to wait for the flood's maker, its own lateness would be most of the figure."""
+    """The wait of new clients while one CPU is kept busy by forged packets, which are made, sent
+    and dropped there. New clients come from a generator of their own, through the same veth; it
+    resends what the veth had no room for. This generator has priority over all other processes:
+    if it waited for the flood's generator, its own delay would be most of the figure."""
     rounds, seconds = bench.pick(smoke=(1, 1), quick=(1, 2), full=(5, 3))
     cpu = min(os.sched_getaffinity(0))
     p99 = {"calm": [], "flood": []}
@@ -345,7 +345,7 @@ def newcomers_in_flood(bench):
 
 
 def shard_seconds(daemon):
-    """Processor time of the shards' threads."""
+    """Returns: the CPU time of the shards' threads."""
     total = 0
     for task in Path(f"/proc/{daemon.process.pid}/task").iterdir():
         if (task / "comm").read_text().startswith("in/"):
@@ -354,8 +354,8 @@ def shard_seconds(daemon):
 
 
 def pipeline_alone(bench, nobody, rate):
-    """Proofs a second of the pipeline by itself, beside a generator that is as busy as the one
-    that keeps a shard busy: processors that share a core slow each other down."""
+    """Returns: proofs a second of the pipeline alone, beside a generator as busy as the one that
+    saturates a shard: CPUs that share a core slow each other down."""
     case = f"BM_PipelineBatchProven/{micro.BEST}/64"
     environment = {**bench.environment, "WICKET_BENCH_STORED": "1"}
     generator = nobody.start_blast("--clients", 1, "--mix", "junk=1", "--rate", rate, "--duration",
@@ -372,8 +372,9 @@ def pipeline_alone(bench, nobody, rate):
 
 
 def generator_alone(nobody):
-    """Packets a second that one thread of the generator sends, prepared, as frames. A thread of
-    the veth's own receives them: who sends would else do that too, packet by packet."""
+    """Returns: packets a second that one thread of the generator sends, prepared, as frames. The
+    veth receives in a thread of its own; otherwise the sender would do that too, packet by
+    packet."""
     nobody.thread_napi(True)
     try:
         return nobody.blast("--clients", 1, "--mix", "unknown=1", "--rate", NO_RATE, "--prepare",
@@ -383,13 +384,13 @@ def generator_alone(nobody):
 
 
 def saturation(bench):
-    """Proofs of one shard that is kept busy, by its own processor time; against its pipeline alone.
+    """Proofs of one saturated shard, by its own CPU time, against its pipeline alone.
 
-    What it proves are initiations a day old, of clients that were there: all of the handshake is
-    done for them, and the look-up, and then the stamp is no newer than the last one. So no device
-    is in the way. They come in bursts: a shard that has more than it can prove for longer than
-    that asks for cookies. What it bears for longer, without asking, is a figure of its own.
-    So is what the generator sends, which must be more than any of them proves.
+    It proves day-old initiations of known clients: the whole handshake and the look-up are done,
+    and then the stamp is no newer than the last one. So no device is involved. They come in bursts,
+    since a shard that has more than it can prove for longer asks for cookies. The rate that a shard
+    sustains without asking is a figure of its own, and so is the generator's, which must be above
+    all proofs.
     """
     bursts, rounds, clients, rates, seconds = bench.pick(
         smoke=(3, 1, 50, (500,), 1), quick=(10, 2, 1000, RATES, 2), full=(15, 5, 4000, RATES, 2))
@@ -403,14 +404,14 @@ def saturation(bench):
         attach_bare(nobody, "drop")
         bench.progress(f"{clients} clients come once")
         side.blast(*fleet, "--count", clients, "--rate", 500, "--duration", 60, "--retries", 3)
-        time.sleep(2)  # what was seen of them is in the store
+        time.sleep(2)  # until their sessions are stored
         for number in range(bursts):
             bench.progress(f"burst {number + 1} of {bursts}")
             proven, busy, sent, _ = proofs_of(side, daemon, fleet, BURST_RATE, BURST, number)
             if proven == sent:
                 found.append(proven / busy)
             else:
-                time.sleep(1.5)  # asked for cookies: something else held the shard up
+                time.sleep(1.5)  # it asked for cookies: something else held the shard up
             if number % (bursts // rounds) == 0:
                 alone.append(pipeline_alone(bench, nobody, RATES[0]))
                 sent_alone.append(generator_alone(nobody))
@@ -434,7 +435,7 @@ def saturation(bench):
 
 
 def proofs_of(side, daemon, fleet, rate, count, seed):
-    """Returns: (proofs, the shard's processor seconds, packets sent, seconds of sending)."""
+    """Returns: (proofs, the shard's CPU seconds, packets sent, seconds of sending)."""
     before, busy = daemon.fresh_status()["verdicts"], shard_seconds(daemon)
     figures = side.blast(*fleet, "--known", "--mix", "old", "--rate", rate, "--duration", 10,
                          "--prepare", count, "--count", count, "--random-seed", seed,

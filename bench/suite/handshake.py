@@ -1,13 +1,13 @@
-"""What a client waits for: from its first packet to a usable session.
+"""The wait of a client: from its first packet to a usable session.
 
-Five sides in turns, client by client, all with real wireguard-go at both ends:
+Five sides in turn, client by client, all with real wireguard-go at both ends:
 
     wicket, not installed        wicket, the same client installed
     the published design         wireguard-go alone, all peers installed
     wicket, not installed, handshakes proven one at a time by libsodium
 
-A client comes installed at the earliest 15 s after it came first: an initiation sooner than
-that looks like one that got no answer, and Wicket would take it up again.
+An installed client comes at least 15 s after its first handshake: an earlier initiation looks
+like one that got no answer, and Wicket would install the peer again.
 """
 import random
 import time
@@ -17,7 +17,7 @@ import stats
 from rig import BIN, BLAST, PATIENCE_S, Caller, Key, Side, run, write_peers
 
 KNOWN_FLOW_S = 15.5
-RETRY_MS = 4900  # a client's own retry comes after 5 s
+RETRY_MS = 4900  # just below a client's own retry, after 5 s
 
 
 def clients_of(first, count):
@@ -29,7 +29,7 @@ def address(number):
 
 
 def read_peers(path):
-    """Of a file by write_peers: (key, address)."""
+    """Reads a file by write_peers. Returns: (key, address) of each peer."""
     with open(path, encoding="ascii") as file:
         for line in file:
             words = line.split('"')
@@ -88,7 +88,7 @@ def handshakes(bench):
 
 
 def install_all(side, names, count):
-    """The clients' peers, and others up to `count`."""
+    """Installs the clients' peers, and others up to `count`."""
     config = "".join(f"[Peer]\nPublicKey = {peer['public_key']}\nAllowedIPs = "
                      f"{peer['allowed_ips'][0]}\n" for peer in names)
     more = max(count - len(names), 0)
@@ -132,7 +132,7 @@ def report(bench, found):
 
 
 def throughput(bench):
-    """Newcomers at ever higher rates: throughput against latency."""
+    """New clients at ever higher rates: throughput against latency."""
     seconds = bench.pick(smoke=1, quick=2, full=2)
     rates = bench.pick(smoke=(50, 100), quick=(400, 800),
                        full=(400, 800, 1600, 2200))

@@ -1,11 +1,11 @@
 #!/usr/bin/python3
-"""What scripts/bench runs inside the emulated machine, with the kernel's WireGuard at both ends.
+"""The part of scripts/bench inside the emulated machine, with the kernel's WireGuard at both ends.
 
     scripts/vm 6.12 bench/suite/in_vm.py CLIENTS PEERS ROUNDS STORED
 
-Prints what it has as a line of JSON, again and again; the last one has "done". Its host then
-turns the machine off: to remove devices with many peers would take it minutes. Only ratios of
-its times mean anything.
+Prints its results as a line of JSON, again and again; the last one has "done". Its host then turns
+the machine off, since removing devices with many peers would take minutes. Only ratios of its
+times mean anything.
 """
 import gc
 import json
@@ -23,7 +23,7 @@ from rig import BIN, Caller, Side
 
 FEW = 500
 CHUNK = 2500
-INSTALL_S = 120  # peers are installed for so long at most
+INSTALL_S = 120  # the limit of installing peers
 
 
 def say(text):
@@ -31,8 +31,8 @@ def say(text):
 
 
 def handshakes(count):
-    """Returns {side: [ms]}: first all clients that are not installed, then the same installed.
-    One more comes before them, for what is slow only once."""
+    """Returns {side: [ms]}: first all clients that are not installed, then the same installed. One
+    more client comes first, for one-time costs."""
     count += 1
     crowd = clients_of(0, count)
     found = {"new": [], "published": [], "installed": []}
@@ -57,7 +57,7 @@ def handshakes(count):
 
 
 def strangers(first, count):
-    """Peers who never come: any 32 bytes are a public key."""
+    """Peers that never connect: any 32 bytes are a public key."""
     return "".join(f"[Peer]\nPublicKey = {b64encode(os.urandom(32)).decode()}\n"
                    f"AllowedIPs = 172.{16 + (i >> 16)}.{i >> 8 & 255}.{i & 255}/32\n"
                    for i in range(first, first + count))
@@ -92,18 +92,18 @@ def working_set(most, rounds, tell):
 
 
 def kernel_bytes():
-    """What the kernel holds for itself and cannot give back: no page cache, and nothing of
-    processes."""
+    """Returns: bytes that the kernel holds and cannot give back: without page cache and process
+    memory."""
     gc.collect()
-    time.sleep(2)  # what is freed by RCU is gone
+    time.sleep(2)  # RCU frees memory late
     fields = dict(line.split(":") for line in Path("/proc/meminfo").read_text().splitlines())
     return 1024 * sum(int(fields[name].split()[0])
                       for name in ("SUnreclaim", "Percpu", "KernelStack"))
 
 
 def memory(stored):
-    """Returns: bytes of the kernel for each of so many more stored, and for each of CHUNK more
-    installed."""
+    """Returns: the kernel's bytes for each of `stored` more stored peers, and for each of CHUNK
+    more installed."""
     with Side("memory") as side:
         held = []
         for count in (FEW, FEW + stored):

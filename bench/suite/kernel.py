@@ -1,4 +1,4 @@
-"""The kernel's WireGuard, in an emulated machine: ratios only, times mean nothing there."""
+"""The kernel's WireGuard, in an emulated machine: only ratios, since times mean nothing there."""
 import json
 import os
 import subprocess
@@ -29,7 +29,7 @@ def kernel(bench):
             else:
                 bench.progress(last[:60])
     finally:
-        guest.terminate()  # the machine goes with its script
+        guest.terminate()  # the machine ends with its script
         guest.wait()
     if not found.get("done"):
         bench.problem(f"scripts/vm {KERNEL}: {last[:200]}")

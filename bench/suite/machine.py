@@ -1,4 +1,4 @@
-"""The machine a run was made on. No host names, users or folders."""
+"""The machine of a run. No host names, users or folders."""
 import os
 import platform
 import re
@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
-# What of the CPU bears on a figure here.
+# CPU features that affect a figure here.
 FLAGS = ("aes", "avx", "avx2", "avx512f", "avx512vl", "avx512ifma", "bmi2", "adx", "sha_ni",
          "constant_tsc")
 

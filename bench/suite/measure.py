@@ -1,8 +1,8 @@
-"""What is measured, and the results of a run.
+"""The measures, and the results of a run.
 
-Every measure is a figure and, where there is one, the same figure of what a user would pick
-instead, taken in the same run and in turns with it. The names are stable: other programs and
-later versions read them.
+Every measure is a figure and, where there is a rival, the same figure of what a user would choose
+instead, taken in the same run and in turn with it. The names are stable: other programs and later
+versions read them.
 """
 import json
 from dataclasses import dataclass
@@ -227,8 +227,8 @@ def size_name(count):
 
 
 def outcome(name, row):
-    """win, draw or loss against the rival; None without one, and where the rival only is the
-    floor (an empty program)."""
+    """Returns: win, draw or loss against the rival; None without one, and where the rival is only
+    the floor (an empty program)."""
     if row["ratio"] is None or MEASURES[name].rival == EMPTY:
         return None
     better = row["ratio"] if MEASURES[name].better == HIGHER else 1 / max(row["ratio"], 1e-9)
@@ -247,14 +247,14 @@ def aim_met(name, row):
 
 
 class Results:
-    """What a run found: measures, the samples they come from, and series for plots."""
+    """The findings of a run: measures, their samples, and series for plots."""
 
     def __init__(self, machine):
         self.data = {"measures": {}, "machine": machine, "series": {}, "samples": {}}
 
     def add(self, name, samples, against=None, *, value=None, rival=None, n=None, note=""):
-        """`samples` and `against` are one figure a round, ours and the rival's. The value
-        is their median unless it is given (a quantile of all rounds together)."""
+        """`samples` and `against` are one figure a round, ours and the rival's. The value is their
+        median unless it is given (a quantile of all rounds together)."""
         samples = [float(x) for x in samples]
         against = [float(x) for x in against or []]
         value = stats.median(samples) if value is None else float(value)
@@ -267,7 +267,7 @@ class Results:
         self.data["samples"][name] = {"value": samples, "against": against}
 
     def add_line(self, name, label, points):
-        """A line of a series: [[x, y], ...]; an empty one is left out."""
+        """Adds a line to a series: [[x, y], ...]; an empty one is left out."""
         title, x, y, log = SERIES[name]
         if points:
             series = self.data["series"].setdefault(
@@ -276,7 +276,7 @@ class Results:
                                                                for pair in points]})
 
     def add_table(self, name, figures):
-        """Figures that are told but are no measures: {what: number}."""
+        """Adds figures that are reported but are no measures: {what: number}."""
         self.data.setdefault("tables", {})[name] = figures
 
     def write(self, path):

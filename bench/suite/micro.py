@@ -1,7 +1,7 @@
-"""Functions by themselves: Google Benchmark cases of wicket_bench, round by round.
+"""Single functions: Google Benchmark cases of wicket_bench, round by round.
 
-A new case becomes a measure by a line in CASES. Benchmarks are named as they register
-themselves, without what Google Benchmark appends for iterations and manual time.
+A line in CASES makes a measure of a new case. Benchmarks have the names that they register, without
+what Google Benchmark appends for iterations and manual time.
 """
 import json
 import re
@@ -12,8 +12,8 @@ from measure import MEASURES
 from rig import BIN
 import stats
 
-# measure: (ours, the rival's, how). `rate`: operations a second; `added`: nanoseconds more than
-# the rival's, which is the harness's floor.
+# measure: (ours, the rival's, how). `rate`: operations a second; `added`: nanoseconds above the
+# rival, which is the floor of the harness.
 FLAGS = Path("/proc/cpuinfo").read_text(encoding="ascii").split()
 BEST = 2 if "avx512ifma" in FLAGS else 1 if "avx2" in FLAGS else 0  # back end of X25519
 CASES = {
@@ -39,7 +39,7 @@ NOTES = {
 
 
 def known():
-    """The benchmarks of this build, by the name that CASES uses, and as they are run."""
+    """Returns: {name in CASES: name to run} of the benchmarks of this build."""
     listed = subprocess.run([BIN / "wicket_bench", "--benchmark_list_tests=true"],
                             capture_output=True, text=True, check=True).stdout
     return {plain(name): name for name in listed.split("\n") if name}
@@ -49,12 +49,12 @@ def plain(name):
     return re.sub(r"/(iterations:\d+|manual_time|real_time|repeats:\d+|process_time)", "", name)
 
 
-# Minutes each, or a store of a million peers that is made first: only where a measure is.
+# These take minutes, or make a store of a million peers first: run only for a measure.
 LONG = ("BM_X25519Iterated", "BM_PipelineBatch")
 
 
 def run(names, seconds, rounds, environment):
-    """Interleaved rounds of each. Returns {name: [nanoseconds an operation]} and
+    """Runs interleaved rounds of each. Returns {name: [nanoseconds an operation]} and
     {"allocs", "cycles": {name: number an operation}}."""
     pattern = "^(" + "|".join(re.escape(name) for name in names) + ")$"
     result = subprocess.run([BIN / "wicket_bench", f"--benchmark_filter={pattern}",

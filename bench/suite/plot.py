@@ -4,7 +4,7 @@ from pathlib import Path
 
 from measure import SERIES
 
-# Told apart by people who do not see all colours, and on paper: Okabe and Ito's, and dashes.
+# Distinct for colour-blind readers and on paper: Okabe and Ito's palette, and dashes.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
 TERMINALS = {"svg": "svg size 900,400 dynamic enhanced font 'Helvetica,13' background '#ffffff'",
              "png": "pngcairo size 900,400 font 'Helvetica,11'"}
@@ -17,7 +17,7 @@ def quote(text):
 
 
 def script(series, output, kind):
-    """Returns: what gnuplot reads."""
+    """Returns: the input of gnuplot."""
     lines = [f"set terminal {TERMINALS[kind]}", f"set output {quote(str(output))}",
              f"set title {quote(series['title'])} noenhanced",
              f"set xlabel {quote(series['x'])} noenhanced",
@@ -53,10 +53,10 @@ def script(series, output, kind):
 
 def draw(series, folder, kind="svg"):
     """Draws every series into the folder. Returns {name: file name}.
-    Errors: RuntimeError with gnuplot's words."""
+    Errors: RuntimeError with gnuplot's message."""
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    for name in set(SERIES) - set(series):  # of an earlier run
+    for name in set(SERIES) - set(series):  # left over from an earlier run
         (folder / f"{name}.{kind}").unlink(missing_ok=True)
     drawn = {}
     for name, one in series.items():

@@ -1,4 +1,4 @@
-"""Bringing peers in, keeping them, and starting with many."""
+"""Importing peers, storing them, and starting with many."""
 import json
 import shutil
 import subprocess
@@ -11,11 +11,11 @@ import stats
 from measure import size_name
 from rig import BIN, BLAST, Key, Side, run
 
-PORT = 51999  # of devices that nobody connects to
+PORT = 51999  # of devices without clients
 GO_PEERS_MAX = 60_000  # wireguard-go takes 65 536
-COMPARED = ("wg addconf", "wg setconf")  # by a measure; the others are lines in a plot
-ONCE_S = {True: 5, False: 1}  # what takes longer is not repeated: of those, and of the others
-LIMIT_S = {"smoke": 10, "quick": 10, "full": 60}  # what would take a rival longer is not tried
+COMPARED = ("wg addconf", "wg setconf")  # by a measure; the others are only lines in a plot
+ONCE_S = {True: 5, False: 1}  # slower ways are not repeated: these, and the others
+LIMIT_S = {"smoke": 10, "quick": 10, "full": 60}  # a rival's slower sizes are skipped
 
 
 def creates(bench):
@@ -78,7 +78,7 @@ def addconf(side, conf, keys):
 
 
 def whole(device, conf, more=""):
-    """The file with the device's own settings in it."""
+    """Returns: the file with the device's own settings added."""
     path = conf.with_suffix(".whole")
     path.write_text(f"[Interface]\nPrivateKey = {device.key.private64}\nListenPort = {PORT}\n"
                     f"{conf.read_text()}\n{more}")
@@ -86,7 +86,7 @@ def whole(device, conf, more=""):
 
 
 def syncconf_one_more(side, conf, keys):
-    """One peer added to the file, and the file applied."""
+    """Adds one peer to the file, and applies the file."""
     with empty_device(side) as device:
         device.ns.run("wg", "addconf", device.name, conf)
         path = whole(device, conf, f"[Peer]\nPublicKey = {Key().public64}\n")
@@ -94,7 +94,7 @@ def syncconf_one_more(side, conf, keys):
 
 
 def restart(side, conf, keys):
-    """From the device's process to all peers in it."""
+    """Times from the start of the device's process until it has all peers."""
     begin = time.perf_counter()
     with empty_device(side) as device:
         started = time.perf_counter() - begin
@@ -114,7 +114,7 @@ def import_seconds(side, ndjson, store):
 
 
 def expected_s(times, way, count):
-    """As much longer than the last size as there are more peers."""
+    """The time of the last size, scaled by the number of peers."""
     tried = [size for one, size in times if one == way]
     return stats.median(times[way, max(tried)]) * count / max(tried) if tried else 0
 
@@ -173,7 +173,7 @@ def bulk(bench):
 
 
 def compare_starts(bench, imports, setconf):
-    """Wicket's start with as many stored as `wg setconf` managed, and with more."""
+    """Wicket's start with as many peers stored as `wg setconf` managed, and with more."""
     rounds = bench.pick(smoke=1, quick=3, full=5)
     most = max(setconf)
     largest = bench.pick(smoke=10_000, quick=100_000, full=10_000_000)

@@ -1,12 +1,12 @@
-"""The Markdown report: results.md.in with the figures of one run in it.
+"""The Markdown report: results.md.in filled with the figures of one run.
 
 In the template
     {{machine}} {{verdicts}} {{problems}} {{commands}}   blocks
-    {{table NAME...}}          a table of these measures, those there are
-    {{micro}}                  all functions by themselves
+    {{table NAME...}}          a table of those of these measures that exist
+    {{micro}}                  all single functions
     {{plot NAME}}              a picture, if the run has that series
-    {{value NAME}} {{against NAME}} {{ratio NAME}}   one figure; a line or an item that wants a
-                               figure which the run does not have is left out
+    {{value NAME}} {{against NAME}} {{ratio NAME}}   one figure; a line or an item is left out
+                               when the run does not have a figure of it
 """
 import re
 from pathlib import Path
@@ -67,7 +67,7 @@ def reading(name, row):
 
 
 def verdicts(data):
-    """Losses, missed aims and draws; then how many are wins."""
+    """Losses, missed aims and draws; then the number of wins."""
     by = {"loss": [], "within": [], "missed": [], "draw": [], "win": []}
     for name, row in data["measures"].items():
         if name not in measure.MEASURES:

@@ -1,11 +1,11 @@
-"""Rivals side by side: each has namespaces, a veth and a WireGuard device of its own.
+"""Rivals side by side: each has its own namespaces, veth and WireGuard device.
 
     lab of "wicket"     client --- veth --- wicketd, device with no peers
     lab of "published"  client --- veth --- wicket_published, device with no peers
     lab of "alone"      client --- veth --- device with all peers
 
-So no rival's program sees, or is slowed down by, another's packets; those whose turn it is
-not are idle.
+So no rival's program sees, or is slowed down by, another's packets. Rivals are idle when it is not
+their turn.
 """
 import json
 import os
@@ -30,11 +30,11 @@ BLAST = BIN / "wicket-blast"
 BARE = BIN.parent / "bench" / "bare.bpf.o"
 TICKS = os.sysconf("SC_CLK_TCK")
 FAREWELL = b"bye"
-PATIENCE_S = 20  # after which a client counts as one that got no session
+PATIENCE_S = 20  # after which a client counts as one without a session
 
 
 class Side(Lab):
-    """One rival's laboratory. Device names are the host's: sides count theirs apart."""
+    """The lab of one rival. Device names are the host's: each side numbers its own."""
 
     made = 0
 
@@ -62,7 +62,7 @@ class Side(Lab):
 
     @property
     def target_pids(self):
-        """Whoever works on a packet: the device's process, and the gateway's."""
+        """The processes that work on a packet: the device's, and the gateway's."""
         pids = [self.device.process.pid] if self.device.process else []
         return pids + ([self.target.pid] if self.target else [])
 
@@ -90,7 +90,7 @@ class Side(Lab):
         self.processes.callback(self._stop_ring_check)
 
     def ring_check_counts(self):
-        """Returns: (initiations refused, lost for want of room) so far."""
+        """Returns: (initiations refused, lost because the ring was full) so far."""
         self.target.stdin.write("\n")
         self.target.stdin.flush()
         return tuple(map(int, self.target.stdout.readline().split()))
@@ -112,7 +112,7 @@ class Side(Lab):
         return self.dir / "peers.db"
 
     def write_database(self, peers):
-        """`peers`: (public key as base64, allowed ips with commas)."""
+        """`peers`: (public key as base64, allowed ips separated by commas)."""
         database = sqlite3.connect(self.database)
         database.execute("PRAGMA journal_mode=WAL")
         database.execute("CREATE TABLE IF NOT EXISTS peers(key BLOB PRIMARY KEY, allowed_ips TEXT,"
@@ -129,9 +129,9 @@ class Side(Lab):
     def blast(self, *arguments, addresses=1, first=False, timeout=120):
         """Runs the generator from the client's namespace. Returns its figures.
 
-        Each run has source addresses of its own. Else a port would be reused by another
-        client within seconds, which Wicket takes for the client it knows there, and only the
-        retry corrects. `first`: before whatever else wants a processor.
+        Each run has its own source addresses. Otherwise another client would reuse a port within
+        seconds; Wicket would take it for the client that it knows there, and only the retry would
+        correct that. `first`: with priority over all other processes.
         """
         scheduling = ("chrt", "--fifo", "1") if first else ()
         result = self.client.run(*scheduling, *self._blast(*arguments, addresses=addresses),
@@ -141,7 +141,7 @@ class Side(Lab):
         return json.loads(result.stdout)
 
     def thread_napi(self, threaded):
-        """Whether a thread of its own receives for the gateway's NIC."""
+        """Whether a dedicated thread receives for the gateway's NIC."""
         run("ip", "netns", "exec", self.gateway.name, "sh", "-c",
             f"echo {int(threaded)} > /sys/class/net/in/threaded")
 
@@ -160,7 +160,7 @@ class Side(Lab):
 
 
 class Echo:
-    """Answers every datagram at a side's tunnel addresses, but for a farewell."""
+    """Echoes every datagram at a side's tunnel addresses, except a farewell."""
 
     def __init__(self, side):
         self.farewell = threading.Event()
@@ -189,7 +189,7 @@ class Echo:
 
 
 class Wire:
-    """Sees what passes a side's client, both ways."""
+    """Captures the packets of a side's client, both ways."""
 
     OUT = 4  # PACKET_OUTGOING
     ALL = 3  # ETH_P_ALL
@@ -200,7 +200,7 @@ class Wire:
         self.socket.setblocking(False)
 
     def _messages(self):
-        """(leaves the client, type, bytes) of each WireGuard message over IPv4 since the last time."""
+        """(leaves the client, type, bytes) of each WireGuard message over IPv4 since the last."""
         while True:
             try:
                 packet, (_, _, way, _, _) = self.socket.recvfrom(2048)
@@ -215,9 +215,9 @@ class Wire:
             pass
 
     def round_trips(self):
-        """From the client's first message until its first data, more than a keepalive, is at the
-        gateway: each turn of the talk is half a round trip, and so is the last way. None when no
-        data left."""
+        """From the client's first message until its first data, more than a keepalive, reaches the
+        gateway: each change of direction is half a round trip, and so is the last way. None when
+        no data left."""
         turns, way = 0, None
         for leaves, kind, size in self._messages():
             if way is None and not leaves:
@@ -233,29 +233,29 @@ class Wire:
 
 
 class Caller:
-    """A side's wireguard-go client, which becomes one client after the other."""
+    """A side's wireguard-go client, which plays one client after the other."""
 
     def __init__(self, side, clients):
         self.side = side
         self.echo, self.wire = Echo(side), Wire(side)
-        self.round_trips = []  # of each client who got a session
+        self.round_trips = []  # of each client with a session
         self.device = side.client_device(side.device.key.public64, "10.2.0.0", key=Key())
         for i in range(clients):
             side.client.ip("address", "add", f"10.2.{i >> 8}.{i & 255}/32", "dev",
                            self.device.name, check=False)
 
     def session_ms(self, number, key):
-        """From client `number`'s first packet into the tunnel to the echo of it; PATIENCE_S
-        when none came.
+        """From client `number`'s first packet into the tunnel to its echo; PATIENCE_S when there
+        was none.
 
-        The client says goodbye, so that the gateway has the last word from it: a device that
-        hears nothing after what it sent initiates by itself 15 s later, and would save the
-        client that comes back then its own handshake.
+        The client says goodbye, so that the gateway sends the last packet to it: a device that
+        hears nothing after it sent something initiates by itself 15 s later, and would save the
+        client its own handshake when it comes back.
         """
         sock = tunnel_socket(self.side, self.device, f"10.2.{number >> 8}.{number & 255}")
         try:
             self.become(Key(), 20000 + number)  # forgets the session
-            self.become(key, 20000 + number)    # a port of its own, as every client has
+            self.become(key, 20000 + number)    # a port of its own, as for every client
             time.sleep(0.05)  # devices take no two initiations of a peer within 20 ms
             self.wire.forget()
             begin = time.perf_counter()
@@ -284,16 +284,16 @@ class Caller:
 
 
 def attach_bare(side, program):
-    """program: "pass" or "drop"."""
+    """Attaches an empty program: "pass" or "drop"."""
     side.gateway.ip("link", "set", "dev", "in", "xdpdrv", "obj", BARE, "sec", f"xdp_{program}")
 
 
 def cpu_seconds(pids):
-    """Processor time that processes have used, in all their threads, by the scheduler's clock."""
+    """CPU time of processes, in all their threads, by the scheduler's clock."""
     return sum(time.clock_gettime(~pid << 3 | 2) for pid in pids)  # CPUCLOCK_SCHED of each
 
 
 def softirq_seconds():
-    """Processor time of the whole machine in soft interrupts, as the ticks saw it."""
+    """CPU time of the whole machine in soft interrupts, by the kernel's tick."""
     fields = Path("/proc/stat").read_text().splitlines()[0].split()
     return int(fields[7]) / TICKS

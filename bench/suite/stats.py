@@ -1,12 +1,12 @@
-"""Quantiles, and the Mann-Whitney U test: says whether two samples differ beyond noise."""
+"""Quantiles, and the Mann-Whitney U test of whether two samples differ beyond noise."""
 import math
 from collections import Counter
 
-EXACT_MAX = 400  # n * m up to which the distribution of U is counted out
+EXACT_MAX = 400  # n * m up to which the distribution of U is enumerated
 
 
 def quantile(values, q):
-    """The smallest value that at least q of the values are not above (nearest rank)."""
+    """The smallest value that at least a share q of the values do not exceed (nearest rank)."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(q * len(ordered) - 1e-9) - 1)]
 
@@ -18,14 +18,14 @@ def median(values):
 
 
 def spread(values):
-    """From the least to the greatest, as a share of the median; None for fewer than two."""
+    """The range of the values, as a share of the median; None for fewer than two."""
     if len(values) < 2 or median(values) == 0:
         return None
     return (max(values) - min(values)) / abs(median(values))
 
 
 def hdr_points(values):
-    """(1 / (1 - percentile), value): five points for each halving of what is left."""
+    """(1 / (1 - percentile), value): five points for each halving of the rest."""
     points, left = [], 1.0
     while left * len(values) >= 0.999:
         points.append([1 / left, quantile(values, 1 - left)])
@@ -35,7 +35,7 @@ def hdr_points(values):
 
 
 def _sums(ranks, n):
-    """Returns {sum: in how many ways n of the ranks have it}."""
+    """Returns {sum: the number of ways in which n of the ranks have it}."""
     ways = [Counter() for _ in range(n + 1)]
     ways[0][0] = 1
     for rank in ranks:
@@ -64,7 +64,7 @@ def mann_whitney(a, b):
         i = j
     u = rank_sum - n * (n + 1) / 2
     if n * m <= EXACT_MAX:
-        middle = n * (n + m + 1)  # of twice the sums
+        middle = n * (n + m + 1)  # of the doubled sums
         as_far = sum(count for total, count in _sums(ranks, n).items()
                      if abs(total - middle) >= abs(2 * rank_sum - middle))
         return u, as_far / math.comb(n + m, n)

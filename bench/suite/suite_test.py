@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""The suite's own arithmetic, against naive computations; --compare on two made-up runs."""
+"""The suite's own arithmetic, against naive computations; and --compare on two synthetic runs."""
 import itertools
 import json
 import math
@@ -28,7 +28,7 @@ def naive_u(one, two):
 
 
 def naive_u_and_p(a, b):
-    """U by counting pairs; p by trying every way to deal the values out."""
+    """U by counting pairs; p by trying every way to deal out the values."""
     joined, n = a + b, len(a)
     middle = n * len(b) / 2
     away = abs(naive_u(a, b) - middle)
@@ -42,7 +42,7 @@ def naive_u_and_p(a, b):
 
 
 def made_up(seed, factor=1.0, rounds=9):
-    """Results with two measures, the first of which is `factor` times slower."""
+    """Synthetic results with two measures, of which the first is `factor` times slower."""
     noise = random.Random(seed)
     results = measure.Results(dict(MACHINE))
     for name, scale in (("handshake_p50", factor), ("create_p50", 1.0)):
@@ -77,13 +77,13 @@ class Stats(unittest.TestCase):
         u, p = stats.mann_whitney(a, b)
         by_hand, naive_p = naive_u_and_p(a, b)
         self.assertEqual(u, by_hand)
-        self.assertAlmostEqual(p, naive_p, delta=0.01)  # which is the normal approximation
-        # Over all ways to deal these values out.
+        self.assertAlmostEqual(p, naive_p, delta=0.01)  # p is the normal approximation
+        # Over all ways to deal out these values.
         every = [naive_u([(a + b)[i] for i in picked],
                          [(a + b)[i] for i in range(16) if i not in picked])
                  for picked in itertools.combinations(range(16), 8)]
         self.assertAlmostEqual(p, sum(abs(x - 32) >= abs(u - 32) for x in every) / len(every))
-        # Apart, and two alike: that tells as much as if none were.
+        # Apart, with two alike: that tells as much as without a tie.
         apart = stats.mann_whitney([1, 2, 2, 3, 4], [5, 6, 7, 8, 9])[1]
         self.assertAlmostEqual(apart, stats.least_p(5, 5))
         self.assertEqual(stats.mann_whitney([1, 1, 1], [1, 1, 1])[1], 1.0)
@@ -174,7 +174,7 @@ class Report(unittest.TestCase):
         results.add("proofs_per_core", [100], [100])    # short of its aim
         results.add("import_per_s", [102], [100])       # a draw
         results.add("group_commit", [1000], [100])      # a win
-        results.add("handshake_p50", [1.3], [1])        # behind, and was allowed to be
+        results.add("handshake_p50", [1.3], [1])        # a loss that was allowed
         text = report.verdicts(results.data)
         short, behind, within, draw = (text.index(word) for word in (
             "Short of", "Behind the rival:", "Behind the rival, within", "A draw"))

@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""The published design in bench/baseline: it must work for a comparison with it to be fair.
+"""The published design in bench/baseline: it must work, or a comparison with it is not fair.
 
 Run all scenarios, or those named as arguments. Needs root.
 """
@@ -25,7 +25,7 @@ def test_the_published_design_connects_real_clients():
         equal(side.device.peers(), {}, "peers before anybody came")
         with closing(Caller(side, len(crowd))) as caller:
             took = [caller.session_ms(number, key) for number, key in crowd]
-        # Where both ends' handshakes cross, a client waits for its retry, and may meet that again.
+        # Where the handshakes of both ends cross, a client waits for its retry, which may cross.
         check(sum(ms < 20_000 for ms in took) >= len(took) - 2, f"they did not connect: {took}")
         check(sum(ms < 1000 for ms in took) >= 3, f"the device did not initiate: {took}")
         equal(set(side.device.peers()), {key.public64 for _, key in crowd}, "installed")

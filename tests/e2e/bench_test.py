@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""The bench suite itself: that it works, not what it measures.
+"""The bench suite itself: whether it works, not what it measures.
 
 Run all scenarios, or those named as arguments. Needs root.
 """
@@ -19,7 +19,7 @@ from gateway_test import check, equal, main  # noqa: E402
 from lab import BIN, ROOT, SLOW, run, wait_for  # noqa: E402
 
 BENCH = ROOT / "scripts" / "bench"
-# What must be there, whatever the machine can and whatever is still to come.
+# The measures that must be there on any machine and in any run.
 EXPECTED = """handshake_p50 handshake_p99 handshake_vs_published_p50 handshake_vs_published_p99
     proofs_per_core forged_drop_per_core unknown_key_per_core unknown_budget_cpu forged_flood_success xdp_pass_ns
     xdp_bad_mac1_ns xdp_mac2_ns create_p99_1e5 group_commit create_vs_sqlite start_1e5 import_per_s
@@ -28,7 +28,7 @@ EXPECTED = """handshake_p50 handshake_p99 handshake_vs_published_p50 handshake_v
 NOT_QUICK = {
     "kernel": "kernel_handshake_p50 kernel_bytes_per_stored_peer kernel_working_set",
     "evictions": "install_p50_with_evictions install_p99_with_evictions",
-    "saturation": "generator_per_core",  # whether a burst is borne is the machine's affair
+    "saturation": "generator_per_core",  # whether a burst is sustained depends on the machine
     "newcomers_in_flood": "forged_flood_latency",
 }
 
@@ -38,7 +38,7 @@ def environment():
 
 
 def namespaces(process):
-    """Those that a bench has made."""
+    """The network namespaces that a bench has made."""
     return [name for name in run("ip", "netns", "list").stdout.split()
             if name.startswith("wkb") and f"x{process.pid}" in name]
 
@@ -81,7 +81,7 @@ def test_a_bench_without_root_interrupted_and_wrongly_used():
     with tempfile.TemporaryDirectory() as folder:
         folder = Path(folder)
         folder.chmod(0o777)
-        # Functions by themselves, as nobody; and then somebody has seen enough.
+        # Single functions, without root; then an interrupt.
         running = subprocess.Popen(
             ["setpriv", "--reuid=65534", "--clear-groups", BENCH, "--only", "micro", "handshake",
              "creates", "--out", folder / "out", "--smoke"], stdout=subprocess.PIPE,

@@ -184,6 +184,19 @@ def test_status_without_a_daemon():
         check("not a status file" in result.stderr, result.stderr)
 
 
+def test_reload_without_a_daemon():
+    with tempfile.TemporaryDirectory() as directory:
+        path = Path(directory) / "control.sock"
+        result = wicket("reload", "--socket", path)
+        equal((result.returncode, result.stdout), (1, ""), "without a socket")
+        check(str(path) in result.stderr and "No such file" in result.stderr, result.stderr)
+        with socket.socket(socket.AF_UNIX) as dead:  # as a daemon leaves it that was killed
+            dead.bind(str(path))
+        result = wicket("reload", "--socket", path)
+        equal((result.returncode, result.stdout), (1, ""), "nobody listens")
+        check(str(path) in result.stderr and "refused" in result.stderr, result.stderr)
+
+
 # --- peers, without a daemon ----------------------------------------------------
 
 def test_peer_commands_work_offline_and_say_so():

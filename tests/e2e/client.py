@@ -1,4 +1,4 @@
-"""A client made of noise.py: one UDP socket, handshakes by hand."""
+"""A client built on noise.py: one UDP socket, handshakes by hand."""
 import select
 import socket
 import time
@@ -8,7 +8,7 @@ from noise import Handshake, Key, data_packet
 
 
 class Client:
-    """Speaks from its own socket in the client's namespace."""
+    """Sends from its own socket in the client's namespace."""
 
     def __init__(self, lab, gateway_public, key=None, psk=bytes(32), source=None, target=GATEWAY4,
                  port=PORT):
@@ -25,11 +25,11 @@ class Client:
 
     @property
     def stored(self):
-        """The line that stores this client's peer."""
+        """The line that imports this client's peer."""
         return {"public_key": self.key.public64, "allowed_ips": []}
 
-    # When each key last initiated: devices take no two initiations of a peer within
-    # 20 ms, and stamps are no finer than 17 ms.
+    # When each key last initiated. Devices accept at most one initiation of a peer in 20 ms, and
+    # stamps have a resolution of 17 ms.
     _last = {}
 
     def send_initiation(self, stamp=None):
@@ -46,8 +46,8 @@ class Client:
         self.socket.sendto(message, self.target)
 
     def receive(self, seconds):
-        """Returns the next datagram, or None after that time."""
-        poll = select.poll()  # select() knows no descriptor over 1023
+        """Returns the next datagram, or None after `seconds`."""
+        poll = select.poll()  # select() cannot take descriptors over 1023
         poll.register(self.socket, select.POLLIN)
         return self.socket.recv(2048) if poll.poll(seconds * SLOW * 1000) else None
 
@@ -57,7 +57,7 @@ class Client:
         self.send(data_packet(send_key, receiver))
 
     def connect(self, seconds=2, stamp=None):
-        """One try. Returns the seconds to the response, or None."""
+        """Tries once. Returns the seconds until the response, or None."""
         start = time.monotonic()
         self.send_initiation(stamp)
         response = self.receive(seconds)
@@ -75,7 +75,7 @@ class Client:
 
 
 def connect_all(clients, tries=3, retry_after=5.0):
-    """Lets all initiate at once, retrying as WireGuard does. Returns the tries each needed."""
+    """All clients initiate at once, and retry like WireGuard. Returns the tries each needed."""
     needed = {}
     by_fd = {client.socket.fileno(): client for client in clients}
     waiting = dict(by_fd)
@@ -95,7 +95,7 @@ def connect_all(clients, tries=3, retry_after=5.0):
                         client.cookie = client.handshake.answer_cookie(answer)  # for the next try
                         continue
                     client.finish(answer)
-                except ValueError:  # the answer to an earlier try
+                except ValueError:  # an answer to an earlier try
                     continue
                 if waiting.pop(fd, None):
                     needed[client] = attempt

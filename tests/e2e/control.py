@@ -40,7 +40,7 @@ class Answer:
 
 
 class Control:
-    """One connection, kept alive. `seen` gathers (method, path, answer) of every call."""
+    """One connection, kept alive. `seen` collects (method, path, answer) of every call."""
 
     def __init__(self, daemon, device=None, connection=None):
         self.connection = connection or UnixConnection(daemon.control)
@@ -70,7 +70,7 @@ class Control:
         return self.call("DELETE", self.peers(key))
 
     def list(self, **query):
-        """All pages."""
+        """Returns the peers of all pages."""
         found = []
         while True:
             text = "&".join(f"{name}={quote(str(value), safe='')}" for name, value in query.items())
@@ -87,7 +87,7 @@ class Control:
 
 
 class Watch:
-    """Everything that happens from now on, as `wicket events` tells it."""
+    """All events from its start on, as `wicket events` prints them."""
 
     def __init__(self, daemon, binary):
         self.process = subprocess.Popen([binary, "events", "-f", "--json", "--socket", daemon.control],
@@ -101,7 +101,7 @@ class Watch:
             self.events.append(json.loads(line))
 
     def times(self, kind):
-        """In seconds since 1970."""
+        """Returns the times of such events, in seconds since 1970."""
         return [datetime.fromisoformat(event["at"].replace("Z", "+00:00")).timestamp()
                 for event in list(self.events) if event["event"] == kind]
 

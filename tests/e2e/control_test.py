@@ -382,12 +382,15 @@ def test_expired_peers_are_collected():
         daemon.start()
         control = Control(daemon, device)
         client = Client(lab, device.key.public)
-        equal(control.put(client.key, ttl=3).status, 201, "created")
-        for _ in range(600):  # more than a slice
-            control.put(Key(), ttl=1)
+        equal(control.put(client.key).status, 201, "created")
         check(client.connect() is not None, "no session")
-        check(wait_for(lambda: control.list() == [], 30), "expired peers stay")
-        check(wait_for(lambda: device.peers() == {}, 10), "the expired peer stays in the device")
+        equal(control.put(client.key, ttl=1).status, 200, "its time is up soon")
+        lines = "".join(json.dumps({"public_key": b64encode(os.urandom(32)).decode(), "ttl": 1}) + "\n"
+                        for _ in range(600))  # more than a slice
+        answer = control.call("POST", f"/v1/devices/{device.name}/import", lines)
+        equal(answer.lines[-1], {"imported": 600, "refused": 0}, "import")
+        check(wait_for(lambda: control.list() == [], 60), "expired peers stay")
+        check(wait_for(lambda: device.peers() == {}, 60), "the expired peer stays in the device")
 
 
 def test_reset_replay_lets_a_clock_that_was_set_back_in():
@@ -441,6 +444,33 @@ def test_the_command_line_goes_through_the_daemon():
         watching.wait()
         equal([kind for kind in kinds if kind in ("created", "installed", "deleted")],
               ["created", "installed", "deleted"], "events")
+
+
+def test_reload_tells_what_came_of_it():
+    with gateway() as (lab, device, daemon):
+        daemon.start()
+
+        def reload(text):
+            daemon.config.write_text(text)
+            result = run(BIN / "wicket", "reload", "--socket", daemon.control, check=False)
+            return result.returncode, result.stdout, result.stderr
+        equal(reload(daemon.text), (0, "reloaded\n", ""), "the same file")
+        new = daemon.text.replace("[store]", "[store]\nkeep_expired = 7") + "installed_max = 1\n" + \
+            POOL.format(device=device.name)
+        equal(reload(new), (0, "reloaded; to take these changes, restart wicketd: store pool\n", ""),
+              "a good file")
+        bad = new.replace("installed_max = 1", "installed_max = 50").replace('"debug"', '"loud"') + "speed = 1\n"
+        status, output, errors = reload(bad)
+        equal((status, output), (1, ""), "a bad file")
+        for found in "found 'loud'", "speed: found an unknown key":
+            check(re.search(rf"{re.escape(str(daemon.config))}:\d+: .*{found}", errors), errors)
+        # What was good is in force, and nothing of what was not.
+        clients = [Client(lab, device.key.public) for _ in range(2)]
+        for client in clients:
+            equal(Control(daemon, device).put(client.key).status, 201, "created")
+        check(clients[0].connect() is not None, "no session")
+        equal(clients[1].connect(seconds=1), None, "installed_max of the good file is not in force")
+        equal(daemon.counts()["full"], 1, "full")
 
 
 def test_import_and_export_go_through_the_daemon():

@@ -1,5 +1,5 @@
-/* A disk that fails, for LD_PRELOAD: as long as the file $WICKET_FAIL_WRITES exists, writes to
- * data.mdb fail with EIO, of the kind that the file's first letter names: d(ata pages), s(ync),
+/* A failing disk, for LD_PRELOAD. While the file $WICKET_FAIL_WRITES exists, writes to data.mdb
+ * fail with EIO, if they are of the kind that the file's first letter names: d(ata pages), s(ync),
  * m(eta pages, the root of everything). */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -30,7 +30,7 @@ static int fails(int fd, char kind) {
   return 1;
 }
 
-/* LMDB writes whole pages, but of a meta page only what changes. */
+/* LMDB writes whole pages, except meta pages, of which it writes only the changed part. */
 ssize_t pwrite(int fd, const void *bytes, size_t count, off_t offset) {
   return fails(fd, count < 4096 ? 'm' : 'd') ? -1 : syscall(SYS_pwrite64, fd, bytes, count, offset);
 }

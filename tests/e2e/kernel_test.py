@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""What runs inside the VM: the core scenarios with the kernel's WireGuard on both
-sides, and those that need modules or BPF program types which a host may lack.
+"""The tests inside the VM: the core scenarios with the kernel's WireGuard on both sides, and those
+that need modules or BPF program types which a host may lack.
 
     scripts/vm 6.12 tests/e2e/kernel_test.py [SCENARIO...]
 """
@@ -17,7 +17,7 @@ from gateway_test import check, equal, gateway, main, store  # noqa: E402
 from client import Client  # noqa: E402
 from lab import BIN, GATEWAY4, PORT, run  # noqa: E402
 
-# What the kernel's version can change: its answer, the way in, the way back, what is told of the device.
+# What may differ by kernel: its answer, both directions of the packet path, the device's reports.
 CORE = [
     "test_first_packet_connects_over_ipv4_and_ipv6",
     "test_clients_answer_a_cookie",
@@ -29,7 +29,7 @@ CORE = [
     "test_nic_removed_and_back",
     "test_device_removed_and_back",
 ]
-# The rest takes emulated kernels long, and each runs half of it.
+# The others take long on emulated kernels, so each kernel runs half of them.
 REST = {
     "6.1": [
         "test_preshared_key",
@@ -71,7 +71,7 @@ def test_vlan_frames():
         equal(daemon.log_text.count("VLANs are on it"), warnings, "warnings")
         check(lab.ping(seconds=1), "a client behind a VLAN did not connect at once")
         equal(daemon.counts()["reinjected"], 1, "reinjected")
-        # The generator makes such frames by itself; its answers come tagged.
+        # The generator makes tagged frames itself; its answers come tagged.
         daemon.stop()
         import_fleet(lab, device, 20)
         daemon.start()
@@ -110,7 +110,7 @@ def test_another_program_shares_the_hook():
 
 
 class KernelCookies:
-    """Counts the cookies that the kernel's WireGuard asks for, which it does under load alone."""
+    """Counts the cookies that the kernel's WireGuard asks for, which it does only under load."""
 
     EVENTS = "/sys/kernel/tracing"
 
@@ -128,7 +128,7 @@ class KernelCookies:
 
 
 def test_the_kernel_is_never_driven_under_load():
-    """What is given back comes no faster than the kernel answers it: it asks nobody for a cookie."""
+    """Packets are given back no faster than the kernel answers: it asks nobody for a cookie."""
     customers = 1500
     with gateway(log_level="info") as (lab, device, daemon):
         import_fleet(lab, device, customers)
@@ -146,7 +146,7 @@ def test_the_kernel_is_never_driven_under_load():
 
 
 def test_a_kernel_that_does_not_tell_is_paced_by_time():
-    """Without BTF of WireGuard, how many handshakes wait is not known."""
+    """Without BTF of WireGuard, its handshake backlog is unknown."""
     with gateway() as (lab, device, daemon):
         client = Client(lab, device.key.public)
         store(lab, device, client)

@@ -5,11 +5,12 @@
       or noise.py             192.0.2.2               192.0.2.1     |
                               2001:db8::2             2001:db8::1   WireGuard device, port 51820
 
-Everything is made under names of this process and removed again, also after a
-failure; processes are ended by their ids. `wicketd` enters its namespace by
-setns alone, so it sees the mounts of this process, bpffs among them.
+Everything is made under names that contain this process's id, and removed again, even after a
+failure; processes are ended by their ids. `wicketd` enters its namespace by setns only, so it sees
+the mounts of this process, bpffs among them.
 """
 import ctypes
+import glob
 import json
 import os
 import shutil
@@ -31,7 +32,7 @@ PORT = 51820
 GATEWAY4, CLIENT4 = "192.0.2.1", "192.0.2.2"
 GATEWAY6, CLIENT6 = "2001:db8::1", "2001:db8::2"
 CLONE_NEWNET = 0x40000000
-SLOW = float(os.environ.get("WICKET_SLOW", "1"))  # emulated machines: multiplies every wait
+SLOW = float(os.environ.get("WICKET_SLOW", "1"))  # multiplies every wait, for emulated machines
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -53,7 +54,7 @@ def kernel_has_wireguard():
 
 
 def wait_for(what, seconds, every=0.05):
-    """Returns what() as soon as it is true; the last value after that many seconds."""
+    """Returns what() as soon as it is true, or its last value after `seconds`."""
     deadline = time.monotonic() + seconds * SLOW
     while True:
         value = what()
@@ -87,7 +88,7 @@ class Namespace:
 
     @contextmanager
     def inside(self):
-        """Runs this thread in the namespace."""
+        """Runs the current thread inside the namespace."""
         with open("/proc/thread-self/ns/net") as home:
             self._enter()
             try:
@@ -121,12 +122,12 @@ class WireGuard:
         return f"/var/run/wireguard/{self.name}.sock"
 
     def listens(self):
-        """True when wireguard-go takes commands; its socket is bound before it listens."""
+        """True when wireguard-go accepts commands; its socket is bound before it listens."""
         with socket.socket(socket.AF_UNIX) as uapi:
             return uapi.connect_ex(self.uapi_path) == 0
 
     def launch(self, uid=0):
-        """Begins to make the device."""
+        """Starts to make the device."""
         if self.kernel:
             self.ns.ip("link", "add", self.name, "type", "wireguard")
         else:
@@ -151,7 +152,7 @@ class WireGuard:
         self.ns.ip("link", "set", self.name, "up")
 
     def set_uapi(self, *lines):
-        """One `set` operation of wireguard-go, without a process for it."""
+        """One `set` operation of wireguard-go, without starting a process for it."""
         with socket.socket(socket.AF_UNIX) as uapi:
             uapi.connect(self.uapi_path)
             uapi.sendall("\n".join(("set=1", *lines, "", "")).encode())
@@ -160,7 +161,7 @@ class WireGuard:
             raise RuntimeError(f"{self.name}: {answer}")
 
     def become(self, key, port, gateway_public, endpoint=f"{GATEWAY4}:{PORT}"):
-        """Makes wireguard-go another client, which initiates at once, to have its keepalive sent."""
+        """Turns wireguard-go into another client, which initiates at once to send its keepalive."""
         self.key, self.port = key, port
         self.set_uapi(f"private_key={key.private.hex()}", f"listen_port={port}",
                       "replace_peers=true", f"public_key={gateway_public.hex()}",
@@ -192,7 +193,7 @@ class WireGuard:
         self.set(*arguments, "allowed-ips", allowed_ips, input=(psk or "") + "\n")
 
     def add_peers(self, keys):
-        """Many at once, with nothing but their keys."""
+        """Adds many peers at once, with nothing but their keys."""
         self.ns.run("wg", "addconf", self.name, "/dev/stdin",
                     input="".join(f"[Peer]\nPublicKey = {key}\n" for key in keys))
 
@@ -206,7 +207,7 @@ class WireGuard:
         return {row[0]: (row[2], int(row[4]), int(row[5]), int(row[6])) for row in rows}
 
     def cpu_seconds(self):
-        """What wireguard-go has used so far."""
+        """The CPU time that wireguard-go has used so far."""
         fields = Path(f"/proc/{self.process.pid}/stat").read_text().rsplit(")", 1)[1].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
@@ -223,21 +224,69 @@ class WireGuard:
             self.ns.ip("link", "del", self.name, check=False)
 
 
+class Clock:
+    """The wall clock of one process, a daemon's `wrapper`; its steady clock stays as it is."""
+
+    def __init__(self, lab):
+        self.file = lab.dir / "clock"
+        self.set(0)
+        preload, = glob.glob("/usr/lib/*/faketime/libfaketime.so.1")
+        self.wrapper = ["env", f"LD_PRELOAD={preload}", f"FAKETIME_TIMESTAMP_FILE={self.file}",
+                        "FAKETIME_DONT_FAKE_MONOTONIC=1", "FAKETIME_NO_CACHE=1"]
+
+    def set(self, ahead_s):
+        """Steps it to that many seconds ahead of ours."""
+        new = self.file.with_suffix(".new")  # no reader sees half a file
+        new.write_text(f"{ahead_s:+d}\n")
+        new.rename(self.file)
+
+
+class StoppedThread:
+    """Stops one thread of a process, and lets it go again. The others run on."""
+
+    SEIZE, INTERRUPT, DETACH, WALL = 0x4206, 0x4207, 17, 0x40000000  # [linux/ptrace.h, linux/wait.h]
+
+    def __init__(self, pid, name):
+        self.id, = (int(task.name) for task in Path(f"/proc/{pid}/task").iterdir()
+                    if (task / "comm").read_text().strip() == name[:15])
+
+    def _ptrace(self, request):
+        _libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+        if _libc.ptrace(request, self.id, None, None) != 0:
+            raise OSError(ctypes.get_errno(), f"ptrace({request:#x}, {self.id})")
+
+    def __enter__(self):
+        self._ptrace(self.SEIZE)
+        self._ptrace(self.INTERRUPT)
+        os.waitpid(self.id, self.WALL)
+        return self
+
+    def __exit__(self, *exception):
+        self._ptrace(self.DETACH)
+
+
 class Wicketd:
-    """The daemon in a namespace, with its own store, pins and status file."""
+    """The daemon in a namespace, with its own store, pins and status file.
+
+    `name`: of one that runs beside the first and shares nothing with it.
+    """
 
     def __init__(self, lab, devices, nics=("in",), reinject="auto", xdp="auto",
-                 cookies="ring", settings="", device_extra="", log_level="debug"):
+                 cookies="ring", settings="", device_extra="", log_level="debug", name=""):
         self.lab = lab
-        self.log = lab.dir / "wicketd.log"
-        self.config = lab.dir / "wicket.toml"
-        self.status_file = lab.dir / "status.json"
-        self.control = lab.dir / "control.sock"
+        folder = lab.dir / name
+        folder.mkdir(exist_ok=True)
+        self.log = folder / "wicketd.log"
+        self.config = folder / "wicket.toml"
+        self.status_file = folder / "status.json"
+        self.control = folder / "control.sock"
+        self.store = folder / "store" if name else lab.store
+        self.pin_dir = lab.bpffs / (name or "wicket")
         self.process = None
         self.wrapper = []
-        self.text = f'pin_dir = "{lab.bpffs}/wicket"\nstatus_file = "{self.status_file}"\n' \
+        self.text = f'pin_dir = "{self.pin_dir}"\nstatus_file = "{self.status_file}"\n' \
                     f'log_level = "{log_level}"\nreinject = "{reinject}"\n{settings}' \
-                    f'[store]\npath = "{lab.store}"\n' \
+                    f'[store]\npath = "{self.store}"\n' \
                     f'[control]\nsocket = "{self.control}"\n'
         for nic in nics:
             self.text += f'[[nic]]\nname = "{nic}"\nxdp = "{xdp}"\ncookies = "{cookies}"\n'
@@ -301,7 +350,7 @@ class Wicketd:
         return json.loads(result.stdout)
 
     def fresh_status(self):
-        """A status written after this call."""
+        """Returns a status written after this call."""
         now = time.time() * 1000
         wait_for(lambda: self.status()["written"] > now, 5)
         return self.status()
@@ -337,12 +386,12 @@ class Lab:
         if exception[0] is not None:
             try:
                 self.explain()
-            except Exception as error:  # noqa: BLE001: what failed is told in any case
+            except Exception as error:  # noqa: BLE001: the failure is reported in any case
                 sys.stderr.write(f"no more is known: {error}\n")
         self.close()
 
     def explain(self):
-        """Tells where packets went, for a failure that may not come again."""
+        """Prints where packets went, for a failure that may not happen again."""
         length = 8000 if os.environ.get("WICKET_KEEP_LOG") else 1500
         for daemon in self.daemons:
             if daemon.log.exists():
@@ -362,7 +411,7 @@ class Lab:
 
     def namespace(self, suffix):
         ns = Namespace(f"{self.id}{suffix}")
-        self.namespaces.append(ns)  # before it is made, so that half of it goes too
+        self.namespaces.append(ns)  # before it is made, so that a half-made one is removed too
         ns.create()
         return ns
 
@@ -398,11 +447,11 @@ class Lab:
         return device
 
     def client_crowd(self, count):
-        """That many wireguard-go clients, up and without a peer, behind routers.
+        """Returns `count` wireguard-go clients, up and without a peer, behind routers.
 
-        Few in a namespace, and not all up in one moment: each listens to every change of
-        its namespace's interfaces, and ends when it cannot keep up. At most a hundred of
-        one user: each has an inotify instance, of which a user may have 128.
+        There are only a few in a namespace, and they do not come up all at once: each listens to
+        every interface change in its namespace, and ends when it cannot keep up. At most a hundred
+        run as one user: each has an inotify instance, of which a user may have 128.
         """
         crowd = []
         self.client.run("sysctl", "-qw", "net.ipv4.ip_forward=1", "net.ipv6.conf.all.forwarding=1")
@@ -446,21 +495,21 @@ class Lab:
         self.daemons.append(daemon)
         return daemon
 
-    def import_peers(self, lines, device, check=True):
+    def import_peers(self, lines, device, check=True, store=None):
         """Stores peers given as dictionaries."""
         text = "".join(json.dumps(line) + "\n" for line in lines)
-        return run(BIN / "wicket", "import", "--offline", "--store", self.store, "--device", device, "-",
-                   input=text, check=check)
+        return run(BIN / "wicket", "import", "--offline", "--store", store or self.store, "--device",
+                   device, "-", input=text, check=check)
 
     def ping(self, target="10.0.0.1", count=1, seconds=2, source=None):
-        """Returns True when an answer came through the tunnel."""
+        """Returns whether an answer came through the tunnel."""
         source = ["-I", source] if source else []
         return self.client.run("ping", "-n", "-q", "-c", str(count), "-i", "0.2", "-W",
                                str(int(seconds * SLOW) or 1), *source, target,
                                check=False).returncode == 0
 
     def close(self):
-        """Removes everything, whatever of it fails; then says what a daemon did wrong."""
+        """Removes everything, whichever part fails; then reports what a daemon did wrong."""
         handlers = {}
         for name in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             if threading.current_thread() is threading.main_thread():
@@ -470,7 +519,7 @@ class Lab:
         def attempt(step, *arguments):
             try:
                 return step(*arguments)
-            except Exception as error:  # noqa: BLE001: the rest must go too
+            except Exception as error:  # noqa: BLE001: the rest must be removed too
                 problems.append(f"{error}")
 
         for daemon in self.daemons:

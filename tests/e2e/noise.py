@@ -1,6 +1,6 @@
-"""WireGuard's handshake from the initiator's side, written from the white paper.
+"""The initiator's side of WireGuard's handshake, written from the white paper.
 
-Shares no code with Wicket: hashlib's BLAKE2s and the `cryptography` package.
+Shares no code with Wicket: uses hashlib's BLAKE2s and the `cryptography` package.
 """
 import hashlib
 import hmac
@@ -44,7 +44,7 @@ def tai64n(seconds=None):
 
 
 def clamp(private):
-    """As `wg genkey` prints keys, and as devices keep them."""
+    """Clamps like `wg genkey`, and like devices store keys."""
     return bytes([private[0] & 248]) + private[1:31] + bytes([private[31] & 127 | 64])
 
 
@@ -96,7 +96,7 @@ def from64(text):
 
 
 class Handshake:
-    """One initiation, and the session that its response makes."""
+    """One initiation, and the session that its response completes."""
 
     def __init__(self, static, responder, psk=bytes(32), stamp=None, index=None):
         self.static, self.responder, self.psk = static, responder, psk
@@ -144,7 +144,7 @@ class Handshake:
 
 
     def answer_cookie(self, reply):
-        """Opens a cookie reply to this initiation and puts mac2 in it. Returns the cookie."""
+        """Opens a cookie reply to this initiation and adds mac2. Returns the cookie."""
         if len(reply) != 64 or reply[:4] != b"\3\0\0\0" or reply[4:8] != self.index:
             raise ValueError("not a cookie reply to this initiation")
         key = blake2s(b"cookie--" + self.responder)
@@ -157,7 +157,7 @@ class Handshake:
 
 
 class StaticOnlyForgery(Handshake):
-    """What anyone can make who knows two public keys: no private key is used."""
+    """A forgery that anyone with two public keys can make, without a private key."""
 
     def __init__(self, victim_public, responder):
         fake = Key()
@@ -169,7 +169,7 @@ class StaticOnlyForgery(Handshake):
 
 
 def data_packet(send_key, receiver, counter=0, plaintext=b""):
-    """A data message; without plaintext a keepalive."""
+    """A data message; without plaintext it is a keepalive."""
     padded = plaintext + bytes(-len(plaintext) % 16)
     return (b"\4\0\0\0" + receiver + struct.pack("<Q", counter) +
             ChaCha20Poly1305(send_key).encrypt(nonce(counter), padded, b""))

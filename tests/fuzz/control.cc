@@ -1,5 +1,5 @@
-// Requests to the control interface, whole connections of them, to a real server on a real
-// store. Every answer must be well-formed HTTP, every error JSON with a code and a sentence.
+// Whole connections of requests to the control interface, on a real server and a real store. Every
+// answer must be well-formed HTTP, and every error JSON with a code and a sentence.
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -38,7 +38,7 @@ struct Served {
   control::Api api{{.roster = &roster, .devices = &devices, .store = &store, .events = &events}};
 };
 
-// What a client might send around a body that nobody foresaw.
+// Request lines for a fuzzed body.
 constexpr const char* kRequests[] = {
     "GET /v1/status HTTP/1.1\r\n",
     "GET /v1/events HTTP/1.1\r\n",
@@ -53,13 +53,13 @@ constexpr const char* kRequests[] = {
     "GET /v1/devices/wg0/peers?installed=false&limit=1 HTTP/1.1\r\n",
 };
 
-// The first byte says how much of the request is ours, the second which one.
+// The first byte selects how much of the request is fixed, the second which one.
 std::string RequestsOf(const uint8_t* data, size_t size) {
   if (size < 2) return "";
   const std::string rest(reinterpret_cast<const char*>(data + 2), size - 2);
   const std::string request = kRequests[data[1] % std::size(kRequests)];
   if (data[0] % 3 == 0) return rest;
-  if (data[0] % 3 == 1) return request + rest;  // headers of its own
+  if (data[0] % 3 == 1) return request + rest;  // with fuzzed headers
   return absl::StrCat(request, "Content-Length: ", rest.size(), "\r\n\r\n", rest);
 }
 
@@ -69,7 +69,7 @@ std::string Exchange(const std::string& request) {
   int ends[2];
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) != 0) __builtin_trap();
   const Fd client(ends[1]);
-  const int bytes = 4 << 20;  // whole conversations, without a thread
+  const int bytes = 4 << 20;  // holds a whole conversation, so no thread is needed
   setsockopt(ends[0], SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof(bytes));
   setsockopt(ends[1], SOL_SOCKET, SO_SNDBUFFORCE, &bytes, sizeof(bytes));
   if (write(client.get(), request.data(), request.size()) != ssize_t(request.size())) return "";
@@ -94,11 +94,11 @@ void Check(const std::string& request, std::string answers) {
     beast_http::response_parser<beast_http::string_body> parser;
     parser.body_limit(boost::none);
     parser.eager(true);
-    // The answer to a HEAD has no body; we take none, so it ends there.
+    // The answer to a HEAD has no body, but this parser expects one: nothing more is checked.
     if (request.find("HEAD") != request.npos) return;
     boost::beast::error_code error;
     const size_t used = parser.put(boost::asio::buffer(answers), error);
-    // A stream that was cut off has no end.
+    // A stream that was cut off has no last chunk.
     if (error == beast_http::error::need_more && parser.is_header_done() && parser.chunked()) return;
     if (error) __builtin_trap();
     answers.erase(0, used);

@@ -1,5 +1,5 @@
-// Frames from the wire, and initiations past mac1: the parser must stay inside
-// the frame, and no message of chance may be proven.
+// Frames from the wire, and initiations past mac1: the parser must stay within the frame, and no
+// random message may be proven.
 #include <cstdlib>
 #include <cstring>
 

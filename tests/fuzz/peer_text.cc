@@ -1,4 +1,4 @@
-// Peers as operators write them, in both formats, and the status file.
+// Peers in both text formats, and the status file.
 #include <sstream>
 
 #include "document/peer_text.h"

@@ -1,5 +1,5 @@
-// Records from a damaged file. The checksum would refuse nearly all of them, so
-// it is made right first: what remains must be decoded or refused, never overrun.
+// Records from a damaged file. The checksum would refuse nearly all of them, so it is corrected
+// first: the rest must be decoded or refused, never overrun.
 #include <zlib.h>
 
 #include <cstring>

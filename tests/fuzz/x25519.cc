@@ -1,4 +1,4 @@
-// X25519 in lanes against one at a time, on points and scalars of anybody's choice.
+// X25519 in lanes against one point at a time, on arbitrary points and scalars.
 #include <string.h>
 
 #include <algorithm>
@@ -10,11 +10,11 @@ using namespace wicket;
 
 namespace {
 
-constexpr size_t kPointsMax = 17;  // two sets of lanes and one over
+constexpr size_t kPointsMax = 17;  // two sets of lanes and one more
 
 }  // namespace
 
-// One byte: how many points, and whether each has its scalar. Then scalars, then points.
+// One byte: the number of points, and whether each has its own scalar. Then scalars, then points.
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   static const bool ready = crypto::Initialize().ok();
   if (!ready || size < 1) return 0;

@@ -8,11 +8,11 @@
 #include <memory>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "base/address.h"
 #include "crypto/curve25519.h"
 #include "tools/wicket/commands.h"
 #include "tools/wicket/connection.h"
+#include "tools/wicket/peer_view.h"
 
 namespace wicket::tools {
 namespace {
@@ -27,63 +27,84 @@ struct ConfOptions {
   bool qr = false;
 };
 
-absl::StatusOr<std::string> ClientConf(Connection& connection, const ConfOptions& options) {
-  WICKET_ASSIGN_OR_RETURN(const Answer answer,
-                          CallForPeer(connection, "GET", options.key, "?secrets=true"));
-  const json::object peer = json::parse(answer.text).get_object();
-  std::string device_key = options.device_public_key;
-  uint64_t port = 0;
+// What a client must know of the gateway's device.
+struct GatewayDevice {
+  std::string public_key;
+  uint64_t port = 0;  // 0: not known
+};
+
+// Asks a running daemon for what the options leave open.
+absl::StatusOr<GatewayDevice> FindDevice(Connection& connection, const std::string& name,
+                                         const ConfOptions& options) {
+  GatewayDevice found{.public_key = options.device_public_key};
   if (connection.online()) {
     WICKET_ASSIGN_OR_RETURN(const Answer status, connection.Call("GET", "/v1/status"));
     WICKET_RETURN_IF_ERROR(ErrorOf(status));
     const json::value parsed = json::parse(status.text);
     for (const auto& device : parsed.at("devices").as_array()) {
-      if (device.at("name").as_string() != peer.at("device").as_string()) continue;
-      if (device_key.empty()) device_key = std::string(device.at("public_key").as_string());
-      port = device.at("port").to_number<uint64_t>();
+      if (device.at("name").as_string() != name.c_str()) continue;
+      if (found.public_key.empty()) {
+        found.public_key = std::string(device.at("public_key").as_string());
+      }
+      found.port = device.at("port").to_number<uint64_t>();
     }
   }
-  if (device_key.empty()) {
+  if (!found.public_key.empty()) return found;
+  return absl::InvalidArgumentError(
+      "the device's public key is not known here: give it with --device-public-key");
+}
+
+// The client's private key, or what is to be filled in there.
+absl::StatusOr<std::string> PrivateKeyLine(const std::string& public_key,
+                                           const ConfOptions& options) {
+  if (options.private_key_file.empty()) {
+    return "# the private key that belongs to " + options.key;
+  }
+  std::ifstream file(options.private_key_file);
+  std::string private_key;
+  const bool read = static_cast<bool>(std::getline(file, private_key));
+  const auto parsed = ParseSecretKey(private_key);
+  if (!read || !parsed) {
     return absl::InvalidArgumentError(
-        "the device's public key is not known here: give it with --device-public-key");
+        absl::StrCat(options.private_key_file, ": holds no private key"));
   }
-  std::string private_key = "# the private key that belongs to " + options.key;
-  if (!options.private_key_file.empty()) {
-    std::ifstream file(options.private_key_file);
-    const bool read = static_cast<bool>(std::getline(file, private_key));
-    const auto parsed = ParseSecretKey(private_key);
-    if (!read || !parsed) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(options.private_key_file, ": holds no private key"));
-    }
-    const PublicKey derived = crypto::DerivePublicKey(*parsed);
-    if (ToBase64(derived) != std::string(peer.at("public_key").as_string())) {
-      return absl::InvalidArgumentError(
-          absl::StrCat(options.private_key_file, ": is another peer's private key"));
-    }
+  if (ToBase64(crypto::DerivePublicKey(*parsed)) != public_key) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(options.private_key_file, ": is another peer's private key"));
   }
-  std::vector<std::string> addresses;
-  for (const auto& address : peer.at("allowed_ips").as_array()) {
-    addresses.emplace_back(address.as_string());
-  }
-  std::string endpoint = options.endpoint;
+  return private_key;
+}
+
+// Adds brackets and the device's port where they are left out.
+absl::StatusOr<std::string> EndpointOf(std::string endpoint, uint64_t port) {
   if (const auto address = ParseAddress(endpoint); address && address->family == Family::kIpv6) {
     endpoint = absl::StrCat("[", endpoint, "]");
   }
-  if (endpoint.ends_with("]") || endpoint.find(':') == endpoint.npos) {
-    if (port == 0) {
-      return absl::InvalidArgumentError(
-          "--endpoint: the device's port is not known here: accepted: HOST:PORT");
-    }
-    absl::StrAppend(&endpoint, ":", port);
+  if (!endpoint.ends_with("]") && endpoint.find(':') != endpoint.npos) return endpoint;
+  if (port == 0) {
+    return absl::InvalidArgumentError(
+        "--endpoint: the device's port is not known here: accepted: HOST:PORT");
   }
+  return absl::StrCat(endpoint, ":", port);
+}
+
+absl::StatusOr<std::string> ClientConf(Connection& connection, const ConfOptions& options) {
+  WICKET_ASSIGN_OR_RETURN(const Answer answer,
+                          CallForPeer(connection, "GET", options.key, "?secrets=true"));
+  const json::object peer = json::parse(answer.text).get_object();
+  WICKET_ASSIGN_OR_RETURN(const GatewayDevice device,
+                          FindDevice(connection, TextOf(peer, "device"), options));
+  WICKET_ASSIGN_OR_RETURN(const std::string private_key,
+                          PrivateKeyLine(TextOf(peer, "public_key"), options));
+  WICKET_ASSIGN_OR_RETURN(const std::string endpoint, EndpointOf(options.endpoint, device.port));
   std::string conf = absl::StrCat("[Interface]\nPrivateKey = ", private_key, "\n");
-  if (!addresses.empty())
-    absl::StrAppend(&conf, "Address = ", absl::StrJoin(addresses, ", "), "\n");
+  if (!peer.at("allowed_ips").as_array().empty()) {
+    absl::StrAppend(&conf, "Address = ", AllowedIpsOf(peer), "\n");
+  }
   if (!options.dns.empty()) absl::StrAppend(&conf, "DNS = ", options.dns, "\n");
-  absl::StrAppend(&conf, "\n[Peer]\nPublicKey = ", device_key, "\n");
-  if (const auto* preshared_key = peer.if_contains("preshared_key")) {
-    absl::StrAppend(&conf, "PresharedKey = ", std::string(preshared_key->as_string()), "\n");
+  absl::StrAppend(&conf, "\n[Peer]\nPublicKey = ", device.public_key, "\n");
+  if (const std::string preshared_key = TextOf(peer, "preshared_key"); !preshared_key.empty()) {
+    absl::StrAppend(&conf, "PresharedKey = ", preshared_key, "\n");
   }
   absl::StrAppend(&conf, "AllowedIPs = ", options.allowed_ips, "\nEndpoint = ", endpoint, "\n");
   if (options.keepalive) absl::StrAppend(&conf, "PersistentKeepalive = ", options.keepalive, "\n");

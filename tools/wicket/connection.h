@@ -32,14 +32,14 @@ struct Answer {
 // Thread: one.
 class Connection {
  public:
-  // Errors: neither a daemon answers nor a store can be opened; says both.
+  // Errors: Unavailable says why no daemon answers, and why the store cannot be opened.
   static absl::StatusOr<std::unique_ptr<Connection>> Open(const ConnectionOptions& options);
   // A daemon only. Errors: NotFound when none listens.
   static absl::StatusOr<std::unique_ptr<Connection>> OpenOnline(const ConnectionOptions& options);
   ~Connection();
 
-  // "wicketd" or "offline", for the user to be told.
   bool online() const;
+  // What answers, for messages: "wicketd at SOCKET", or "the store DIR, offline".
   const std::string& where() const;
 
   // The device that is meant: the configured one, or the only one.

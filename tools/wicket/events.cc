@@ -1,7 +1,10 @@
 // wicket events: what happens to peers, as it happens.
 #include <CLI/CLI.hpp>
+#include <algorithm>
 #include <boost/json.hpp>
 #include <iostream>
+#include <string>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
@@ -39,51 +42,53 @@ void PrintEvent(const json::object& event) {
   std::cout << std::endl;
 }
 
+bool IsOfDevice(const json::value& event, const std::string& device) {
+  if (device.empty() || !event.is_object()) return true;
+  const auto* named = event.get_object().if_contains("device");
+  return named == nullptr || named->as_string() == device.c_str();
+}
+
+// Prints a line of the stream when it tells an event of the device. `device`: empty: any.
+void PrintStreamLine(absl::string_view line, const std::string& device, bool as_json) {
+  if (!absl::ConsumePrefix(&line, "data: ")) return;
+  json::error_code error;
+  const json::value event = json::parse(json::string_view(line.data(), line.size()), error);
+  if (!error && !IsOfDevice(event, device)) return;
+  if (as_json) {
+    std::cout << std::string(line) << std::endl;
+  } else if (!error && event.is_object()) {
+    PrintEvent(event.get_object());
+  }
+}
+
+absl::Status CheckDevice(Connection& connection, const std::string& device) {
+  if (device.empty()) return absl::OkStatus();
+  WICKET_ASSIGN_OR_RETURN(const std::vector<std::string> devices, connection.Devices());
+  if (std::find(devices.begin(), devices.end(), device) != devices.end()) return absl::OkStatus();
+  return absl::InvalidArgumentError(absl::StrCat("no device \"", device, "\" is configured"));
+}
+
 int Events(const ConnectionOptions& where, bool as_json) {
   auto connection = Connection::Open(where);
   if (!connection.ok()) return Fail(connection.status());
   if (!(*connection)->online()) {
     return Fail(absl::UnavailableError("wicketd does not run: nothing happens"));
   }
-  if (!where.device.empty()) {
-    const auto devices = (*connection)->Devices();
-    if (!devices.ok()) return Fail(devices.status());
-    if (std::find(devices->begin(), devices->end(), where.device) == devices->end()) {
-      return Fail(absl::InvalidArgumentError(
-          absl::StrCat("no device \"", where.device, "\" is configured")));
-    }
-  }
-  const auto wanted = [&](const json::value& event) {
-    const auto* device = event.is_object() ? event.as_object().if_contains("device") : nullptr;
-    return where.device.empty() || device == nullptr || device->as_string() == where.device.c_str();
-  };
+  const absl::Status known = CheckDevice(**connection, where.device);
+  if (!known.ok()) return Fail(known);
   std::string line;
-  const auto status = (*connection)
-                          ->Stream(
-                              "GET", "/v1/events", [] { return std::string(); },
-                              [&](absl::string_view piece) {
-                                for (const char c : piece) {
-                                  if (c != '\n') {
-                                    line.push_back(c);
-                                    continue;
-                                  }
-                                  absl::string_view data = line;
-                                  json::error_code error;
-                                  if (absl::ConsumePrefix(&data, "data: ")) {
-                                    const auto event = json::parse(
-                                        json::string_view(data.data(), data.size()), error);
-                                    if (!error && !wanted(event)) {
-                                      // another device's
-                                    } else if (as_json) {
-                                      std::cout << std::string(data) << std::endl;
-                                    } else if (!error && event.is_object()) {
-                                      PrintEvent(event.get_object());
-                                    }
-                                  }
-                                  line.clear();
-                                }
-                                return static_cast<bool>(std::cout);
-                              });
+  const auto print_lines = [&](absl::string_view piece) {
+    for (const char c : piece) {
+      if (c != '\n') {
+        line.push_back(c);
+        continue;
+      }
+      PrintStreamLine(line, where.device, as_json);
+      line.clear();
+    }
+    return static_cast<bool>(std::cout);
+  };
+  const auto status = (*connection)->Stream("GET", "/v1/events", {}, print_lines);
   if (!status.ok()) return Fail(status.status());
   if (*status < 400) return kOk;
   std::cerr << "wicket: " << line << "\n";

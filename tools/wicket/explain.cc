@@ -1,6 +1,8 @@
-#include <pcap/pcap.h>
+// wicket explain: what the gateway would make of captured packets.
 #include <sys/stat.h>
 
+#include <CLI/CLI.hpp>
+#include <algorithm>
 #include <boost/json.hpp>
 #include <fstream>
 #include <iostream>
@@ -16,12 +18,20 @@
 #include "noise/responder.h"
 #include "intake/verdict.h"
 #include "store/store.h"
+#include "tools/wicket/capture.h"
 #include "tools/wicket/commands.h"
 
 namespace wicket::tools {
 namespace {
 
-using ByteVector = std::vector<uint8_t>;
+struct ExplainOptions {
+  std::string hex;
+  std::string pcap;
+  std::string private_key_file;
+  std::string store;   // empty: none
+  std::string device;  // with a store: the device the packets are for; empty: any
+  bool json = false;
+};
 
 // What is known of one packet; a null means "not reached" or "does not apply".
 struct Explanation {
@@ -35,7 +45,7 @@ struct Explanation {
   bool proven = false;
   std::optional<bool> stored;
   std::optional<bool> timestamp_newer;
-  std::string verdict;
+  std::optional<intake::Verdict> verdict;
   std::vector<std::string> steps;
 };
 
@@ -50,8 +60,9 @@ std::string Hex(const uint8_t* data, size_t bytes) {
   return absl::BytesToHexString(absl::string_view(reinterpret_cast<const char*>(data), bytes));
 }
 
+// Of several verdicts the first counts, in the order of the gateway's checks.
 void Conclude(Explanation* out, intake::Verdict verdict) {
-  out->verdict = intake::ToString(verdict);
+  out->verdict = out->verdict ? std::min(*out->verdict, verdict) : verdict;
 }
 
 // The part that needs the store: known, in time, newer.
@@ -60,11 +71,11 @@ void ExplainStored(const Context& context, Explanation* out) {
   out->stored = peer.ok() && (context.device.empty() || peer->device == context.device);
   out->steps.push_back(absl::StrCat("stored: ", *out->stored ? "yes" : "no"));
   if (!*out->stored) return Conclude(out, intake::Verdict::kUnknownPeer);
-  if (!out->proven) return;
   if (peer->expires <= absl::Now()) {
     out->steps.push_back(absl::StrCat("expired at ", absl::FormatTime(peer->expires)));
     return Conclude(out, intake::Verdict::kExpired);
   }
+  if (!out->proven) return;
   const auto session = context.snapshot->FindSession(*out->static_public_key);
   out->timestamp_newer = !session || guard::IsFresh(session->mark, *out->timestamp, absl::Now());
   out->steps.push_back(
@@ -141,28 +152,6 @@ Explanation ExplainMessage(const Context& context, std::span<const uint8_t> mess
   return out;
 }
 
-// The UDP payload of a frame that classify() does not take; empty when there is none.
-std::span<const uint8_t> FindUdpPayload(std::span<const uint8_t> frame) {
-  size_t at = 14;
-  if (frame.size() < at) return {};
-  auto type = static_cast<uint16_t>(frame[12] << 8 | frame[13]);
-  while ((type == 0x8100 || type == 0x88a8) && frame.size() >= at + 4) {
-    type = static_cast<uint16_t>(frame[at + 2] << 8 | frame[at + 3]);
-    at += 4;
-  }
-  if (type == 0x0800 && frame.size() >= at + 20 && frame[at + 9] == 17) {
-    at += static_cast<size_t>(frame[at] & 15) * 4;
-  } else if (type == 0x86dd && frame.size() >= at + 40 && frame[at + 6] == 17) {
-    at += 40;
-  } else {
-    return {};
-  }
-  if (frame.size() < at + 8) return {};
-  const size_t udp_bytes = static_cast<size_t>(frame[at + 4] << 8 | frame[at + 5]);
-  if (udp_bytes < 8 || frame.size() < at + udp_bytes) return {};
-  return frame.subspan(at + 8, udp_bytes - 8);
-}
-
 Explanation ExplainFrame(const Context& context, std::span<const uint8_t> frame) {
   wire::Frame parsed;
   if (wire::ParseFrame(frame, &parsed)) {
@@ -209,7 +198,7 @@ boost::json::object ToJson(const Explanation& one) {
   object["proven"] = one.proven;
   put("stored", one.stored);
   put("timestamp_newer", one.timestamp_newer);
-  object["verdict"] = one.verdict;
+  object["verdict"] = intake::ToString(*one.verdict);
   return object;
 }
 
@@ -224,89 +213,9 @@ void Print(const std::vector<Explanation>& all, bool json) {
   }
   for (const Explanation& one : all) {
     absl::PrintF("packet %d%s%s: %s\n", one.number, one.source.empty() ? "" : " from ", one.source,
-                 one.verdict);
+                 intake::ToString(*one.verdict));
     for (const std::string& step : one.steps) absl::PrintF("  %s\n", step);
   }
-}
-
-absl::StatusOr<ByteVector> ParseHex(absl::string_view text) {
-  std::string digits;
-  for (char c : text) {
-    if (absl::ascii_isxdigit(static_cast<unsigned char>(c))) {
-      digits.push_back(c);
-    } else if (!absl::ascii_isspace(static_cast<unsigned char>(c)) && c != ':') {
-      return absl::InvalidArgumentError(
-          absl::StrCat("--hex: found '", std::string(1, c), "'; accepted: hexadecimal digits"));
-    }
-  }
-  if (digits.empty() || digits.size() % 2 != 0) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--hex: found ", digits.size(), " digits; accepted: an even number, not 0"));
-  }
-  const std::string bytes = absl::HexStringToBytes(digits);
-  return ByteVector(bytes.begin(), bytes.end());
-}
-
-// Turns a captured packet into an Ethernet frame. Returns: empty for links we do not know.
-ByteVector ToEthernet(int link, std::span<const uint8_t> packet) {
-  const auto with_header = [](std::span<const uint8_t> ip) {
-    ByteVector frame(14);
-    const bool v6 = !ip.empty() && ip[0] >> 4 == 6;
-    frame[12] = v6 ? 0x86 : 0x08;
-    frame[13] = v6 ? 0xdd : 0x00;
-    frame.insert(frame.end(), ip.begin(), ip.end());
-    return frame;
-  };
-  const auto skip = [&](size_t n) {
-    return packet.size() < n ? std::span<const uint8_t>() : packet.subspan(n);
-  };
-  switch (link) {
-    case DLT_EN10MB:
-      return {packet.begin(), packet.end()};
-    case DLT_RAW:
-    case DLT_IPV4:
-    case DLT_IPV6:
-      return with_header(packet);
-    case DLT_NULL:
-    case DLT_LOOP:
-      return with_header(skip(4));
-    case DLT_LINUX_SLL:
-      return with_header(skip(16));
-#ifdef DLT_LINUX_SLL2
-    case DLT_LINUX_SLL2:
-      return with_header(skip(20));
-#endif
-    default:
-      return {};
-  }
-}
-
-absl::StatusOr<std::vector<Explanation>> ExplainPcap(const Context& context,
-                                                     const std::string& path) {
-  char error[PCAP_ERRBUF_SIZE] = {};
-  const std::unique_ptr<pcap_t, decltype(&pcap_close)> file(pcap_open_offline(path.c_str(), error),
-                                                            pcap_close);
-  if (!file) return absl::InvalidArgumentError(absl::StrCat("--pcap ", path, ": ", error));
-  const int link = pcap_datalink(file.get());
-  if (ToEthernet(link, ByteVector(64)).empty()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("--pcap ", path, ": link type ", link,
-                     "; accepted: Ethernet, raw IP, Linux cooked, loopback"));
-  }
-  std::vector<Explanation> all;
-  pcap_pkthdr* header;
-  const u_char* data;
-  int result;
-  while ((result = pcap_next_ex(file.get(), &header, &data)) == 1) {
-    const ByteVector frame = ToEthernet(link, {data, header->caplen});
-    all.push_back(ExplainFrame(context, frame));
-    all.back().number = all.size();
-  }
-  if (result == PCAP_ERROR) {
-    return absl::InvalidArgumentError(absl::StrCat("--pcap ", path, ": after packet ", all.size(),
-                                                   ": ", pcap_geterr(file.get())));
-  }
-  return all;
 }
 
 absl::StatusOr<Secret<kKeyBytes>> ReadPrivateKey(const std::string& path) {
@@ -343,18 +252,23 @@ absl::StatusOr<std::vector<Explanation>> ExplainAll(const ExplainOptions& option
                             store::Store::Open({.path = options.store, .create = false}));
     WICKET_ASSIGN_OR_RETURN(context.snapshot, context.store->NewSnapshot());
   }
-  if (!options.pcap.empty()) return ExplainPcap(context, options.pcap);
+  std::vector<Explanation> all;
+  if (!options.pcap.empty()) {
+    WICKET_RETURN_IF_ERROR(ReadCapture(options.pcap, [&](std::span<const uint8_t> frame) {
+      all.push_back(ExplainFrame(context, frame));
+      all.back().number = all.size();
+    }));
+    return all;
+  }
   WICKET_ASSIGN_OR_RETURN(const ByteVector bytes, ParseHex(options.hex));
   Explanation one =
       FindUdpPayload(bytes).empty() ? ExplainMessage(context, bytes) : ExplainFrame(context, bytes);
   one.number = 1;
-  std::vector<Explanation> all;
   all.push_back(std::move(one));
   return all;
 }
 
-}  // namespace
-
+// Says of each packet what the gateway would make of it.
 int Explain(const ExplainOptions& options) {
   const auto all = ExplainAll(options);
   if (!all.ok()) {
@@ -363,6 +277,32 @@ int Explain(const ExplainOptions& options) {
   }
   Print(*all, options.json);
   return kOk;
+}
+
+}  // namespace
+
+void AddExplainCommand(CLI::App* app, std::function<int()>* run) {
+  static ExplainOptions options;
+  CLI::App* command = app->add_subcommand(
+      "explain", "what the gateway would make of captured packets, step by step");
+  auto* input = command->add_option_group("input");
+  input->add_option("--hex", options.hex, "one message: the UDP payload, or a whole frame")
+      ->type_name("HEX");
+  input->add_option("--pcap", options.pcap, "a capture (pcap or pcapng)")->type_name("FILE");
+  input->require_option(1);
+  command
+      ->add_option("--private-key-file", options.private_key_file,
+                   "the device's private key, as `wg genkey` prints it")
+      ->type_name("FILE")
+      ->required();
+  command
+      ->add_option("--store", options.store,
+                   "also say whether the peer is stored and the timestamp new")
+      ->type_name("DIR");
+  command->add_option("--device", options.device, "the device the packets are for")
+      ->type_name("NAME");
+  command->add_flag("--json", options.json, "print JSON");
+  command->callback([run] { *run = [] { return Explain(options); }; });
 }
 
 }  // namespace wicket::tools

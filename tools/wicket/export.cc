@@ -1,20 +1,29 @@
+// wicket export: the stored peers, as a file.
 #include <fcntl.h>
 #include <sys/stat.h>
 
-#include <boost/json.hpp>
+#include <CLI/CLI.hpp>
 #include <fstream>
 #include <iostream>
+#include <optional>
 
 #include "absl/strings/str_cat.h"
 #include "base/fd.h"
 #include "document/peer_text.h"
 #include "store/store.h"
 #include "tools/wicket/commands.h"
+#include "tools/wicket/connection.h"
 
 namespace wicket::tools {
 namespace {
 
 constexpr size_t kExportChunk = 1024;
+
+struct ExportOptions {
+  ConnectionOptions connection;  // its device: empty, all
+  std::string format = "ndjson";
+  std::string file = "-";
+};
 
 std::string ToText(const store::Peer& peer, const ExportOptions& options) {
   return (options.format == "conf" ? document::ToConfSection(peer) : document::ToJsonLine(peer)) +
@@ -36,7 +45,7 @@ absl::Status ExportStore(const ExportOptions& options, std::ostream* output) {
                               if (device.empty() || peer.device == device)
                                 text += ToText(peer, options);
                             }));
-    snapshot.Release();  // whoever reads our output may be slow
+    snapshot.Release();  // the reader of our output may be slow
     *output << text;
   }
   return absl::OkStatus();
@@ -80,8 +89,6 @@ absl::Status ExportStream(const ExportOptions& options, std::ostream* output) {
   return absl::OkStatus();
 }
 
-}  // namespace
-
 int Export(const ExportOptions& options) {
   std::ofstream file;
   if (options.file != "-") {
@@ -100,6 +107,23 @@ int Export(const ExportOptions& options) {
   if (status.ok()) return kOk;
   std::cerr << "wicket: export: " << status.message() << "\n";
   return kFailure;
+}
+
+}  // namespace
+
+void AddExportCommand(CLI::App* app, std::function<int()>* run) {
+  static ExportOptions options;
+  CLI::App* command =
+      app->add_subcommand("export", "write the stored peers, preshared keys included");
+  AddConnectionOptions(command, &options.connection);
+  AddOfflineOption(command, &options.connection);
+  command->add_option("--format", options.format, "format to write")
+      ->check(CLI::IsMember({"ndjson", "conf"}))
+      ->capture_default_str();
+  command->add_option("-o,--output", options.file, "file to write, mode 0600")
+      ->type_name("FILE")
+      ->capture_default_str();
+  command->callback([run] { *run = [] { return Export(options); }; });
 }
 
 }  // namespace wicket::tools

@@ -1,9 +1,11 @@
+// wicket import: the peers of a file or of a device.
 #include <fcntl.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <boost/json.hpp>
 #include <fstream>
@@ -18,9 +20,11 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
+#include "document/peer_reader.h"
 #include "document/peer_text.h"
 #include "store/store.h"
 #include "tools/wicket/commands.h"
+#include "tools/wicket/connection.h"
 
 namespace wicket::tools {
 namespace {
@@ -29,7 +33,15 @@ constexpr size_t kChunk = 1 << 18;  // peers sorted and written together: about 
 constexpr size_t kProblemsShown = 20;
 constexpr size_t kLinesPerRequest = 4096;  // of a running daemon
 
-// A line on a terminal that says how far we are; nothing elsewhere.
+struct ImportOptions {
+  ConnectionOptions connection;  // its device: of peers that do not name one
+  std::string format = "auto";
+  std::string file;         // "-": standard input
+  std::string from_device;  // in place of a file
+  bool json = false;
+};
+
+// A line on a terminal that shows the progress; nothing elsewhere.
 class Progress {
  public:
   explicit Progress(uint64_t bytes_total)
@@ -109,7 +121,7 @@ class StoreSink : public Sink {
   }
 
   absl::Status Add(uint64_t line, store::Peer peer) override {
-    // Nothing will be written, but whoever mends the file wants to see all that is wrong.
+    // Nothing will be written; the rest is read for its problems.
     if (problems.count() > 0) return absl::OkStatus();
     chunk_.push_back({line, std::move(peer)});
     return chunk_.size() < kChunk ? absl::OkStatus() : WriteChunk();
@@ -149,8 +161,8 @@ class StoreSink : public Sink {
   uint64_t written_ = 0;
 };
 
-// A running daemon: it shares its transactions with the calls of others, so an import of any
-// length holds nobody up. Refused lines are reported, the others are stored.
+// A running daemon: it shares its transactions with other calls, so that no call waits for a long
+// import. Refused lines are reported, the others are stored.
 class DaemonSink : public Sink {
  public:
   explicit DaemonSink(std::unique_ptr<Connection> connection)
@@ -211,8 +223,8 @@ class DaemonSink : public Sink {
 // Errors: nothing, or not everything, was imported; `sink` has the number.
 absl::Status ImportStream(std::istream* input, const ImportOptions& options, uint64_t bytes_total,
                           const std::function<bool()>& complete, Sink* sink) {
-  document::Format format = document::Format::kNdjson;
-  if (options.format == "auto") format = document::DetectFormat(input);
+  document::Format format = document::Format::kAuto;
+  if (options.format == "ndjson") format = document::Format::kNdjson;
   if (options.format == "conf") format = document::Format::kWgConf;
   document::PeerReader reader(input, format, options.connection.device);
   Progress progress(bytes_total);
@@ -222,7 +234,7 @@ absl::Status ImportStream(std::istream* input, const ImportOptions& options, uin
     const absl::StatusOr<bool> more = reader.Next(&peer);
     if (!more.ok()) {
       sink->Refuse(std::string(more.status().message()));
-      if (format == document::Format::kWgConf) break;  // the reader is out of step
+      if (reader.format() == document::Format::kWgConf) break;  // the reader is out of step
       continue;
     }
     if (!*more) break;
@@ -328,8 +340,8 @@ int ImportDevice(ImportOptions options) {
   return ImportFile(options, ended_well);
 }
 
-}  // namespace
-
+// Through a running daemon: stores what can be stored and reports the other lines.
+// Into the store itself: all peers of the file, or none.
 int Import(const ImportOptions& options) {
   if (options.file.empty() == options.from_device.empty()) {
     std::cerr << "wicket: import takes a file, or --from-device\n";
@@ -337,6 +349,26 @@ int Import(const ImportOptions& options) {
   }
   if (!options.from_device.empty()) return ImportDevice(options);
   return ImportFile(options, [] { return true; });
+}
+
+}  // namespace
+
+void AddImportCommand(CLI::App* app, std::function<int()>* run) {
+  static ImportOptions options;
+  CLI::App* command = app->add_subcommand(
+      "import", "store the peers of a file, through wicketd or, when none runs, all or none");
+  command->add_option("file", options.file, "NDJSON or wg.conf; - reads standard input");
+  command
+      ->add_option("--from-device", options.from_device,
+                   "the peers of a running WireGuard device, with their preshared keys")
+      ->type_name("NAME");
+  AddConnectionOptions(command, &options.connection);
+  AddOfflineOption(command, &options.connection);
+  command->add_option("--format", options.format, "format of the file")
+      ->check(CLI::IsMember({"auto", "ndjson", "conf"}))
+      ->capture_default_str();
+  command->add_flag("--json", options.json, "print the result as JSON");
+  command->callback([run] { *run = [] { return Import(options); }; });
 }
 
 }  // namespace wicket::tools

@@ -1,5 +1,7 @@
+// wicket status: what the gateway does and has done.
 #include <signal.h>
 
+#include <CLI/CLI.hpp>
 #include <fstream>
 #include <iostream>
 #include <sstream>
@@ -16,7 +18,16 @@ namespace wicket::tools {
 namespace {
 
 constexpr absl::Duration kSilent = absl::Seconds(5);
+constexpr double kDeviceSilent_s = 2;    // an idle installer notes its progress every 0.25 s
+constexpr double kDumpedLongAgo_s = 30;  // dumps begin at most 5 s apart; a large one takes seconds
 constexpr absl::Duration kWaitPoll = absl::Milliseconds(20);
+
+struct StatusOptions {
+  std::string status_file = "/run/wicket/status.json";
+  std::string pin_dir = "/sys/fs/bpf/wicket";  // used when there is no status file
+  bool json = false;
+  int wait_s = -1;  // for the daemon and all its devices and NICs to be there; -1: do not
+};
 
 void PrintCounts(const std::map<std::string, uint64_t>& counts,
                  const std::vector<std::pair<std::string, std::string>>& names) {
@@ -72,6 +83,12 @@ void PrintDevice(const document::DeviceStatus& device) {
                device.port, device.backend);
   absl::PrintF("  installed: %d peers, %d unconfirmed, %d of others\n", device.installed,
                device.installed_unconfirmed, device.foreign);
+  if (device.silent_s > kDeviceSilent_s) {
+    absl::PrintF("  does not answer since %.0f s\n", device.silent_s);
+  }
+  if (device.dumped_s_ago > kDumpedLongAgo_s) {
+    absl::PrintF("  its peers were last read %.0f s ago\n", device.dumped_s_ago);
+  }
   if (device.install_count > 0) {
     absl::PrintF("  lately, packet seen to given back: p50 %.2f ms, p99 %.2f ms (%d)\n",
                  device.install_p50_ms, device.install_p99_ms, device.install_count);
@@ -102,8 +119,17 @@ void Print(const document::Status& status) {
   absl::PrintF("wicketd %s, process %d, up %s\n", status.version, status.pid,
                absl::FormatDuration(absl::Floor(absl::Now() - status.started, absl::Seconds(1))));
   absl::PrintF("X25519: %s\n", status.x25519);
-  absl::PrintF("store: %s, %d peers, %.1f MB\n\n", status.store_path, status.stored_peers,
+  absl::PrintF("store: %s, %d peers, %.1f MB\n", status.store_path, status.stored_peers,
                static_cast<double>(status.store_bytes) / 1e6);
+  if (status.unsaved_sessions > 0) {
+    absl::PrintF("  %d sessions are not saved: the store does not accept writes\n",
+                 status.unsaved_sessions);
+  }
+  if (status.clock_steps > 0) {
+    absl::PrintF("wall clock: stepped %d %s since the start\n", status.clock_steps,
+                 status.clock_steps == 1 ? "time" : "times");
+  }
+  absl::PrintF("\n");
   for (const auto& nic : status.nics) PrintNic(nic);
   absl::PrintF("\n");
   for (const auto& device : status.devices) PrintDevice(device);
@@ -162,8 +188,6 @@ absl::StatusOr<Report> WaitForReport(const StatusOptions& options) {
   }
 }
 
-}  // namespace
-
 int Status(const StatusOptions& options) {
   absl::StatusOr<Report> report =
       options.wait_s < 0 ? ReadReport(options.status_file) : WaitForReport(options);
@@ -189,6 +213,30 @@ int Status(const StatusOptions& options) {
     PrintCounts(status.steering, SteeringNames());
   }
   return report->problem.empty() ? kOk : kFailure;
+}
+
+}  // namespace
+
+void AddStatusCommand(CLI::App* app, std::function<int()>* run) {
+  static StatusOptions options;
+  CLI::App* command = app->add_subcommand("status", "what the gateway does and has done");
+  command->add_option("--status-file", options.status_file, "as configured")
+      ->type_name("FILE")
+      ->capture_default_str();
+  command
+      ->add_option("--pin-dir", options.pin_dir,
+                   "where the XDP program's counters are, for when no daemon runs")
+      ->type_name("DIR")
+      ->capture_default_str();
+  command->add_flag("--json", options.json, "print JSON");
+  command
+      ->add_option("--wait", options.wait_s,
+                   "wait until wicketd runs and has its devices and NICs, so many seconds at most")
+      ->type_name("SECONDS")
+      ->expected(0, 1)
+      ->default_str("30")
+      ->check(CLI::Range(0, 86400));
+  command->callback([run] { *run = [] { return Status(options); }; });
 }
 
 }  // namespace wicket::tools

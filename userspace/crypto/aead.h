@@ -15,8 +15,8 @@ inline constexpr size_t kTagBytes = 16;
 void Seal(const uint8_t key[32], uint64_t counter, Bytes plaintext, Bytes associated, uint8_t* out);
 
 // Opens `sealed` into sealed.size() - 16 bytes at `out`.
-// Returns: false when the tag does not verify; do not use `out` then.
 // Requires: sealed.size() >= 16.
+// Returns:  false when the tag does not verify; do not use `out` then.
 [[nodiscard]] bool Open(const uint8_t key[32], uint64_t counter, Bytes sealed, Bytes associated,
                         uint8_t* out);
 

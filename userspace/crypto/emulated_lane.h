@@ -44,7 +44,7 @@ struct EmulatedLane {
   using Real = EmulatedLane;
   static Real ToReal(const EmulatedLane& a) { return a; }
   static EmulatedLane FromReal(const Real& a) { return a; }
-  // Arbitrary, like the bits of a CPU: sums wrap around until all of them are subtracted.
+  // Arbitrary, like the bits of a CPU: a sum may wrap around until they are subtracted again.
   static constexpr uint64_t kHighBits = 0xfedcba9876543211, kLowBits = 0xc0ffee0123456789;
   static void MultiplyAdd(const Real& a, const Real& b, EmulatedLane* low, EmulatedLane* high) {
     for (int i = 0; i < kCount; ++i) {

@@ -4,6 +4,7 @@
 #include <sstream>
 
 #include "document/answer_text.h"
+#include "document/peer_reader.h"
 #include "document/peer_text.h"
 #include "document/status_text.h"
 
@@ -97,12 +98,42 @@ TEST(PeerTextTest, ErrorsNameTheLineAndNeverASecret) {
   EXPECT_FALSE(ReadAll(good, Format::kNdjson, "").ok());
 }
 
-TEST(PeerTextTest, TheFormatIsDetected) {
-  std::istringstream json(" \n {}"), conf("\n[Interface]"), comment("# x\n[Peer]"), empty("");
-  EXPECT_EQ(DetectFormat(&json), Format::kNdjson);
-  EXPECT_EQ(DetectFormat(&conf), Format::kWgConf);
-  EXPECT_EQ(DetectFormat(&comment), Format::kWgConf);
-  EXPECT_EQ(DetectFormat(&empty), Format::kNdjson);
+TEST(PeerReaderTest, TheFormatIsDetected) {
+  const auto detected = [](const std::string& text) {
+    std::istringstream input(text);
+    PeerReader reader(&input, Format::kAuto, "wg0");
+    store::Peer peer;
+    reader.Next(&peer).IgnoreError();
+    return reader.format();
+  };
+  EXPECT_EQ(detected(" \n {}"), Format::kNdjson);
+  EXPECT_EQ(detected("\n[Interface]"), Format::kWgConf);
+  EXPECT_EQ(detected("# x\n[Peer]"), Format::kWgConf);
+  EXPECT_EQ(detected(""), Format::kNdjson);
+}
+
+TEST(PeerReaderTest, LinesAreCountedFromTheFirstThoughItMayBeBlank) {
+  const std::string good = std::string("{\"public_key\":\"") + kKey + "\"}\n";
+  std::istringstream input("\n \r\n\t" + good + "{");
+  PeerReader reader(&input, Format::kAuto, "wg0");
+  store::Peer peer;
+  ASSERT_TRUE(reader.Next(&peer).ok());
+  EXPECT_EQ(reader.line(), 3u);
+  EXPECT_EQ(reader.bytes(), 5 + good.size());
+  EXPECT_EQ(reader.Next(&peer).status().message().substr(0, 8), "line 4: ");
+  EXPECT_EQ(ReadAll("\n\n[Peer]\n", Format::kAuto).status().message(),
+            "line 3: [Peer] without a PublicKey");
+}
+
+TEST(PeerTextTest, ATimeToLiveIsTakenAndAnAllocationIsNot) {
+  const std::string key = std::string("{\"public_key\":\"") + kKey + "\",";
+  const auto request = ParsePeerRequest(key + "\"ttl\":5}", absl::FromUnixSeconds(100));
+  ASSERT_TRUE(request.ok()) << request.status();
+  EXPECT_EQ(request->peer.expires, absl::FromUnixSeconds(105));
+  EXPECT_TRUE(ParsePeerJson(key + "\"ttl\":5}").ok());
+  EXPECT_EQ(FieldOf(ParsePeerJson(key + "\"allocate\":\"x\"}").status()), "allocate");
+  EXPECT_EQ(FieldOf(ParsePeerJson("{}").status()), "public_key");
+  EXPECT_EQ(FieldOf(ParsePeerRequest("{", absl::UnixEpoch()).status()), "") << "no JSON";
 }
 
 TEST(AnswerTextTest, WhatWasSentIsShownThoughItMayEndWithinACharacter) {

@@ -1,47 +1,18 @@
 #include "document/peer_text.h"
 
-#include <strings.h>
-
 #include <boost/json.hpp>
 
-#include "absl/strings/ascii.h"
-#include "absl/strings/match.h"
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_split.h"
 #include "absl/time/clock.h"
 #include "document/answer_text.h"
+#include "document/peer_fields.h"
 
 namespace wicket::document {
 namespace {
 
 namespace json = boost::json;
 
-constexpr size_t kLineBytesMax = 1 << 20;
 constexpr int64_t kTtlMax_s = 100LL * 366 * 86400;
-
-absl::Status Invalid(absl::string_view field, absl::string_view found, absl::string_view accepted) {
-  return AboutField(field, absl::InvalidArgumentError(
-                               absl::StrCat(field, ": found ", found, "; accepted: ", accepted)));
-}
-
-std::string Quoted(absl::string_view text) {
-  constexpr size_t kShown = 60;
-  return text.size() <= kShown ? absl::StrCat("\"", text, "\"")
-                               : absl::StrCat("\"", text.substr(0, kShown), "…\"");
-}
-
-// The first word of a line that may hold a secret, if it looks like a key's name.
-std::string Word(absl::string_view line) {
-  constexpr size_t kNameMax = 24;
-  size_t length = 0;
-  while (length < line.size() && absl::ascii_isalpha(static_cast<unsigned char>(line[length]))) {
-    ++length;
-  }
-  const bool ends = length == line.size() || line[length] == '=' || line[length] == ' ';
-  if (length > 0 && length <= kNameMax && ends) return Quoted(line.substr(0, length));
-  return absl::StrCat(line.size(), " characters (not shown)");
-}
 
 absl::string_view KindName(const json::value& value) {
   switch (value.kind()) {
@@ -63,38 +34,6 @@ absl::string_view KindName(const json::value& value) {
 absl::StatusOr<absl::string_view> StringOf(absl::string_view field, const json::value& value) {
   if (!value.is_string()) return Invalid(field, KindName(value), "a string");
   return absl::string_view(value.get_string().data(), value.get_string().size());
-}
-
-absl::Status ReadPublicKey(absl::string_view text, PeerConfig* config) {
-  const auto key = ParsePublicKey(text);
-  if (!key) return Invalid("public_key", Quoted(text), "44 characters of base64 (32 bytes)");
-  config->public_key = *key;
-  return absl::OkStatus();
-}
-
-absl::Status ReadPresharedKey(absl::string_view text, PeerConfig* config) {
-  auto key = ParseSecretKey(text);
-  if (!key) {
-    return Invalid("preshared_key", absl::StrCat(text.size(), " characters (not shown)"),
-                   "44 characters of base64 (32 bytes)");
-  }
-  config->preshared_key = std::move(*key);
-  return absl::OkStatus();
-}
-
-absl::Status ReadAllowedIp(absl::string_view text, PeerConfig* config) {
-  const auto prefix = ParsePrefix(text);
-  if (!prefix) return Invalid("allowed_ips", Quoted(text), "an address, or address/length");
-  config->allowed_ips.push_back(*prefix);
-  return absl::OkStatus();
-}
-
-absl::Status ReadKeepalive(int64_t seconds, PeerConfig* config) {
-  if (seconds < 0 || seconds > 65535) {
-    return Invalid("persistent_keepalive", absl::StrCat(seconds), "0 to 65535 seconds");
-  }
-  config->persistent_keepalive_s = static_cast<uint16_t>(seconds);
-  return absl::OkStatus();
 }
 
 absl::Status ReadTime(absl::string_view field, absl::string_view text, absl::Time* time) {
@@ -156,11 +95,11 @@ absl::Status ReadField(absl::string_view name, const json::value& value, store::
                     absl::InvalidArgumentError(absl::StrCat(
                         "unknown field ", Quoted(name),
                         "; accepted: public_key, allowed_ips, preshared_key, persistent_keepalive, "
-                        "expires_at, created_at, pinned, labels, device; through wicketd also "
-                        "allocate and ttl")));
+                        "expires_at, ttl, created_at, pinned, labels, device; through wicketd "
+                        "also allocate")));
 }
 
-// The whole of a request that is not a peer's own: `ttl` and `allocate`.
+// Reads what is of a request and not of a peer: `ttl` and `allocate`. Returns: false for others.
 absl::StatusOr<bool> ReadWish(absl::string_view name, const json::value& value, absl::Time now,
                               PeerRequest* request) {
   if (name == "ttl") {
@@ -212,129 +151,6 @@ absl::StatusOr<store::Peer> ParsePeerJson(absl::string_view line) {
     return AboutField("public_key", absl::InvalidArgumentError("public_key is missing"));
   }
   return std::move(request.peer);
-}
-
-absl::Status PeerReader::Error(absl::string_view message) const {
-  return absl::InvalidArgumentError(absl::StrCat("line ", line_, ": ", message));
-}
-
-bool ReadBoundedLine(std::istream& input, std::string* line) {
-  line->clear();
-  std::streambuf* bytes = input.rdbuf();
-  int c = bytes->sbumpc();
-  if (c == EOF) return false;
-  for (; c != EOF && c != '\n'; c = bytes->sbumpc()) {
-    if (line->size() <= kLineBytesMax) line->push_back(static_cast<char>(c));
-  }
-  return true;
-}
-
-bool PeerReader::ReadLine(std::string* text) {
-  if (!ReadBoundedLine(*input_, text)) return false;
-  ++line_;
-  bytes_ += text->size() + 1;
-  return true;
-}
-
-absl::StatusOr<bool> PeerReader::Next(store::Peer* peer) {
-  absl::StatusOr<bool> read = format_ == Format::kNdjson ? NextJson(peer) : NextSection(peer);
-  if (!read.ok() || !*read) return read;
-  if (peer->device.empty()) peer->device = device_;
-  if (peer->device.empty()) return Error("no device: name one with --device, or in each peer");
-  return true;
-}
-
-absl::StatusOr<bool> PeerReader::NextJson(store::Peer* peer) {
-  std::string text;
-  do {
-    if (!ReadLine(&text)) return false;
-    if (text.size() > kLineBytesMax) return Error("longer than 1 MiB");
-  } while (absl::StripAsciiWhitespace(text).empty());
-  absl::StatusOr<store::Peer> parsed = ParsePeerJson(text);
-  explicit_bzero(text.data(), text.size());
-  if (!parsed.ok()) return Error(parsed.status().message());
-  *peer = std::move(*parsed);
-  return true;
-}
-
-absl::StatusOr<bool> PeerReader::NextSection(store::Peer* peer) {
-  *peer = {};
-  bool has_key = false;
-  std::string text;
-  while (ReadLine(&text)) {
-    absl::string_view line = text;
-    line = absl::StripAsciiWhitespace(line.substr(0, line.find('#')));
-    if (line.empty()) continue;
-    if (line.front() == '[') {
-      const bool peer_section = absl::EqualsIgnoreCase(line, "[Peer]");
-      if (!peer_section && !absl::EqualsIgnoreCase(line, "[Interface]")) {
-        return Error(absl::StrCat("section ", Quoted(line), "; accepted: [Interface], [Peer]"));
-      }
-      seen_section_ = true;
-      const bool finished = in_section_;
-      const uint64_t finished_line = section_line_;
-      in_section_ = peer_section;
-      section_line_ = line_;
-      if (!finished) continue;
-      if (!has_key) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("line ", finished_line, ": [Peer] without a PublicKey"));
-      }
-      return true;
-    }
-    if (!seen_section_) {
-      return Error(
-          absl::StrCat("found ", Word(line),
-                       "; accepted: NDJSON, one peer a line, or a WireGuard configuration"));
-    }
-    if (!in_section_) continue;  // [Interface] belongs to the device, not to us
-    const size_t equals = line.find('=');
-    const absl::string_view name = absl::StripAsciiWhitespace(line.substr(0, equals));
-    // The padding of a key whose "=" is missing ends in one.
-    if (equals == absl::string_view::npos || name.find(' ') != absl::string_view::npos) {
-      return Error(absl::StrCat(Word(line), " is not NAME = VALUE"));
-    }
-    const absl::string_view value = absl::StripAsciiWhitespace(line.substr(equals + 1));
-    absl::Status status;
-    if (absl::EqualsIgnoreCase(name, "PublicKey")) {
-      status = ReadPublicKey(value, &peer->config);
-      has_key = true;
-    } else if (absl::EqualsIgnoreCase(name, "PresharedKey")) {
-      status = ReadPresharedKey(value, &peer->config);
-      explicit_bzero(text.data(), text.size());
-    } else if (absl::EqualsIgnoreCase(name, "AllowedIPs")) {
-      for (absl::string_view part : absl::StrSplit(value, ',', absl::SkipWhitespace())) {
-        status = ReadAllowedIp(absl::StripAsciiWhitespace(part), &peer->config);
-        if (!status.ok()) break;
-      }
-    } else if (absl::EqualsIgnoreCase(name, "PersistentKeepalive")) {
-      int64_t seconds = 0;
-      if (!absl::EqualsIgnoreCase(value, "off") && !absl::SimpleAtoi(value, &seconds)) seconds = -1;
-      status = ReadKeepalive(seconds, &peer->config);
-    } else if (!absl::EqualsIgnoreCase(name, "Endpoint")) {  // learned, never configured
-      status = absl::InvalidArgumentError(
-          absl::StrCat("unknown key ", Word(name),
-                       "; accepted: PublicKey, PresharedKey, AllowedIPs, PersistentKeepalive, "
-                       "Endpoint (ignored)"));
-    }
-    if (!status.ok()) return Error(status.message());
-  }
-  if (!in_section_) return false;
-  in_section_ = false;
-  if (!has_key) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("line ", section_line_, ": [Peer] without a PublicKey"));
-  }
-  return true;
-}
-
-Format DetectFormat(std::istream* input) {
-  int c = input->peek();
-  while (c == ' ' || c == '\n' || c == '\r' || c == '\t') {
-    input->get();
-    c = input->peek();
-  }
-  return c == '{' || c == EOF ? Format::kNdjson : Format::kWgConf;
 }
 
 namespace {

@@ -23,7 +23,8 @@ struct NicStatus {
   uint64_t ring_dropped = 0;
   bool under_load = false;   // one of its shards at least
   uint64_t load_raised = 0;  // times that one came under load
-  // Of the last ten to twenty seconds: how long a frame waited for those before it; 0: none had to.
+  // Of the last ten to twenty seconds: how long a frame waited for the frames before it; 0: none
+  // waited.
   double wait_p99_ms = 0;
 };
 
@@ -34,9 +35,11 @@ struct DeviceStatus {
   uint16_t port = 0;
   uint64_t installed = 0;  // peers of ours in the device
   uint64_t installed_unconfirmed = 0;
-  uint64_t foreign = 0;      // peers in the device that the store does not hold for it
-  double silent_s = 0;       // since its thread last made progress; more than 1: it does not answer
-  double dumped_s_ago = -1;  // since the last complete dump; -1: there was none
+  // Peers in the device that the store does not hold for this device: it does not know them, or
+  // holds them for another.
+  uint64_t foreign = 0;
+  double silent_s = 0;       // since its thread last made progress; beyond 2: it does not answer
+  double dumped_s_ago = -1;  // since its peers were last read completely; -1: never
   std::map<std::string, uint64_t> counts;  // installs, evictions, ...
   // Of the last ten to twenty seconds:
   uint64_t install_count = 0;  // samples behind the two figures below
@@ -49,8 +52,8 @@ struct DefenceStatus {
   bool attack = false;  // now, or within the last 10 s
   absl::Time attack_since;
   bool under_load = false;
-  uint64_t sources = 0;                         // about as many as were refused by the program
-  double proven_per_s = 0;                      // meanwhile
+  uint64_t sources = 0;  // about how many were refused, by the program or by shards
+  double proven_per_s = 0;
   std::map<std::string, double> refused_per_s;  // by the names of verdicts and steering
 };
 
@@ -64,8 +67,8 @@ struct Status {
   std::string x25519;  // the back end of batches
   uint64_t stored_peers = 0;
   uint64_t store_bytes = 0;
-  uint64_t unsaved_sessions = 0;  // kept in memory, for the store does not take them
-  uint64_t clock_steps = 0;       // of the wall clock, seen since the start
+  uint64_t unsaved_sessions = 0;  // records kept in memory until the store accepts writes
+  uint64_t clock_steps = 0;       // of the wall clock, since the start
   std::vector<NicStatus> nics;
   std::vector<DeviceStatus> devices;
   DefenceStatus defence;

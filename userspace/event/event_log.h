@@ -23,20 +23,20 @@
 namespace wicket::event {
 
 // X(Name, text, meaning)
-#define WICKET_EVENTS(X)                                                                \
-  X(Seen, "seen", "an initiation proved its key and went to the installer")             \
-  X(Refused, "refused", "an initiation was refused for `reason`; a sample of a flood")  \
-  X(Installed, "installed", "a peer was put into its device")                           \
-  X(Confirmed, "confirmed", "the first data packet of a session arrived")               \
-  X(Evicted, "evicted", "a peer was removed from its device")                           \
-  X(Expired, "expired", "a peer expired and was deleted")                               \
-  X(Created, "created", "a peer was stored")                                            \
-  X(Updated, "updated", "a stored peer was changed")                                    \
-  X(Deleted, "deleted", "a peer was deleted")                                           \
-  X(Attack, "attack",                                                                   \
-    "initiations are refused at a high rate, or a shard is under load; every 10 s")     \
-  X(AttackOver, "attack_over", "neither for 10 s")                                      \
-  X(ClockStep, "clock_step",                                                            \
+#define WICKET_EVENTS(X)                                                               \
+  X(Seen, "seen", "an initiation proved its key and went to the installer")            \
+  X(Refused, "refused", "an initiation was refused for `reason`; a sample of a flood") \
+  X(Installed, "installed", "a peer was put into its device")                          \
+  X(Confirmed, "confirmed", "the first data packet of a session arrived")              \
+  X(Evicted, "evicted", "a peer was removed from its device")                          \
+  X(Expired, "expired", "a peer expired and was deleted")                              \
+  X(Created, "created", "a peer was stored")                                           \
+  X(Updated, "updated", "a stored peer was changed")                                   \
+  X(Deleted, "deleted", "a peer was deleted")                                          \
+  X(Attack, "attack",                                                                  \
+    "initiations are refused at a high rate, or a shard is under load; every 10 s")    \
+  X(AttackOver, "attack_over", "neither for 10 s")                                     \
+  X(ClockStep, "clock_step",                                                           \
     "the wall clock stepped against the steady clock; figures.seconds says how far")
 
 enum class Kind : uint8_t {

@@ -56,7 +56,9 @@ struct Config {
 
 // Reads a configuration.
 // Errors: InvalidArgument holds a line for every problem: "FILE:LINE: KEY: found X;
-//         accepted: Y". NotFound and others when the file cannot be read.
+//         accepted: Y". Of a file that is no TOML it holds the first problem only, in another
+//         form: "FILE:LINE: PROBLEM; accepted: TOML". NotFound and others when the file cannot
+//         be read.
 absl::StatusOr<Config> LoadConfig(const std::string& path);
 absl::StatusOr<Config> ParseConfig(absl::string_view text, const std::string& name);
 

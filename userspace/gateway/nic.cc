@@ -74,7 +74,7 @@ absl::Status Nic::Up(reinject::Mode wanted) {
 
 absl::Status Nic::SetReinject(reinject::Mode wanted) {
   absl::Status live = absl::FailedPreconditionError(
-      "XDP is generic here, and a frame put into the NIC would meet our program again");
+      "XDP is generic here, and a frame put into the NIC would pass our program again");
   if (attachment_.mode == xsk::XdpMode::kNative) {
     live = context_.injector->ProbeLive(attachment_.ifindex);
   }

@@ -35,7 +35,8 @@ class Batch {
   // while the device is away.
   // Returns: the number of demands in the batch.
   size_t Gather();
-  // Installs the peers that were let in, and gives their packets back. Requires: Gather() > 0.
+  // Installs the peers that were let in, and gives their packets back.
+  // Requires: the device is there.
   // Returns: false when the device is gone.
   bool Run();
 

@@ -33,8 +33,8 @@ class Departures {
   //          take. If it takes too long and there is no room, the chosen peers stay.
   bool MayGo(uint64_t saved_up_to, bool memory_has_room, absl::Duration steady,
              Residents* residents);
-  // Returns: up to `count` chosen peers. A revoked peer that is stored again stays.
   // Requires: `snapshot` is renewed.
+  // Returns:  up to `count` chosen peers. A revoked peer that is stored again stays.
   std::vector<PublicKey> Slice(Residents* residents, const store::Snapshot& snapshot,
                                absl::Time wall, size_t count);
   // Returns: whether the peer was revoked, so that its revocation can be forgotten.

@@ -20,7 +20,7 @@ std::unique_ptr<reinject::Pacer> PacerFor(const wgdev::Device& device, const std
   absl::StatusOr<std::unique_ptr<reinject::Backlog>> backlog =
       device.backend() == "netlink"
           ? reinject::Backlog::Open(wgdev::InterfaceIndex(name))
-          : absl::UnimplementedError("a user-space WireGuard does not tell");
+          : absl::UnimplementedError("a user-space WireGuard does not report it");
   reinject::Pacer::Waiting waiting = [](uint64_t) { return std::nullopt; };
   if (backlog.ok()) {
     Log(LogLevel::kInfo, name, ": served as fast as it answers");

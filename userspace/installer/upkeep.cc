@@ -85,9 +85,8 @@ bool Upkeep::BeginDump(absl::Duration steady) {
   if (begun.ok()) census_.Begin(&state_->residents);
   if (begun.ok() || absl::IsNotFound(begun)) return begun.ok();
   if (state_->journal.Read(Count::kDumpErrors) == 0) {
-    Log(LogLevel::kWarning, state_->options.name,
-        ": the device cannot be looked through, so nobody is ",
-        "confirmed or leaves: ", begun.message());
+    Log(LogLevel::kWarning, state_->options.name, ": the device cannot be dumped, so no peer is ",
+        "confirmed or removed: ", begun.message());
   }
   state_->journal.Add(Count::kDumpErrors);
   return true;

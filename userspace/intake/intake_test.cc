@@ -477,7 +477,7 @@ TEST_F(PipelineTest, RefusedSourcesAreCountedByTheProgramsSketch) {
   pipeline_ = std::make_unique<Pipeline>(*store_->NewSnapshot(), std::vector{&queue_}, 1,
                                          &counters_, SightingSink{nullptr, nullptr, sketch.data()});
   ASSERT_EQ(Run(Initiation(client_private_, now_)), Verdict::kProven);
-  for (const auto& word : sketch) EXPECT_EQ(word, 0u) << "who is let in is not counted";
+  for (const auto& word : sketch) EXPECT_EQ(word, 0u) << "an admitted sender is not counted";
   std::set<std::pair<uint32_t, uint64_t>> expected;
   for (int i = 0; i < 20; ++i) {
     auto frame = Initiation(crypto::GeneratePrivateKey(), now_);

@@ -46,8 +46,7 @@ Pipeline::Pipeline(store::Snapshot snapshot, std::vector<DemandQueue*> queues, i
 std::span<const Verdict> Pipeline::RunBatch(const DeviceTable& devices,
                                             std::span<const Arrival> arrivals,
                                             const Now& now) {
-  beyond_budget_ = false;
-  proof_ns_ = 0;
+  load_ = {};
   for (size_t i = 0; i < arrivals.size(); ++i) {
     candidates_[i] = {};
     candidates_[i].arrival = &arrivals[i];
@@ -63,12 +62,12 @@ std::span<const Verdict> Pipeline::RunBatch(const DeviceTable& devices,
       const uint64_t began_ns = SteadyNanos();
       ProveTogether(devices.devices[d], now, n);
       const size_t lanes = (n + kLanes - 1) / kLanes * kLanes;
-      proof_ns_ = (SteadyNanos() - began_ns) / lanes;
+      load_.proof_ns = (SteadyNanos() - began_ns) / lanes;
     } else {
       for (size_t i : std::span(waiting_).first(n)) {
         const uint64_t began_ns = SteadyNanos();
         verdicts_[i] = ProveAlone(devices.devices[d], now, &candidates_[i]);
-        if (!batch_) proof_ns_ = SteadyNanos() - began_ns;
+        if (!batch_) load_.proof_ns = SteadyNanos() - began_ns;
       }
     }
   }
@@ -124,7 +123,7 @@ Verdict Pipeline::Screen(const DeviceTable& devices, const Now& now, Candidate* 
     guard::HandshakeBudget& budget = budgets_[index];
     budget.SetRate(device.handshakes_per_second);
     if (budget.Take(arrival.charged, now.ktime_ns)) return Verdict::kProven;
-    beyond_budget_ = true;
+    load_.beyond_budget = true;
     ask = !candidate->source_proven;
   }
   if (ask && frame.can_be_answered &&

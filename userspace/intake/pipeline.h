@@ -68,8 +68,8 @@ class Pipeline {
   bool batches() const { return static_cast<bool>(batch_); }
   // Of the last batch: the time of a proof with all lanes filled, or 0 when the batch does not
   // tell; and whether the budget of a device was spent.
-  uint64_t proof_ns() const { return proof_ns_; }
-  bool beyond_budget() const { return beyond_budget_; }
+  uint64_t proof_ns() const { return load_.proof_ns; }
+  bool beyond_budget() const { return load_.beyond_budget; }
   // Counts a reply that could not be sent.
   void CountLostReply() { counters_->Add(Verdict::kCookieLost, 1); }
 
@@ -80,6 +80,12 @@ class Pipeline {
   void CountUnreadable(size_t frames) { counters_->Add(Verdict::kStoreUnreadable, frames); }
 
  private:
+  // What the last batch says of the load.
+  struct Load {
+    uint64_t proof_ns = 0;
+    bool beyond_budget = false;
+  };
+
   // An arrival on its way through the checks.
   struct Candidate {
     const Arrival* arrival = nullptr;
@@ -120,8 +126,7 @@ class Pipeline {
   std::array<Verdict, kBatchMax> verdicts_;
   std::array<size_t, kBatchMax> waiting_;  // indices of candidates
   crypto::Locked<noise::ResponderBatch> batch_;
-  uint64_t proof_ns_ = 0;
-  bool beyond_budget_ = false;
+  Load load_;
 };
 
 }  // namespace wicket::intake

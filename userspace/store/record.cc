@@ -66,6 +66,51 @@ void AppendAddress(std::string* out, const Address& address) {
 
 size_t AddressBytes(uint8_t family) { return family == 4 ? 4 : family == 6 ? 16 : 0; }
 
+// Says whether the format can hold every field.
+absl::Status CheckFields(const Peer& peer) {
+  if (peer.device.empty() || peer.device.size() > kDeviceNameBytesMax) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("device name \"", peer.device, "\" is not 1 to 15 bytes"));
+  }
+  if (peer.config.allowed_ips.size() > kAllowedIpsMax) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(peer.config.allowed_ips.size(), " allowed ips; at most ", kAllowedIpsMax));
+  }
+  if (peer.labels.size() > kLabelsMax) {
+    return absl::InvalidArgumentError(
+        absl::StrCat(peer.labels.size(), " labels; at most ", kLabelsMax));
+  }
+  for (const auto& [name, text] : peer.labels) {
+    const bool zero = name.find('\0') != name.npos || text.find('\0') != text.npos;
+    if (name.empty() || name.size() > kLabelNameBytesMax || text.size() > kLabelTextBytesMax ||
+        zero) {
+      return absl::InvalidArgumentError(absl::StrCat("label \"", name, "\": names are 1 to ",
+                                                     kLabelNameBytesMax, " bytes, values at most ",
+                                                     kLabelTextBytesMax, ", without a zero byte"));
+    }
+  }
+  return absl::OkStatus();
+}
+
+// Appends each prefix once: a device keeps a prefix once, and is compared with the record.
+// Returns: how many it appended.
+uint16_t AppendAllowedIps(std::string* out, const std::vector<Prefix>& allowed_ips) {
+  uint16_t distinct = 0;
+  std::set<Prefix> seen;  // of a peer with many; few are compared one by one
+  for (auto it = allowed_ips.begin(); it != allowed_ips.end(); ++it) {
+    const Prefix& prefix = *it;
+    const bool again = allowed_ips.size() > kFewPrefixes
+                           ? !seen.insert(prefix).second
+                           : std::find(allowed_ips.begin(), it, prefix) != it;
+    if (again) continue;
+    ++distinct;
+    out->push_back(static_cast<char>(prefix.address.family));
+    out->push_back(static_cast<char>(prefix.length));
+    AppendAddress(out, prefix.address);
+  }
+  return distinct;
+}
+
 // Reads the variable part of a record, refusing to run past its end.
 class Reader {
  public:
@@ -92,27 +137,7 @@ class Reader {
 }  // namespace
 
 absl::StatusOr<std::string> EncodePeer(const Peer& peer) {
-  if (peer.device.empty() || peer.device.size() > kDeviceNameBytesMax) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("device name \"", peer.device, "\" is not 1 to 15 bytes"));
-  }
-  if (peer.config.allowed_ips.size() > kAllowedIpsMax) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(peer.config.allowed_ips.size(), " allowed ips; at most ", kAllowedIpsMax));
-  }
-  if (peer.labels.size() > kLabelsMax) {
-    return absl::InvalidArgumentError(
-        absl::StrCat(peer.labels.size(), " labels; at most ", kLabelsMax));
-  }
-  for (const auto& [name, text] : peer.labels) {
-    const bool zero = name.find('\0') != name.npos || text.find('\0') != text.npos;
-    if (name.empty() || name.size() > kLabelNameBytesMax || text.size() > kLabelTextBytesMax ||
-        zero) {
-      return absl::InvalidArgumentError(absl::StrCat("label \"", name, "\": names are 1 to ",
-                                                     kLabelNameBytesMax, " bytes, values at most ",
-                                                     kLabelTextBytesMax, ", without a zero byte"));
-    }
-  }
+  WICKET_RETURN_IF_ERROR(CheckFields(peer));
   std::string out(kPeerHeaderBytes, '\0');
   const bool has_psk = peer.config.preshared_key.has_value();
   out[0] = kVersion;
@@ -127,22 +152,7 @@ absl::StatusOr<std::string> EncodePeer(const Peer& peer) {
     out.append(reinterpret_cast<const char*>(peer.config.preshared_key->data()), kKeyBytes);
   }
   out += peer.device;
-  // Once each: a device keeps a prefix once, and is compared with the record.
-  uint16_t distinct = 0;
-  std::set<Prefix> seen;  // of a peer with many; few are compared one by one
-  const std::vector<Prefix>& allowed_ips = peer.config.allowed_ips;
-  for (auto it = allowed_ips.begin(); it != allowed_ips.end(); ++it) {
-    const Prefix& prefix = *it;
-    const bool again = allowed_ips.size() > kFewPrefixes
-                           ? !seen.insert(prefix).second
-                           : std::find(allowed_ips.begin(), it, prefix) != it;
-    if (again) continue;
-    ++distinct;
-    out.push_back(static_cast<char>(prefix.address.family));
-    out.push_back(static_cast<char>(prefix.length));
-    AppendAddress(&out, prefix.address);
-  }
-  Set(&out, 24, distinct);
+  Set(&out, 24, AppendAllowedIps(&out, peer.config.allowed_ips));
   for (const auto& [name, text] : peer.labels) {
     out.push_back(static_cast<char>(name.size()));
     out.push_back(static_cast<char>(text.size()));

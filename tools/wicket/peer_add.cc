@@ -1,0 +1,108 @@
+// wicket peer add: a peer, as the command line describes it.
+#include <CLI/CLI.hpp>
+#include <boost/json.hpp>
+#include <fstream>
+#include <iostream>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "tools/wicket/commands.h"
+#include "tools/wicket/connection.h"
+#include "tools/wicket/peer_commands.h"
+#include "tools/wicket/peer_view.h"
+
+namespace wicket::tools {
+namespace {
+
+namespace json = boost::json;
+
+struct AddOptions {
+  std::string key, pool, preshared_key_file, expires_at;
+  std::vector<std::string> allowed_ips, labels;
+  int keepalive = 0;
+  int64_t ttl_s = 0;
+  bool pinned = false, json = false;
+};
+
+absl::StatusOr<std::string> BodyOf(const AddOptions& options) {
+  json::object body;
+  json::array& prefixes = body["allowed_ips"].emplace_array();
+  for (const std::string& prefix : options.allowed_ips) prefixes.emplace_back(prefix);
+  if (!options.pool.empty()) body["allocate"] = options.pool;
+  if (!options.preshared_key_file.empty()) {
+    std::ifstream file(options.preshared_key_file);
+    std::string line;
+    if (!std::getline(file, line)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(options.preshared_key_file, ": cannot be read"));
+    }
+    body["preshared_key"] = line;
+  }
+  if (options.keepalive) body["persistent_keepalive"] = options.keepalive;
+  if (options.ttl_s) body["ttl"] = options.ttl_s;
+  if (!options.expires_at.empty()) body["expires_at"] = options.expires_at;
+  if (options.pinned) body["pinned"] = true;
+  if (!options.labels.empty()) {
+    json::object& labels = body["labels"].emplace_object();
+    for (const std::string& label : options.labels) {
+      const std::pair<std::string, std::string> pair =
+          absl::StrSplit(label, absl::MaxSplits('=', 1));
+      if (label.find('=') == label.npos) {
+        return absl::InvalidArgumentError(
+            absl::StrCat("--label: found \"", label, "\"; accepted: NAME=VALUE"));
+      }
+      labels[pair.first] = pair.second;
+    }
+  }
+  return json::serialize(body);
+}
+
+int Add(const ConnectionOptions& where, const AddOptions& options) {
+  const auto connection = OpenTelling(where);
+  if (!connection.ok()) return Fail(connection.status());
+  const auto body = BodyOf(options);
+  if (!body.ok()) return Fail(body.status());
+  const auto answer = CallForPeer(**connection, "PUT", options.key, "", *body);
+  if (!answer.ok()) return Fail(answer.status());
+  if (options.json) {
+    std::cout << answer->text;
+  } else {
+    const auto peer = json::parse(answer->text).get_object();
+    std::cout << (answer->status == 201 ? "created" : "updated") << ": "
+              << TextOf(peer, "public_key") << " on " << TextOf(peer, "device") << ", allowed ips "
+              << AllowedIpsOf(peer) << "\n";
+  }
+  return kOk;
+}
+
+}  // namespace
+
+void AddPeerAddCommand(CLI::App* peer, std::function<int()>* run) {
+  static ConnectionOptions where;
+  static AddOptions options;
+  CLI::App* command = peer->add_subcommand("add", "create a peer, or replace what is stored of it");
+  AddConnectionOptions(command, &where);
+  command->add_option("key", options.key, "the peer's public key")->check(CheckKey)->required();
+  command->add_option("--allowed-ips", options.allowed_ips, "addresses it may use")
+      ->type_name("CIDR")
+      ->delimiter(',');
+  command->add_option("--allocate", options.pool, "take its addresses from a pool of wicketd's")
+      ->type_name("POOL");
+  command
+      ->add_option("--preshared-key-file", options.preshared_key_file, "file with a preshared key")
+      ->type_name("FILE");
+  command->add_option("--persistent-keepalive", options.keepalive, "seconds")
+      ->check(CLI::Range(0, 65535));
+  command->add_option("--ttl", options.ttl_s, "delete it after so many seconds")
+      ->type_name("SECONDS")
+      ->check(CLI::PositiveNumber);
+  command->add_option("--expires-at", options.expires_at, "delete it then (RFC 3339)");
+  command->add_option("--label", options.labels, "NAME=VALUE, any number of times");
+  command->add_flag("--pinned", options.pinned, "once in the device, it stays");
+  command->add_flag("--json", options.json, "print the stored peer as JSON");
+  command->callback([run] { *run = [] { return Add(where, options); }; });
+}
+
+}  // namespace wicket::tools

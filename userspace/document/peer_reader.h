@@ -1,0 +1,60 @@
+// A stream of peers: NDJSON, one peer a line, or a WireGuard configuration, one peer a section.
+#pragma once
+
+#include <cstdint>
+#include <istream>
+#include <string>
+
+#include "absl/strings/string_view.h"
+#include "base/status.h"
+#include "store/record.h"
+
+namespace wicket::document {
+
+enum class Format {
+  kAuto,  // NDJSON when the first character that is not white space is a brace, or there is none
+  kNdjson,
+  kWgConf
+};
+
+// Reads peers from a stream, one at a time, in constant memory.
+//
+// Errors of Next() begin with "line N: " and say what was found and what is
+// accepted. They never contain a key that may be secret.
+class PeerReader {
+ public:
+  // `device` is given to every peer that does not name one; empty: each must.
+  PeerReader(std::istream* input, Format format, std::string device)
+      : input_(input), format_(format), device_(std::move(device)) {}
+
+  // Returns: false at the end.
+  // Errors:  InvalidArgument. After one, NDJSON goes on with the next line; a WireGuard
+  //          configuration cannot be read any further.
+  absl::StatusOr<bool> Next(store::Peer* peer);
+
+  Format format() const { return format_; }  // kAuto until the first Next()
+  uint64_t line() const { return line_; }    // of what Next() read last; from 1
+  uint64_t bytes() const { return bytes_; }  // read so far
+
+ private:
+  void DetectFormat();
+  bool ReadLine(std::string* text);
+  absl::StatusOr<bool> NextJson(store::Peer* peer);
+  absl::StatusOr<bool> NextSection(store::Peer* peer);
+  absl::Status EndSection(uint64_t begun, bool has_key) const;
+  absl::Status Error(absl::string_view message) const;
+
+  std::istream* input_;
+  Format format_;
+  std::string device_;
+  uint64_t line_ = 0;
+  uint64_t bytes_ = 0;
+  bool seen_section_ = false;
+  uint64_t peer_begun_ = 0;  // wg.conf: the line of the [Peer] that is being read; 0: none is
+};
+
+// Reads a line; of one longer than 1 MiB only the beginning, which no parser takes.
+// Returns: false at the end.
+bool ReadBoundedLine(std::istream& input, std::string* line);
+
+}  // namespace wicket::document

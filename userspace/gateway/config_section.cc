@@ -1,0 +1,121 @@
+#include "gateway/config_section.h"
+
+#include <algorithm>
+#include <sstream>
+
+#include "absl/strings/str_join.h"
+
+namespace wicket::gateway {
+namespace {
+
+std::string Found(const toml::node& node) {
+  std::ostringstream text;
+  if (node.is_table()) return "a table";
+  if (node.is_array()) return "an array";
+  text << toml::node_view<const toml::node>(&node);
+  return text.str();
+}
+
+uint32_t LineOf(const toml::node& node) { return node.source().begin.line; }
+
+}  // namespace
+
+void Problems::Add(uint32_t line, absl::string_view key, absl::string_view found,
+                   absl::string_view accepted) {
+  problems_.push_back({line, absl::StrCat(file_, ":", line, ": ", key, ": found ", found,
+                                          "; accepted: ", accepted)});
+}
+
+absl::Status Problems::ToStatus() const {
+  if (problems_.empty()) return absl::OkStatus();
+  std::vector<Problem> sorted = problems_;
+  std::stable_sort(sorted.begin(), sorted.end(),
+                   [](const Problem& a, const Problem& b) { return a.line < b.line; });
+  return absl::InvalidArgumentError(absl::StrJoin(
+      sorted, "\n", [](std::string* out, const Problem& problem) { *out += problem.text; }));
+}
+
+Section::~Section() {
+  for (const auto& [key, node] : table_) {
+    if (known_.count(std::string(key.str()))) continue;
+    AddProblem(key.source().begin.line, {key.str().data(), key.str().size()}, "an unknown key",
+               absl::StrJoin(known_, ", "));
+  }
+}
+
+void Section::Text(const char* key, std::string* out) {
+  const toml::node* node = Take(key);
+  if (node == nullptr) return;
+  const auto value = node->value_exact<std::string>();
+  if (!value || value->empty()) return AddProblem(*node, key, "a string that is not empty");
+  *out = *value;
+}
+
+void Section::Flag(const char* key, bool* out) {
+  const toml::node* node = Take(key);
+  if (node == nullptr) return;
+  const auto value = node->value_exact<bool>();
+  if (!value) return AddProblem(*node, key, "true or false");
+  *out = *value;
+}
+
+void Section::Number(const char* key, uint64_t least, uint64_t most, absl::string_view unit,
+                     uint64_t* out) {
+  const toml::node* node = Take(key);
+  if (node == nullptr) return;
+  const auto value = node->value_exact<int64_t>();
+  if (!value || *value < 0 || static_cast<uint64_t>(*value) < least ||
+      static_cast<uint64_t>(*value) > most) {
+    return AddProblem(*node, key, absl::StrCat(least, " to ", most, unit));
+  }
+  *out = static_cast<uint64_t>(*value);
+}
+
+void Section::Seconds(const char* key, absl::Duration least, absl::Duration most,
+                      absl::string_view unit, absl::Duration* out) {
+  auto seconds = static_cast<uint64_t>(absl::ToInt64Seconds(*out));
+  Number(key, static_cast<uint64_t>(absl::ToInt64Seconds(least)),
+         static_cast<uint64_t>(absl::ToInt64Seconds(most)), unit, &seconds);
+  *out = absl::Seconds(static_cast<int64_t>(seconds));
+}
+
+void Section::AddProblem(absl::string_view key, absl::string_view found,
+                         absl::string_view accepted) {
+  AddProblem(LineOf(table_), key, found, accepted);
+}
+
+void Section::AddProblemAtKey(absl::string_view key, absl::string_view found,
+                              absl::string_view accepted) {
+  const toml::node* node = table_.get(std::string_view(key.data(), key.size()));
+  AddProblem(LineOf(node == nullptr ? table_ : *node), key, found, accepted);
+}
+
+void Section::AddProblem(const toml::node& node, absl::string_view key,
+                         absl::string_view accepted) {
+  AddProblem(LineOf(node), key, Found(node), accepted);
+}
+
+void Section::AddProblem(uint32_t line, absl::string_view key, absl::string_view found,
+                         absl::string_view accepted) {
+  problems_->Add(line, absl::StrCat(name_, name_.empty() ? "" : ".", key), found, accepted);
+}
+
+const toml::node* Section::Take(const char* key) {
+  known_.insert(key);
+  return table_.get(key);
+}
+
+std::vector<const toml::node*> Section::Items(const char* key, absl::string_view accepted) {
+  std::vector<const toml::node*> items;
+  const toml::node* node = Take(key);
+  if (node == nullptr) return items;
+  const toml::array* array = node->as_array();
+  if (array == nullptr) {
+    AddProblem(*node, key, accepted);
+    return items;
+  }
+  for (const toml::node& item : *array) items.push_back(&item);
+  return items;
+}
+
+}  // namespace wicket::gateway

@@ -1,0 +1,133 @@
+// A reader of one TOML table that collects every problem. For this module's sources only.
+#pragma once
+
+#include <cstdint>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/string_view.h"
+#include "absl/time/time.h"
+#include "base/status.h"
+#include "base/toml.h"
+
+namespace wicket::gateway {
+
+// What is wrong with a file.
+class Problems {
+ public:
+  explicit Problems(std::string file) : file_(std::move(file)) {}
+
+  // "FILE:LINE: KEY: found FOUND; accepted: ACCEPTED".
+  void Add(uint32_t line, absl::string_view key, absl::string_view found,
+           absl::string_view accepted);
+  // Errors: InvalidArgument holds a line for each problem, in the order of the file.
+  absl::Status ToStatus() const;
+
+ private:
+  struct Problem {
+    uint32_t line;
+    std::string text;
+  };
+
+  std::string file_;
+  std::vector<Problem> problems_;
+};
+
+// A text that a key may have, and what it means.
+template <typename T>
+struct Choice {
+  const char* text;
+  T value;
+};
+
+// One table of the file. Each reader takes a key: it sets `*out`, leaves it when the key is not
+// there, or adds a problem. The destructor adds one for each key that no reader took.
+//
+// Lifetime: within that of the table and of the problems.
+class Section {
+ public:
+  // `name`: what comes before the keys in a problem; empty for the file's own keys.
+  Section(const toml::table& table, std::string name, Problems* problems)
+      : table_(table), name_(std::move(name)), problems_(problems) {}
+  Section(const Section&) = delete;
+  ~Section();
+
+  void Text(const char* key, std::string* out);
+  void Flag(const char* key, bool* out);
+  // `unit` follows the limits in a problem's text, such as " bytes".
+  void Number(const char* key, uint64_t least, uint64_t most, absl::string_view unit,
+              uint64_t* out);
+  void Seconds(const char* key, absl::Duration least, absl::Duration most, absl::string_view unit,
+               absl::Duration* out);
+
+  template <typename T, size_t N>
+  void OneOf(const char* key, const Choice<T> (&choices)[N], T* out) {
+    const toml::node* node = Take(key);
+    if (node == nullptr) return;
+    const auto value = node->value_exact<std::string>();
+    std::string accepted;
+    for (const auto& choice : choices) {
+      if (value && *value == choice.text) {
+        *out = choice.value;
+        return;
+      }
+      absl::StrAppend(&accepted, accepted.empty() ? "" : ", ", "\"", choice.text, "\"");
+    }
+    AddProblem(*node, key, accepted);
+  }
+
+  // Calls `read` with every table of the array `key`.
+  template <typename Read>
+  void Tables(const char* key, Read read) {
+    const std::string accepted = absl::StrCat("[[", key, "]] tables");
+    for (const toml::node* item : Items(key, accepted)) {
+      if (const toml::table* table = item->as_table()) {
+        read(*table);
+      } else {
+        AddProblem(*item, key, accepted);
+      }
+    }
+  }
+
+  // Calls `read` with every string of the array `key`; it returns what is accepted
+  // instead, or nothing.
+  template <typename Read>
+  void Texts(const char* key, Read read) {
+    constexpr char kAccepted[] = "an array of strings";
+    for (const toml::node* item : Items(key, kAccepted)) {
+      const auto value = item->value_exact<std::string>();
+      const std::string accepted = value ? read(*value) : kAccepted;
+      if (!accepted.empty()) AddProblem(*item, key, accepted);
+    }
+  }
+
+  template <typename Read>
+  void Table(const char* key, Read read) {
+    const toml::node* node = Take(key);
+    if (node == nullptr) return;
+    if (const toml::table* table = node->as_table()) return read(*table);
+    AddProblem(*node, key, absl::StrCat("a [", key, "] table"));
+  }
+
+  // A problem that a reader does not see; at the line of the table, or of the key.
+  void AddProblem(absl::string_view key, absl::string_view found, absl::string_view accepted);
+  void AddProblemAtKey(absl::string_view key, absl::string_view found, absl::string_view accepted);
+
+ private:
+  void AddProblem(const toml::node& node, absl::string_view key, absl::string_view accepted);
+  void AddProblem(uint32_t line, absl::string_view key, absl::string_view found,
+                  absl::string_view accepted);
+  // Returns: null when the key is not there.
+  const toml::node* Take(const char* key);
+  // The items of the array `key`.
+  std::vector<const toml::node*> Items(const char* key, absl::string_view accepted);
+
+  const toml::table& table_;
+  std::string name_;
+  Problems* problems_;
+  std::set<std::string> known_;
+};
+
+}  // namespace wicket::gateway
