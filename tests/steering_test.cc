@@ -32,7 +32,7 @@ class SteeringTest : public testing::Test {
   }
   void TearDown() override {
     steering_.reset();
-    EXPECT_TRUE(Steering::DetachAll(pin_dir_).ok());
+    EXPECT_TRUE(DetachAll(pin_dir_).ok());
     EXPECT_FALSE(std::filesystem::exists(pin_dir_));
   }
 

@@ -84,7 +84,7 @@ void PrintDevice(const document::DeviceStatus& device) {
   absl::PrintF("  installed: %d peers, %d unconfirmed, %d of others\n", device.installed,
                device.installed_unconfirmed, device.foreign);
   if (device.silent_s > kDeviceSilent_s) {
-    absl::PrintF("  does not answer since %.0f s\n", device.silent_s);
+    absl::PrintF("  has not answered for %.0f s\n", device.silent_s);
   }
   if (device.dumped_s_ago > kDumpedLongAgo_s) {
     absl::PrintF("  its peers were last read %.0f s ago\n", device.dumped_s_ago);

@@ -157,6 +157,9 @@ void Api::PostReload(Exchange& exchange) {
     return exchange.AnswerError(501, "not_implemented", "there is no daemon to reload");
   }
   const auto needs_restart = sources_.reload();
+  if (absl::IsUnavailable(needs_restart.status())) {
+    return exchange.AnswerError(needs_restart.status());
+  }
   if (!needs_restart.ok()) {
     return exchange.AnswerError(422, "invalid_configuration", needs_restart.status().message());
   }

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
+#include "base/clock.h"
 #include "document/answer_text.h"
 #include "document/peer_fields.h"
 
@@ -142,7 +143,7 @@ absl::StatusOr<PeerRequest> ParsePeerRequest(absl::string_view text, absl::Time 
 }
 
 absl::StatusOr<store::Peer> ParsePeerJson(absl::string_view line) {
-  WICKET_ASSIGN_OR_RETURN(PeerRequest request, ParsePeerRequest(line, absl::Now()));
+  WICKET_ASSIGN_OR_RETURN(PeerRequest request, ParsePeerRequest(line, WallNow()));
   if (!request.pool.empty()) {
     return AboutField(
         "allocate", absl::InvalidArgumentError("allocate: only a running wicketd knows the pools"));

@@ -19,6 +19,11 @@ absl::Status Devices::Start(const std::vector<DeviceConfig>& configs,
   return absl::OkStatus();
 }
 
+void Devices::Stop() {
+  for (WatchedDevice& watched : watched_) watched.installer->Stop();
+  watched_.clear();
+}
+
 bool Devices::Tick() {
   bool changed = false;
   for (size_t i = 0; i < watched_.size(); ++i) changed |= TickOne(i);
@@ -31,8 +36,12 @@ bool Devices::TickOne(size_t index) {
   bool changed = false;
   const absl::Duration silent =
       SteadyNow() - absl::Nanoseconds(static_cast<int64_t>(watched.installer->beat_ns()));
-  if (const bool answers = silent < kSilenceMax; answers != watched.answers) {
+  // A device that hangs lets each call end after seconds. It answers again when it was dumped.
+  const bool dumped = watched.installer->dumped_ns() > watched.silent_since_ns;
+  if (const bool answers = silent < kSilenceMax && (watched.answers || dumped);
+      answers != watched.answers) {
     watched.answers = answers;
+    if (!answers) watched.silent_since_ns = SteadyNanos();
     changed = true;
     Log(answers ? LogLevel::kInfo : LogLevel::kError, name,
         answers ? ": the device answers again"

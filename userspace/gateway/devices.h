@@ -20,7 +20,8 @@ struct WatchedDevice {
   std::string backend;
   std::shared_ptr<const crypto::Locked<noise::Identity>> identity;
   std::shared_ptr<const intake::ForeignPeers> foreign;
-  bool answers = true;  // its installer makes progress
+  bool answers = true;           // its installer makes progress
+  uint64_t silent_since_ns = 0;  // when it was found not to
   std::string last_problem;
 
   // Whether handshakes for it can be served now. Otherwise they pass to the kernel.
@@ -39,7 +40,7 @@ class Devices {
   // Starts the installers. Errors: those of Installer::Start.
   absl::Status Start(const std::vector<DeviceConfig>& configs,
                      const installer::Surroundings& surroundings);
-  void Stop() { watched_.clear(); }
+  void Stop();
 
   // Returns: whether anything changed that the shards and the XDP program must know.
   bool Tick();

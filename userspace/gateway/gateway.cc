@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/log.h"
+#include "xsk/pins.h"
 
 namespace wicket::gateway {
 namespace {
@@ -143,7 +144,7 @@ absl::Status Gateway::WatchNics() {
   bool changed = false;
   WICKET_RETURN_IF_ERROR(nics_->Tick(config_.reinject, &changed));
   if (!changed) return absl::OkStatus();
-  steering_->ForgetOlder();
+  xsk::ForgetOlder(config_.pin_dir);
   devices_.SetRoutes(nics_->routes());
   Publish();  // the shards share the budgets
   return absl::OkStatus();

@@ -17,6 +17,7 @@
 #include "gateway/serving.h"
 #include "wgdev/device.h"
 #include "xsk/steering.h"
+#include "xsk/pins.h"
 
 namespace wicket::gateway {
 namespace {
@@ -42,7 +43,7 @@ int Check(const std::string& path) {
   for (const DeviceConfig& device : config->devices) NoteMissing("device", device.name);
   bool all_usable = true;
   for (const absl::Status& usable :
-       {http::CheckOptions(config->control), xsk::Steering::CheckPinDir(config->pin_dir)}) {
+       {http::CheckOptions(config->control), xsk::CheckPinDir(config->pin_dir)}) {
     if (usable.ok()) continue;
     std::cerr << path << ": " << usable.message() << "\n";
     all_usable = false;
@@ -64,7 +65,7 @@ int Detach(const std::string& path) {
     }
     pin_dir = config->pin_dir;
   }
-  const auto detached = xsk::Steering::DetachAll(pin_dir);
+  const auto detached = xsk::DetachAll(pin_dir);
   if (!detached.ok()) {
     std::cerr << "wicketd: " << detached.status().message() << "\n";
     return kFailure;

@@ -77,7 +77,8 @@ TEST(ReplayTest, NothingAcceptedUnderAClockThatWasBehindIsGoodOnceItIsRight) {
   }
   EXPECT_TRUE(IsFresh(mark, StampAt(right), right));
   // Corrected only half of the way, it is refused as well.
-  EXPECT_FALSE(IsFresh(AfterForwardStep(mark), StampAt(kNow), kNow + absl::Seconds(60)));
+  EXPECT_FALSE(IsFresh(AfterForwardStep(mark, kNow + absl::Seconds(60)), StampAt(kNow),
+                       kNow + absl::Seconds(60)));
 }
 
 // A peer whose last handshake before it left was made while the gateway's clock was ahead.
@@ -158,7 +159,8 @@ TEST(ReplayTest, NothingIsAcceptedTwiceAndNobodyLockedOut) {
       if (!accepted.empty() && random() % 2) {
         stamp = *std::next(accepted.begin(), static_cast<ptrdiff_t>(random() % accepted.size()));
       }
-      const StampMark before = mark.accepted < forward_step ? AfterForwardStep(mark) : mark;
+      const StampMark before =
+          mark.accepted < forward_step ? AfterForwardStep(mark, forward_step) : mark;
       if (!IsFresh(before, stamp, now)) continue;
       ++accepted_count;
       EXPECT_TRUE(accepted.insert(stamp).second || from_the_future.count(stamp)) << run;
@@ -170,7 +172,7 @@ TEST(ReplayTest, NothingIsAcceptedTwiceAndNobodyLockedOut) {
     if (gateway_off < absl::ZeroDuration()) forward_step = right;
     if (client_jumps) continue;
     right += kFutureMax + absl::Seconds(1);
-    if (mark.accepted < forward_step) mark = AfterForwardStep(mark);
+    if (mark.accepted < forward_step) mark = AfterForwardStep(mark, forward_step);
     EXPECT_TRUE(IsFresh(mark, StampAt(right), right)) << run;
   }
   EXPECT_GT(accepted_count, 5000);

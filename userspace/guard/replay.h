@@ -36,8 +36,9 @@ bool IsFromTheFuture(const Tai64n& stamp, absl::Time now);
 
 // The mark after the gateway's clock stepped forwards. While it was behind, correct stamps looked
 // like stamps from the future; none of them may become valid again after the step.
-// Requires: `mark` was accepted before the step.
-StampMark AfterForwardStep(const StampMark& mark);
+// A stamp from the future of a client whose own clock is ahead stays bounded as ever.
+// `now`: after the step. Requires: `mark` was accepted before the step.
+StampMark AfterForwardStep(const StampMark& mark, absl::Time now);
 
 // The mark of an installed peer that made a handshake with the kernel, past the gateway.
 //

@@ -56,7 +56,7 @@ Decision Admission::Judge(const intake::Demand& demand, const Known& known,
     decision.session = *known.session;
   }
   StampMark& mark = decision.session.mark;
-  if (mark.accepted < forward_step) mark = guard::AfterForwardStep(mark);
+  if (mark.accepted < forward_step) mark = guard::AfterForwardStep(mark, forward_step);
   decision.refused = Refusal(demand, known, mark, residents, mode, wall, steady);
   if (decision.refused) {
     journal_->Add(*decision.refused);

@@ -43,7 +43,10 @@ size_t Batch::Gather() {
     if (queue == nullptr) break;
     const intake::Demand* demand = queue->Peek();
     state_->journal.Add(Count::kRequests);
-    if (!renewed) renewed = state_->snapshot->Renew().ok();
+    if (!renewed) {
+      snapshot_generation_ = state_->surroundings.saver->generation();
+      renewed = state_->snapshot->Renew().ok();
+    }
     const auto same = std::find_if(pending_.begin(), pending_.end(), [&](const Pending& pending) {
       return pending.demand.public_key == demand->public_key;
     });
@@ -76,7 +79,13 @@ void Batch::Judge(Pending* pending, absl::Time wall, absl::Duration steady) {
   }
   std::optional<store::Session> session;
   if (known.resident == nullptr) {
-    session = state_->surroundings.saver->FindUnsaved(key);
+    const SessionSaver& saver = *state_->surroundings.saver;
+    session = saver.FindUnsaved(key);
+    // It may have become durable since the snapshot was renewed.
+    if (!session && saver.generation() != snapshot_generation_) {
+      snapshot_generation_ = saver.generation();
+      state_->snapshot->Renew().IgnoreError();
+    }
     if (!session) session = state_->snapshot->FindSession(key);
     if (session) known.session = &*session;
   }
@@ -115,7 +124,7 @@ bool Batch::Install() {
     if (pending.decision.reset) resets.push_back(key);
   }
   if (!resets.empty()) state_->hand.Remove(resets);
-  const std::vector<absl::Status> results = state_->hand.device()->Install(installs);
+  const std::vector<absl::Status> results = state_->hand.Install(installs);
   for (size_t i = 0; i < results.size(); ++i) {
     Pending* pending = owners[i];
     const PublicKey& key = pending->demand.public_key;
@@ -133,7 +142,10 @@ bool Batch::Install() {
     if (!absl::IsUnavailable(results[i])) failed.push_back(key);
   }
   // A half-installed peer would answer handshakes and drop data.
-  if (!failed.empty()) state_->hand.Remove(failed);
+  if (!failed.empty()) {
+    state_->hand.Remove(failed);
+    state_->surroundings.saver->Submit(state_->residents.TakeDirty());
+  }
   for (const PublicKey& key : failed) state_->residents.Erase(key);
   return true;
 }
@@ -147,7 +159,7 @@ void Batch::NoteInstalled(const Pending& pending, absl::Duration steady) {
                                  demand.source_proven ? demand.source.address : Address{}, steady);
   }
   if (peer->session.endpoint != demand.source) {
-    state_->hand.Apply({{peer->session.endpoint, false}});
+    state_->hand.Apply(FlowChange{peer->session.endpoint, false});
   }
   peer->session.mark = pending.decision.session.mark;
   peer->past_us = {};
@@ -156,6 +168,7 @@ void Batch::NoteInstalled(const Pending& pending, absl::Duration steady) {
   peer->session.endpoint = demand.source;
   peer->forget_stamp = peer->forget_stamp && !pending.decision.reset;
   peer->keepalive_held |= pending.decision.install;
+  if (pending.decision.install) state_->residents.NoteSeen(peer);
   state_->residents.Touch(demand.public_key, steady);
   state_->residents.MarkDirty(demand.public_key);
 }
@@ -167,7 +180,7 @@ void Batch::GiveBack(Pending* pending) {
   // here again. Otherwise it could have packets from any address answered, or kept out. Where
   // nothing is given back, the device is to answer the sender's retry.
   if (demand.source_proven || !reinject::GivesBack(mode)) {
-    state_->hand.Apply({{demand.source, true}});
+    state_->hand.Apply(FlowChange{demand.source, true});
   }
   const bool given = returner_.GiveBack(&demand);
   if (!LogEnabled(LogLevel::kDebug)) return;

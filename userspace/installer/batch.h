@@ -60,6 +60,7 @@ class Batch {
   Admission admission_;
   Returner returner_;
   std::vector<Pending> pending_;
+  uint64_t snapshot_generation_ = 0;  // of the saver, when the snapshot was renewed
 };
 
 }  // namespace wicket::installer

@@ -87,8 +87,9 @@ Census::Finding Census::ObserveUnknown(const wgdev::PeerStats& stats,
     if (foreign_->contains(key)) return {};
     return {.flows = {{stats.endpoint, true}}};
   }
-  return Adopt(stats, *stored, snapshot.FindSession(key).value_or(store::Session{}), residents,
-               steady, wall);
+  std::optional<store::Session> session = saver_ ? saver_->FindUnsaved(key) : std::nullopt;
+  if (!session) session = snapshot.FindSession(key);
+  return Adopt(stats, *stored, session.value_or(store::Session{}), residents, steady, wall);
 }
 
 Census::Finding Census::Adopt(const wgdev::PeerStats& stats, const store::Peer& stored,

@@ -12,6 +12,7 @@
 #include "installer/flow_change.h"
 #include "installer/journal.h"
 #include "installer/residents.h"
+#include "installer/session_saver.h"
 #include "intake/device_table.h"
 #include "store/snapshot.h"
 #include "wgdev/device.h"
@@ -21,7 +22,9 @@ namespace wicket::installer {
 // Thread: one.
 class Census {
  public:
-  explicit Census(Journal* journal) : journal_(journal) {}
+  // `saver`: knows sessions that are newer than the stored ones; null: there are none.
+  explicit Census(Journal* journal, const SessionSaver* saver = nullptr)
+      : journal_(journal), saver_(saver) {}
 
   // An expired peer is refused at once, since its packets come to us from then on. It leaves the
   // device after it has been expired for this long without a step of the wall clock, so a clock
@@ -69,6 +72,7 @@ class Census {
                 absl::Time wall);
 
   Journal* journal_;
+  const SessionSaver* saver_;
   std::vector<PublicKey> revoked_;
   bool swept_ = false;
   absl::Duration stepped_ = -absl::InfiniteDuration();  // when the wall clock last stepped

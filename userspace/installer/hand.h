@@ -1,12 +1,14 @@
 // The device at hand: the device itself, the flows of its port, and the dump in progress.
 #pragma once
 
+#include <atomic>
 #include <memory>
 #include <span>
 #include <string>
 #include <vector>
 
 #include "absl/container/flat_hash_set.h"
+#include "base/clock.h"
 #include "base/log.h"
 #include "installer/flow_change.h"
 #include "wgdev/device.h"
@@ -39,7 +41,9 @@ class Hand {
 
   wgdev::Dump* dump() const { return dump_.get(); }
   absl::Status BeginDump() {
-    WICKET_ASSIGN_OR_RETURN(dump_, device_->StartDump());
+    auto dump = device_->StartDump();
+    Beat();
+    WICKET_ASSIGN_OR_RETURN(dump_, std::move(dump));
     removed_.clear();
     return absl::OkStatus();
   }
@@ -51,19 +55,37 @@ class Hand {
     return dump_->public_key() != own_key_ || dump_->listen_port() != port_;
   }
 
-  // Requires: the device is there.
+  // Requires, of all that follows: the device is there.
+  std::vector<absl::Status> Install(std::span<const wgdev::PeerInstall> peers) {
+    std::vector<absl::Status> results = device_->Install(peers);
+    Beat();
+    return results;
+  }
+  std::vector<absl::Status> SetKeepalives(std::span<const PeerConfig* const> peers) {
+    std::vector<absl::Status> results = device_->SetKeepalives(peers);
+    Beat();
+    return results;
+  }
   std::vector<absl::Status> Remove(std::span<const PublicKey> keys) {
     if (dump_ != nullptr) removed_.insert(keys.begin(), keys.end());
-    return device_->Remove(keys);
+    std::vector<absl::Status> results = device_->Remove(keys);
+    Beat();
+    return results;
+  }
+  void Apply(const FlowChange& flow) const {
+    if (flow.source.address.family == Family::kNone) return;
+    const absl::Status changed = flow.known ? steering_->flows().Note(flow.source, port_)
+                                            : steering_->flows().Forget(flow.source, port_);
+    if (!changed.ok()) Log(LogLevel::kDebug, name_, ": ", changed.message());
   }
   void Apply(const FlowChanges& flows) const {
-    for (const FlowChange& flow : flows) {
-      if (flow.source.address.family == Family::kNone) continue;
-      const absl::Status changed = flow.known ? steering_->NoteFlow(flow.source, port_)
-                                              : steering_->ForgetFlow(flow.source, port_);
-      if (!changed.ok()) Log(LogLevel::kDebug, name_, ": ", changed.message());
-    }
+    for (const FlowChange& flow : flows) Apply(flow);
   }
+
+  // Says that the thread makes progress; after each call to the device, which may take seconds.
+  void Beat() { beat_ns_.store(SteadyNanos(), std::memory_order_relaxed); }
+  // Thread: any.
+  const std::atomic<uint64_t>& beat_ns() const { return beat_ns_; }
 
  private:
   std::string name_;
@@ -73,6 +95,7 @@ class Hand {
   uint16_t port_ = 0;
   std::unique_ptr<wgdev::Dump> dump_;
   absl::flat_hash_set<PublicKey> removed_;  // since the dump began
+  std::atomic<uint64_t> beat_ns_{SteadyNanos()};
 };
 
 }  // namespace wicket::installer

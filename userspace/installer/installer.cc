@@ -34,14 +34,18 @@ absl::Status Installer::Start() {
   WICKET_RETURN_IF_ERROR(batch_.returner().Open());
   WICKET_ASSIGN_OR_RETURN(state_.snapshot, state_.surroundings.store->NewSnapshot());
   state_.snapshot->Release();
-  signals_.beat_ns = SteadyNanos();
+  state_.hand.Beat();
   thread_ = std::thread([this] { Loop(); });
   return absl::OkStatus();
 }
 
-Installer::~Installer() {
+void Installer::Stop() {
   signals_.stop = true;
   calls_.Wake();
+}
+
+Installer::~Installer() {
+  Stop();
   if (thread_.joinable()) thread_.join();
 }
 
@@ -128,7 +132,7 @@ bool Installer::MayEnd() const {
 
 // Returns: whether to run again without sleeping.
 bool Installer::RunOnce() {
-  signals_.beat_ns.store(SteadyNanos(), std::memory_order_relaxed);
+  state_.hand.Beat();
   const bool more_calls = calls_.Serve(kCallsMax, kCallsBudget);
   batch_.DropLate();
   const size_t gathered = batch_.Gather();
@@ -205,7 +209,7 @@ absl::StatusOr<roster::InstalledByKey> Installer::Find(std::span<const PublicKey
         return installed;
       },
       roster::Devices::kPatience);
-  if (!found) return NoAnswer(state_.options.name);
+  if (!found) return NoAnswer(state_.journal.device());
   return *std::move(found);
 }
 
@@ -213,7 +217,7 @@ absl::StatusOr<std::vector<PublicKey>> Installer::List(const std::optional<Publi
                                                        size_t count) {
   auto keys = calls_.Ask([this, after, count] { return state_.residents.List(after, count); },
                          roster::Devices::kPatience);
-  if (!keys) return NoAnswer(state_.options.name);
+  if (!keys) return NoAnswer(state_.journal.device());
   return *std::move(keys);
 }
 
@@ -221,23 +225,35 @@ absl::StatusOr<std::vector<PublicKey>> Installer::List(const std::optional<Publi
 // peers it installed are found here; a later batch reads the change.
 std::vector<absl::Status> Installer::Sync(std::span<const PublicKey> keys) {
   std::vector<absl::Status> results;
+  bool answers = true;
   for (size_t begin = 0; begin < keys.size(); begin += kSlice) {
-    const auto slice = keys.subspan(begin, std::min(kSlice, keys.size() - begin));
-    auto synced = calls_.Ask(
-        [this, slice = std::vector<PublicKey>(slice.begin(), slice.end())] {
-          std::vector<absl::Status> statuses;
-          for (const PublicKey& key : slice) {
-            statuses.push_back(
-                upkeep_.reconciler().Sync(key, upkeep_.census().swept(), &*state_.snapshot));
-          }
-          return statuses;
-        },
-        roster::Devices::kPatience);
-    if (!synced) {
-      results.resize(keys.size(), NoAnswer(state_.options.name));
-      return results;
+    const auto part = keys.subspan(begin, std::min(kSlice, keys.size() - begin));
+    auto sync = [this, slice = std::vector<PublicKey>(part.begin(), part.end())] {
+      return SyncSlice(slice);
+    };
+    std::optional<std::vector<absl::Status>> synced;
+    if (answers) {
+      synced = calls_.Ask(sync, roster::Devices::kPatience);
+    } else {
+      calls_.Leave([sync] { sync(); });
     }
+    answers = synced.has_value();
+    if (!answers) synced.emplace(part.size(), NoAnswer(state_.journal.device()));
     for (absl::Status& status : *synced) results.push_back(std::move(status));
+  }
+  return results;
+}
+
+// A device that does not answer takes seconds for each call, so it is not asked for the rest: that
+// is corrected later.
+std::vector<absl::Status> Installer::SyncSlice(const std::vector<PublicKey>& keys) {
+  std::vector<absl::Status> results;
+  Reconciler& reconciler = upkeep_.reconciler();
+  for (const PublicKey& key : keys) {
+    const bool hangs = !results.empty() && absl::IsUnavailable(results.back());
+    results.push_back(hangs ? results.back()
+                            : reconciler.Sync(key, upkeep_.census().swept(), &*state_.snapshot));
+    if (absl::IsUnavailable(results.back())) reconciler.AddOutdated(key);
   }
   return results;
 }
@@ -258,6 +274,7 @@ void Installer::SyncLater(std::vector<PublicKey> keys) {
 absl::Status Installer::ForgetMark(const PublicKey& key) {
   const auto done = calls_.Ask(
       [this, key] {
+        state_.surroundings.saver->Forget(key);  // it has the old mark
         Resident* peer = state_.residents.Find(key);
         if (peer == nullptr) return true;
         peer->session.mark = peer->past_us = {};
@@ -267,7 +284,7 @@ absl::Status Installer::ForgetMark(const PublicKey& key) {
         return true;
       },
       roster::Devices::kPatience);
-  return done ? absl::OkStatus() : NoAnswer(state_.options.name);
+  return done ? absl::OkStatus() : NoAnswer(state_.journal.device());
 }
 
 void Installer::FillStatus(document::DeviceStatus* status) const {
@@ -275,8 +292,10 @@ void Installer::FillStatus(document::DeviceStatus* status) const {
   status->installed = signals_.installed;
   status->installed_unconfirmed = signals_.unconfirmed;
   status->foreign = signals_.foreign;
-  const uint64_t now_ns = SteadyNanos(), dumped_ns = signals_.dumped_ns;
-  status->silent_s = static_cast<double>(now_ns - signals_.beat_ns) / 1e9;
+  // Read before the time is, or they could be later.
+  const uint64_t beat_ns = state_.hand.beat_ns(), dumped_ns = signals_.dumped_ns;
+  const uint64_t now_ns = SteadyNanos();
+  status->silent_s = static_cast<double>(now_ns - beat_ns) / 1e9;
   status->dumped_s_ago = dumped_ns == 0 ? -1 : static_cast<double>(now_ns - dumped_ns) / 1e9;
 }
 

@@ -38,6 +38,8 @@ class Installer {
 
   // --- left by the gateway, which never waits for them ---
 
+  // Begins to end, as the destructor does, without waiting for it.
+  void Stop();
   int wake_fd() const { return calls_.wake_fd(); }
   void AddQueue(std::shared_ptr<intake::DemandQueue> queue);
   // The demands left in the queue are still served. Requires: its shard is gone.
@@ -71,7 +73,9 @@ class Installer {
   const std::atomic<bool>& crowded() const { return signals_.crowded; }
   // When the thread last made progress, in SteadyNanos(): at least four times a second, unless the
   // device does not answer.
-  const std::atomic<uint64_t>& beat_ns() const { return signals_.beat_ns; }
+  const std::atomic<uint64_t>& beat_ns() const { return state_.hand.beat_ns(); }
+  // When the last complete dump ended, in SteadyNanos(); 0: there was none.
+  uint64_t dumped_ns() const { return signals_.dumped_ns; }
   // Returns: the peers in the device that the store does not hold for it, if they have changed
   //          since the last call; else null. Thread: one.
   std::unique_ptr<intake::ForeignPeers> TakeForeign() { return foreign_.Take(); }
@@ -82,8 +86,9 @@ class Installer {
   struct Signals {
     std::atomic<bool> crowded{false}, device_lost{false}, device_changed{false}, look{false},
         stop{false};
-    std::atomic<uint64_t> beat_ns{0}, installed{0}, unconfirmed{0}, foreign{0}, dumped_ns{0};
+    std::atomic<uint64_t> installed{0}, unconfirmed{0}, foreign{0}, dumped_ns{0};
   };
+  std::vector<absl::Status> SyncSlice(const std::vector<PublicKey>& keys);
   void Loop();
   bool RunOnce();
   bool MayEnd() const;

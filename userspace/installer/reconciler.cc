@@ -14,9 +14,11 @@ constexpr size_t kSlice = 16;  // peers changed in the device before the queues 
 void Reconciler::Clear() {
   outdated_.clear();
   keepalives_.clear();
+  revoked_.clear();
 }
 
 bool Reconciler::Step(store::Snapshot* snapshot) {
+  RemoveRevoked();
   return Correct(snapshot) && SetKeepalives(snapshot);
 }
 
@@ -44,7 +46,7 @@ bool Reconciler::Correct(store::Snapshot* snapshot) {
     const bool held = residents_->Find(peer.config.public_key)->keepalive_held;
     installs.push_back({.config = &peer.config, .hold_keepalive = held});
   }
-  const std::vector<absl::Status> results = hand_->device()->Install(installs);
+  const std::vector<absl::Status> results = hand_->Install(installs);
   for (size_t i = 0; i < results.size(); ++i) {
     journal_->Add(results[i].ok() ? Count::kCorrected : Count::kInstallErrors);
     if (absl::IsUnavailable(results[i])) AddOutdated(peers[i].config.public_key);
@@ -58,7 +60,7 @@ bool Reconciler::SetKeepalives(store::Snapshot* snapshot) {
   if (peers.empty()) return true;
   std::vector<const PeerConfig*> configs;
   for (const store::Peer& peer : peers) configs.push_back(&peer.config);
-  const std::vector<absl::Status> results = hand_->device()->SetKeepalives(configs);
+  const std::vector<absl::Status> results = hand_->SetKeepalives(configs);
   for (size_t i = 0; i < results.size(); ++i) {
     if (absl::IsUnavailable(results[i])) AddKeepalive(configs[i]->public_key);
     if (absl::IsNotFound(results[i])) return false;
@@ -73,14 +75,17 @@ absl::Status Reconciler::Sync(const PublicKey& key, bool swept, store::Snapshot*
   const bool revoked = snapshot->IsRevoked(hand_->name(), key);
   snapshot->Release();
   if (!stored.ok() && !absl::IsNotFound(stored.status())) return stored.status();
-  const bool here = stored.ok() && stored->device == hand_->name() && stored->expires > WallNow();
-  if (!here) return SyncRemoved(key, revoked, swept);
+  if (!stored.ok() || stored->device != hand_->name()) return SyncRemoved(key, revoked, swept);
   const Resident* peer = residents_->Find(key);
   if (peer == nullptr) return absl::OkStatus();
+  // The census takes it out when the clock can be believed.
+  if (stored->expires <= WallNow()) {
+    hand_->Apply(FlowChange{peer->session.endpoint, false});
+    return absl::OkStatus();
+  }
   residents_->SetPinned(key, stored->pinned);
   if (peer->revoked) residents_->Stay(key);  // deleted, and created again before it was removed
-  return hand_->device()->Install(
-      {{{.config = &stored->config, .hold_keepalive = peer->keepalive_held}}})[0];
+  return hand_->Install({{{.config = &stored->config, .hold_keepalive = peer->keepalive_held}}})[0];
 }
 
 absl::Status Reconciler::SyncRemoved(const PublicKey& key, bool revoked, bool swept) {
@@ -92,7 +97,7 @@ absl::Status Reconciler::SyncRemoved(const PublicKey& key, bool revoked, bool sw
     if (!removed.ok() && !absl::IsNotFound(removed)) return removed;
   }
   if (peer != nullptr) {
-    hand_->Apply({{peer->session.endpoint, false}});
+    hand_->Apply(FlowChange{peer->session.endpoint, false});
     journal_->Add(Count::kEvictedRevoked);
     journal_->Note(event::Kind::kEvicted, key, peer->session.endpoint, "no longer stored");
     residents_->Erase(key);
@@ -101,14 +106,17 @@ absl::Status Reconciler::SyncRemoved(const PublicKey& key, bool revoked, bool sw
   return absl::OkStatus();
 }
 
-void Reconciler::RemoveRevoked(const std::vector<PublicKey>& revoked) {
-  if (revoked.empty()) return;
-  const std::vector<absl::Status> results = hand_->Remove(revoked);
-  for (size_t i = 0; i < revoked.size(); ++i) {
+void Reconciler::RemoveRevoked() {
+  const auto end = revoked_.begin() + static_cast<ptrdiff_t>(std::min(kSlice, revoked_.size()));
+  const std::vector<PublicKey> slice(revoked_.begin(), end);
+  revoked_.erase(revoked_.begin(), end);
+  if (slice.empty()) return;
+  const std::vector<absl::Status> results = hand_->Remove(slice);
+  for (size_t i = 0; i < slice.size(); ++i) {
     if (!results[i].ok()) continue;
     journal_->Add(Count::kEvictedRevoked);
-    journal_->Note(event::Kind::kEvicted, revoked[i], {}, "no longer stored");
-    ForgetRevoked(revoked[i]);
+    journal_->Note(event::Kind::kEvicted, slice[i], {}, "no longer stored");
+    ForgetRevoked(slice[i]);
   }
 }
 

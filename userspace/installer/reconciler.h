@@ -22,7 +22,7 @@ class Reconciler {
   // Queues a peer that has a session and whose keepalive is to be set. With a keepalive and no
   // session a device keeps sending initiations to whatever endpoint it knows.
   void AddKeepalive(const PublicKey& key) { keepalives_.push_back(key); }
-  bool has_work() const { return !outdated_.empty() || !keepalives_.empty(); }
+  bool has_work() const { return !outdated_.empty() || !keepalives_.empty() || !revoked_.empty(); }
   // Corrects a slice of each queue. Returns: false when the device is gone.
   // Requires: the device is there.
   bool Step(store::Snapshot* snapshot);
@@ -32,7 +32,10 @@ class Reconciler {
   absl::Status Sync(const PublicKey& key, bool swept, store::Snapshot* snapshot);
   // Removes peers that were deleted at a time when they could not be removed from the device:
   // before a crash, before they were adopted, or by another process.
-  void RemoveRevoked(const std::vector<PublicKey>& revoked);
+  // In place of those named before; a dump shows them until they are removed.
+  void SetRevoked(const std::vector<PublicKey>& revoked) {
+    revoked_.assign(revoked.begin(), revoked.end());
+  }
   // Removes those of `foreign` that are stored for no device. Returns: the removed peers.
   std::vector<PublicKey> RemoveForeign(const std::vector<PublicKey>& foreign,
                                        store::Snapshot* snapshot);
@@ -42,6 +45,7 @@ class Reconciler {
 
  private:
   std::vector<store::Peer> TakeStored(std::deque<PublicKey>* from, store::Snapshot* snapshot);
+  void RemoveRevoked();
   bool Correct(store::Snapshot* snapshot);
   bool SetKeepalives(store::Snapshot* snapshot);
   absl::Status SyncRemoved(const PublicKey& key, bool revoked, bool swept);
@@ -50,7 +54,7 @@ class Reconciler {
   Residents* residents_;
   Journal* journal_;
   store::Committer* committer_;
-  std::deque<PublicKey> outdated_, keepalives_;
+  std::deque<PublicKey> outdated_, keepalives_, revoked_;
 };
 
 }  // namespace wicket::installer

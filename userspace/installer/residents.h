@@ -119,6 +119,8 @@ class Residents {
 
   // --- a dump ---
   void BeginDump() { ++dump_; }
+  // The peer was put into the device again, perhaps behind the dump at hand.
+  void NoteSeen(Resident* peer) const { peer->seen_in_dump = dump_; }
   // Notes what the dump says of a peer, and advances its saved mark over handshakes past us.
   // Returns: true at the first sign that its session is confirmed.
   bool Observe(const PublicKey& key, const wgdev::PeerStats& stats, absl::Duration steady_now,

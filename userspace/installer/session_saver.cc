@@ -1,7 +1,9 @@
 #include "installer/session_saver.h"
 
 #include <memory>
+#include <utility>
 
+#include "base/clock.h"
 #include "base/log.h"
 
 namespace wicket::installer {
@@ -9,6 +11,7 @@ namespace {
 
 // At most a thousand peers in a batch: calls that wait for durability share the transaction.
 constexpr size_t kBatchMax = 1000;
+constexpr absl::Duration kTryAgain = absl::Seconds(1);
 
 // `no_room`: the peers for whose first session the file has no room.
 absl::Status PutSessions(store::Writer& writer,
@@ -37,30 +40,45 @@ SessionSaver::~SessionSaver() {
 
 uint64_t SessionSaver::Submit(Sessions sessions) {
   std::unique_lock lock(mutex_);
-  if (!sessions.empty()) {
-    for (auto& [key, session] : sessions) waiting_[key] = session;
-    ++tickets_;
-    CountUnsaved();
+  for (auto& [key, session] : sessions) {
+    no_room_.erase(key);
+    waiting_[key] = session;
   }
+  if (!sessions.empty()) ++tickets_;
+  if (!no_room_.empty() && SteadyNow() >= next_try_) {
+    next_try_ = SteadyNow() + kTryAgain;
+    for (auto& [key, session] : std::exchange(no_room_, {})) waiting_.try_emplace(key, session);
+  }
+  CountUnsaved();
   const uint64_t ticket = tickets_;
   if (!waiting_.empty() && writing_ == nullptr) WriteSome(&lock);
   return ticket;
 }
 
+void SessionSaver::Forget(const PublicKey& key) {
+  const std::lock_guard lock(mutex_);
+  waiting_.erase(key);
+  no_room_.erase(key);
+  CountUnsaved();
+}
+
 std::optional<store::Session> SessionSaver::FindUnsaved(const PublicKey& key) const {
   if (unsaved() == 0) return std::nullopt;
   const std::lock_guard lock(mutex_);
-  if (const auto it = waiting_.find(key); it != waiting_.end()) return it->second;
-  if (writing_ == nullptr) return std::nullopt;
-  const auto it = writing_->find(key);
-  return it == writing_->end() ? std::nullopt : std::optional(it->second);
+  for (const Batch* batch : {&waiting_, &no_room_, writing_.get()}) {
+    if (batch == nullptr) continue;
+    if (const auto it = batch->find(key); it != batch->end()) return it->second;
+  }
+  return std::nullopt;
 }
 
 Sessions SessionSaver::TakeUnsaved() {
   std::unique_lock lock(mutex_);
   idle_.wait(lock, [this] { return writing_ == nullptr; });
   Sessions sessions(waiting_.begin(), waiting_.end());
+  sessions.insert(sessions.end(), no_room_.begin(), no_room_.end());
   waiting_.clear();
+  no_room_.clear();
   CountUnsaved();
   return sessions;
 }
@@ -104,8 +122,11 @@ void SessionSaver::Written(const Batch& batch, const std::vector<PublicKey>& no_
       Log(LogLevel::kError, "the store has no room for the first sessions of ", no_room.size(),
           " peers; they are kept in memory until it has");
     }
-    more = !waiting_.empty();  // those without room wait for the next submission
-    for (const PublicKey& key : no_room) waiting_.try_emplace(key, batch.at(key));
+    more = !waiting_.empty();
+    for (const PublicKey& key : no_room) {
+      if (!waiting_.contains(key)) no_room_.insert_or_assign(key, batch.at(key));
+    }
+    ++generation_;
   } else {
     Log(LogLevel::kError, "saving ", batch.size(), " sessions: ", status.message(),
         "; they are kept in memory, and tried again with the next ones");

@@ -38,6 +38,11 @@ class SessionSaver {
   //          the store: it is durable, or it is unsaved because the file has no room for it.
   uint64_t Submit(Sessions sessions);
   uint64_t SavedUpTo() const;
+  // Moves whenever sessions have become durable. A reader that found a peer's session neither here
+  // nor in its view of the store looks again when it has moved since the view was made.
+  uint64_t generation() const { return generation_.load(); }
+  // The peer's session is not to be written any more: its mark was reset.
+  void Forget(const PublicKey& key);
   // Returns: the session of a peer that is not in the store yet, and newer than the stored one.
   std::optional<store::Session> FindUnsaved(const PublicKey& key) const;
   size_t unsaved() const { return unsaved_.load(std::memory_order_relaxed); }
@@ -47,7 +52,9 @@ class SessionSaver {
  private:
   using Batch = absl::flat_hash_map<PublicKey, store::Session>;
   void WriteSome(std::unique_lock<std::mutex>* lock);
-  void CountUnsaved() { unsaved_ = waiting_.size() + (writing_ ? writing_->size() : 0); }
+  void CountUnsaved() {
+    unsaved_ = waiting_.size() + no_room_.size() + (writing_ ? writing_->size() : 0);
+  }
   void Written(const Batch& batch, const std::vector<PublicKey>& no_room, uint64_t ticket,
                const absl::Status& status);
 
@@ -55,10 +62,13 @@ class SessionSaver {
   mutable std::mutex mutex_;
   std::condition_variable idle_;
   Batch waiting_;
+  Batch no_room_;  // the file has no room for them; tried again once a second
+  absl::Duration next_try_;
   std::shared_ptr<const Batch> writing_;  // the batch at the committer, or null
   uint64_t tickets_ = 0;
   uint64_t saved_ = 0;
-  std::atomic<size_t> unsaved_{0};  // in both
+  std::atomic<size_t> unsaved_{0};  // in all three
+  std::atomic<uint64_t> generation_{0};
 };
 
 }  // namespace wicket::installer

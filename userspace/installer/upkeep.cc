@@ -41,6 +41,7 @@ absl::StatusOr<std::optional<bool>> Upkeep::LookForOtherKeys() {
   const absl::Duration steady = SteadyNow();
   if (steady < next_look_) return std::nullopt;
   const absl::StatusOr<wgdev::DeviceInfo> info = state_->hand.device()->ReadInfo();
+  state_->hand.Beat();
   const absl::Duration now = SteadyNow();
   next_look_ = now + kLookDutyCycle * (now - steady);
   if (absl::IsNotFound(info.status())) return info.status();
@@ -96,6 +97,7 @@ bool Upkeep::StepDump() {
   const absl::Duration begin = SteadyNow();
   std::vector<wgdev::PeerStats> peers;
   const absl::StatusOr<bool> more = state_->hand.dump()->Next(&peers);
+  state_->hand.Beat();
   if (!state_->snapshot->Renew().ok()) peers.clear();  // no decision without the store
   const absl::Time wall = WallNow();
   for (const wgdev::PeerStats& stats : peers) {
@@ -123,10 +125,11 @@ bool Upkeep::StepDump() {
 }
 
 void Upkeep::FinishDump(bool complete) {
+  state_->surroundings.saver->Submit(state_->residents.TakeDirty());  // some may be forgotten here
   const Census::Outcome outcome =
       census_.End(complete, &state_->residents, state_->options.owned ? kSlice : size_t{0});
   state_->hand.Apply(outcome.flows);
-  reconciler_.RemoveRevoked(outcome.revoked);
+  reconciler_.SetRevoked(outcome.revoked);
   // A complete dump without a revoked peer ends the memory of all revocations before this process.
   if (outcome.swept) reconciler_.ForgetRevokedBefore(made_);
   for (const PublicKey& key : reconciler_.RemoveForeign(outcome.foreign, &*state_->snapshot)) {

@@ -15,7 +15,7 @@ class Upkeep {
  public:
   explicit Upkeep(State* state)
       : state_(state),
-        census_(&state->journal),
+        census_(&state->journal, state->surroundings.saver),
         departures_(&state->journal),
         reconciler_(&state->hand, &state->residents, &state->journal,
                     state->surroundings.committer) {}

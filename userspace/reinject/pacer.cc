@@ -3,8 +3,8 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <chrono>
 
+#include "base/clock.h"
 #include "base/key.h"
 #include "crypto/curve25519.h"
 
@@ -21,18 +21,17 @@ constexpr uint64_t kSliceMax = kBacklogMax / 2;
 // The best time of a multiplication on this machine; the answer to a handshake takes four. An idle
 // core needs some milliseconds to reach its full clock speed.
 uint64_t MultiplicationNanos() {
-  using Clock = std::chrono::steady_clock;
   const Secret<kKeyBytes> scalar = crypto::GeneratePrivateKey();
   const PublicKey point = crypto::DerivePublicKey(scalar);
   Secret<kKeyBytes> product;
-  Clock::duration best = std::chrono::hours(1);
-  const Clock::time_point end = Clock::now() + std::chrono::milliseconds(20);
-  for (int i = 0; i < 8 || Clock::now() < end; ++i) {
-    const Clock::time_point began = Clock::now();
+  uint64_t best_ns = 3'600'000'000'000;
+  const uint64_t end_ns = SteadyNanos() + 20'000'000;
+  for (int i = 0; i < 8 || SteadyNanos() < end_ns; ++i) {
+    const uint64_t began_ns = SteadyNanos();
     if (!crypto::X25519(scalar, point.bytes.data(), &product)) continue;
-    best = std::min(best, Clock::now() - began);
+    best_ns = std::min(best_ns, SteadyNanos() - began_ns);
   }
-  return static_cast<uint64_t>(std::max<int64_t>(std::chrono::nanoseconds(best).count(), 1));
+  return std::max<uint64_t>(best_ns, 1);
 }
 
 }  // namespace

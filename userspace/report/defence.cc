@@ -1,5 +1,6 @@
 #include "report/defence.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 
 namespace wicket::report {
@@ -46,14 +47,14 @@ void Defence::Note(absl::Duration steady, const std::map<std::string, uint64_t>&
   status_.attack = attacked || (before && steady - attacked_ < kOver);
   if (!before && !attacked) return;
   if (before && status_.attack && steady - told_ < kAgain) return;
-  if (!before) status_.attack_since = absl::Now();
+  if (!before) status_.attack_since = WallNow();
   told_ = steady;
   std::map<std::string, double> figures = status_.refused_per_s;
   figures["sources"] = static_cast<double>(sources);
   figures["proven_per_s"] = status_.proven_per_s;
   figures["install_p99_ms"] = install_p99_ms;
   events_->Append({.kind = status_.attack ? event::Kind::kAttack : event::Kind::kAttackOver,
-                   .at = absl::Now(),
+                   .at = WallNow(),
                    .device = "",
                    .peer = {},
                    .source = {},

@@ -237,8 +237,7 @@ absl::Status Roster::ResetReplay(absl::string_view device, const PublicKey& key)
     session->last_handshake = absl::UnixEpoch();  // a mark is drawn from it too
     return writer.PutSession(key, *session);
   }));
-  devices_->ForgetMark(device, key).IgnoreError();
-  return absl::OkStatus();
+  return devices_->ForgetMark(device, key);
 }
 
 // --- commit, then devices, then events --------------------------------------

@@ -74,7 +74,7 @@ class Roster {
                      std::function<void(const absl::StatusOr<size_t>&)> done);
 
   // Forgets which handshakes a peer has made: for a client whose clock went back.
-  // Errors: NotFound.
+  // Errors: NotFound; Unavailable: it is reset in the store, and its device did not answer.
   absl::Status ResetReplay(absl::string_view device, const PublicKey& key);
 
  private:

@@ -79,7 +79,9 @@ size_t SetDevice::PutPeer(const PeerInstall& peer, size_t first_ip) {
   if (first_ip == 0 && peer.initiate) {
     // Raising a keepalive from 0 sends a packet immediately, and therefore an initiation.
     PutKeepalive(config.public_key, std::max(uint16_t{1}, config.persistent_keepalive_s));
-    if (config.persistent_keepalive_s == 0) PutKeepalive(config.public_key, 0);
+    if (config.persistent_keepalive_s == 0 || peer.hold_keepalive) {
+      PutKeepalive(config.public_key, 0);
+    }
   }
   return ip;
 }

@@ -253,7 +253,9 @@ class UapiDevice : public Device {
     if (peer.initiate) {
       // Raising a keepalive from 0 sends a packet immediately, and therefore an initiation.
       AppendKeepalive(out, config.public_key, std::max(uint16_t{1}, config.persistent_keepalive_s));
-      if (config.persistent_keepalive_s == 0) AppendKeepalive(out, config.public_key, 0);
+      if (config.persistent_keepalive_s == 0 || peer.hold_keepalive) {
+        AppendKeepalive(out, config.public_key, 0);
+      }
     }
   }
 

@@ -151,7 +151,7 @@ absl::StatusOr<Steering::Predecessors> Steering::FindPredecessors(const std::str
     if (!owner.lives) {
       found.programs.push_back(&other);
       found.gone.push_back(std::move(owner));
-    } else if (!hook.shared) {
+    } else {
       return absl::FailedPreconditionError(
           absl::StrCat("NIC ", nic, ": ", ToString(owner),
                        " serves it; nothing was changed (stop that gateway, or name another NIC)"));

@@ -58,7 +58,8 @@ using SteerCounters = std::array<uint64_t, STEER_COUNT_MAX>;
 // By the texts of STEER_COUNTS.
 std::map<std::string, uint64_t> NamedCounters(const SteerCounters& counters);
 
-// Thread: flows(), ReadCounters(), Shard() and Sketch() by any; all else by one, the gateway's.
+// Thread: flows(), ReadCounters(), Shard() and Sketch() by any, and what flows() returns too; all
+//         else by one, the gateway's.
 class Steering {
  public:
   // Makes or reuses the maps pinned under `pin_dir`, which must lie on a bpffs.
@@ -73,7 +74,8 @@ class Steering {
 
   // Attaches the program, or puts it into the place of our older one without a gap. A program
   // whose gateway is gone is replaced too, and the log says so. Through libxdp's dispatcher it
-  // runs beside other programs, those of living gateways included.
+  // runs beside programs of other tools, but not beside a living gateway's: a queue has one AF_XDP
+  // socket.
   // Errors: FailedPrecondition when the program of another tool, or of a living gateway, holds
   //         the hook alone. It names that one, and leaves it there.
   absl::StatusOr<Attachment> Attach(const std::string& nic, XdpMode mode);
@@ -107,18 +109,6 @@ class Steering {
   std::atomic<uint64_t>* Sketch() {
     return static_cast<std::atomic<uint64_t>*>(sketch_words_.get());
   }
-
-  // The same under the names that callers know them by.
-  absl::Status NoteFlow(const Endpoint& source, uint16_t port) { return flows_.Note(source, port); }
-  absl::Status ForgetFlow(const Endpoint& source, uint16_t port) {
-    return flows_.Forget(source, port);
-  }
-  void ForgetOlder() { xsk::ForgetOlder(pin_dir_); }
-  static absl::Status CheckPinDir(const std::string& pin_dir) { return xsk::CheckPinDir(pin_dir); }
-  static absl::StatusOr<std::vector<std::string>> DetachAll(const std::string& pin_dir) {
-    return xsk::DetachAll(pin_dir);
-  }
-  static std::array<uint8_t, 6> MacOf(int ifindex) { return xsk::MacOf(ifindex); }
 
  private:
   struct Unmap {
