@@ -29,7 +29,8 @@ struct WatchedDevice {
 };
 
 // Follows devices that appear, disappear or change. Never waits for an installer, so a device that
-// hangs stops nothing but itself.
+// hangs while it is served stops nothing but itself. A device that came or changed is asked for its
+// key here, and may take its time-out of 10 s.
 //
 // Thread: one.
 class Devices {

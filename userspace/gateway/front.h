@@ -15,9 +15,8 @@
 
 namespace wicket::gateway {
 
-// Reads the configuration file again. Returns: what needs a restart. Errors: every problem of the
-// file, and the old configuration stays. Thread: any.
-using ReloadHandler = std::function<absl::StatusOr<std::vector<std::string>>()>;
+// As Serving::Reload. Thread: any.
+using ReloadHandler = control::Reload;
 
 // Thread: one.
 class Front {

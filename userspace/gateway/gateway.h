@@ -43,7 +43,8 @@ class Gateway {
   ~Gateway();
 
   // To be called about twice a second: follows clocks, NICs and devices, and publishes the status.
-  // Waits for no device and no disk.
+  // Waits for no installer. It does ask the kernel about interfaces, and a device that came or
+  // changed for its key, which may take as long as RTNL or that device is held.
   // Errors: the store cannot be used any more; only a new start helps.
   absl::Status Tick();
 

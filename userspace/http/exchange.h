@@ -39,16 +39,17 @@ class ReadAhead {
   std::unique_ptr<Buffer> buffer_;
 };
 
-// Reads one request, then gives one answer. A body too large to hold is read as
-// a stream; an answer too large to hold is written as one.
+// Reads one request, then gives one answer. A handler reads a body whole, or as a stream where it
+// may be too large to hold; the same goes for answers.
 //
 // Thread: one.
 class Exchange : private std::streambuf {
  public:
   static constexpr size_t kHeaderBytesMax = 16 << 10;
   static constexpr size_t kBodyBytesMax = 1 << 20;
-  static constexpr absl::Duration kIdle = absl::Seconds(60);      // between requests
-  static constexpr absl::Duration kPatience = absl::Seconds(10);  // for a header, a body, a write
+  static constexpr absl::Duration kIdle = absl::Seconds(60);  // between requests
+  static constexpr absl::Duration kPatience =
+      absl::Seconds(10);  // for a header, a whole body, a piece of a stream, a write
 
   Exchange(Transport* transport, ReadAhead* read_ahead, const std::atomic<bool>* stopping);
   ~Exchange() override;
@@ -65,7 +66,8 @@ class Exchange : private std::streambuf {
   // The client has hung up. Cost: a system call.
   bool Abandoned() const;
 
-  // Errors: OutOfRange when it is larger than kBodyBytesMax; DeadlineExceeded.
+  // Errors: OutOfRange when it is larger than kBodyBytesMax; DeadlineExceeded; InvalidArgument when
+  //         it ends early or is no body.
   absl::StatusOr<std::string> ReadBody();
   // The body as it comes. The stream ends early when the client does.
   std::streambuf* body() { return this; }

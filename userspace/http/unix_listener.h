@@ -17,7 +17,8 @@ class UnixListener {
   // Listens at `path` with mode 0660, and makes its folder when that is missing. Nobody can
   // connect before mode and group are right. A socket that a dead process left there is
   // replaced; one that a living process serves is not.
-  // Errors: FailedPrecondition names the process that serves `path`; the others name the call.
+  // Errors: FailedPrecondition when a living process serves `path`, by its number where it accepts
+  //         us; the others name the call.
   static absl::StatusOr<UnixListener> Bind(const std::string& path, int backlog,
                                            std::optional<gid_t> group);
   UnixListener(UnixListener&&) noexcept = default;

@@ -6,8 +6,9 @@
 //   between batches:  Calls  |  Upkeep: Census of a dump's chunk, Departures, Reconciler, sessions
 //
 // Batches form by themselves: an idle installer takes one demand immediately, a busy one takes all
-// that gathered in the meantime. Upkeep waits until the queues are empty, but not for ever. There
-// are no locks: other threads leave calls (calls.h).
+// that gathered in the meantime. Upkeep waits until the queues are empty, but not for ever. Nothing
+// of the device is behind a lock: other threads leave calls (calls.h). The session saver's, the
+// committer's and the log's are held for a look-up or a move.
 #pragma once
 
 #include <atomic>

@@ -143,6 +143,42 @@ TEST_F(SaverTest, WhatTheStoreDoesNotTakeIsKeptAndFound) {
   EXPECT_EQ(store_->NewSnapshot()->FindSession(Key(1))->installs, 8u);
 }
 
+// More sessions than fit into one batch, and a file without room for any.
+TEST_F(SaverTest, AFullFileHoldsNothingUp) {
+  store_.emplace(*store::Store::Open({.path = path_ + "/small", .bytes_max = 1 << 20}));
+  Sessions sessions;
+  const auto key_of = [](size_t n) {
+    PublicKey key;
+    key.bytes[0] = static_cast<uint8_t>(n);
+    key.bytes[1] = static_cast<uint8_t>(n >> 8);
+    return key;
+  };
+  for (bool room = true; room;) {
+    auto writer = store_->Write();
+    for (int i = 0; i < 8 && room; ++i) {
+      store::Peer peer;
+      peer.config.public_key = key_of(sessions.size());
+      peer.device = "wg0";
+      room = writer->PutPeer(peer).ok();
+      if (room) sessions.emplace_back(peer.config.public_key, SessionAt(7));
+    }
+    if (!writer->spoilt()) {
+      ASSERT_TRUE(writer->Commit().ok());
+    }
+  }
+  const size_t count = sessions.size();
+  ASSERT_GT(count, 1000u);
+  store::Committer committer(&*store_);
+  SessionSaver saver(&committer);
+  const uint64_t ticket = saver.Submit(std::move(sessions));
+  while (saver.SavedUpTo() < ticket) std::this_thread::yield();
+  EXPECT_EQ(saver.unsaved(), count);
+  EXPECT_TRUE(saver.FindUnsaved(key_of(0)));
+  saver.Forget(key_of(0));
+  EXPECT_FALSE(saver.FindUnsaved(key_of(0)));
+  EXPECT_EQ(saver.TakeUnsaved().size(), count - 1);
+}
+
 // --- the census -------------------------------------------------------------
 
 class CensusTest : public StoreTest {
@@ -251,6 +287,23 @@ TEST_F(CensusTest, AdoptsStoredPeersAndDrawsAMarkFromTheirHandshake) {
   EXPECT_FALSE(guard::IsFresh(mark, ToTai64n(kWall - absl::Seconds(30)), kWall))
       << "the handshake that nobody saved is a replay";
   EXPECT_TRUE(guard::IsFresh(mark, ToTai64n(kWall), kWall));
+}
+
+TEST_F(CensusTest, AnAdoptedPeerHasTheSessionThatTheStoreDoesNotHaveYet) {
+  Put(1);
+  store::Committer committer(&*store_);
+  SessionSaver saver(&committer);
+  auto writer = std::make_optional(*store_->Write());  // so nothing can be committed yet
+  store::Session session;
+  session.mark = guard::Accept({}, ToTai64n(kWall), kWall);
+  session.installs = 7;
+  saver.Submit({{Key(1), session}});
+  Census census(&journal_, &saver);
+  census.Begin(&residents_);
+  census.Observe(Stats(1), *store_->NewSnapshot(), &residents_, kSteady, kWall);
+  EXPECT_EQ(residents_.Find(Key(1))->session.installs, 7u);
+  EXPECT_FALSE(guard::IsFresh(residents_.TakeDirty()[0].second.mark, ToTai64n(kWall), kWall));
+  writer.reset();
 }
 
 TEST_F(CensusTest, APeerThatWasInstalledAgainGetsItsKeepaliveWithItsNextSession) {

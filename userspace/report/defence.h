@@ -15,8 +15,8 @@ class Defence {
  public:
   explicit Defence(event::EventLog* events) : events_(events) {}
 
-  // Once a second: what the counters and verdicts have become, whether a shard is under load,
-  // how many sources were refused meanwhile, and what those who are let in wait for lately.
+  // To be called once a second, with the counters and verdicts so far, whether a shard is under
+  // load, how many sources were refused since the last call, and the recent p99 of installs.
   void Note(absl::Duration steady, const std::map<std::string, uint64_t>& steering,
             const std::map<std::string, uint64_t>& verdicts, bool under_load, uint64_t sources,
             double install_p99_ms);

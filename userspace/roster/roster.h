@@ -2,8 +2,9 @@
 //
 //   control, import, expiry --> Roster: commit --> devices --> events --> the caller's answer
 //
-// The order is the rule. A device is never told of a change that a crash could still undo, and
-// watchers never hear of a change before its device does.
+// The order is the rule, for each change. A device is never told of a change that a crash could
+// still undo. Watchers hear of it when its device was told, or did not answer. Two changes of one
+// peer at once may be told in either order. ResetReplay is told to the device before, too.
 #pragma once
 
 #include <functional>
