@@ -40,7 +40,7 @@ StampMark AfterForwardStep(const StampMark& mark, absl::Time now) {
 }
 
 StampMark AdvanceBy(const StampMark& mark, absl::Duration elapsed, absl::Time now) {
-  if (!IsSet(mark) || elapsed < kHandshakeMax) return mark;
+  if (!IsSet(mark) || elapsed <= absl::ZeroDuration()) return mark;
   const absl::Time stamped = FromTai64n(mark.exact);
   if (stamped == absl::InfiniteFuture() || stamped == absl::InfinitePast()) return mark;
   return AcceptUnseen(mark, stamped + elapsed + kHandshakeMax, now);

@@ -49,8 +49,7 @@ StampMark AfterForwardStep(const StampMark& mark, absl::Time now);
 // is accepted. (An attacker on the path that delays the first initiation for longer, and everything
 // its sender made since, could still replay what the kernel accepted within that excess.)
 //
-// `elapsed`: from the accepted initiation to the handshake, by the steady clock. Below
-// kHandshakeMax it is the handshake of that very initiation, and the mark stays.
+// `elapsed`: from the accepted initiation to the handshake, by the steady clock.
 StampMark AdvanceBy(const StampMark& mark, absl::Duration elapsed, absl::Time now);
 
 // The same for a peer whose handshakes were not watched, from the wall-clock time of the last one.

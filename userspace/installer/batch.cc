@@ -164,6 +164,7 @@ void Batch::NoteInstalled(const Pending& pending, absl::Duration steady) {
   peer->session.mark = pending.decision.session.mark;
   peer->past_us = {};
   peer->mark_accepted = steady;
+  peer->handshake_seen = false;
   peer->session.installs = pending.decision.session.installs;
   peer->session.endpoint = demand.source;
   peer->forget_stamp = peer->forget_stamp && !pending.decision.reset;

@@ -103,7 +103,12 @@ Census::Finding Census::Adopt(const wgdev::PeerStats& stats, const store::Peer& 
   residents->Observe(key, stats, steady, wall);
   // Nobody has watched its handshakes so far, and the process that saw the first may have died
   // before it saved the session.
-  peer->past_us = guard::AdvanceTo(session.mark, stats.last_handshake, wall);
+  peer->session.mark = guard::AdvanceTo(session.mark, stats.last_handshake, wall);
+  const absl::Duration age =
+      std::clamp(wall - stats.last_handshake, absl::ZeroDuration(), guard::kFutureMax);
+  peer->mark_accepted = steady - age;
+  peer->handshake_seen = true;
+  peer->past_us = {};
   residents->MarkDirty(key);
   journal_->Add(Count::kAdopted);
   peer->keepalive_held = !peer->confirmed;

@@ -98,6 +98,7 @@ class Model : public ::testing::TestWithParam<int> {
     peer->session.mark = decision.session.mark;
     peer->past_us = {};
     peer->mark_accepted = steady_;
+    peer->handshake_seen = false;
     peer->session.endpoint = demand.source;
     residents_.Touch(Key(n), steady_);
     residents_.MarkDirty(Key(n));

@@ -223,8 +223,12 @@ bool Residents::Observe(const PublicKey& key, const wgdev::PeerStats& stats,
   if (handshake) {
     session.last_handshake = stats.last_handshake;
     ++session.handshakes;
-    peer->past_us = guard::AdvanceBy(
-        session.mark, HandshakeAfterMark(*peer, stats, steady_now, wall_now), wall_now);
+    // The first handshake soon after an initiation was accepted is that initiation's. No other can
+    // have come past us: until a dump has shown it, the peer's flow is not known.
+    const absl::Duration elapsed = HandshakeAfterMark(*peer, stats, steady_now, wall_now);
+    if (std::exchange(peer->handshake_seen, true) || elapsed >= guard::kHandshakeMax) {
+      peer->past_us = guard::AdvanceBy(session.mark, elapsed, wall_now);
+    }
     peer->active = steady_now;
   }
   if (handshake || moved || (counted && steady_now - peer->saved > kCountsInterval)) {

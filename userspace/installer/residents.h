@@ -49,6 +49,7 @@ struct Resident {
   uint64_t sent_base = 0;
   StampMark past_us;             // session.mark, advanced over handshakes past us; unset: none
   absl::Duration mark_accepted;  // steady time when session.mark was accepted
+  bool handshake_seen = false;   // since then
   absl::Duration active;         // steady time of the last sign of life
   absl::Duration last_request = -absl::InfiniteDuration();  // the last initiation through us
   bool confirmed = false;                                   // established, not on probation

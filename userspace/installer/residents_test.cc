@@ -208,6 +208,23 @@ TEST_F(ResidentsTest, WhatIsSavedKnowsHandshakesThatWereMadePastUs) {
   }
 }
 
+TEST_F(ResidentsTest, ASecondHandshakeIsNotTakenForTheFirst) {
+  const absl::Time wall = absl::FromUnixSeconds(1'800'000'000);
+  store::Session session;
+  session.mark = guard::Accept({}, ToTai64n(wall), wall);
+  Add(1, false, session, 100);
+  auto stats = Stats(1);
+  stats.last_handshake = wall + absl::Milliseconds(3);  // of the initiation that was accepted
+  peers_.Observe(Key(1), stats, absl::Seconds(101), wall + absl::Seconds(1));
+  auto saved = peers_.TakeDirty();
+  const absl::Time rekey = wall + absl::Seconds(2);
+  EXPECT_TRUE(guard::IsFresh(saved[0].second.mark, ToTai64n(rekey), rekey));
+  stats.last_handshake = rekey;  // past us
+  peers_.Observe(Key(1), stats, absl::Seconds(103), wall + absl::Seconds(3));
+  saved = peers_.TakeDirty();
+  EXPECT_FALSE(guard::IsFresh(saved[0].second.mark, ToTai64n(rekey), rekey));
+}
+
 TEST_F(ResidentsTest, TheIndexAgreesWithAScan) {
   std::mt19937 random(1);
   int handshake_s = 1000;
