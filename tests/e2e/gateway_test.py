@@ -731,7 +731,7 @@ def test_a_program_removed_by_somebody_else_comes_back():
         store(lab, device, client)
         daemon.start()
         lab.gateway.ip("link", "set", "in", "xdp", "off")
-        check(wait_for(lambda: "somebody removed the XDP program" in daemon.log_text, 3), "unnoticed")
+        check(wait_for(lambda: "removed or replaced the XDP program" in daemon.log_text, 3), "unnoticed")
         check(wait_for(lambda: client.connect(seconds=1) is not None, 5), "not attached again")
 
 
