@@ -134,7 +134,8 @@ TEST(ReplayTest, NothingIsAcceptedTwiceAndNobodyLockedOut) {
   const auto jump = [&random] {
     const absl::Duration sizes[] = {absl::Seconds(30), absl::Minutes(20), absl::Hours(30),
                                     absl::Hours(87600)};
-    return sizes[random() % 4] * (random() % 2 ? 1 : -1);
+    const absl::Duration size = sizes[random() % 4];
+    return random() % 2 ? size : -size;
   };
   int accepted_count = 0;
   for (int run = 0; run < 300; ++run) {
@@ -149,7 +150,10 @@ TEST(ReplayTest, NothingIsAcceptedTwiceAndNobodyLockedOut) {
         const absl::Duration before = gateway_off;
         gateway_off = random() % 2 ? absl::ZeroDuration() : jump();
         const absl::Duration by = gateway_off - before;
-        if (by > absl::ZeroDuration()) forward_step = right + gateway_off;
+        if (by > absl::ZeroDuration()) {
+          forward_step = right + gateway_off;
+          if (!client_jumps) from_the_future.clear();  // none may become valid by that
+        }
         if (by < absl::ZeroDuration()) forward_step += by;
       }
       if (client_jumps && random() % 20 == 0)
@@ -164,7 +168,7 @@ TEST(ReplayTest, NothingIsAcceptedTwiceAndNobodyLockedOut) {
       if (!IsFresh(before, stamp, now)) continue;
       ++accepted_count;
       EXPECT_TRUE(accepted.insert(stamp).second || from_the_future.count(stamp)) << run;
-      if (client_jumps && IsFromTheFuture(stamp, now)) from_the_future.insert(stamp);
+      if (IsFromTheFuture(stamp, now)) from_the_future.insert(stamp);
       mark = Accept(before, stamp, now);
     }
     // From here on all clocks are right.

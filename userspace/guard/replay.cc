@@ -34,9 +34,10 @@ StampMark Accept(const StampMark& mark, const Tai64n& stamp, absl::Time now) {
 }
 
 StampMark AfterForwardStep(const StampMark& mark, absl::Time now) {
-  const Tai64n believed = std::min(mark.exact, ToTai64n(now + kFutureMax));
-  return {
-      .bounded = std::max(mark.bounded, believed), .exact = mark.exact, .accepted = mark.accepted};
+  const bool doubtful = mark.exact > ToTai64n(now + kStillBehindMax);
+  return {.bounded = doubtful ? mark.bounded : mark.exact,
+          .exact = mark.exact,
+          .accepted = mark.accepted};
 }
 
 StampMark AdvanceBy(const StampMark& mark, absl::Duration elapsed, absl::Time now) {

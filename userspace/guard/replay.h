@@ -21,6 +21,7 @@
 namespace wicket::guard {
 
 inline constexpr absl::Duration kFutureMax = absl::Minutes(10);
+inline constexpr absl::Duration kStillBehindMax = absl::Hours(48);
 inline constexpr absl::Duration kClockSkewMax = absl::Seconds(5);  // of a correct clock
 inline constexpr absl::Duration kHandshakeMax = absl::Seconds(5);  // [WG 6.1] REKEY_TIMEOUT
 
@@ -35,9 +36,11 @@ StampMark Accept(const StampMark& mark, const Tai64n& stamp, absl::Time now);
 bool IsFromTheFuture(const Tai64n& stamp, absl::Time now);
 
 // The mark after the gateway's clock stepped forwards. While it was behind, correct stamps looked
-// like stamps from the future; none of them may become valid again after the step.
-// A stamp from the future of a client whose own clock is ahead stays bounded as ever.
-// `now`: after the step. Requires: `mark` was accepted before the step.
+// like stamps from the future; none of them may become valid again, also when the clock is still
+// behind after the step. Only a stamp beyond kStillBehindMax is taken for that of a client whose
+// own clock is wrong, and stays bounded. What is left: a client whose clock was ahead by less than
+// that is refused until then, if our clock steps forwards after the client was corrected. `now`:
+// after the step. Requires: `mark` was accepted before the step.
 StampMark AfterForwardStep(const StampMark& mark, absl::Time now);
 
 // The mark of an installed peer that made a handshake with the kernel, past the gateway.

@@ -214,10 +214,10 @@ class Model : public ::testing::TestWithParam<int> {
       case 10: {
         const absl::Duration sizes[] = {absl::Seconds(1), absl::Minutes(20), absl::Hours(48),
                                         absl::Hours(87600)};
-        if (random_() % 4 == 0) {
-          Step(random_() % 2 ? absl::ZeroDuration()
-                             : sizes[random_() % 4] * (random_() % 2 ? 1 : -1));
-        }
+        if (random_() % 4 != 0) break;
+        const absl::Duration size = sizes[random_() % 4];
+        const uint64_t way = random_() % 4;
+        Step(way < 2 ? absl::ZeroDuration() : way == 2 ? size : -size);
         break;
       }
       default:
