@@ -927,7 +927,7 @@ def test_another_program_on_the_hook_is_left_alone():
         check('"reinject"' in log and "ip link set in xdp off" in log, log)
         check("prog/xdp" in lab.gateway.ip("link", "show", "in").stdout, "it was removed")
         equal(daemon.fresh_status()["nics"][0]["xdp_mode"], "away", "the NIC")
-        # Whoever had the hook lets go of it.
+        # The other program leaves the hook.
         lab.gateway.ip("link", "set", "in", "xdpdrv", "off")
         check(wait_for(lambda: daemon.status()["nics"][0]["xdp_mode"] != "away", 10), daemon.log_text)
         check(client.connect() is not None, "no session once the hook is free")
