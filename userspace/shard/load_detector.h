@@ -11,8 +11,8 @@ namespace wicket::shard {
 // proof; the ring is three quarters full; or the backlog has lasted 50 ms. Frames that arrive while
 // a batch is at work are no sign of load: they are the next batch.
 //
-// The state lasts for a second, as in WireGuard. It is extended while senders without a cookie are
-// so many that to prove them all would take three quarters of the shard's time, or of its budget.
+// The state lasts for a second, as in WireGuard. It is extended while proving
+// all senders without a cookie would take three quarters of the shard's time, or of its budget.
 //
 // Thread: one.
 class LoadDetector {
