@@ -31,8 +31,9 @@ def command(device, *arguments, address=GATEWAY4):
             *arguments]
 
 
-def blast(lab, device, *arguments, **kwargs):
-    result = lab.client.run(*command(device, *arguments, "--json", "-", **kwargs), check=False)
+def blast(lab, device, *arguments, nice=0, **kwargs):
+    result = lab.client.run("nice", "-n", nice, *command(device, *arguments, "--json", "-", **kwargs),
+                            check=False)
     check(result.stdout, result.stderr)
     return json.loads(result.stdout)
 

@@ -4,10 +4,17 @@ that need modules or BPF program types which a host may lack.
 
     scripts/vm 6.12 tests/e2e/kernel_test.py [SCENARIO...]
 """
+import ctypes
+import fcntl
 import json
+import mmap
 import os
+import socket
+import struct
 import subprocess
 import sys
+import threading
+import time
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 import flood_test  # noqa: E402
@@ -15,7 +22,7 @@ import gateway_test  # noqa: E402
 from blast_test import BLAST, blast, import_fleet  # noqa: E402
 from gateway_test import check, equal, gateway, main, store  # noqa: E402
 from client import Client  # noqa: E402
-from lab import BIN, GATEWAY4, PORT, run  # noqa: E402
+from lab import BIN, GATEWAY4, PORT, SLOW, run, wait_for  # noqa: E402
 
 # What may differ by kernel: its answer, both directions of the packet path, the device's reports.
 CORE = [
@@ -46,6 +53,7 @@ REST = {
         "test_a_peer_removed_by_somebody_else_comes_back",
         "test_restarts_under_load",
         "test_ten_thousand_leave_while_others_come",
+        "test_sessions_outlive_a_held_rtnl",
     ],
 }
 
@@ -156,6 +164,78 @@ def test_a_kernel_that_does_not_tell_is_paced_by_time():
         check(client.connect() is not None, "no session")
 
 
+class HeldRtnl:
+    """Holds the kernel's lock of all network settings, as a driver does that waits for its firmware.
+
+    A question about an interface is answered under it, into memory whose second page is missing:
+    the page comes when this ends [userfaultfd(2)].
+    """
+
+    SYS_USERFAULTFD, UFFDIO_API, UFFDIO_REGISTER, MISSING = 323, 0xC018AA3F, 0xC020AA00, 1
+    SIOCETHTOOL, GCHANNELS = 0x8946, 0x3C  # [linux/sockios.h, linux/ethtool.h]
+
+    def __enter__(self):
+        run("ip", "link", "add", "held0", "type", "veth", "peer", "name", "held1")
+        libc = ctypes.CDLL(None, use_errno=True)
+        page = mmap.PAGESIZE
+        self.memory = mmap.mmap(-1, 2 * page)
+        self.memory[page - 4:page] = struct.pack("=I", self.GCHANNELS)
+        address = ctypes.addressof(ctypes.c_char.from_buffer(self.memory))
+        self.faults = libc.syscall(self.SYS_USERFAULTFD, os.O_CLOEXEC)
+        check(self.faults >= 0, f"userfaultfd: errno {ctypes.get_errno()}")
+        fcntl.ioctl(self.faults, self.UFFDIO_API, struct.pack("=QQQ", 0xAA, 0, 0))
+        fcntl.ioctl(self.faults, self.UFFDIO_REGISTER,
+                    struct.pack("=QQQQ", address + page, page, self.MISSING, 0))
+        request = ctypes.create_string_buffer(struct.pack("=16sQ16x", b"held0", address + page - 4))
+        asked = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        libc.ioctl.argtypes = [ctypes.c_int, ctypes.c_ulong, ctypes.c_void_p]
+        self.thread = threading.Thread(
+            target=lambda: (libc.ioctl(asked.fileno(), self.SIOCETHTOOL, request), asked.close()))
+        self.thread.start()
+        time.sleep(0.5)
+        check(self.thread.is_alive(), "the question was answered")
+        return self
+
+    def __exit__(self, *exception):
+        os.close(self.faults)
+        self.thread.join()
+        run("ip", "link", "del", "held0")
+
+
+def test_sessions_outlive_a_held_rtnl():
+    """Every call to a device waits, and so does every question about an interface."""
+    held_s = 70
+    with gateway() as (lab, device, daemon):
+        clients = [Client(lab, device.key.public) for _ in range(2)]
+        real = lab.client_device(device.key.public64)
+        lab.import_peers([{"public_key": real.key.public64, "allowed_ips": ["10.1.0.1"]}] +
+                         [client.stored for client in clients], device.name)
+        daemon.start()
+        check(lab.ping(seconds=3), "no session")
+        check(clients[0].connect() is not None, "no session")
+        check(wait_for(lambda: daemon.counts()["confirmed"] == 2, 30), "not confirmed")
+
+        def roams(what):
+            roamed = Client(lab, device.key.public, key=clients[0].key)
+            check(wait_for(lambda: roamed.connect(seconds=1) is not None, 5), what)
+            check(lab.ping(seconds=3), "data is lost")
+        oldest = 0.0
+        with HeldRtnl():
+            began = time.monotonic()
+            check(wait_for(lambda: "the device does not answer" in daemon.log_text, 10), "the hang is not noticed")
+            roams("the rekey of a peer that roamed is lost")
+            while time.monotonic() < began + held_s:
+                oldest = max(oldest, time.time() - json.loads(daemon.status_file.read_text())["written"] / 1000)
+                time.sleep(0.2)
+            roams("a rekey after a minute is lost")
+            check(daemon.process.poll() is None, "the daemon has ended")
+        print(f"  the oldest status: {oldest:.1f} s")
+        check(oldest < 2 * SLOW, f"a status was {oldest:.1f} s old")
+        check(wait_for(lambda: "the device answers again" in daemon.log_text, 20), "it stays away")
+        check(wait_for(lambda: clients[1].connect(seconds=1) is not None, 10), "a newcomer stays out afterwards")
+        check(lab.ping(seconds=3), "a session was lost")
+
+
 def binaries():
     """The C++ suites that drive the kernel's own interfaces."""
     failed = 0
@@ -182,7 +262,7 @@ if __name__ == "__main__":
                      flood_test.test_gateway_and_device_ask_for_a_cookie_each,
                      test_another_program_shares_the_hook):
         everywhere[scenario.__name__] = scenario
-    rest = {name: vars(gateway_test)[name] for names in REST.values() for name in names}
+    rest = {name: {**vars(gateway_test), **globals()}[name] for names in REST.values() for name in names}
     names, bad = sys.argv[1:], False
     if not names:
         bad = binaries()

@@ -273,7 +273,7 @@ class Wicketd:
 
     def __init__(self, lab, devices, nics=("in",), reinject="auto", xdp="auto",
                  cookies="ring", settings="", device_extra="", log_level="debug", name=""):
-        self.lab = lab
+        self.lab, self.devices = lab, devices
         folder = lab.dir / name
         folder.mkdir(exist_ok=True)
         self.log = folder / "wicketd.log"

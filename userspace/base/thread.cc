@@ -25,4 +25,9 @@ void ServePackets() {
       "dropped: setpriority(", kNice, "): ", strerror(errno), " (give CAP_SYS_NICE)");
 }
 
+void ServeOperators() {
+  constexpr int kNice = 5;
+  setpriority(PRIO_PROCESS, 0, kNice);
+}
+
 }  // namespace wicket

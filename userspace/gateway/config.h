@@ -12,7 +12,6 @@
 #include "installer/options.h"
 #include "reinject/mode.h"
 #include "store/store.h"
-#include "wgdev/device.h"
 #include "xsk/steering.h"
 
 namespace wicket::gateway {
@@ -25,7 +24,6 @@ struct NicConfig {
 };
 
 struct DeviceConfig : installer::Options {
-  wgdev::Backend backend = wgdev::Backend::kAuto;
   uint64_t handshakes_per_second = 50'000;  // that all shards together prove
 };
 

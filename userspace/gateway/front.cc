@@ -5,7 +5,7 @@
 namespace wicket::gateway {
 namespace {
 
-std::map<std::string, installer::Installer*> ByName(const Devices& devices) {
+std::map<std::string, installer::Installer*> ByName(const DeviceWatch& devices) {
   std::map<std::string, installer::Installer*> by_name;
   for (size_t i = 0; i < devices.watched().size(); ++i) {
     by_name[devices.configs()[i].name] = devices.watched()[i].installer.get();
@@ -27,7 +27,7 @@ roster::Pools PoolsOf(const Config& config) {
 
 }  // namespace
 
-Front::Front(const Config& config, const Devices& devices, const store::Store* store,
+Front::Front(const Config& config, const DeviceWatch& devices, const store::Store* store,
              store::Committer* committer, event::EventLog* events, const report::Reporter* reporter,
              ReloadHandler reload)
     : installers_(ByName(devices)),

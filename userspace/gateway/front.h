@@ -6,7 +6,7 @@
 
 #include "control/api.h"
 #include "gateway/config.h"
-#include "gateway/devices.h"
+#include "gateway/device_watch.h"
 #include "gateway/installers.h"
 #include "http/server.h"
 #include "report/reporter.h"
@@ -22,7 +22,7 @@ using ReloadHandler = control::Reload;
 class Front {
  public:
   // Everything pointed to outlives it.
-  Front(const Config& config, const Devices& devices, const store::Store* store,
+  Front(const Config& config, const DeviceWatch& devices, const store::Store* store,
         store::Committer* committer, event::EventLog* events, const report::Reporter* reporter,
         ReloadHandler reload);
   // Begins to answer. Errors: those of http::Server::Start.
@@ -32,7 +32,7 @@ class Front {
   void Tick(absl::Duration steady, absl::Time wall) { collector_.Tick(steady, wall); }
   void NoteClockStep() { collector_.NoteStep(); }
   // The devices' keys, which no peer may have.
-  void SetOwnKeys(const Devices& devices) { installers_.SetOwnKeys(devices); }
+  void SetOwnKeys(const DeviceWatch& devices) { installers_.SetOwnKeys(devices); }
 
  private:
   Installers installers_;

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "base/log.h"
+#include "gateway/reload.h"
 #include "xsk/pins.h"
 
 namespace wicket::gateway {
@@ -41,7 +42,8 @@ absl::Status Gateway::StartAll(installer::Sessions unsaved, ReloadHandler reload
                                                           .committer = storage_.committer.get(),
                                                           .saver = storage_.saver.get(),
                                                           .steering = steering_.get(),
-                                                          .events = &events_}));
+                                                          .events = &events_,
+                                                          .turns = nullptr}));
   nics_ = std::make_unique<Nics>(config_.nics, NicContext{.steering = steering_.get(),
                                                           .injector = prober_.get(),
                                                           .store = &*storage_.store,
@@ -159,51 +161,9 @@ void Gateway::Publish() {
 
 // --- reload -----------------------------------------------------------------
 
-namespace {
-
-bool SameNic(const NicConfig& a, const NicConfig& b) {
-  return a.name == b.name && a.xdp == b.xdp && a.force_copy == b.force_copy &&
-         a.cookies_by_tx == b.cookies_by_tx;
-}
-
-bool SameDevice(const DeviceConfig& a, const DeviceConfig& b) {
-  return a.name == b.name && a.backend == b.backend;
-}
-
-// What differs and can only be taken at the start.
-std::vector<std::string> NeedRestart(const Config& a, const Config& b) {
-  std::vector<std::string> restart;
-  const auto needs_restart = [&](bool differs, const char* what) {
-    if (differs) restart.emplace_back(what);
-  };
-  needs_restart(a.pin_dir != b.pin_dir, "pin_dir");
-  needs_restart(a.status_file != b.status_file, "status_file");
-  needs_restart(a.pin_threads != b.pin_threads, "pin_threads");
-  needs_restart(a.x25519 != b.x25519, "x25519");
-  needs_restart(a.store.path != b.store.path || a.store.bytes_max != b.store.bytes_max ||
-                    a.store_keeps_expired != b.store_keeps_expired,
-                "store");
-  needs_restart(!std::equal(a.nics.begin(), a.nics.end(), b.nics.begin(), b.nics.end(), SameNic),
-                "nic");
-  needs_restart(!std::equal(a.devices.begin(), a.devices.end(), b.devices.begin(), b.devices.end(),
-                            SameDevice),
-                "device");
-  needs_restart(a.pools != b.pools, "pool");
-  needs_restart(a.control != b.control, "control");
-  return restart;
-}
-
-}  // namespace
-
 absl::StatusOr<std::vector<std::string>> Gateway::Reload(const Config& config) {
-  std::vector<std::string> restart = NeedRestart(config_, config);
-  SetLogLevel(config.log_level);
-  config_.log_level = config.log_level;
-  config_.cookies_per_second = config.cookies_per_second;
-  if (std::find(restart.begin(), restart.end(), "device") == restart.end()) {
-    config_.devices = config.devices;
-    devices_.SetConfigs(config.devices);
-  }
+  std::vector<std::string> restart = TakeReloadable(config, &config_);
+  devices_.SetConfigs(config_.devices);
   Publish();
   if (config.reinject == config_.reinject) return restart;
   const absl::Status set = nics_->SetReinject(config_.reinject, config.reinject);

@@ -15,7 +15,7 @@
 
 #include "base/clock.h"
 #include "gateway/config.h"
-#include "gateway/devices.h"
+#include "gateway/device_watch.h"
 #include "gateway/front.h"
 #include "gateway/nics.h"
 #include "gateway/services.h"
@@ -43,8 +43,7 @@ class Gateway {
   ~Gateway();
 
   // To be called about twice a second: follows clocks, NICs and devices, and publishes the status.
-  // Waits for no installer. It does ask the kernel about interfaces, and a device that came or
-  // changed for its key, which may take as long as RTNL or that device is held.
+  // Waits for no device, no installer and, except while a NIC is brought up, not for RTNL.
   // Errors: the store cannot be used any more; only a new start helps.
   absl::Status Tick();
 
@@ -99,7 +98,7 @@ class Gateway {
   std::unique_ptr<xsk::Steering> steering_;
   std::unique_ptr<reinject::Injector> prober_;
   std::unique_ptr<Services> services_;
-  Devices devices_;
+  DeviceWatch devices_;
   std::unique_ptr<Nics> nics_;
   std::unique_ptr<Front> front_;
   Seen seen_;

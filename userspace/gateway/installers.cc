@@ -11,11 +11,13 @@ Installer* Installers::Of(absl::string_view device) const {
 
 bool Installers::Has(absl::string_view device) const { return Of(device) != nullptr; }
 
-void Installers::SetOwnKeys(const gateway::Devices& devices) {
+void Installers::SetOwnKeys(const DeviceWatch& devices) {
   std::map<std::string, PublicKey> own_keys;
   for (size_t i = 0; i < devices.watched().size(); ++i) {
     const WatchedDevice& watched = devices.watched()[i];
-    if (watched.identity) own_keys.emplace(devices.configs()[i].name, watched.public_key);
+    if (watched.found.identity) {
+      own_keys.emplace(devices.configs()[i].name, watched.found.public_key);
+    }
   }
   const std::lock_guard lock(mutex_);
   own_keys_ = std::move(own_keys);

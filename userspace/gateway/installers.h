@@ -5,7 +5,7 @@
 #include <mutex>
 #include <string>
 
-#include "gateway/devices.h"
+#include "gateway/device_watch.h"
 #include "installer/installer.h"
 #include "roster/devices.h"
 
@@ -18,7 +18,7 @@ class Installers : public roster::Devices {
       : by_name_(std::move(by_name)) {}
 
   // The devices' keys have changed.
-  void SetOwnKeys(const gateway::Devices& devices);
+  void SetOwnKeys(const DeviceWatch& devices);
 
   bool Has(absl::string_view device) const override;
   std::optional<PublicKey> OwnKey(absl::string_view device) const override;

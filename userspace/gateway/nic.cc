@@ -63,6 +63,7 @@ absl::Status Nic::Up(reinject::Mode wanted) {
   WICKET_RETURN_IF_ERROR(context_.steering->SetNic(attachment_.ifindex, first_slot_, queues_, mac_,
                                                    config_.cookies_by_tx));
   std::move(undo).Cancel();
+  up_since_ns_ = SteadyNanos();
   if (TakesTagsOff(config_.name)) {
     Log(LogLevel::kWarning, config_.name,
         ": VLANs are on it, and it takes their tags off before XDP ",
@@ -167,16 +168,17 @@ void Nic::Down() {
   attachment_ = {};
 }
 
-absl::string_view Nic::Changed() const {
+absl::string_view Nic::Changed(const NicLook* look) const {
   char name[IF_NAMESIZE];
   if (if_indextoname(static_cast<unsigned>(attachment_.ifindex), name) == nullptr) {
     return "the interface went away";
   }
-  if (queues_ != xsk::QueueCount(name)) return "the interface has another number of queues";
-  if (mac_ != xsk::MacOf(attachment_.ifindex)) return "the interface has another MAC";
-  if (!context_.steering->Serves(attachment_.ifindex)) {
-    return "somebody removed or replaced the XDP program";
-  }
+  if (look == nullptr || look->began_ns < up_since_ns_) return {};
+  const auto it = look->by_ifindex.find(attachment_.ifindex);
+  if (it == look->by_ifindex.end()) return {};  // it was renamed, which changes nothing
+  if (queues_ != it->second.queues) return "the interface has another number of queues";
+  if (mac_ != it->second.mac) return "the interface has another MAC";
+  if (!it->second.serves) return "somebody removed or replaced the XDP program";
   return {};
 }
 

@@ -7,6 +7,7 @@
 
 #include "document/status_text.h"
 #include "gateway/config.h"
+#include "gateway/nic_watch.h"
 #include "installer/installer.h"
 #include "shard/shard.h"
 
@@ -46,8 +47,9 @@ class Nic {
 
   uint32_t shards() const { return queues_; }
   bool up() const { return attachment_.ifindex != 0; }
+  // Waits for nobody. `look`: the latest; null: there was none.
   // Returns: what has changed since Up(), or an empty string.
-  absl::string_view Changed() const;
+  absl::string_view Changed(const NicLook* look) const;
   const std::string& name() const { return config_.name; }
   installer::NicRoute route() const { return {attachment_.ifindex, reinject_}; }
 
@@ -78,6 +80,7 @@ class Nic {
   uint32_t first_slot_ = 0;
   uint32_t queues_ = 0;
   std::array<uint8_t, 6> mac_{};
+  uint64_t up_since_ns_ = 0;
   std::vector<Lane> lanes_;
 };
 

@@ -8,8 +8,22 @@
 #include "base/log.h"
 
 namespace wicket::gateway {
+namespace {
 
-Nics::Nics(const std::vector<NicConfig>& configs, NicContext context) : problems_(configs.size()) {
+// Of an older look, the next one waits for RTNL.
+constexpr uint64_t kLookAgeMax_ns = 2'000'000'000;
+constexpr absl::Duration kPauseMin = absl::Milliseconds(500), kPauseMax = absl::Seconds(4);
+
+std::vector<std::string> NamesOf(const std::vector<NicConfig>& configs) {
+  std::vector<std::string> names;
+  for (const NicConfig& config : configs) names.push_back(config.name);
+  return names;
+}
+
+}  // namespace
+
+Nics::Nics(const std::vector<NicConfig>& configs, NicContext context)
+    : trials_(configs.size()), watch_(NamesOf(configs), context.steering) {
   context.verdicts = &past_verdicts_;
   context.slots_used = &slots_used_;
   for (const NicConfig& config : configs) nics_.push_back(std::make_unique<Nic>(config, context));
@@ -17,14 +31,17 @@ Nics::Nics(const std::vector<NicConfig>& configs, NicContext context) : problems
 
 absl::Status Nics::Tick(reinject::Mode reinject, bool* changed) {
   const bool first = !std::exchange(ticked_, true);
+  if (auto look = watch_.Take()) look_ = std::move(look);
+  const bool may_take = first || (look_ && SteadyNanos() - look_->began_ns < kLookAgeMax_ns);
+  watch_.Ask();
   for (size_t i = 0; i < nics_.size(); ++i) {
     Nic& nic = *nics_[i];
-    if (const absl::string_view why = nic.up() ? nic.Changed() : ""; !why.empty()) {
+    if (const absl::string_view why = nic.up() ? nic.Changed(look_.get()) : ""; !why.empty()) {
       Log(LogLevel::kWarning, nic.name(), ": ", why);
       nic.Down();
       *changed = true;
     }
-    if (nic.up()) continue;
+    if (nic.up() || !may_take || SteadyNow() < trials_[i].next) continue;
     const absl::Status taken = Take(i, reinject);
     if (first && absl::IsPermissionDenied(taken)) return taken;
     *changed |= taken.ok();
@@ -34,14 +51,18 @@ absl::Status Nics::Tick(reinject::Mode reinject, bool* changed) {
 
 absl::Status Nics::Take(size_t index, reinject::Mode reinject) {
   Nic& nic = *nics_[index];
-  const absl::Status status = if_nametoindex(nic.name().c_str()) == 0
-                                  ? absl::NotFoundError("no such interface")
-                                  : nic.Up(reinject);
+  Trial& trial = trials_[index];
+  const bool there = if_nametoindex(nic.name().c_str()) != 0;
+  const absl::Status status = there ? nic.Up(reinject) : absl::NotFoundError("no such interface");
   if (status.ok()) {
-    problems_[index].clear();
+    trial = {};
     Log(LogLevel::kInfo, nic.Describe());
-  } else if (status.message() != problems_[index]) {
-    problems_[index] = std::string(status.message());
+    return status;
+  }
+  trial.pause = there ? std::clamp(2 * trial.pause, kPauseMin, kPauseMax) : absl::ZeroDuration();
+  trial.next = SteadyNow() + trial.pause;
+  if (status.message() != trial.problem) {
+    trial.problem = std::string(status.message());
     Log(LogLevel::kWarning, nic.name(), ": waiting for the interface: ", status.message());
   }
   return status;

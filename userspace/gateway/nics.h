@@ -16,14 +16,14 @@ class Nics {
   Nics(const std::vector<NicConfig>& configs, NicContext context);
 
   // Brings up NICs that are present, and takes down those that changed. A NIC that cannot be
-  // brought up is tried again at each call.
+  // brought up is tried again after half a second to four. While RTNL is held, nothing is brought
+  // up: this waits for it only if it is taken in that very moment.
   // `changed`: set to true when shards were started or stopped.
   // Errors: from the first call only, and only PermissionDenied, which no later call could mend.
   absl::Status Tick(reinject::Mode reinject, bool* changed);
   // All NICs take the mode, or none does. Errors: that of a NIC that cannot; the mode stays.
   absl::Status SetReinject(reinject::Mode before, reinject::Mode wanted);
   void DrainSightings(const std::vector<DeviceConfig>& devices);
-  void Stop() { nics_.clear(); }
 
   uint64_t shards() const;
   std::vector<installer::NicRoute> routes() const;
@@ -34,13 +34,21 @@ class Nics {
   void FillStatus(document::Status* status) const;
 
  private:
+  // Of bringing up a NIC.
+  struct Trial {
+    std::string problem;
+    absl::Duration pause, next = -absl::InfiniteDuration();
+  };
+
   absl::Status Take(size_t index, reinject::Mode reinject);
 
   intake::VerdictCounters past_verdicts_;  // of shards that are gone
   std::vector<bool> slots_used_ = std::vector<bool>(STEER_SLOTS_MAX);
-  std::vector<std::string> problems_;
+  std::vector<Trial> trials_;
   bool ticked_ = false;
   std::vector<std::unique_ptr<Nic>> nics_;
+  std::unique_ptr<NicLook> look_;  // the latest
+  NicWatch watch_;
 };
 
 }  // namespace wicket::gateway

@@ -6,7 +6,7 @@
 
 namespace wicket::gateway {
 
-absl::Status Services::Publish(const Devices& devices, uint64_t shards,
+absl::Status Services::Publish(const DeviceWatch& devices, uint64_t shards,
                                uint64_t cookies_per_second) {
   auto table = std::make_unique<intake::DeviceTable>();
   table->cookies = cookies_;
@@ -17,17 +17,17 @@ absl::Status Services::Publish(const Devices& devices, uint64_t shards,
     const DeviceConfig& config = devices.configs()[i];
     const WatchedDevice& watched = devices.watched()[i];
     table->devices.push_back({.name = config.name,
-                              .port = watched.port,
-                              .identity = watched.served() ? watched.identity : nullptr,
+                              .port = watched.found.port,
+                              .identity = watched.served() ? watched.found.identity : nullptr,
                               .foreign = watched.foreign,
                               .handshakes_per_second = std::max<uint64_t>(
                                   config.handshakes_per_second / std::max<uint64_t>(shards, 1), 1),
                               .crowded = &watched.installer->crowded(),
                               .installer_beat_ns = &watched.installer->beat_ns()});
     if (!watched.served()) continue;
-    const noise::Identity& self = **watched.identity;
+    const noise::Identity& self = **watched.found.identity;
     services.push_back(
-        {watched.port, static_cast<uint32_t>(i), self.mac1_key(), self.cookie_key()});
+        {watched.found.port, static_cast<uint32_t>(i), self.mac1_key(), self.cookie_key()});
   }
   table_.Publish(std::move(table));
   return steering_->Serve(services);

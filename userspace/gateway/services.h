@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "base/published.h"
-#include "gateway/devices.h"
+#include "gateway/device_watch.h"
 #include "intake/device_table.h"
 #include "noise/cookie.h"
 #include "xsk/steering.h"
@@ -26,7 +26,7 @@ class Services {
   // program steers to a shard that does not serve the port is dropped, while the program passes
   // packets for a port that only the shards serve.
   // `shards`: the number of shards that share the budgets.
-  absl::Status Publish(const Devices& devices, uint64_t shards, uint64_t cookies_per_second);
+  absl::Status Publish(const DeviceWatch& devices, uint64_t shards, uint64_t cookies_per_second);
   // Replaces the cookie secret when it is old enough. The program learns it before a shard makes a
   // cookie with it: Publish() must follow. Returns: whether the secret was replaced.
   absl::StatusOr<bool> RotateCookies();

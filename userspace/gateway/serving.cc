@@ -9,6 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "gateway/reload.h"
 
 namespace wicket::gateway {
 namespace {
@@ -21,18 +22,13 @@ constexpr absl::Duration kReloadPatience = absl::Seconds(10);
 
 }  // namespace
 
-Serving::~Serving() {
-  while (calls_.Serve(1, absl::ZeroDuration())) {
-  }
-}
-
 absl::Status Serving::Start() {
   const auto reload = [this]() -> absl::StatusOr<std::vector<std::string>> {
     auto outcome = calls_.Ask([this] { return Reload(); }, kReloadPatience);
     if (outcome) return *std::move(outcome);
-    return absl::UnavailableError(absl::StrCat("no answer within ",
-                                               absl::FormatDuration(kReloadPatience),
-                                               "; the reload is under way, see the log"));
+    return absl::UnavailableError(
+        absl::StrCat("no answer: the gateway is stopping, or the reload takes longer than ",
+                     absl::FormatDuration(kReloadPatience), " (its outcome will be in the log)"));
   };
   WICKET_ASSIGN_OR_RETURN(gateway_, Gateway::Start(config_, unsaved_, reload));
   unsaved_.clear();
@@ -73,12 +69,16 @@ absl::StatusOr<std::vector<std::string>> Serving::Reload() {
   if (!read.ok()) {
     outcome = read.status();
     Log(LogLevel::kError, "reload: the old configuration stays: ", read.status().message());
-  } else if (gateway_ == nullptr) {
-    config_ = *std::move(read);
   } else {
-    outcome = gateway_->Reload(*read);
+    SetLogLevel(read->log_level);
     // What needs a restart of the process is not to slip in when the store is opened again.
-    config_ = gateway_->config();
+    if (gateway_ == nullptr) {
+      outcome = TakeReloadable(*read, &config_);
+      config_.reinject = read->reinject;
+    } else {
+      outcome = gateway_->Reload(*read);
+      config_ = gateway_->config();
+    }
     if (outcome.ok()) {
       Log(LogLevel::kInfo, "reloaded ", path_,
           outcome->empty() ? ""

@@ -15,8 +15,8 @@ class Serving {
  public:
   // `path`: of the configuration file, which is read again by Reload.
   Serving(std::string path, Config config) : path_(std::move(path)), config_(std::move(config)) {}
-  // Answers the reloads that are still asked for.
-  ~Serving();
+  // Reloads that are still asked for are refused.
+  ~Serving() { calls_.Close(); }
 
   // Errors: those of Gateway::Start.
   absl::Status Start();

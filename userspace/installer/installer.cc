@@ -12,7 +12,7 @@ namespace {
 
 constexpr size_t kSlice = 16;  // peers changed in the device by one call
 constexpr size_t kCallsMax = 16;
-constexpr absl::Duration kCallsBudget = absl::Milliseconds(1);
+constexpr absl::Duration kCallsBudget = absl::Microseconds(250);
 constexpr uint32_t kBatchesPerUpkeep = 16;
 constexpr int kIdleWait_ms = 250;
 constexpr int kBusyWait_ms = 10;
@@ -37,6 +37,11 @@ absl::Status Installer::Start() {
   state_.hand.Beat();
   thread_ = std::thread([this] { Loop(); });
   return absl::OkStatus();
+}
+
+// The thread looks for the device before it serves its first call.
+void Installer::AwaitFirstLook(absl::Duration patience) {
+  calls_.Ask([] { return true; }, patience);
 }
 
 void Installer::Stop() {
@@ -73,30 +78,6 @@ void Installer::SetOptions(const Options& options) {
   });
 }
 
-void Installer::SetDevice(std::unique_ptr<wgdev::Device> device,
-                          std::unique_ptr<reinject::Pacer> pacer, const PublicKey& own_key,
-                          uint16_t port) {
-  signals_.device_lost = signals_.device_changed = false;
-  calls_.Leave(
-      [this, device = std::move(device), pacer = std::move(pacer), own_key, port]() mutable {
-        if (state_.hand.device() != nullptr) LoseDevice();
-        upkeep_.Clear();
-        batch_.returner().SetPacer(std::move(pacer));
-        state_.hand.Take(std::move(device));
-        state_.hand.SetKeys(own_key, port);
-        signals_.device_lost = signals_.device_changed = false;
-      });
-}
-
-void Installer::SetKeys(const PublicKey& own_key, uint16_t port) {
-  signals_.device_changed = false;
-  calls_.Leave([this, own_key, port] {
-    state_.hand.SetKeys(own_key, port);
-    upkeep_.ForgetOtherKeys();
-    signals_.device_changed = false;
-  });
-}
-
 void Installer::NoteClockStep(absl::Duration step, absl::Time now) {
   calls_.Leave([this, step, now] {
     state_.forward_step = step > absl::ZeroDuration() ? now : state_.forward_step + step;
@@ -124,6 +105,7 @@ void Installer::Loop() {
     eventfd_read(calls_.wake_fd(), &ignored);
   }
   state_.surroundings.saver->Submit(state_.residents.TakeDirty());
+  calls_.Close();
 }
 
 bool Installer::MayEnd() const {
@@ -133,10 +115,11 @@ bool Installer::MayEnd() const {
 // Returns: whether to run again without sleeping.
 bool Installer::RunOnce() {
   state_.hand.Beat();
+  FollowDevice();
   const bool more_calls = calls_.Serve(kCallsMax, kCallsBudget);
   batch_.DropLate();
   const size_t gathered = batch_.Gather();
-  if (gathered > 0 && !batch_.Run()) LoseDevice();
+  if (gathered > 0 && !batch_.Run()) LoseDevice("it is gone");
   const bool held_back = state_.hand.device() != nullptr && batch_.returner().held_back();
   if ((gathered == 0 && !held_back) || ++batches_since_upkeep_ >= kBatchesPerUpkeep) {
     batches_since_upkeep_ = 0;
@@ -148,15 +131,35 @@ bool Installer::RunOnce() {
   return more_calls || held_back || dumps || (state_.hand.device() != nullptr && gathered > 0);
 }
 
+// With the old key, every initiation made for a new one would be dropped as forged. A device that
+// only changed its key keeps its peers, and we keep our knowledge of them.
+void Installer::FollowDevice() {
+  Hand& hand = state_.hand;
+  const bool due = presence_.Due(SteadyNow());
+  if (hand.device() != nullptr && due && !presence_.StillThere()) {
+    return LoseDevice("the interface is gone");
+  }
+  if (hand.device() != nullptr ? !upkeep_.has_other_keys() : !due) return;
+  absl::StatusOr<std::unique_ptr<wgdev::Device>> device = presence_.Read(state_.options.backend);
+  if (!device.ok()) {
+    if (hand.device() != nullptr) LoseDevice("its key or port changed, and cannot be read");
+    return;
+  }
+  if (hand.device() == nullptr) {
+    upkeep_.Clear();
+    batch_.returner().SetPacer(PacerFor(**device, hand.name(), state_.surroundings.turns));
+    hand.Take(*std::move(device));
+  }
+  hand.SetKeys(presence_.found().public_key, presence_.found().port);
+  upkeep_.ForgetOtherKeys();
+}
+
 void Installer::DoUpkeep() {
   if (state_.hand.device() == nullptr) return;
   if (signals_.look) {
-    const absl::StatusOr<std::optional<bool>> other_keys = upkeep_.LookForOtherKeys();
-    if (!other_keys.ok()) return LoseDevice();
-    if (other_keys->has_value()) {
-      signals_.look = false;
-      signals_.device_changed = **other_keys;
-    }
+    const absl::StatusOr<bool> looked = upkeep_.LookForOtherKeys();
+    if (!looked.ok()) return LoseDevice("it is gone");
+    if (*looked) signals_.look = false;
   }
   // After an inverted install the device keeps calling the peer for 90 s. A peer that does not
   // answer is removed before that.
@@ -164,8 +167,7 @@ void Installer::DoUpkeep() {
       .established = batch_.admission().TakePressed(),
       .probation =
           batch_.returner().Inverts() || Admission::Crowded(state_.options, state_.residents)};
-  if (!upkeep_.Step(press)) return LoseDevice();
-  if (upkeep_.has_other_keys()) signals_.device_changed = true;
+  if (!upkeep_.Step(press)) return LoseDevice("it is gone");
   if (auto foreign = upkeep_.census().TakeForeign()) foreign_.Put(std::move(foreign));
 }
 
@@ -180,12 +182,10 @@ void Installer::PublishSignals() {
 
 // Forgets the device and the peers in it. When it comes back, the first dump shows what is still
 // there.
-void Installer::LoseDevice() {
-  if (state_.hand.device() != nullptr) {
-    Log(LogLevel::kWarning, state_.options.name,
-        ": the device is gone; waiting for it to come back");
-  }
-  signals_.device_lost = true;
+void Installer::LoseDevice(absl::string_view why) {
+  Log(LogLevel::kWarning, state_.options.name, ": the device went away (", why,
+      "); its handshakes pass to the kernel until it is back");
+  presence_.Lose();
   state_.surroundings.saver->Submit(state_.residents.TakeDirty());
   state_.residents.Clear();
   upkeep_.Clear();

@@ -21,6 +21,7 @@
 #include "base/calls.h"
 #include "base/handoff.h"
 #include "installer/batch.h"
+#include "installer/presence.h"
 #include "installer/upkeep.h"
 #include "roster/devices.h"
 
@@ -36,6 +37,8 @@ class Installer {
 
   // Does what can fail, and starts the thread. Errors: those of Injector::Open and the store.
   absl::Status Start();
+  // Waits until the thread has looked for the device once, for at most `patience`.
+  void AwaitFirstLook(absl::Duration patience);
 
   // --- left by the gateway, which never waits for them ---
 
@@ -47,15 +50,9 @@ class Installer {
   void CloseQueue(const intake::DemandQueue* queue);
   void SetRoutes(std::vector<NicRoute> routes);
   void SetOptions(const Options& options);
-  // The device appeared. It holds none of our peers except those that a dump will show.
-  void SetDevice(std::unique_ptr<wgdev::Device> device, std::unique_ptr<reinject::Pacer> pacer,
-                 const PublicKey& own_key, uint16_t port);
-  // The same device has another key or port.
-  void SetKeys(const PublicKey& own_key, uint16_t port);
   // The wall clock stepped, to `now`.
   void NoteClockStep(absl::Duration step, absl::Time now);
-  // Asks the device for its key, soon but not too often. device_changed() says whether it has
-  // another one.
+  // Asks the device for its key, soon but not too often.
   void LookForNewKey();
 
   // --- asked by the control interface, which waits as roster::Devices specifies ---
@@ -68,8 +65,9 @@ class Installer {
 
   // --- published by the thread, for any thread to read ---
 
-  bool device_lost() const { return signals_.device_lost.load(std::memory_order_relaxed); }
-  bool device_changed() const { return signals_.device_changed.load(std::memory_order_relaxed); }
+  // Returns: what the device is found to be, if that has changed since the last call; else null.
+  // Thread: one.
+  std::unique_ptr<FoundDevice> TakeFound() { return presence_.Take(); }
   // Nearly half of the probation slots are taken: senders should prove their address first.
   const std::atomic<bool>& crowded() const { return signals_.crowded; }
   // When the thread last made progress, in SteadyNanos(): at least four times a second, unless the
@@ -85,23 +83,23 @@ class Installer {
  private:
   // The values that other threads read or set.
   struct Signals {
-    std::atomic<bool> crowded{false}, device_lost{false}, device_changed{false}, look{false},
-        stop{false};
+    std::atomic<bool> crowded{false}, look{false}, stop{false};
     std::atomic<uint64_t> installed{0}, unconfirmed{0}, foreign{0}, dumped_ns{0};
   };
   std::vector<absl::Status> SyncSlice(const std::vector<PublicKey>& keys);
   void Loop();
   bool RunOnce();
   bool MayEnd() const;
-  void ServeDemands(size_t gathered);
+  void FollowDevice();
   void DoUpkeep();
   void PublishSignals();
-  void LoseDevice();
+  void LoseDevice(absl::string_view why);
 
   State state_;
   Calls calls_;
   Signals signals_;
   Handoff<intake::ForeignPeers> foreign_;
+  Presence presence_{&state_.hand};
   Upkeep upkeep_{&state_};
   Batch batch_{&state_, &upkeep_.census()};
   uint32_t batches_since_upkeep_ = 0;

@@ -21,7 +21,7 @@ struct NicRoute {
 };
 
 // Makes the pacer of a device. `turns` is shared by all devices and outlives the pacer.
-// Cost: some 100 ms, so it is made outside of the installer's thread.
+// Cost: some 100 ms.
 std::unique_ptr<reinject::Pacer> PacerFor(const wgdev::Device& device, const std::string& name,
                                           reinject::TurnClock* turns);
 

@@ -10,6 +10,7 @@
 #include "installer/options.h"
 #include "installer/residents.h"
 #include "installer/session_saver.h"
+#include "reinject/pacer.h"
 #include "store/store.h"
 
 namespace wicket::installer {
@@ -21,6 +22,7 @@ struct Surroundings {
   SessionSaver* saver;
   xsk::Steering* steering;
   event::EventLog* events;
+  reinject::TurnClock* turns;  // of the packets that all devices are given back
 };
 
 // Thread: one, the installer's.

@@ -37,16 +37,18 @@ void Upkeep::Clear() {
   has_other_keys_ = false;
 }
 
-absl::StatusOr<std::optional<bool>> Upkeep::LookForOtherKeys() {
+absl::StatusOr<bool> Upkeep::LookForOtherKeys() {
   const absl::Duration steady = SteadyNow();
-  if (steady < next_look_) return std::nullopt;
+  if (steady < next_look_) return false;
   const absl::StatusOr<wgdev::DeviceInfo> info = state_->hand.device()->ReadInfo();
   state_->hand.Beat();
   const absl::Duration now = SteadyNow();
   next_look_ = now + kLookDutyCycle * (now - steady);
   if (absl::IsNotFound(info.status())) return info.status();
-  if (!info.ok()) return std::nullopt;
-  return info->public_key != state_->hand.own_key() || info->listen_port != state_->hand.port();
+  if (!info.ok()) return false;
+  has_other_keys_ =
+      info->public_key != state_->hand.own_key() || info->listen_port != state_->hand.port();
+  return true;
 }
 
 // Also called during a dump, which takes seconds on a large device.

@@ -26,18 +26,18 @@ class Upkeep {
   // Saves sessions, removes peers that leave, reads the next chunk of the dump, corrects peers.
   // Requires: the device is there. Returns: false when it is gone.
   bool Step(Residents::Press press);
-  // Asks the device whether its key or port has changed, but not too often.
-  // Returns: nullopt when it is too early to ask, or the device does not tell.
+  // Asks the device for its key and port, but not too often: has_other_keys() then tells.
+  // Returns: false when it is too early to ask, or the device does not tell.
   // Errors:  NotFound when the device is gone.
-  absl::StatusOr<std::optional<bool>> LookForOtherKeys();
+  absl::StatusOr<bool> LookForOtherKeys();
   // The device appeared or went away: forgets what is known of its peers.
   void Clear();
 
   // Whether there is more to do soon.
   bool busy() const { return departures_.waiting() || reconciler_.has_work(); }
-  // When the last complete dump ended, in SteadyNanos(), 0 before the first; and whether the last
-  // dump showed another key or port than the known ones.
+  // When the last complete dump ended, in SteadyNanos(), 0 before the first.
   uint64_t dumped_ns() const { return dumped_ns_; }
+  // Whether the device has another key or port than the known ones.
   bool has_other_keys() const { return has_other_keys_; }
   void ForgetOtherKeys() { has_other_keys_ = false; }
 

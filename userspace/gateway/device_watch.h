@@ -1,4 +1,4 @@
-// The devices of the configuration, each with its installer and its last observed state.
+// The devices of the configuration, each with its installer, and what the gateway knows of it.
 #pragma once
 
 #include <memory>
@@ -14,33 +14,28 @@ namespace wicket::gateway {
 
 struct WatchedDevice {
   std::unique_ptr<installer::Installer> installer;
-  int ifindex = 0;  // 0: away
-  PublicKey public_key;
-  uint16_t port = 0;
-  std::string backend;
-  std::shared_ptr<const crypto::Locked<noise::Identity>> identity;
+  installer::FoundDevice found;
   std::shared_ptr<const intake::ForeignPeers> foreign;
   bool answers = true;           // its installer makes progress
   uint64_t silent_since_ns = 0;  // when it was found not to
-  std::string last_problem;
 
   // Whether handshakes for it can be served now. Otherwise they pass to the kernel.
-  bool served() const { return identity != nullptr && answers; }
+  bool served() const { return found.identity != nullptr && answers; }
 };
 
-// Follows devices that appear, disappear or change. Never waits for an installer, so a device that
-// hangs while it is served stops nothing but itself. A device that came or changed is asked for its
-// key here, and may take its time-out of 10 s.
+// Follows devices that appear, disappear or change. The installers find that out: this waits for
+// no device and no installer, so a device that hangs stops nothing but itself.
 //
 // Thread: one.
-class Devices {
+class DeviceWatch {
  public:
   // A device whose installer is silent for longer is not served: a call to it, or RTNL, hangs.
   static constexpr absl::Duration kSilenceMax = absl::Seconds(2);
 
-  // Starts the installers. Errors: those of Installer::Start.
+  // Starts the installers, and waits for up to two seconds until each has looked for its device.
+  // Errors: those of Installer::Start.
   absl::Status Start(const std::vector<DeviceConfig>& configs,
-                     const installer::Surroundings& surroundings);
+                     installer::Surroundings surroundings);
   void Stop();
 
   // Returns: whether anything changed that the shards and the XDP program must know.
@@ -63,13 +58,11 @@ class Devices {
   void FillStatus(document::Status* status) const;
 
  private:
-  absl::StatusOr<std::unique_ptr<wgdev::Device>> Read(size_t index);
   bool TickOne(size_t index);
-  void Lose(size_t index, absl::string_view why);
 
   std::vector<DeviceConfig> configs_;
-  std::vector<WatchedDevice> watched_;
   reinject::TurnClock turns_;
+  std::vector<WatchedDevice> watched_;
 };
 
 }  // namespace wicket::gateway

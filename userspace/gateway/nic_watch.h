@@ -1,0 +1,56 @@
+// What the kernel says of the NICs that are served, asked by a thread of its own: some of the
+// answers wait for RTNL, which a driver or a tool may hold for seconds.
+#pragma once
+
+#include <array>
+#include <condition_variable>
+#include <map>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "base/handoff.h"
+#include "xsk/steering.h"
+
+namespace wicket::gateway {
+
+struct NicFacts {
+  uint32_t queues = 0;
+  std::array<uint8_t, 6> mac{};
+  bool serves = false;  // our program is on its hook
+};
+
+// A look at all NICs.
+struct NicLook {
+  uint64_t began_ns = 0;               // in SteadyNanos()
+  std::map<int, NicFacts> by_ifindex;  // without those that are not there
+};
+
+// Thread: one, the gateway's; its own thread only looks.
+class NicWatch {
+ public:
+  // `steering` outlives it.
+  NicWatch(std::vector<std::string> names, const xsk::Steering* steering);
+  // Waits for the end of a look.
+  ~NicWatch();
+
+  // Asks for another look. Does not wait.
+  void Ask();
+  // Returns: the latest look, or null when there is none since the last call.
+  std::unique_ptr<NicLook> Take() { return looks_.Take(); }
+
+ private:
+  void Loop();
+  NicLook Look() const;
+
+  const std::vector<std::string> names_;
+  const xsk::Steering* steering_;
+  Handoff<NicLook> looks_;
+  std::mutex mutex_;  // held for a moment
+  std::condition_variable changed_;
+  bool asked_ = false, ends_ = false;
+  std::thread thread_;
+};
+
+}  // namespace wicket::gateway
