@@ -1,6 +1,7 @@
 // The parts of an installer (calls, census, departures, the saver), on a store in a folder of its
 // own and without a device.
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <stdlib.h>
 
 #include <filesystem>
@@ -10,6 +11,7 @@
 #include "guard/replay.h"
 #include "installer/census.h"
 #include "installer/departures.h"
+#include "installer/returner.h"
 #include "installer/session_saver.h"
 #include "store/store.h"
 
@@ -91,6 +93,22 @@ TEST(CallsTest, AnOwnerThatHangsHoldsNoCallerForLongerThanItsPatience) {
   EXPECT_EQ(calls.Ask([] { return 7; }, absl::Minutes(1)), 7);
   stop = true;
   owner.join();
+}
+
+TEST(CallsTest, WhoAsksAnOwnerThatEndsIsToldAtOnce) {
+  Calls calls;
+  std::thread asks([&] {
+    EXPECT_EQ(calls.Ask([] { return 7; }, absl::Hours(1)), std::nullopt);
+    EXPECT_EQ(calls.Ask([] { return 7; }, absl::Hours(1)), std::nullopt) << "after the end";
+  });
+  pollfd left{calls.wake_fd(), POLLIN, 0};
+  poll(&left, 1, -1);
+  calls.Close();
+  asks.join();
+  bool ran = false;
+  calls.Leave([&ran] { ran = true; });
+  EXPECT_FALSE(calls.Serve(10, absl::InfiniteDuration()));
+  EXPECT_FALSE(ran);
 }
 
 TEST(CallsTest, ManyCallersLoseNothing) {
@@ -442,6 +460,59 @@ TEST_F(DeparturesTest, ARevokedPeerIsReportedSoThatItsRevocationCanBeForgotten) 
   EXPECT_EQ(Slice(9), std::vector<PublicKey>{Key(1)});
   EXPECT_TRUE(departures_.Removed(Key(1), absl::OkStatus(), &residents_));
   EXPECT_EQ(journal_.Read(Count::kEvictedRevoked), 1u);
+}
+
+// --- the returner -------------------------------------------------------------
+
+class ReturnerTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    returner_.SetPacer(std::make_unique<reinject::Pacer>(
+        reinject::Pace{1'000, 1}, [this](uint64_t) { return backlog_; }, &turns_));
+  }
+
+  event::EventLog events_;
+  Journal journal_{"wg0", &events_};
+  reinject::TurnClock turns_;
+  std::optional<uint32_t> backlog_ = 0;
+  Returner returner_{&journal_};
+};
+
+TEST_F(ReturnerTest, AnInterfaceThatIsGoneHasItsPacketsWait) {
+  returner_.SetRoutes({{7, reinject::Mode::kLive}, {8, reinject::Mode::kInvert}});
+  EXPECT_EQ(returner_.ModeOf(7), reinject::Mode::kLive);
+  EXPECT_EQ(returner_.ModeOf(9), reinject::Mode::kWait);
+  EXPECT_TRUE(returner_.Inverts());
+  returner_.SetRoutes({{7, reinject::Mode::kLive}});
+  EXPECT_EQ(returner_.ModeOf(8), reinject::Mode::kWait);
+  EXPECT_FALSE(returner_.Inverts());
+}
+
+TEST_F(ReturnerTest, GivesBackNoMoreThanTheDeviceHasRoomFor) {
+  returner_.SetRoutes({{7, reinject::Mode::kRaw}});
+  const size_t most = returner_.Room(100'000);
+  EXPECT_GT(most, 0u);
+  EXPECT_LT(most, 512u) << "the kernel is under load from there on";
+  EXPECT_EQ(returner_.Room(5), 5u);
+  EXPECT_FALSE(returner_.held_back());
+  backlog_ = 250;  // of 256
+  EXPECT_EQ(returner_.Room(100), 0u) << "a batch too small to be worth it";
+  EXPECT_TRUE(returner_.held_back());
+  EXPECT_EQ(journal_.Read(Count::kHeldBack), 1u);
+  EXPECT_EQ(returner_.Room(3), 3u) << "a few that there is room for";
+  EXPECT_FALSE(returner_.held_back());
+}
+
+TEST_F(ReturnerTest, WhatIsNotGivenBackNeedsNoRoom) {
+  returner_.SetRoutes({{7, reinject::Mode::kInvert}});
+  backlog_ = 500;
+  EXPECT_EQ(returner_.Room(1000), 1000u);
+  intake::Demand demand{};
+  demand.ifindex = 7;
+  demand.seen_ns = SteadyNanos();
+  EXPECT_FALSE(returner_.GiveBack(&demand));
+  returner_.Charge();
+  EXPECT_EQ(journal_.Read(Count::kReinjected) + journal_.Read(Count::kReinjectErrors), 0u);
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <filesystem>
@@ -32,6 +33,13 @@ absl::Status Replace(const std::string& path, const std::string& text) {
   return absl::OkStatus();
 }
 
+// False when the file was removed after it was opened, as a gateway does that ends.
+bool LiesAt(const Fd& file, const std::string& path) {
+  struct stat opened, there;
+  return fstat(file.get(), &opened) == 0 && stat(path.c_str(), &there) == 0 &&
+         opened.st_dev == there.st_dev && opened.st_ino == there.st_ino;
+}
+
 std::string Holder(const Fd& lock) {
   char text[32] = {};
   [[maybe_unused]] const ssize_t n = pread(lock.get(), text, sizeof(text) - 1, 0);
@@ -49,13 +57,16 @@ absl::StatusOr<std::unique_ptr<Reporter>> Reporter::Open(const std::string& path
     return absl::InternalError(absl::StrCat("status_file ", path, ": ", error.message()));
   }
   const std::string lock_path = LockOf(path);
-  Fd lock(open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0640));
-  if (!lock.valid()) return ErrnoStatus(errno, absl::StrCat("open(", lock_path, ")"));
-  if (flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("status_file ", path, ": another wicketd", Holder(lock),
-                     " writes it (stop it, or give this one its own status_file)"));
-  }
+  Fd lock;
+  do {
+    lock = Fd(open(lock_path.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0640));
+    if (!lock.valid()) return ErrnoStatus(errno, absl::StrCat("open(", lock_path, ")"));
+    if (flock(lock.get(), LOCK_EX | LOCK_NB) != 0) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("status_file ", path, ": another wicketd", Holder(lock),
+                       " writes it (stop it, or give this one its own status_file)"));
+    }
+  } while (!LiesAt(lock, lock_path));
   const std::string pid = absl::StrCat(getpid(), "\n");
   if (ftruncate(lock.get(), 0) != 0 ||
       pwrite(lock.get(), pid.data(), pid.size(), 0) != static_cast<ssize_t>(pid.size())) {

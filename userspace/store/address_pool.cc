@@ -93,13 +93,12 @@ absl::Status AddressPool::Release(absl::string_view device, const Prefix& prefix
   WICKET_RETURN_IF_ERROR(LoadAllocators());
   for (const Allocator& allocator : *allocators_) {
     if (allocator.key != PrefixKey(device, allocator.cidr)) continue;
-    const bool inside = Contains(allocator.cidr, prefix);
-    if (!inside && !Contains(prefix, allocator.cidr)) continue;
-    const Prefix& part = inside ? prefix : allocator.cidr;
-    if (ToNumber(part.address) - ToNumber(allocator.cidr.address) >= allocator.next) continue;
+    // A wider prefix has kept no address of the pool from being given out; see IsFree.
+    if (!Contains(allocator.cidr, prefix)) continue;
+    if (ToNumber(prefix.address) - ToNumber(allocator.cidr.address) >= allocator.next) continue;
     const uint64_t now_ns = htobe64(static_cast<uint64_t>(absl::ToUnixNanos(WallNow())));
     WICKET_RETURN_IF_ERROR(
-        PutReleased(allocator.key, {reinterpret_cast<const char*>(&now_ns), kTimeBytes}, part));
+        PutReleased(allocator.key, {reinterpret_cast<const char*>(&now_ns), kTimeBytes}, prefix));
   }
   return absl::OkStatus();
 }

@@ -1,0 +1,143 @@
+// What an operator is told: when an attack begins and ends, and whose the status file is.
+#include <gtest/gtest.h>
+#include <stdlib.h>
+
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+
+#include "report/defence.h"
+#include "report/reporter.h"
+
+namespace wicket::report {
+namespace {
+
+// --- defence ----------------------------------------------------------------
+
+class DefenceTest : public ::testing::Test {
+ protected:
+  // A second passes, in which so many initiations were refused for `reason`.
+  void Second(const char* reason, uint64_t refused, bool under_load = false) {
+    steady_ += absl::Seconds(1);
+    counts_[reason] += refused;
+    defence_.Note(steady_, {}, counts_, under_load, /*sources=*/7, /*install_p99_ms=*/2.5);
+  }
+  std::vector<event::Event> Events() { return watcher_.Read(absl::ZeroDuration()).events; }
+
+  absl::Duration steady_ = absl::Hours(5);
+  std::map<std::string, uint64_t> counts_;
+  event::EventLog events_;
+  event::EventLog::Watcher watcher_{&events_};
+  Defence defence_{&events_};
+};
+
+TEST_F(DefenceTest, WhatWasCountedBeforeTheStartIsNoAttack) {
+  Second("unknown_peer", 1'000'000'000);
+  EXPECT_FALSE(defence_.status().attack);
+  EXPECT_TRUE(defence_.status().refused_per_s.empty());
+  EXPECT_TRUE(Events().empty());
+}
+
+TEST_F(DefenceTest, AnAttackBeginsAtAThousandASecondAndEndsTenSecondsAfterTheLast) {
+  Second("unknown_peer", 0);
+  Second("unknown_peer", 999);
+  EXPECT_FALSE(defence_.status().attack);
+  EXPECT_EQ(defence_.status().refused_per_s.at("unknown_peer"), 999);
+  Second("unknown_peer", 600);
+  counts_["drop_mac1"] += 400;  // the sum counts, of the program and of the shards
+  Second("unknown_peer", 600);
+  EXPECT_TRUE(defence_.status().attack);
+  std::vector<event::Event> told = Events();
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].kind, event::Kind::kAttack);
+  EXPECT_EQ(told[0].figures.at("unknown_peer"), 600);
+  EXPECT_EQ(told[0].figures.at("drop_mac1"), 400);
+  EXPECT_EQ(told[0].figures.at("sources"), 7);
+  EXPECT_EQ(told[0].figures.at("install_p99_ms"), 2.5);
+  for (int i = 0; i < 9; ++i) Second("unknown_peer", 0);
+  EXPECT_TRUE(defence_.status().attack) << "nine seconds after the last";
+  EXPECT_TRUE(Events().empty());
+  Second("unknown_peer", 0);
+  EXPECT_FALSE(defence_.status().attack);
+  told = Events();
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].kind, event::Kind::kAttackOver);
+}
+
+TEST_F(DefenceTest, ALongAttackIsToldOfEveryTenSeconds) {
+  Second("bad_static", 0);
+  for (int i = 0; i < 31; ++i) Second("bad_static", 5000);
+  EXPECT_EQ(Events().size(), 4u);
+}
+
+TEST_F(DefenceTest, UnderLoadIsAnAttackAtAnyRate) {
+  Second("proven", 0);
+  Second("proven", 50, /*under_load=*/true);
+  EXPECT_TRUE(defence_.status().attack);
+  EXPECT_EQ(defence_.status().proven_per_s, 50);
+  const std::vector<event::Event> told = Events();
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_STREQ(told[0].reason, "under load");
+}
+
+// --- the status file --------------------------------------------------------
+
+class ReporterTest : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    char name[] = "/tmp/wicket-report-XXXXXX";
+    ASSERT_NE(mkdtemp(name), nullptr);
+    folder_ = name;
+    path_ = folder_ + "/sub/status.json";
+  }
+  void TearDown() override { std::filesystem::remove_all(folder_); }
+  std::string Text() const {
+    std::ifstream file(path_);
+    return {std::istreambuf_iterator<char>(file), {}};
+  }
+  static document::Status With(uint64_t stored) {
+    document::Status status;
+    status.stored_peers = stored;
+    return status;
+  }
+
+  std::string folder_, path_;
+};
+
+TEST_F(ReporterTest, FileAndReadersSeeTheSameStatus) {
+  const auto reporter = Reporter::Open(path_);
+  ASSERT_TRUE(reporter.ok()) << reporter.status();
+  EXPECT_NE((*reporter)->latest(), nullptr) << "before the first";
+  ASSERT_TRUE((*reporter)->Publish(With(1)).ok());
+  const auto first = (*reporter)->latest();
+  ASSERT_TRUE((*reporter)->Publish(With(2)).ok());
+  EXPECT_EQ(first->stored_peers, 1u) << "a reader's copy has changed";
+  EXPECT_EQ((*reporter)->latest()->stored_peers, 2u);
+  EXPECT_EQ(Text(), document::ToJson(*(*reporter)->latest()));
+}
+
+TEST_F(ReporterTest, ReadersSeeAStatusThatCannotBeWritten) {
+  const auto reporter = Reporter::Open(path_);
+  ASSERT_TRUE(reporter.ok());
+  std::filesystem::create_directory(path_ + ".new");
+  const absl::Status written = (*reporter)->Publish(With(3));
+  EXPECT_NE(written.message().find(path_), absl::string_view::npos) << written;
+  EXPECT_EQ((*reporter)->latest()->stored_peers, 3u);
+}
+
+TEST_F(ReporterTest, ALivingGatewaysFileIsNotTaken) {
+  auto first = Reporter::Open(path_);
+  ASSERT_TRUE(first.ok());
+  ASSERT_TRUE((*first)->Publish(With(4)).ok());
+  const absl::Status second = Reporter::Open(path_).status();
+  EXPECT_TRUE(absl::IsFailedPrecondition(second));
+  EXPECT_NE(second.message().find("process " + std::to_string(getpid())), absl::string_view::npos)
+      << second;
+  EXPECT_EQ((*first)->latest()->stored_peers, 4u);
+  first->reset();
+  EXPECT_FALSE(std::filesystem::exists(path_)) << "what is not current stays";
+  EXPECT_TRUE(Reporter::Open(path_).ok());
+}
+
+}  // namespace
+}  // namespace wicket::report
