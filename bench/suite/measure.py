@@ -212,7 +212,7 @@ SERIES = {
     "unknown_flood_cost": ("Processor time of an initiation of an unknown key",
                            "attack packets a second", "microseconds a packet", "y"),
     "cost_by_peers": ("One operation, by the number of stored peers", PEERS, "microseconds", "xy"),
-    "provision_by_peers": ("Bringing in so many peers", PEERS, "seconds", "xy"),
+    "provision_by_peers": ("Time to provision N peers", PEERS, "seconds", "xy"),
     "start_by_peers": ("Start, until all peers are served", PEERS, "seconds", "xy"),
 }
 

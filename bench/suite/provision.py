@@ -103,7 +103,7 @@ def restart(side, conf, keys):
 
 
 WAYS = {"wg set, a call each": wg_set, "wg addconf": addconf,
-        "wg syncconf, one more among so many": syncconf_one_more, "wg setconf": restart}
+        "wg syncconf, one more peer": syncconf_one_more, "wg setconf": restart}
 
 
 def import_seconds(side, ndjson, store):

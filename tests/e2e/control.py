@@ -2,8 +2,8 @@
 import http.client
 import json
 import socket
-import subprocess
 import threading
+from contextlib import suppress
 from datetime import datetime
 from urllib.parse import quote
 
@@ -87,18 +87,25 @@ class Control:
 
 
 class Watch:
-    """All events from its start on, as `wicket events` prints them."""
+    """All events from its construction on."""
 
-    def __init__(self, daemon, binary):
-        self.process = subprocess.Popen([binary, "events", "-f", "--json", "--socket", daemon.control],
-                                        stdout=subprocess.PIPE, text=True)
+    def __init__(self, daemon):
+        self.connection = UnixConnection(daemon.control, timeout=None)
+        self.connection.request("GET", "/v1/events")
+        self.sock = self.connection.sock
+        self.response = self.connection.getresponse()
+        first = self.response.readline()
+        if first != b": watching\n":
+            raise RuntimeError(f"no stream of events: {first}")
         self.events = []
         self.thread = threading.Thread(target=self._read)
         self.thread.start()
 
     def _read(self):
-        for line in self.process.stdout:
-            self.events.append(json.loads(line))
+        with suppress(OSError, http.client.HTTPException, ValueError):
+            for line in self.response:
+                if line.startswith(b"data: "):
+                    self.events.append(json.loads(line[6:]))
 
     def times(self, kind):
         """Returns the times of such events, in seconds since 1970."""
@@ -106,6 +113,6 @@ class Watch:
                 for event in list(self.events) if event["event"] == kind]
 
     def close(self):
-        self.process.kill()
+        self.sock.shutdown(socket.SHUT_RDWR)
         self.thread.join()
-        self.process.wait()
+        self.connection.close()

@@ -20,7 +20,7 @@ from blast_test import BLAST, blast, command, import_fleet  # noqa: E402
 from client import Client, connect_all  # noqa: E402
 from control import Watch  # noqa: E402
 from gateway_test import check, equal, gateway, main, squat, store  # noqa: E402
-from lab import BIN, CLIENT4, CLIENT6, GATEWAY4, GATEWAY6, PORT, SLOW, run, wait_for  # noqa: E402
+from lab import CLIENT4, CLIENT6, GATEWAY4, GATEWAY6, PORT, SLOW, run, wait_for  # noqa: E402
 from noise import Key  # noqa: E402
 
 CLIENTS, REAL = 16, 50  # made here, and of wireguard-go
@@ -284,7 +284,7 @@ def test_one_packet_repeated_costs_one_handshake():
 
 def test_unknown_keys_from_one_source():
     with victims() as (lab, device, daemon, made, crowd):
-        watch = Watch(daemon, BIN / "wicket")
+        watch = Watch(daemon)
         status, _ = survive(lab, daemon, made, crowd,
                             Attack(lab, device, "--mix", "unknown", "--from", CLIENT4, "--attack-sources", "1"),
                             asked=True)

@@ -784,7 +784,7 @@ def test_ten_thousand_leave_while_others_come():
                          + [client.stored for client in clients], device.name)
         device.add_peers(crowd)
         daemon.start()
-        watch = Watch(daemon, BIN / "wicket")
+        watch = Watch(daemon)
         try:
             check(wait_for(lambda: daemon.counts()["adopted"] == len(crowd), 30), "not adopted")
             wait_for(lambda: watch.times("evicted"), 45, every=0.01)

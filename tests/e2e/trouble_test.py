@@ -68,7 +68,7 @@ def test_a_clock_that_is_two_days_ahead_for_a_moment_deletes_no_peer():
         check(wait_for(lambda: daemon.counts()["confirmed"] == 5, 10), "not confirmed")
         # What a start gives to expired peers is over, so that the step itself must give it.
         time.sleep(keep_s + 1)
-        watch = Watch(daemon, BIN / "wicket")
+        watch = Watch(daemon)
         try:
             clock.set(2 * 86400)
             stepped = time.monotonic()

@@ -2,7 +2,6 @@
 #include <memory>
 
 #include "base/clock.h"
-#include "absl/time/clock.h"
 #include "tools/blast/capture.h"
 #include "tools/blast/load.h"
 #include "tools/blast/schedule.h"
@@ -42,7 +41,7 @@ absl::StatusOr<uint64_t> WriteCapture(const LoadOptions& options, const Fleet* f
   const Sources sources = SourcesOf(options.port);
   Link link;
   link.vlan = options.port.vlan;
-  const absl::Time begin = absl::Now();
+  const absl::Time begin = WallNow();
   uint64_t number = 0;
   for (; schedule.Has(number) && !ending; ++number) {
     const absl::Duration offset = absl::Seconds(schedule.OffsetOf(number));

@@ -9,7 +9,7 @@
 #include <utility>
 
 #include "absl/strings/str_format.h"
-#include "absl/time/clock.h"
+#include "base/clock.h"
 #include "tools/blast/find_max.h"
 #include "tools/blast/fleet.h"
 #include "tools/blast/load.h"
@@ -24,8 +24,9 @@ constexpr absl::Duration kProgressInterval = absl::Milliseconds(500);
 Ending ending{kGoOn};
 static_assert(Ending::is_always_lock_free);  // the signal handler sets it
 
-void ShowProgress(const Load& load, absl::Time started, uint64_t* before, absl::Time* then) {
-  const absl::Time now = absl::Now();
+void ShowProgress(const Load& load, absl::Duration started, uint64_t* before,
+                  absl::Duration* then) {
+  const absl::Duration now = SteadyNow();
   uint64_t sent = 0, answered = 0, lost = 0;
   for (const Counts* part : load.counts()) {
     sent += part->Sent();
@@ -91,13 +92,13 @@ int Run(const Options& options, const Fleet& fleet) {
     std::cerr << "wicket-blast: " << load.status().message() << "\n";
     return kFailure;
   }
-  const absl::Time started = absl::Now();
-  absl::Time shown = started;
+  const absl::Duration started = SteadyNow();
+  absl::Duration shown = started;
   uint64_t sent = 0;
   (*load)->Start();
   while (!(*load)->done()) {
     absl::SleepFor(absl::Milliseconds(20));
-    if (terminal && absl::Now() - shown >= kProgressInterval) {
+    if (terminal && SteadyNow() - shown >= kProgressInterval) {
       ShowProgress(**load, started, &sent, &shown);
     }
   }

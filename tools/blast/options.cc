@@ -47,7 +47,7 @@ void AddSchedule(CLI::App* app, Options* options) {
   app->add_option("--ramp", options->given.ramp, "a rate that grows from FROM to TO")
       ->type_name("FROM:TO");
   app->add_option("--in-flight", options->given.in_flight,
-                  "closed loop: keep so many handshakes under way, at no fixed rate")
+                  "closed loop: keep N handshakes in flight, at no fixed rate")
       ->check(CLI::Range(uint64_t{1}, kInFlightMax));
   app->add_option("--duration", options->given.duration_s,
                   "seconds; of a capture: as long as it is")
@@ -62,8 +62,7 @@ void AddHandshakes(CLI::App* app, Options* options) {
   app->add_option("--timeout", options->given.timeout_s, "seconds an answer is waited for")
       ->check(CLI::Range(0.001, 600.0))
       ->capture_default_str();
-  app->add_option("--prepare", options->load.prepared,
-                  "make so many packets beforehand, send those")
+  app->add_option("--prepare", options->load.prepared, "make N packets beforehand, and send those")
       ->check(CLI::Range(uint64_t{0}, kPreparedMax));
   app->add_option("--retries", options->load.patience.retries,
                   "handshakes more of a client who got no answer, with the cookie he got")

@@ -16,7 +16,7 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+#include "base/clock.h"
 #include "base/fd.h"
 
 namespace wicket::blast {
@@ -191,7 +191,8 @@ absl::StatusOr<Hop> FirstHop(const Endpoint& target, const std::string& interfac
   }
   memcpy(hop.own_station.data(), request.ifr_hwaddr.sa_data, hop.own_station.size());
   const Address& next = route.gateway ? *route.gateway : target.address;
-  for (const absl::Time end = absl::Now() + kPatience; absl::Now() < end; absl::SleepFor(kPause)) {
+  for (const absl::Duration end = SteadyNow() + kPatience; SteadyNow() < end;
+       absl::SleepFor(kPause)) {
     if (const auto station = StationOf(next, asked)) {
       hop.station = *station;
       return hop;

@@ -5,7 +5,6 @@
 #include <algorithm>
 
 #include "base/clock.h"
-#include "absl/time/clock.h"
 
 namespace wicket::blast {
 namespace {
@@ -41,7 +40,7 @@ void Worker::Prepare(std::unique_ptr<Port> port, const Ending& ending) {
   port_ = std::move(port);
   sources_.SetRun(port_->run());
   // A client's stamps must grow, and none is ahead of the time that its packet is sent at.
-  const absl::Time base = absl::Now();
+  const absl::Time base = WallNow();
   const uint64_t now_ns = SteadyNanos();
   const uint64_t wanted = std::min(options_.prepared, options_.pace.count_max) /
                           static_cast<uint64_t>(options_.threads);
@@ -98,7 +97,7 @@ void Worker::Drain(const Ending& ending) {
 bool Worker::SendNext(uint64_t number, uint64_t due_ns) {
   if (options_.replay) return SendCaptured(number, due_ns);
   if (supply_.empty() && options_.prepared == 0) {
-    const absl::Time now = absl::Now();
+    const absl::Time now = WallNow();
     const uint64_t now_ns = SteadyNanos();
     // A client that comes twice in one batch has two stamps.
     supply_.Make(schedule_.CountDue(number, now_ns, Supply::kTogether), now_ns,
@@ -138,7 +137,7 @@ uint64_t Worker::DrawPatience() {
 
 // The client forgets `before` and makes another attempt, which has the same intended time.
 void Worker::SendAgain(Outstanding::Handshake* before, uint64_t now_ns) {
-  std::optional<Packet> packet = supply_.MakeAgain(before->packet, absl::Now());
+  std::optional<Packet> packet = supply_.MakeAgain(before->packet, WallNow());
   const uint64_t source = before->source, intended_ns = before->intended_ns;
   const uint64_t attempts = before->attempts + 1;
   outstanding_.Forget(before);

@@ -23,6 +23,7 @@ void AddConfCommand(CLI::App* app, std::function<int()>* run);
 void AddEventsCommand(CLI::App* app, std::function<int()>* run);
 void AddDbCommands(CLI::App* app, std::function<int()>* run);
 void AddConfigCommand(CLI::App* app, std::function<int()>* run);
+void AddDoctorCommand(CLI::App* app, std::function<int()>* run);
 void AddReloadCommand(CLI::App* app, std::function<int()>* run);
 
 }  // namespace wicket::tools

@@ -83,7 +83,7 @@ int Verify(const DbOptions& options) {
   if (WIFEXITED(status)) return WEXITSTATUS(status);
   return Fail(absl::DataLossError(
       absl::StrCat(options.store, ": reading it ended with signal ", WTERMSIG(status),
-                   "; the file is damaged: restore a backup or import the peers anew")));
+                   "; the file is damaged: restore a backup or import the peers again")));
 }
 
 int Backup(const DbOptions& options) {

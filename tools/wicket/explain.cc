@@ -13,7 +13,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/time/clock.h"
+#include "base/clock.h"
 #include "guard/replay.h"
 #include "noise/responder.h"
 #include "intake/verdict.h"
@@ -71,13 +71,13 @@ void ExplainStored(const Context& context, Explanation* out) {
   out->stored = peer.ok() && (context.device.empty() || peer->device == context.device);
   out->steps.push_back(absl::StrCat("stored: ", *out->stored ? "yes" : "no"));
   if (!*out->stored) return Conclude(out, intake::Verdict::kUnknownPeer);
-  if (peer->expires <= absl::Now()) {
+  if (peer->expires <= WallNow()) {
     out->steps.push_back(absl::StrCat("expired at ", absl::FormatTime(peer->expires)));
     return Conclude(out, intake::Verdict::kExpired);
   }
   if (!out->proven) return;
   const auto session = context.snapshot->FindSession(*out->static_public_key);
-  out->timestamp_newer = !session || guard::IsFresh(session->mark, *out->timestamp, absl::Now());
+  out->timestamp_newer = !session || guard::IsFresh(session->mark, *out->timestamp, WallNow());
   out->steps.push_back(
       absl::StrCat("timestamp newer than the last one: ", *out->timestamp_newer ? "yes" : "no"));
   if (!*out->timestamp_newer) Conclude(out, intake::Verdict::kReplay);

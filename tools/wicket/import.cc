@@ -19,7 +19,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
-#include "absl/time/clock.h"
+#include "base/clock.h"
 #include "document/peer_reader.h"
 #include "document/peer_text.h"
 #include "store/store.h"
@@ -45,13 +45,13 @@ struct ImportOptions {
 class Progress {
  public:
   explicit Progress(uint64_t bytes_total)
-      : bytes_total_(bytes_total), on_(isatty(STDERR_FILENO)), started_(absl::Now()) {}
+      : bytes_total_(bytes_total), on_(isatty(STDERR_FILENO)), started_(SteadyNow()) {}
   ~Progress() {
     if (on_) fprintf(stderr, "\r\033[K");
   }
 
   void Show(uint64_t peers, uint64_t bytes) {
-    const absl::Time now = absl::Now();
+    const absl::Duration now = SteadyNow();
     if (!on_ || now < next_) return;
     next_ = now + absl::Milliseconds(100);
     const double seconds = std::max(absl::ToDoubleSeconds(now - started_), 0.001);
@@ -70,8 +70,8 @@ class Progress {
  private:
   uint64_t bytes_total_;
   bool on_;
-  absl::Time started_;
-  absl::Time next_ = absl::InfinitePast();
+  absl::Duration started_;
+  absl::Duration next_ = -absl::InfiniteDuration();
 };
 
 struct Numbered {
@@ -228,7 +228,7 @@ absl::Status ImportStream(std::istream* input, const ImportOptions& options, uin
   if (options.format == "conf") format = document::Format::kWgConf;
   document::PeerReader reader(input, format, options.connection.device);
   Progress progress(bytes_total);
-  const absl::Time now = absl::FromUnixSeconds(absl::ToUnixSeconds(absl::Now()));
+  const absl::Time now = absl::FromUnixSeconds(absl::ToUnixSeconds(WallNow()));
   for (uint64_t peers = 0;;) {
     store::Peer peer;
     const absl::StatusOr<bool> more = reader.Next(&peer);
@@ -283,14 +283,14 @@ int ImportFile(ImportOptions options, const std::function<bool()>& complete) {
     }
     bytes_total = static_cast<uint64_t>(info.st_size);
   }
-  const absl::Time started = absl::Now();
+  const absl::Duration started = SteadyNow();
   std::string where;
   bool online = false;
   const auto sink = OpenSink(&options, &where, &online);
   if (!sink.ok()) return Fail(sink.status());
   const absl::Status status =
       ImportStream(from_stdin ? &std::cin : &file, options, bytes_total, complete, sink->get());
-  const double seconds = absl::ToDoubleSeconds(absl::Now() - started);
+  const double seconds = absl::ToDoubleSeconds(SteadyNow() - started);
   const uint64_t imported = (*sink)->imported, refused = (*sink)->problems.count();
   if (!status.ok()) {
     std::cerr << "wicket: " << (options.from_device.empty() ? options.file : options.from_device)

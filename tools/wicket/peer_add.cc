@@ -95,7 +95,7 @@ void AddPeerAddCommand(CLI::App* peer, std::function<int()>* run) {
       ->type_name("FILE");
   command->add_option("--persistent-keepalive", options.keepalive, "seconds")
       ->check(CLI::Range(0, 65535));
-  command->add_option("--ttl", options.ttl_s, "delete it after so many seconds")
+  command->add_option("--ttl", options.ttl_s, "delete it after SECONDS")
       ->type_name("SECONDS")
       ->check(CLI::PositiveNumber);
   command->add_option("--expires-at", options.expires_at, "delete it then (RFC 3339)");

@@ -7,7 +7,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
-#include "absl/time/clock.h"
+#include "base/clock.h"
 #include "tools/wicket/text.h"
 
 namespace wicket::tools {
@@ -34,7 +34,7 @@ void PrintAsWg(const json::object& peer, const json::object& session) {
   }
   PrintLine("allowed ips", AllowedIpsOf(peer));
   if (session.contains("last_handshake_at")) {
-    PrintLine("latest handshake", Ago(absl::Now() - TimeOf(session, "last_handshake_at")));
+    PrintLine("latest handshake", Ago(WallNow() - TimeOf(session, "last_handshake_at")));
   }
   if (NumberOf(session, "received_bytes") + NumberOf(session, "sent_bytes") > 0) {
     PrintLine("transfer",

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
+#include "base/clock.h"
 #include "tools/wicket/commands.h"
 #include "tools/wicket/connection.h"
 #include "tools/wicket/peer_commands.h"
@@ -21,7 +21,7 @@ namespace json = boost::json;
 // `status`: wicketd's; null when none runs.
 std::vector<std::string> Reasons(const json::object& peer, const json::object* status) {
   std::vector<std::string> reasons;
-  const absl::Time now = absl::Now();
+  const absl::Time now = WallNow();
   if (peer.contains("expires_at") && TimeOf(peer, "expires_at") <= now) {
     reasons.push_back("it has expired: its initiations are refused");
   }

@@ -8,7 +8,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "absl/time/clock.h"
+#include "base/clock.h"
 #include "document/status_text.h"
 #include "intake/verdict.h"
 #include "tools/wicket/commands.h"
@@ -105,7 +105,7 @@ void PrintDefence(const document::DefenceStatus& defence) {
   absl::PrintF("\n%s", defence.attack ? "UNDER ATTACK" : "refused in the last second");
   if (defence.attack) {
     absl::PrintF(" for %s", absl::FormatDuration(
-                                absl::Floor(absl::Now() - defence.attack_since, absl::Seconds(1))));
+                                absl::Floor(WallNow() - defence.attack_since, absl::Seconds(1))));
   }
   absl::PrintF("%s: about %d sources refused, %.0f initiations a second proven\n",
                defence.under_load ? ", under load (cookies are asked for)" : "", defence.sources,
@@ -117,11 +117,11 @@ void PrintDefence(const document::DefenceStatus& defence) {
 
 void Print(const document::Status& status) {
   absl::PrintF("wicketd %s, process %d, up %s\n", status.version, status.pid,
-               absl::FormatDuration(absl::Floor(absl::Now() - status.started, absl::Seconds(1))));
+               absl::FormatDuration(absl::Floor(WallNow() - status.started, absl::Seconds(1))));
   absl::PrintF("X25519: %s\n", status.x25519);
   absl::PrintF("store: %s, %d peers, %.1f MB\n", status.store_path, status.stored_peers,
                static_cast<double>(status.store_bytes) / 1e6);
-  if (status.unsaved_sessions > 0) {
+  if (status.store_refuses_writes) {
     absl::PrintF("  %d sessions are not saved: the store does not accept writes\n",
                  status.unsaved_sessions);
   }
@@ -160,7 +160,7 @@ absl::StatusOr<Report> ReadReport(const std::string& path) {
   report.found = true;
   if (kill(report.status.pid, 0) != 0 && errno == ESRCH) {
     report.problem = "wicketd is dead; this is what it last wrote";
-  } else if (absl::Now() - report.status.written > kSilent) {
+  } else if (WallNow() - report.status.written > kSilent) {
     report.problem = "wicketd hangs: its status file is old";
   }
   return report;
@@ -178,12 +178,12 @@ std::string Lacks(const document::Status& status) {
 }
 
 absl::StatusOr<Report> WaitForReport(const StatusOptions& options) {
-  const absl::Time deadline = absl::Now() + absl::Seconds(options.wait_s);
+  const absl::Duration deadline = SteadyNow() + absl::Seconds(options.wait_s);
   for (;;) {
     absl::StatusOr<Report> report = ReadReport(options.status_file);
     if (report.ok() && report->problem.empty()) report->problem = Lacks(report->status);
     const bool ready = report.ok() && report->problem.empty();
-    if (ready || absl::Now() >= deadline) return report;
+    if (ready || SteadyNow() >= deadline) return report;
     absl::SleepFor(kWaitPoll);
   }
 }
@@ -231,7 +231,7 @@ void AddStatusCommand(CLI::App* app, std::function<int()>* run) {
   command->add_flag("--json", options.json, "print JSON");
   command
       ->add_option("--wait", options.wait_s,
-                   "wait until wicketd runs and has its devices and NICs, so many seconds at most")
+                   "wait until wicketd runs and has its devices and NICs; SECONDS at most")
       ->type_name("SECONDS")
       ->expected(0, 1)
       ->default_str("30")

@@ -41,6 +41,22 @@ uint64_t Histogram::Count() const {
   return total;
 }
 
+uint64_t Histogram::CountUpTo(uint64_t ns) const {
+  uint64_t count = 0;
+  for (uint32_t bucket = 0; bucket <= BucketOf(ns); ++bucket) {
+    count += counts_[bucket].load(std::memory_order_relaxed);
+  }
+  return count;
+}
+
+uint64_t Histogram::Sum() const {
+  uint64_t sum = 0;
+  for (uint32_t bucket = 0; bucket < kBuckets; ++bucket) {
+    sum += counts_[bucket].load(std::memory_order_relaxed) * MiddleOf(bucket);
+  }
+  return sum;
+}
+
 uint64_t Histogram::Quantile(double quantile) const {
   const uint64_t total = Count();
   if (total == 0) return 0;

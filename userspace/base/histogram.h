@@ -21,6 +21,10 @@ class Histogram {
   // bucket. Returns: 0 when empty.
   uint64_t Quantile(double quantile) const;
   uint64_t Count() const;
+  // Samples of at most `nanoseconds`, to the width of a bucket.
+  uint64_t CountUpTo(uint64_t nanoseconds) const;
+  // The sum of all samples, each as the middle of its bucket.
+  uint64_t Sum() const;
   // Thread: the writer.
   void Clear();
 

@@ -78,6 +78,7 @@ struct Api::Route {
 const std::vector<Api::Route>& Api::Routes() {
   static const auto* routes = new std::vector<Route>{
       {"GET", {"v1", "status"}, Role::kRead, &Api::GetStatus},
+      {"GET", {"metrics"}, Role::kRead, &Api::GetMetrics},
       {"GET", {"v1", "events"}, Role::kRead, &Api::GetEvents},
       {"POST", {"v1", "reload"}, Role::kWrite, &Api::PostReload},
       {"GET", {"v1", "devices", "{}", "peers"}, Role::kRead, &Api::GetPeers},
@@ -128,6 +129,10 @@ void Api::Handle(Exchange& exchange) {
 // --- the gateway ------------------------------------------------------------
 
 void Api::GetStatus(Exchange& exchange) { exchange.Answer(200, sources_.status()); }
+
+void Api::GetMetrics(Exchange& exchange) {
+  exchange.Answer(200, sources_.metrics(), "text/plain; version=0.0.4; charset=utf-8");
+}
 
 // Server-sent events; [WHATWG HTML 9.2].
 void Api::GetEvents(Exchange& exchange) {

@@ -27,6 +27,7 @@ struct Sources {
   const store::Store* store;
   event::EventLog* events;
   std::function<std::string()> status = [] { return "{}"; };  // what `wicket status` shows
+  std::function<std::string()> metrics = [] { return ""; };   // the same for Prometheus
   Reload reload = nullptr;                                    // empty: there is no daemon
 };
 
@@ -43,6 +44,7 @@ class Api {
   static const std::vector<Route>& Routes();
 
   void GetStatus(http::Exchange& exchange);
+  void GetMetrics(http::Exchange& exchange);
   void GetEvents(http::Exchange& exchange);
   void PostReload(http::Exchange& exchange);
   void GetPeers(http::Exchange& exchange);

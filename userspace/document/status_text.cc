@@ -1,6 +1,8 @@
 #include "document/status_text.h"
 
+#include <algorithm>
 #include <boost/json.hpp>
+#include <span>
 
 #include "absl/strings/str_cat.h"
 
@@ -44,7 +46,9 @@ NicStatus ReadNic(const json::object& object) {
           .ring_dropped = Number<uint64_t>(object, "ring_dropped"),
           .under_load = object.at("under_load").as_bool(),
           .load_raised = Number<uint64_t>(object, "load_raised"),
-          .wait_p99_ms = Number<double>(object, "wait_p99_ms")};
+          .wait_p99_ms = Number<double>(object, "wait_p99_ms"),
+          .wait = {},
+          .ring_waiting = {}};
 }
 
 DeviceStatus ReadDevice(const json::object& object) {
@@ -60,7 +64,12 @@ DeviceStatus ReadDevice(const json::object& object) {
           .counts = ReadCounts(object.at("counts")),
           .install_count = Number<uint64_t>(object, "install_count"),
           .install_p50_ms = Number<double>(object, "install_p50_ms"),
-          .install_p99_ms = Number<double>(object, "install_p99_ms")};
+          .install_p99_ms = Number<double>(object, "install_p99_ms"),
+          .given_back = {},
+          .confirmed = {},
+          .dump = {},
+          .installed_max = Number<uint64_t>(object, "installed_max"),
+          .probation_max = Number<uint64_t>(object, "probation_max")};
 }
 
 DefenceStatus ReadDefence(const json::object& object) {
@@ -88,10 +97,29 @@ json::object DefenceObject(const DefenceStatus& defence) {
           {"refused_per_s", std::move(rates)}};
 }
 
+HistogramStatus ToStatus(const Histogram& histogram, std::span<const double> bounds, double unit) {
+  HistogramStatus status{
+      .up_to = {}, .count = histogram.Count(), .sum = static_cast<double>(histogram.Sum()) / unit};
+  for (const double bound : bounds) {
+    status.up_to.push_back(
+        std::min(status.count, histogram.CountUpTo(static_cast<uint64_t>(bound * unit))));
+  }
+  return status;
+}
+
 }  // namespace
 
+HistogramStatus SecondsOf(const Histogram& nanoseconds) {
+  return ToStatus(nanoseconds, kSecondsBounds, 1e9);
+}
+
+HistogramStatus FramesOf(const Histogram& frames) { return ToStatus(frames, kFramesBounds, 1); }
+
 std::string ToJson(const Status& status) {
-  json::array nics, devices;
+  json::array nics, devices, threads;
+  for (const ThreadStatus& thread : status.threads) {
+    threads.push_back({{"name", thread.name}, {"silent_s", thread.silent_s}});
+  }
   for (const NicStatus& nic : status.nics) {
     nics.push_back({{"name", nic.name},
                     {"xdp_mode", nic.xdp_mode},
@@ -119,7 +147,9 @@ std::string ToJson(const Status& status) {
                        {"counts", CountsObject(device.counts)},
                        {"install_count", device.install_count},
                        {"install_p50_ms", device.install_p50_ms},
-                       {"install_p99_ms", device.install_p99_ms}});
+                       {"install_p99_ms", device.install_p99_ms},
+                       {"installed_max", device.installed_max},
+                       {"probation_max", device.probation_max}});
   }
   json::object object;
   object["version"] = status.version;
@@ -132,7 +162,9 @@ std::string ToJson(const Status& status) {
   object["stored_peers"] = status.stored_peers;
   object["store_bytes"] = status.store_bytes;
   object["unsaved_sessions"] = status.unsaved_sessions;
+  object["store_refuses_writes"] = status.store_refuses_writes;
   object["clock_steps"] = status.clock_steps;
+  object["threads"] = std::move(threads);
   object["nics"] = std::move(nics);
   object["devices"] = std::move(devices);
   object["defence"] = DefenceObject(status.defence);
@@ -155,12 +187,19 @@ absl::StatusOr<Status> ParseStatus(absl::string_view text) {
                   .stored_peers = Number<uint64_t>(object, "stored_peers"),
                   .store_bytes = Number<uint64_t>(object, "store_bytes"),
                   .unsaved_sessions = Number<uint64_t>(object, "unsaved_sessions"),
+                  .store_refuses_writes = object.at("store_refuses_writes").as_bool(),
                   .clock_steps = Number<uint64_t>(object, "clock_steps"),
+                  .commit = {},
+                  .threads = {},
                   .nics = {},
                   .devices = {},
                   .defence = ReadDefence(object.at("defence").as_object()),
                   .verdicts = ReadCounts(object.at("verdicts")),
                   .steering = ReadCounts(object.at("steering"))};
+    for (const json::value& thread : object.at("threads").as_array()) {
+      status.threads.push_back({.name = Text(thread.as_object(), "name"),
+                                .silent_s = Number<double>(thread.as_object(), "silent_s")});
+    }
     for (const json::value& nic : object.at("nics").as_array()) {
       status.nics.push_back(ReadNic(nic.as_object()));
     }

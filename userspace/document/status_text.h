@@ -7,9 +7,30 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "base/histogram.h"
 #include "base/status.h"
 
 namespace wicket::document {
+
+// A histogram since the start, as Prometheus has it: cumulative, over fixed bounds.
+struct HistogramStatus {
+  std::vector<uint64_t> up_to;  // samples up to each bound of its unit
+  uint64_t count = 0;
+  double sum = 0;  // in the unit
+};
+// Bounds in seconds, and in frames.
+inline constexpr double kSecondsBounds[] = {0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005,
+                                            0.01,   0.025,   0.05,   0.1,   0.25,   0.5,
+                                            1,      2.5,     5,      10};
+inline constexpr double kFramesBounds[] = {1, 4, 16, 64, 128, 256, 512, 1024, 1536, 2048};
+HistogramStatus SecondsOf(const Histogram& nanoseconds);
+HistogramStatus FramesOf(const Histogram& frames);
+
+// A thread that packets or operators wait for.
+struct ThreadStatus {
+  std::string name;
+  double silent_s = 0;  // since it last made progress
+};
 
 struct NicStatus {
   std::string name;
@@ -26,6 +47,8 @@ struct NicStatus {
   // Of the last ten to twenty seconds: how long a frame waited for the frames before it; 0: none
   // waited.
   double wait_p99_ms = 0;
+  HistogramStatus wait;          // of a batch's oldest frame, where it waited at all
+  HistogramStatus ring_waiting;  // frames in a ring when a batch was taken from it
 };
 
 struct DeviceStatus {
@@ -45,6 +68,12 @@ struct DeviceStatus {
   uint64_t install_count = 0;  // samples behind the two figures below
   double install_p50_ms = 0;   // packet seen by the shard to given back to the kernel
   double install_p99_ms = 0;
+  HistogramStatus given_back;  // packet seen by the shard to given back to the kernel
+  HistogramStatus confirmed;   // initiation at the installer to the session's first data
+  HistogramStatus dump;        // a read of all the device's peers
+  // The limits of the configuration.
+  uint64_t installed_max = 0;
+  uint64_t probation_max = 0;
 };
 
 // Of the last second.
@@ -67,8 +96,11 @@ struct Status {
   std::string x25519;  // the back end of batches
   uint64_t stored_peers = 0;
   uint64_t store_bytes = 0;
-  uint64_t unsaved_sessions = 0;  // records kept in memory until the store accepts writes
-  uint64_t clock_steps = 0;       // of the wall clock, since the start
+  uint64_t unsaved_sessions = 0;      // records in memory, on their way to the store
+  bool store_refuses_writes = false;  // so they wait
+  uint64_t clock_steps = 0;           // of the wall clock, since the start
+  HistogramStatus commit;             // of the store's transactions
+  std::vector<ThreadStatus> threads;
   std::vector<NicStatus> nics;
   std::vector<DeviceStatus> devices;
   DefenceStatus defence;
@@ -76,6 +108,7 @@ struct Status {
   std::map<std::string, uint64_t> steering;  // by the texts of STEER_COUNTS
 };
 
+// Without histograms.
 std::string ToJson(const Status& status);
 absl::StatusOr<Status> ParseStatus(absl::string_view text);
 

@@ -92,12 +92,12 @@ std::vector<installer::Installer*> DeviceWatch::installers() const {
   return installers;
 }
 
-std::string DeviceWatch::SilentInstaller(absl::Duration silence) const {
+void DeviceWatch::AddThreads(std::vector<document::ThreadStatus>* threads) const {
   for (size_t i = 0; i < watched_.size(); ++i) {
-    const auto beat = absl::Nanoseconds(static_cast<int64_t>(watched_[i].installer->beat_ns()));
-    if (SteadyNow() - beat > silence) return absl::StrCat("install/", configs_[i].name);
+    const uint64_t silent_ns = SteadyNanos() - watched_[i].installer->beat_ns();
+    threads->push_back({.name = absl::StrCat("install/", configs_[i].name),
+                        .silent_s = static_cast<double>(silent_ns) / 1e9});
   }
-  return {};
 }
 
 void DeviceWatch::FillStatus(document::Status* status) const {
@@ -109,6 +109,8 @@ void DeviceWatch::FillStatus(document::Status* status) const {
     device.backend = away ? "away" : watched.found.backend;
     device.public_key = away ? "" : ToBase64(watched.found.public_key);
     device.port = watched.found.port;
+    device.installed_max = configs_[i].installed_max;
+    device.probation_max = configs_[i].probation_max;
     watched.installer->FillStatus(&device);
     status->devices.push_back(std::move(device));
   }

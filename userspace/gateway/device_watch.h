@@ -52,9 +52,7 @@ class DeviceWatch {
   const std::vector<WatchedDevice>& watched() const { return watched_; }
   // By index in the configuration.
   std::vector<installer::Installer*> installers() const;
-  // Returns: the name of an installer without progress for longer than `silence`, or an empty
-  //          string.
-  std::string SilentInstaller(absl::Duration silence) const;
+  void AddThreads(std::vector<document::ThreadStatus>* threads) const;
   void FillStatus(document::Status* status) const;
 
  private:

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "report/metrics.h"
+
 namespace wicket::gateway {
 namespace {
 
@@ -38,6 +40,7 @@ Front::Front(const Config& config, const DeviceWatch& devices, const store::Stor
             .store = store,
             .events = events,
             .status = [reporter] { return document::ToJson(*reporter->latest()); },
+            .metrics = [reporter] { return report::ToPrometheus(*reporter->latest()); },
             .reload = std::move(reload)}) {}
 
 absl::Status Front::Listen(const http::Options& options) {

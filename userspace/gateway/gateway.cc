@@ -20,13 +20,14 @@ constexpr absl::Duration kStatusInterval = absl::Seconds(1);
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<Gateway>> Gateway::Start(Config config, installer::Sessions unsaved,
-                                                        ReloadHandler reload) {
+                                                        ReloadHandler reload, const Calls* wake) {
   std::unique_ptr<Gateway> gateway(new Gateway(std::move(config)));
-  WICKET_RETURN_IF_ERROR(gateway->StartAll(std::move(unsaved), std::move(reload)));
+  WICKET_RETURN_IF_ERROR(gateway->StartAll(std::move(unsaved), std::move(reload), wake));
   return gateway;
 }
 
-absl::Status Gateway::StartAll(installer::Sessions unsaved, ReloadHandler reload) {
+absl::Status Gateway::StartAll(installer::Sessions unsaved, ReloadHandler reload,
+                               const Calls* wake) {
   WICKET_ASSIGN_OR_RETURN(reporter_, report::Reporter::Open(config_.status_file));
   WICKET_RETURN_IF_ERROR(http::CheckOptions(config_.control));  // before any NIC is touched
   WICKET_RETURN_IF_ERROR(crypto::Initialize());
@@ -43,7 +44,8 @@ absl::Status Gateway::StartAll(installer::Sessions unsaved, ReloadHandler reload
                                                           .saver = storage_.saver.get(),
                                                           .steering = steering_.get(),
                                                           .events = &events_,
-                                                          .turns = nullptr}));
+                                                          .turns = nullptr,
+                                                          .gateway = wake}));
   nics_ = std::make_unique<Nics>(config_.nics, NicContext{.steering = steering_.get(),
                                                           .injector = prober_.get(),
                                                           .store = &*storage_.store,
@@ -190,9 +192,18 @@ document::Status Gateway::ReadStatus() const {
     status.store_bytes = stats->file_bytes;
   }
   status.unsaved_sessions = storage_.saver->unsaved();
+  status.store_refuses_writes = storage_.saver->refused();
   status.clock_steps = seen_.clock_steps;
+  status.commit = document::SecondsOf(storage_.committer->times());
   nics_->FillStatus(&status);
   devices_.FillStatus(&status);
+  nics_->AddThreads(&status.threads);
+  devices_.AddThreads(&status.threads);
+  const uint64_t busy_since_ns = storage_.committer->busy_since_ns();
+  const uint64_t now_ns = std::max(SteadyNanos(), busy_since_ns);
+  status.threads.push_back(
+      {.name = "committer",
+       .silent_s = busy_since_ns == 0 ? 0 : static_cast<double>(now_ns - busy_since_ns) / 1e9});
   status.steering = xsk::NamedCounters(steering_->ReadCounters());
   status.defence = defence_.status();
   return status;
@@ -210,8 +221,13 @@ void Gateway::NoteDefence() {
 }
 
 std::string Gateway::HangingThread() const {
-  std::string silent = devices_.SilentInstaller(kHang);
-  return silent.empty() ? nics_->SilentShard(kHang) : silent;
+  document::Status status;
+  nics_->AddThreads(&status.threads);
+  devices_.AddThreads(&status.threads);
+  for (const document::ThreadStatus& thread : status.threads) {
+    if (thread.silent_s > absl::ToDoubleSeconds(kHang)) return thread.name;
+  }
+  return {};
 }
 
 std::string Gateway::Summary() const {

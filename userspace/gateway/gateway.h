@@ -34,10 +34,10 @@ class Gateway {
   // Opens the store, takes over or attaches the program, and serves. A NIC or a device that is not
   // there, or cannot be taken yet, is waited for.
   // `unsaved`: sessions that a gateway before it could not save. `reload`: what the control
-  // interface asks for; called on its threads.
+  // interface asks for; called on its threads. `wake`: woken when a Tick() should come early.
   // Errors: what waiting could not mend; nothing is left running.
   static absl::StatusOr<std::unique_ptr<Gateway>> Start(Config config, installer::Sessions unsaved,
-                                                        ReloadHandler reload);
+                                                        ReloadHandler reload, const Calls* wake);
   // Drains: stops steering, serves what was proven, saves sessions. Peers stay in the devices and
   // the program on the NICs.
   ~Gateway();
@@ -78,7 +78,7 @@ class Gateway {
   };
 
   explicit Gateway(Config config) : config_(std::move(config)) {}
-  absl::Status StartAll(installer::Sessions unsaved, ReloadHandler reload);
+  absl::Status StartAll(installer::Sessions unsaved, ReloadHandler reload, const Calls* wake);
   void StopServing();
   void WatchClock();
   void WatchKeys();

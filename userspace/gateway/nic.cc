@@ -175,7 +175,7 @@ absl::string_view Nic::Changed(const NicLook* look) const {
   }
   if (look == nullptr || look->began_ns < up_since_ns_) return {};
   const auto it = look->by_ifindex.find(attachment_.ifindex);
-  if (it == look->by_ifindex.end()) return {};  // it was renamed, which changes nothing
+  if (it == look->by_ifindex.end()) return {};  // it could not be asked
   if (queues_ != it->second.queues) return "the interface has another number of queues";
   if (mac_ != it->second.mac) return "the interface has another MAC";
   if (!it->second.serves) return "somebody removed or replaced the XDP program";
@@ -207,12 +207,12 @@ void Nic::AddVerdicts(std::map<std::string, uint64_t>* verdicts) const {
   }
 }
 
-std::string Nic::SilentShard(absl::Duration silence) const {
+void Nic::AddThreads(std::vector<document::ThreadStatus>* threads) const {
   for (size_t queue = 0; queue < lanes_.size(); ++queue) {
-    const auto silent = absl::Nanoseconds(SteadyNanos() - lanes_[queue].shard->progress_ns());
-    if (silent > silence) return absl::StrCat(config_.name, "/", queue);
+    const uint64_t silent_ns = SteadyNanos() - lanes_[queue].shard->progress_ns();
+    threads->push_back({.name = absl::StrCat(config_.name, "/", queue),
+                        .silent_s = static_cast<double>(silent_ns) / 1e9});
   }
-  return {};
 }
 
 document::NicStatus Nic::Status() const {
@@ -225,9 +225,11 @@ document::NicStatus Nic::Status() const {
   status.reinject = std::string(reinject::ToString(reinject_));
   status.reinject_reason = reinject_reason_;
   status.queues = queues_;
-  Histogram waits;
+  Histogram waits, waits_ever, ring_waiting;
   for (const Lane& lane : lanes_) {
     lane.shard->AddWaits(SteadyNanos(), &waits);
+    waits_ever.Add(lane.shard->waits_ever());
+    ring_waiting.Add(lane.shard->ring_waiting());
     const xsk::SocketStats stats = lane.shard->socket_stats();
     status.zero_copy = lane.shard->zero_copy();
     status.ring_full += stats.ring_full;
@@ -236,6 +238,8 @@ document::NicStatus Nic::Status() const {
     status.load_raised += lane.shard->load_raised();
   }
   status.wait_p99_ms = static_cast<double>(waits.Quantile(0.99)) / 1e6;
+  status.wait = document::SecondsOf(waits_ever);
+  status.ring_waiting = document::FramesOf(ring_waiting);
   return status;
 }
 

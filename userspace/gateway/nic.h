@@ -56,8 +56,7 @@ class Nic {
   // Passes the shards' sightings to the event log.
   void DrainSightings(const std::vector<DeviceConfig>& devices);
   void AddVerdicts(std::map<std::string, uint64_t>* verdicts) const;
-  // Returns: the name of a shard without progress for longer than `silence`, or an empty string.
-  std::string SilentShard(absl::Duration silence) const;
+  void AddThreads(std::vector<document::ThreadStatus>* threads) const;
   document::NicStatus Status() const;
   std::string Describe() const;
 

@@ -10,8 +10,8 @@
 
 namespace wicket::gateway {
 
-NicWatch::NicWatch(std::vector<std::string> names, const xsk::Steering* steering)
-    : names_(std::move(names)), steering_(steering), thread_([this] { Loop(); }) {}
+NicWatch::NicWatch(const xsk::Steering* steering)
+    : steering_(steering), thread_([this] { Loop(); }) {}
 
 NicWatch::~NicWatch() {
   {
@@ -22,10 +22,10 @@ NicWatch::~NicWatch() {
   thread_.join();
 }
 
-void NicWatch::Ask() {
+void NicWatch::Ask(std::vector<int> ifindexes) {
   {
     const std::lock_guard lock(mutex_);
-    asked_ = true;
+    asked_ = std::move(ifindexes);
   }
   changed_.notify_one();
 }
@@ -34,24 +34,26 @@ void NicWatch::Loop() {
   NameThread("nic watch");
   std::unique_lock lock(mutex_);
   for (;;) {
-    changed_.wait(lock, [this] { return asked_ || ends_; });
+    changed_.wait(lock, [this] { return asked_.has_value() || ends_; });
     if (ends_) return;
-    asked_ = false;
+    const std::vector<int> ifindexes = *std::exchange(asked_, std::nullopt);
     lock.unlock();
-    looks_.Put(std::make_unique<NicLook>(Look()));
+    looks_.Put(std::make_unique<NicLook>(Look(ifindexes)));
     lock.lock();
   }
 }
 
-NicLook NicWatch::Look() const {
+NicLook NicWatch::Look(const std::vector<int>& ifindexes) const {
   NicLook look{.began_ns = SteadyNanos()};
-  for (const std::string& name : names_) {
-    const auto ifindex = static_cast<int>(if_nametoindex(name.c_str()));
-    if (ifindex == 0) continue;
-    look.by_ifindex[ifindex] = {.queues = xsk::QueueCount(name),
-                                .mac = xsk::MacOf(ifindex),
-                                .serves = steering_->Serves(ifindex)};
+  for (const int ifindex : ifindexes) {
+    char name[IF_NAMESIZE];
+    if (if_indextoname(static_cast<unsigned>(ifindex), name) == nullptr) continue;
+    const std::optional<uint32_t> queues = xsk::AskQueueCount(name);
+    if (!queues) continue;
+    look.by_ifindex[ifindex] = {
+        .queues = *queues, .mac = xsk::MacOf(ifindex), .serves = steering_->Serves(ifindex)};
   }
+  look.ended_ns = SteadyNanos();
   return look;
 }
 

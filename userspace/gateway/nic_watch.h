@@ -6,7 +6,7 @@
 #include <condition_variable>
 #include <map>
 #include <mutex>
-#include <string>
+#include <optional>
 #include <thread>
 #include <vector>
 
@@ -21,35 +21,35 @@ struct NicFacts {
   bool serves = false;  // our program is on its hook
 };
 
-// A look at all NICs.
+// A look at the NICs that were asked for.
 struct NicLook {
-  uint64_t began_ns = 0;               // in SteadyNanos()
-  std::map<int, NicFacts> by_ifindex;  // without those that are not there
+  uint64_t began_ns = 0, ended_ns = 0;  // in SteadyNanos()
+  std::map<int, NicFacts> by_ifindex;   // without those that could not be asked
 };
 
 // Thread: one, the gateway's; its own thread only looks.
 class NicWatch {
  public:
   // `steering` outlives it.
-  NicWatch(std::vector<std::string> names, const xsk::Steering* steering);
+  explicit NicWatch(const xsk::Steering* steering);
   // Waits for the end of a look.
   ~NicWatch();
 
   // Asks for another look. Does not wait.
-  void Ask();
+  void Ask(std::vector<int> ifindexes);
   // Returns: the latest look, or null when there is none since the last call.
   std::unique_ptr<NicLook> Take() { return looks_.Take(); }
 
  private:
   void Loop();
-  NicLook Look() const;
+  NicLook Look(const std::vector<int>& ifindexes) const;
 
-  const std::vector<std::string> names_;
   const xsk::Steering* steering_;
   Handoff<NicLook> looks_;
   std::mutex mutex_;  // held for a moment
   std::condition_variable changed_;
-  bool asked_ = false, ends_ = false;
+  std::optional<std::vector<int>> asked_;
+  bool ends_ = false;
   std::thread thread_;
 };
 

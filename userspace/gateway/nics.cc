@@ -1,29 +1,22 @@
 #include "gateway/nics.h"
 
-#include <net/if.h>
-
 #include <algorithm>
 #include <utility>
 
 #include "base/log.h"
+#include "wgdev/device.h"
 
 namespace wicket::gateway {
 namespace {
 
-// Of an older look, the next one waits for RTNL.
+// When no look has ended for longer, the one under way waits for RTNL.
 constexpr uint64_t kLookAgeMax_ns = 2'000'000'000;
 constexpr absl::Duration kPauseMin = absl::Milliseconds(500), kPauseMax = absl::Seconds(4);
-
-std::vector<std::string> NamesOf(const std::vector<NicConfig>& configs) {
-  std::vector<std::string> names;
-  for (const NicConfig& config : configs) names.push_back(config.name);
-  return names;
-}
 
 }  // namespace
 
 Nics::Nics(const std::vector<NicConfig>& configs, NicContext context)
-    : trials_(configs.size()), watch_(NamesOf(configs), context.steering) {
+    : trials_(configs.size()), watch_(context.steering) {
   context.verdicts = &past_verdicts_;
   context.slots_used = &slots_used_;
   for (const NicConfig& config : configs) nics_.push_back(std::make_unique<Nic>(config, context));
@@ -32,8 +25,12 @@ Nics::Nics(const std::vector<NicConfig>& configs, NicContext context)
 absl::Status Nics::Tick(reinject::Mode reinject, bool* changed) {
   const bool first = !std::exchange(ticked_, true);
   if (auto look = watch_.Take()) look_ = std::move(look);
-  const bool may_take = first || (look_ && SteadyNanos() - look_->began_ns < kLookAgeMax_ns);
-  watch_.Ask();
+  const bool answered = first || (look_ && SteadyNanos() - look_->ended_ns < kLookAgeMax_ns);
+  if (answered != std::exchange(answered_, answered)) {
+    Log(LogLevel::kWarning, answered ? "the kernel answers questions about NICs again"
+                                     : "the kernel does not answer questions about NICs: something "
+                                       "holds RTNL; no NIC is taken meanwhile");
+  }
   for (size_t i = 0; i < nics_.size(); ++i) {
     Nic& nic = *nics_[i];
     if (const absl::string_view why = nic.up() ? nic.Changed(look_.get()) : ""; !why.empty()) {
@@ -41,18 +38,21 @@ absl::Status Nics::Tick(reinject::Mode reinject, bool* changed) {
       nic.Down();
       *changed = true;
     }
-    if (nic.up() || !may_take || SteadyNow() < trials_[i].next) continue;
+    if (nic.up() || !answered || SteadyNow() < trials_[i].next) continue;
     const absl::Status taken = Take(i, reinject);
     if (first && absl::IsPermissionDenied(taken)) return taken;
     *changed |= taken.ok();
   }
+  std::vector<int> ifindexes;
+  for (const installer::NicRoute& route : routes()) ifindexes.push_back(route.ifindex);
+  watch_.Ask(std::move(ifindexes));  // not while a NIC is taken, which asks the same
   return absl::OkStatus();
 }
 
 absl::Status Nics::Take(size_t index, reinject::Mode reinject) {
   Nic& nic = *nics_[index];
   Trial& trial = trials_[index];
-  const bool there = if_nametoindex(nic.name().c_str()) != 0;
+  const bool there = wgdev::InterfaceIndex(nic.name()) != 0;
   const absl::Status status = there ? nic.Up(reinject) : absl::NotFoundError("no such interface");
   if (status.ok()) {
     trial = {};
@@ -113,11 +113,8 @@ bool Nics::under_load() const {
                      [](const auto& nic) { return nic->Status().under_load; });
 }
 
-std::string Nics::SilentShard(absl::Duration silence) const {
-  for (const auto& nic : nics_) {
-    if (std::string shard = nic->SilentShard(silence); !shard.empty()) return shard;
-  }
-  return {};
+void Nics::AddThreads(std::vector<document::ThreadStatus>* threads) const {
+  for (const auto& nic : nics_) nic->AddThreads(threads);
 }
 
 void Nics::FillStatus(document::Status* status) const {

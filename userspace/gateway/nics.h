@@ -17,7 +17,7 @@ class Nics {
 
   // Brings up NICs that are present, and takes down those that changed. A NIC that cannot be
   // brought up is tried again after half a second to four. While RTNL is held, nothing is brought
-  // up: this waits for it only if it is taken in that very moment.
+  // up: this blocks on RTNL only if another process takes it between the last look and the attach.
   // `changed`: set to true when shards were started or stopped.
   // Errors: from the first call only, and only PermissionDenied, which no later call could mend.
   absl::Status Tick(reinject::Mode reinject, bool* changed);
@@ -29,8 +29,7 @@ class Nics {
   std::vector<installer::NicRoute> routes() const;
   std::map<std::string, uint64_t> Verdicts() const;
   bool under_load() const;
-  // Returns: the name of a shard without progress for longer than `silence`, or an empty string.
-  std::string SilentShard(absl::Duration silence) const;
+  void AddThreads(std::vector<document::ThreadStatus>* threads) const;
   void FillStatus(document::Status* status) const;
 
  private:
@@ -46,9 +45,10 @@ class Nics {
   std::vector<bool> slots_used_ = std::vector<bool>(STEER_SLOTS_MAX);
   std::vector<Trial> trials_;
   bool ticked_ = false;
-  std::vector<std::unique_ptr<Nic>> nics_;
+  bool answered_ = true;           // the last questions about NICs
   std::unique_ptr<NicLook> look_;  // the latest
   NicWatch watch_;
+  std::vector<std::unique_ptr<Nic>> nics_;  // end first: a look may wait for RTNL
 };
 
 }  // namespace wicket::gateway

@@ -23,14 +23,15 @@ constexpr absl::Duration kReloadPatience = absl::Seconds(10);
 }  // namespace
 
 absl::Status Serving::Start() {
-  const auto reload = [this]() -> absl::StatusOr<std::vector<std::string>> {
-    auto outcome = calls_.Ask([this] { return Reload(); }, kReloadPatience);
+  calls_ = std::make_unique<Calls>();
+  const auto reload = [this, calls = calls_.get()]() -> absl::StatusOr<std::vector<std::string>> {
+    auto outcome = calls->Ask([this] { return Reload(); }, kReloadPatience);
     if (outcome) return *std::move(outcome);
     return absl::UnavailableError(
         absl::StrCat("no answer: the gateway is stopping, or the reload takes longer than ",
                      absl::FormatDuration(kReloadPatience), " (its outcome will be in the log)"));
   };
-  WICKET_ASSIGN_OR_RETURN(gateway_, Gateway::Start(config_, unsaved_, reload));
+  WICKET_ASSIGN_OR_RETURN(gateway_, Gateway::Start(config_, unsaved_, reload, calls_.get()));
   unsaved_.clear();
   started_ = SteadyNow();
   return absl::OkStatus();
@@ -38,13 +39,14 @@ absl::Status Serving::Start() {
 
 void Serving::Tick() {
   eventfd_t ignored;
-  eventfd_read(calls_.wake_fd(), &ignored);
-  while (calls_.Serve(1, absl::ZeroDuration())) {
+  eventfd_read(calls_->wake_fd(), &ignored);
+  while (calls_->Serve(1, absl::ZeroDuration())) {
   }
   if (gateway_ == nullptr) return StartAgain();
   const absl::Status usable = gateway_->Tick();
   if (usable.ok()) return;
   Log(LogLevel::kError, usable.message(), "; opening the store again, installed peers stay");
+  calls_->Close();  // its end waits for the connection of whoever asks for a reload
   unsaved_ = gateway_->Close();
   gateway_.reset();
   pause_ = SteadyNow() - started_ > kStable ? absl::ZeroDuration()

@@ -16,13 +16,13 @@ class Serving {
   // `path`: of the configuration file, which is read again by Reload.
   Serving(std::string path, Config config) : path_(std::move(path)), config_(std::move(config)) {}
   // Reloads that are still asked for are refused.
-  ~Serving() { calls_.Close(); }
+  ~Serving() { calls_->Close(); }
 
   // Errors: those of Gateway::Start.
   absl::Status Start();
   // To be called about twice a second, and when wake_fd() is readable.
   void Tick();
-  int wake_fd() const { return calls_.wake_fd(); }
+  int wake_fd() const { return calls_->wake_fd(); }
 
   // Reads the file again and takes what can be taken while running. The service manager is told.
   // Returns: what needs a restart. Errors: every problem of the file, and nothing is taken; or of
@@ -39,8 +39,8 @@ class Serving {
   const std::string path_;
   Config config_;  // what the next gateway starts with
   installer::Sessions unsaved_;
-  Calls calls_;
-  std::unique_ptr<Gateway> gateway_;  // null: between two
+  std::unique_ptr<Calls> calls_ = std::make_unique<Calls>();  // left by the gateway's threads
+  std::unique_ptr<Gateway> gateway_;                          // null: between two
   absl::Duration started_, next_start_, pause_;
 };
 

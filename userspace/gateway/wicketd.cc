@@ -89,8 +89,8 @@ void HardenProcess() {
   }
 }
 
-// Tells the service manager what is served, and that all threads make progress. A thread that hangs
-// is told of once; the manager's watchdog then ends the process.
+// Tells the service manager what is served, and that all threads make progress. A hung thread is
+// logged once; the manager's watchdog then ends the process.
 class Notifier {
  public:
   void Tick(const Serving& serving) {

@@ -12,8 +12,8 @@
 //    the bound nor a gateway's clock that was behind makes a captured packet valid again.
 //    One gap is left. Of several packets captured while a client's clock was ahead of ours, each
 //    before the last may be valid once more, from its own time until the time of the last one.
-//  * A mark does not expire. `wicket peer reset-replay` lets a client in whose clock was set back
-//    for good.
+//  * A mark does not expire. `wicket peer reset-replay` readmits a client whose clock
+//    was permanently set back.
 #pragma once
 
 #include "base/tai64n.h"
@@ -38,7 +38,7 @@ bool IsFromTheFuture(const Tai64n& stamp, absl::Time now);
 // The mark after the gateway's clock stepped forwards. While it was behind, correct stamps looked
 // like stamps from the future; none of them may become valid again, also when the clock is still
 // behind after the step. Only a stamp beyond kStillBehindMax is taken for that of a client whose
-// own clock is wrong, and stays bounded. What is left: a client whose clock was ahead by less than
+// own clock is wrong, and stays bounded. Known gap: a client whose clock was ahead by less than
 // that is refused until then, if our clock steps forwards after the client was corrected. `now`:
 // after the step. Requires: `mark` was accepted before the step.
 StampMark AfterForwardStep(const StampMark& mark, absl::Time now);
@@ -57,7 +57,8 @@ StampMark AdvanceBy(const StampMark& mark, absl::Duration elapsed, absl::Time no
 
 // The same for a peer whose handshakes were not watched, from the wall-clock time of the last one.
 // A time more than 10 minutes ahead of `now` is from a wrong clock, and advances nothing. A peer
-// without a mark gets one from the time of its handshake.
+// without a mark gets one from the time of its handshake. Known gap: while our own clock is ahead,
+// so are the handshake's time and the mark.
 StampMark AdvanceTo(const StampMark& mark, absl::Time last_handshake, absl::Time now);
 
 }  // namespace wicket::guard

@@ -26,7 +26,6 @@ namespace {
 namespace http = boost::beast::http;
 using boost::beast::error_code;
 
-constexpr char kJson[] = "application/json";
 constexpr char kServer[] = "wicketd/" WICKET_VERSION;
 constexpr char kRetryAfter_s[] = "1";
 constexpr absl::Duration kLinger = absl::Seconds(2);
@@ -239,20 +238,20 @@ Exchange::int_type Exchange::underflow() {
 
 // --- the answer -------------------------------------------------------------
 
-void Exchange::Answer(unsigned status, std::string json) {
+void Exchange::Answer(unsigned status, std::string body, const char* content_type) {
   answered_ = true;
   // What is left of the body would be taken for the next request.
   if (!body_done()) keep_alive_ = false;
   http::response<http::string_body> response;
   response.result(status);
   response.set(http::field::server, kServer);
-  if (status != 204) response.set(http::field::content_type, kJson);
+  if (status != 204) response.set(http::field::content_type, content_type);
   if (!allow_.empty()) response.set(http::field::allow, allow_);
   if (status == 503) response.set(http::field::retry_after, kRetryAfter_s);
   if (status == 401) response.set(http::field::www_authenticate, "Bearer");
   response.keep_alive(keep_alive_);
-  response.body() = std::move(json);
-  if (status != 204) response.body().push_back('\n');
+  response.body() = std::move(body);
+  if (status != 204 && !response.body().ends_with('\n')) response.body().push_back('\n');
   response.prepare_payload();
   error_code error;
   transport_->ExpireIn(kPatience);

@@ -74,8 +74,8 @@ class Exchange : private std::streambuf {
   // True when the body came to its proper end.
   bool body_done() const;
 
-  // An answer at once.
-  void Answer(unsigned status, std::string json);
+  // An answer at once, JSON unless said otherwise. A line feed at its end is added where missing.
+  void Answer(unsigned status, std::string body, const char* content_type = "application/json");
   void AnswerError(const absl::Status& status);
   void AnswerError(unsigned status, const char* code, absl::string_view message);
   void set_allow(std::string methods) { allow_ = std::move(methods); }

@@ -48,7 +48,7 @@ struct Options {
   friend bool operator==(const Options&, const Options&) = default;
 };
 
-// What can be known to be wrong before anything is opened: groups, the token's file, TLS.
+// Checks everything that can be checked before a socket is opened: groups, the token's file, TLS.
 absl::Status CheckOptions(const Options& options);
 
 // Answers all requests of one connection, until either side ends it.

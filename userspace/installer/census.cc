@@ -30,6 +30,10 @@ Census::Finding Census::Observe(const wgdev::PeerStats& stats, const store::Snap
   const uint64_t handshakes = peer->session.handshakes;
   if (residents->Observe(key, stats, steady, wall)) {
     journal_->Add(Count::kConfirmed);
+    // The device's own time of it; of an initiation that passed us, none is known.
+    if (peer->last_request > -absl::InfiniteDuration()) {
+      journal_->RecordConfirmed(steady - (wall - stats.last_handshake) - peer->last_request);
+    }
     journal_->Note(event::Kind::kConfirmed, key, stats.endpoint);
   }
   if (peer->keepalive_held && peer->session.handshakes != handshakes) {

@@ -50,7 +50,8 @@ class Census {
   };
   // `foreign_max`: the limit of Outcome::foreign.
   Outcome End(bool complete, Residents* residents, size_t foreign_max);
-  // Forgets a device that went away.
+  // The device went away: its next dump begins a new sweep. The foreign peers stay known until
+  // then.
   void Clear();
 
   // Whether the device, since it came, had a complete dump without a revoked peer.

@@ -37,12 +37,11 @@ void Departures::Await(uint64_t ticket, absl::Duration steady) {
   patience_ends_ = steady + kPatience;
 }
 
-bool Departures::MayGo(uint64_t saved_up_to, bool memory_has_room, absl::Duration steady,
-                       Residents* residents) {
+bool Departures::MayGo(const Saves& saves, absl::Duration steady, Residents* residents) {
   if (!waiting()) return false;
-  if (saved_up_to >= ticket_) return true;
-  if (steady <= patience_ends_) return false;
-  if (memory_has_room) return true;
+  if (saves.saved_up_to >= ticket_ && saves.memory_has_room) return true;
+  if (saves.saved_up_to < ticket_ && !saves.fail && steady <= patience_ends_) return false;
+  if (saves.memory_has_room) return true;
   for (const PublicKey& key : chosen_) residents->Stay(key);
   chosen_.clear();
   return false;
@@ -83,7 +82,7 @@ bool Departures::Removed(const PublicKey& key, const absl::Status& status, Resid
   journal_->Note(event::Kind::kEvicted, key, {},
                  revoked          ? "no longer stored"
                  : peer.confirmed ? "its session is dead"
-                                  : "no session came about");
+                                  : "the session was never confirmed");
   residents->Erase(key);
   return revoked;
 }

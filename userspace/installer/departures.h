@@ -28,11 +28,16 @@ class Departures {
   bool Choose(Residents* residents);
   void Await(uint64_t ticket, absl::Duration steady);
 
-  // Returns: whether the next slice may be removed. Either `saved_up_to` has reached the ticket; or
-  //          the save takes too long, and `memory_has_room` for sessions that the store does not
-  //          take. If it takes too long and there is no room, the chosen peers stay.
-  bool MayGo(uint64_t saved_up_to, bool memory_has_room, absl::Duration steady,
-             Residents* residents);
+  // What the saver says of the sessions that the chosen peers would leave behind.
+  struct Saves {
+    uint64_t saved_up_to = 0;
+    bool fail = false;             // the last write did
+    bool memory_has_room = false;  // for sessions that the store does not take
+  };
+  // Returns: whether the next slice may be removed. Either its save has reached the ticket; or
+  // saves
+  //          fail or take too long, and memory has room. Without room, the chosen peers stay.
+  bool MayGo(const Saves& saves, absl::Duration steady, Residents* residents);
   // Requires: `snapshot` is renewed.
   // Returns:  up to `count` chosen peers. A revoked peer that is stored again stays.
   std::vector<PublicKey> Slice(Residents* residents, const store::Snapshot& snapshot,

@@ -1,4 +1,4 @@
-// The device at hand: the device itself, the flows of its port, and the dump in progress.
+// The open device, the flows of its port, and the dump in progress.
 #pragma once
 
 #include <atomic>
@@ -29,6 +29,7 @@ class Hand {
 
   void Take(std::unique_ptr<wgdev::Device> device) { device_ = std::move(device); }
   void SetKeys(const PublicKey& own_key, uint16_t port) {
+    dump_has_keys_ = false;
     own_key_ = own_key;
     port_ = port;
   }
@@ -45,14 +46,16 @@ class Hand {
     Beat();
     WICKET_ASSIGN_OR_RETURN(dump_, std::move(dump));
     removed_.clear();
+    dump_has_keys_ = true;
     return absl::OkStatus();
   }
   void EndDump() { dump_.reset(); }
   // True for a peer removed since the dump began: what the dump says of the peer is outdated.
   bool WasRemoved(const PublicKey& key) const { return removed_.contains(key); }
-  // Whether the dump, which has ended, shows another key or port than the known ones.
+  // Whether the dump, which has ended, shows another key or port than the known ones. A dump that
+  // began before those were read shows nothing.
   bool HasOtherKeys() const {
-    return dump_->public_key() != own_key_ || dump_->listen_port() != port_;
+    return dump_has_keys_ && (dump_->public_key() != own_key_ || dump_->listen_port() != port_);
   }
 
   // Requires, of all that follows: the device is there.
@@ -94,6 +97,7 @@ class Hand {
   PublicKey own_key_;
   uint16_t port_ = 0;
   std::unique_ptr<wgdev::Dump> dump_;
+  bool dump_has_keys_ = false;
   absl::flat_hash_set<PublicKey> removed_;  // since the dump began
   std::atomic<uint64_t> beat_ns_{SteadyNanos()};
 };

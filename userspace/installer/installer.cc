@@ -119,7 +119,7 @@ bool Installer::RunOnce() {
   const bool more_calls = calls_.Serve(kCallsMax, kCallsBudget);
   batch_.DropLate();
   const size_t gathered = batch_.Gather();
-  if (gathered > 0 && !batch_.Run()) LoseDevice("it is gone");
+  if (gathered > 0 && !batch_.Run()) LoseDevice("an install found none");
   const bool held_back = state_.hand.device() != nullptr && batch_.returner().held_back();
   if ((gathered == 0 && !held_back) || ++batches_since_upkeep_ >= kBatchesPerUpkeep) {
     batches_since_upkeep_ = 0;
@@ -135,15 +135,21 @@ bool Installer::RunOnce() {
 // only changed its key keeps its peers, and we keep our knowledge of them.
 void Installer::FollowDevice() {
   Hand& hand = state_.hand;
-  const bool due = presence_.Due(SteadyNow());
-  if (hand.device() != nullptr && due && !presence_.StillThere()) {
-    return LoseDevice("the interface is gone");
+  const bool other_keys = hand.device() != nullptr && upkeep_.has_other_keys();
+  if (!other_keys && !presence_.Due(SteadyNow())) return;
+  if (hand.device() != nullptr && !presence_.StillThere()) {
+    return LoseDevice("the interface was removed, or made again");
   }
-  if (hand.device() != nullptr ? !upkeep_.has_other_keys() : !due) return;
+  if (hand.device() != nullptr && !other_keys) return;
+  const int before = presence_.found().ifindex;
   absl::StatusOr<std::unique_ptr<wgdev::Device>> device = presence_.Read(state_.options.backend);
+  WakeGateway();
   if (!device.ok()) {
     if (hand.device() != nullptr) LoseDevice("its key or port changed, and cannot be read");
     return;
+  }
+  if (hand.device() != nullptr && presence_.found().ifindex != before) {
+    return LoseDevice("the interface was made again");
   }
   if (hand.device() == nullptr) {
     upkeep_.Clear();
@@ -156,10 +162,10 @@ void Installer::FollowDevice() {
 
 void Installer::DoUpkeep() {
   if (state_.hand.device() == nullptr) return;
-  if (signals_.look) {
+  if (signals_.look.exchange(false)) {
     const absl::StatusOr<bool> looked = upkeep_.LookForOtherKeys();
-    if (!looked.ok()) return LoseDevice("it is gone");
-    if (*looked) signals_.look = false;
+    if (!looked.ok()) return LoseDevice(looked.status().message());
+    if (!*looked) signals_.look = true;
   }
   // After an inverted install the device keeps calling the peer for 90 s. A peer that does not
   // answer is removed before that.
@@ -167,7 +173,7 @@ void Installer::DoUpkeep() {
       .established = batch_.admission().TakePressed(),
       .probation =
           batch_.returner().Inverts() || Admission::Crowded(state_.options, state_.residents)};
-  if (!upkeep_.Step(press)) return LoseDevice("it is gone");
+  if (!upkeep_.Step(press)) return LoseDevice("a dump or a change found none");
   if (auto foreign = upkeep_.census().TakeForeign()) foreign_.Put(std::move(foreign));
 }
 
@@ -180,12 +186,17 @@ void Installer::PublishSignals() {
   signals_.dumped_ns = upkeep_.dumped_ns();
 }
 
+void Installer::WakeGateway() {
+  if (state_.surroundings.gateway != nullptr) state_.surroundings.gateway->Wake();
+}
+
 // Forgets the device and the peers in it. When it comes back, the first dump shows what is still
 // there.
 void Installer::LoseDevice(absl::string_view why) {
   Log(LogLevel::kWarning, state_.options.name, ": the device went away (", why,
       "); its handshakes pass to the kernel until it is back");
   presence_.Lose();
+  WakeGateway();
   state_.surroundings.saver->Submit(state_.residents.TakeDirty());
   state_.residents.Clear();
   upkeep_.Clear();

@@ -70,8 +70,8 @@ class Installer {
   std::unique_ptr<FoundDevice> TakeFound() { return presence_.Take(); }
   // Nearly half of the probation slots are taken: senders should prove their address first.
   const std::atomic<bool>& crowded() const { return signals_.crowded; }
-  // When the thread last made progress, in SteadyNanos(): at least four times a second, unless the
-  // device does not answer.
+  // When the thread last made progress, in SteadyNanos(): at least four times a second, unless a
+  // call to the device takes longer.
   const std::atomic<uint64_t>& beat_ns() const { return state_.hand.beat_ns(); }
   // When the last complete dump ended, in SteadyNanos(); 0: there was none.
   uint64_t dumped_ns() const { return signals_.dumped_ns; }
@@ -94,6 +94,7 @@ class Installer {
   void DoUpkeep();
   void PublishSignals();
   void LoseDevice(absl::string_view why);
+  void WakeGateway();
 
   State state_;
   Calls calls_;

@@ -1,6 +1,7 @@
 // The counters, latencies and events of one installer.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <string>
@@ -53,7 +54,7 @@ enum class Count : uint8_t {
 inline constexpr size_t kCounts = 0 WICKET_INSTALLER_COUNTS(WICKET_INSTALLER_ONE);
 #undef WICKET_INSTALLER_ONE
 
-// Thread: Add, Note and RecordGivenBack from the installer's; the rest from any.
+// Thread: Add, Note and the Record functions from the installer's; the rest from any.
 class Journal {
  public:
   Journal(std::string device, event::EventLog* events)
@@ -80,7 +81,11 @@ class Journal {
   // Records the time of a packet from its shard to the kernel.
   void RecordGivenBack(uint64_t took_ns, uint64_t now_ns) {
     seen_to_given_back_.Record(took_ns, now_ns);
+    given_back_.Record(took_ns);
   }
+  // Records the time from an initiation to the first data of its session.
+  void RecordConfirmed(absl::Duration took) { confirmed_.Record(Nanoseconds(took)); }
+  void RecordDump(absl::Duration took) { dumps_.Record(Nanoseconds(took)); }
 
   void FillStatus(document::DeviceStatus* status) const {
 #define WICKET_INSTALLER_FILL(name, text, help) status->counts[text] = Read(Count::k##name);
@@ -91,13 +96,21 @@ class Journal {
     status->install_count = recent.Count();
     status->install_p50_ms = static_cast<double>(recent.Quantile(0.5)) / 1e6;
     status->install_p99_ms = static_cast<double>(recent.Quantile(0.99)) / 1e6;
+    status->given_back = document::SecondsOf(given_back_);
+    status->confirmed = document::SecondsOf(confirmed_);
+    status->dump = document::SecondsOf(dumps_);
   }
 
  private:
+  static uint64_t Nanoseconds(absl::Duration took) {
+    return static_cast<uint64_t>(std::max<int64_t>(0, absl::ToInt64Nanoseconds(took)));
+  }
+
   std::string device_;
   event::EventLog* events_;
   std::array<std::atomic<uint64_t>, kCounts> counts_{};
   RecentHistogram seen_to_given_back_;
+  Histogram given_back_, confirmed_, dumps_;  // since the start
 };
 
 }  // namespace wicket::installer

@@ -144,7 +144,7 @@ class Model : public ::testing::TestWithParam<int> {
     if (departures_.Choose(&residents_)) departures_.Await(1, steady_);
     if (!departures_.waiting()) return;
     Save();
-    ASSERT_TRUE(departures_.MayGo(1, true, steady_, &residents_));
+    ASSERT_TRUE(departures_.MayGo({1, false, true}, steady_, &residents_));
     for (const PublicKey& key :
          departures_.Slice(&residents_, *store_->NewSnapshot(), Wall(), 16)) {
       const int n = key.bytes[0] - 1;

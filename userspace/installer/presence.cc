@@ -1,5 +1,7 @@
 #include "installer/presence.h"
 
+#include <net/if.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -16,7 +18,9 @@ constexpr absl::Duration kLookInterval = absl::Milliseconds(250);
 
 bool Presence::StillThere() {
   next_look_ = SteadyNow() + kLookInterval;
-  return wgdev::InterfaceIndex(hand_->name()) == found_.ifindex;
+  char name[IF_NAMESIZE];
+  return if_indextoname(static_cast<unsigned>(found_.ifindex), name) != nullptr &&
+         name == hand_->name();
 }
 
 absl::StatusOr<std::unique_ptr<wgdev::Device>> Presence::Read(wgdev::Backend backend) {
@@ -33,7 +37,8 @@ absl::StatusOr<std::unique_ptr<wgdev::Device>> Presence::Read(wgdev::Backend bac
 
 absl::StatusOr<std::unique_ptr<wgdev::Device>> Presence::Open(wgdev::Backend backend) {
   const std::string& name = hand_->name();
-  WICKET_ASSIGN_OR_RETURN(std::unique_ptr<wgdev::Device> device, wgdev::Open(name, backend));
+  WICKET_ASSIGN_OR_RETURN(std::unique_ptr<wgdev::Device> device,
+                          wgdev::Open(name, backend, [hand = hand_] { hand->Beat(); }));
   hand_->Beat();
   WICKET_ASSIGN_OR_RETURN(const wgdev::DeviceInfo info, device->ReadInfo());
   hand_->Beat();

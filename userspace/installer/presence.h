@@ -1,7 +1,7 @@
 // Whether the device is there, and which key and port it has.
 //
-// A device does not announce that it came, or that its key has changed, so it is looked for. A call
-// to it may take as long as its time-out, so the thread that owns the device looks, and the gateway
+// The key and port of a device change without a notification, so the installer polls. A call may
+// block until its time-out, so polling happens on the thread that owns the device, and the gateway
 // takes what was found.
 #pragma once
 

@@ -113,7 +113,7 @@ class Residents {
   // Returns: at most `count` removable peers, each once. A peer that is not removed after all must
   //          Stay.
   std::vector<PublicKey> TakeRemovable(size_t count);
-  // Keeps a peer for now; its time stays over.
+  // Keeps the peer in the device. It remains due for eviction.
   void Stay(const PublicKey& key);
   // Returns: peers that began to leave and came back to life past us.
   std::vector<PublicKey> TakeReturned();

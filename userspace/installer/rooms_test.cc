@@ -161,6 +161,25 @@ TEST_F(SaverTest, WhatTheStoreDoesNotTakeIsKeptAndFound) {
   EXPECT_EQ(store_->NewSnapshot()->FindSession(Key(1))->installs, 8u);
 }
 
+TEST_F(SaverTest, OnlyPeersThatHaveLeftCountAgainstTheLimit) {
+  Put(1);
+  Put(2);
+  store::Committer committer(&*store_);
+  SessionSaver saver(&committer);
+  auto writer = std::make_optional(*store_->Write());
+  saver.Submit({{Key(1), SessionAt(7)}, {Key(2), SessionAt(7)}});
+  saver.NoteLeft(Key(1));
+  saver.NoteLeft(Key(3));
+  EXPECT_EQ(saver.unsaved(), 2u);
+  EXPECT_EQ(saver.left(), 1u);
+  saver.Submit({{Key(1), SessionAt(8)}});
+  EXPECT_EQ(saver.left(), 0u) << "it is back";
+  saver.NoteLeft(Key(1));
+  writer.reset();
+  while (saver.unsaved() > 0) std::this_thread::yield();
+  EXPECT_EQ(saver.left(), 0u) << "it is saved";
+}
+
 // More sessions than fit into one batch, and a file without room for any.
 TEST_F(SaverTest, AFullFileHoldsNothingUp) {
   store_.emplace(*store::Store::Open({.path = path_ + "/small", .bytes_max = 1 << 20}));
@@ -397,13 +416,15 @@ class DeparturesTest : public CensusTest {
     departures_.Await(/*ticket=*/5, kSteady);
   }
   bool MayGo(uint64_t saved, bool memory, int after_s) {
-    return departures_.MayGo(saved, memory, kSteady + absl::Seconds(after_s), &residents_);
+    return departures_.MayGo({saved, fails_, memory}, kSteady + absl::Seconds(after_s),
+                             &residents_);
   }
   std::vector<PublicKey> Slice(size_t count) {
     const auto snapshot = store_->NewSnapshot();
     return departures_.Slice(&residents_, *snapshot, kWall, count);
   }
   Departures departures_{&journal_};
+  bool fails_ = false;  // the last save
 };
 
 TEST_F(DeparturesTest, NobodyGoesBeforeTheSessionIsSaved) {
@@ -423,6 +444,12 @@ TEST_F(DeparturesTest, WhileTheStoreCannotBeWrittenPeersLeaveAsLongAsMemoryHasRo
   EXPECT_FALSE(MayGo(0, false, 11)) << "no room: it stays";
   EXPECT_FALSE(departures_.waiting());
   EXPECT_FALSE(residents_.Find(Key(1))->leaving);
+}
+
+TEST_F(DeparturesTest, NobodyWaitsForASaveThatIsKnownToFail) {
+  MakeRemovable({1});
+  fails_ = true;
+  EXPECT_TRUE(MayGo(0, true, 1));
 }
 
 TEST_F(DeparturesTest, APeerThatCameBackStays) {

@@ -42,6 +42,7 @@ uint64_t SessionSaver::Submit(Sessions sessions) {
   std::unique_lock lock(mutex_);
   for (auto& [key, session] : sessions) {
     no_room_.erase(key);
+    left_.erase(key);
     waiting_[key] = session;
   }
   if (!sessions.empty()) ++tickets_;
@@ -59,6 +60,14 @@ void SessionSaver::Forget(const PublicKey& key) {
   const std::lock_guard lock(mutex_);
   waiting_.erase(key);
   no_room_.erase(key);
+  if (!IsUnsaved(key)) left_.erase(key);
+  CountUnsaved();
+}
+
+void SessionSaver::NoteLeft(const PublicKey& key) {
+  if (unsaved() == 0) return;
+  const std::lock_guard lock(mutex_);
+  if (IsUnsaved(key)) left_.insert(key);
   CountUnsaved();
 }
 
@@ -79,6 +88,7 @@ Sessions SessionSaver::TakeUnsaved() {
   sessions.insert(sessions.end(), no_room_.begin(), no_room_.end());
   waiting_.clear();
   no_room_.clear();
+  left_.clear();
   CountUnsaved();
   return sessions;
 }
@@ -115,6 +125,7 @@ void SessionSaver::Written(const Batch& batch, const std::vector<PublicKey>& no_
                            uint64_t ticket, const absl::Status& status) {
   std::unique_lock lock(mutex_);
   writing_ = nullptr;
+  fails_ = !status.ok();
   bool more = false;
   if (status.ok()) {
     saved_ = ticket;
@@ -125,6 +136,9 @@ void SessionSaver::Written(const Batch& batch, const std::vector<PublicKey>& no_
     more = !waiting_.empty();
     for (const PublicKey& key : no_room) {
       if (!waiting_.contains(key)) no_room_.insert_or_assign(key, batch.at(key));
+    }
+    for (const auto& [key, session] : batch) {
+      if (!IsUnsaved(key)) left_.erase(key);
     }
     ++generation_;
   } else {

@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "absl/container/flat_hash_map.h"
+#include "absl/container/flat_hash_set.h"
 #include "store/committer.h"
 
 namespace wicket::installer {
@@ -25,9 +26,8 @@ using Sessions = std::vector<std::pair<PublicKey, store::Session>>;
 // Thread: any. Only TakeUnsaved and the destructor wait for a write in flight.
 class SessionSaver {
  public:
-  // The limit of sessions kept for a store that does not take them. Beyond it, peers stay in the
-  // device.
-  static constexpr size_t kUnsavedMax = 65'536;
+  // The limit of unsaved sessions of peers that have left. Beyond it, peers stay in the device.
+  static constexpr size_t kLeftMax = 65'536;
 
   // `committer` outlives it.
   explicit SessionSaver(store::Committer* committer) : committer_(committer) {}
@@ -41,8 +41,16 @@ class SessionSaver {
   // Moves whenever sessions have become durable. A reader that found a peer's session neither here
   // nor in its view of the store looks again when it has moved since the view was made.
   uint64_t generation() const { return generation_.load(); }
-  // The peer's session is not to be written any more: its mark was reset.
+  // Drops the peer's pending session: its mark was reset.
   void Forget(const PublicKey& key);
+  // The peer has left its device, so only this keeps its session until it is written.
+  void NoteLeft(const PublicKey& key);
+  // Unsaved sessions of peers that have left.
+  size_t left() const { return left_count_.load(std::memory_order_relaxed); }
+  // Whether the last write failed.
+  bool fails() const { return fails_.load(std::memory_order_relaxed); }
+  // Whether sessions are unsaved because the store does not take them.
+  bool refused() const { return refused_.load(std::memory_order_relaxed); }
   // Returns: the session of a peer that is not in the store yet, and newer than the stored one.
   std::optional<store::Session> FindUnsaved(const PublicKey& key) const;
   size_t unsaved() const { return unsaved_.load(std::memory_order_relaxed); }
@@ -51,9 +59,15 @@ class SessionSaver {
 
  private:
   using Batch = absl::flat_hash_map<PublicKey, store::Session>;
+  bool IsUnsaved(const PublicKey& key) const {
+    return waiting_.contains(key) || no_room_.contains(key) ||
+           (writing_ && writing_->contains(key));
+  }
   void WriteSome(std::unique_lock<std::mutex>* lock);
   void CountUnsaved() {
     unsaved_ = waiting_.size() + no_room_.size() + (writing_ ? writing_->size() : 0);
+    left_count_ = left_.size();
+    refused_ = unsaved_ > 0 && (fails_ || !no_room_.empty());
   }
   void Written(const Batch& batch, const std::vector<PublicKey>& no_room, uint64_t ticket,
                const absl::Status& status);
@@ -67,7 +81,10 @@ class SessionSaver {
   std::shared_ptr<const Batch> writing_;  // the batch at the committer, or null
   uint64_t tickets_ = 0;
   uint64_t saved_ = 0;
-  std::atomic<size_t> unsaved_{0};  // in all three
+  absl::flat_hash_set<PublicKey> left_;  // in one of the three, and in no device
+  std::atomic<size_t> unsaved_{0};       // in all three
+  std::atomic<size_t> left_count_{0};
+  std::atomic<bool> fails_{false}, refused_{false};
   std::atomic<uint64_t> generation_{0};
 };
 

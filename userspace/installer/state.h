@@ -4,6 +4,7 @@
 #include <optional>
 
 #include "absl/time/time.h"
+#include "base/calls.h"
 #include "event/event_log.h"
 #include "installer/hand.h"
 #include "installer/journal.h"
@@ -23,6 +24,7 @@ struct Surroundings {
   xsk::Steering* steering;
   event::EventLog* events;
   reinject::TurnClock* turns;  // of the packets that all devices are given back
+  const Calls* gateway;        // woken when what it should know of a device has changed; or null
 };
 
 // Thread: one, the installer's.

@@ -46,7 +46,7 @@ absl::StatusOr<bool> Upkeep::LookForOtherKeys() {
   next_look_ = now + kLookDutyCycle * (now - steady);
   if (absl::IsNotFound(info.status())) return info.status();
   if (!info.ok()) return false;
-  has_other_keys_ =
+  has_other_keys_ |=
       info->public_key != state_->hand.own_key() || info->listen_port != state_->hand.port();
   return true;
 }
@@ -63,9 +63,11 @@ void Upkeep::LetLeave(absl::Duration steady, Residents::Press press) {
   if (departures_.Choose(&state_->residents)) {
     departures_.Await(state_->surroundings.saver->Submit(state_->residents.TakeDirty()), steady);
   }
-  const bool memory_has_room = state_->surroundings.saver->unsaved() < SessionSaver::kUnsavedMax;
-  if (!departures_.MayGo(state_->surroundings.saver->SavedUpTo(), memory_has_room, steady,
-                         &state_->residents)) {
+  const SessionSaver& saver = *state_->surroundings.saver;
+  if (!departures_.MayGo({.saved_up_to = saver.SavedUpTo(),
+                          .fail = saver.fails(),
+                          .memory_has_room = saver.left() < SessionSaver::kLeftMax},
+                         steady, &state_->residents)) {
     return;
   }
   if (!state_->snapshot->Renew().ok()) return;
@@ -75,6 +77,7 @@ void Upkeep::LetLeave(absl::Duration steady, Residents::Press press) {
   if (slice.empty()) return;
   const std::vector<absl::Status> results = state_->hand.Remove(slice);
   for (size_t i = 0; i < slice.size(); ++i) {
+    if (results[i].ok()) state_->surroundings.saver->NoteLeft(slice[i]);
     if (departures_.Removed(slice[i], results[i], &state_->residents)) {
       reconciler_.ForgetRevoked(slice[i]);
     }
@@ -118,7 +121,7 @@ bool Upkeep::StepDump() {
     state_->journal.Add(Count::kDumpErrors);
     if (absl::IsNotFound(more.status())) return false;
   } else {
-    has_other_keys_ = state_->hand.HasOtherKeys();
+    has_other_keys_ |= state_->hand.HasOtherKeys();
   }
   const bool complete = more.ok() && !state_->hand.dump()->interrupted();
   state_->hand.EndDump();
@@ -138,6 +141,7 @@ void Upkeep::FinishDump(bool complete) {
     census_.NoteDisowned(key);
   }
   if (complete) dumped_ns_ = SteadyNanos();
+  state_->journal.RecordDump(dump_took_);
   next_dump_ =
       std::max(next_dump_, SteadyNow() + std::min(kDumpPauseMax, kDumpDutyCycle * dump_took_));
 }

@@ -16,7 +16,7 @@ namespace {
 
 class DefenceTest : public ::testing::Test {
  protected:
-  // A second passes, in which so many initiations were refused for `reason`.
+  // A second passes, in which `refused` initiations were refused for `reason`.
   void Second(const char* reason, uint64_t refused, bool under_load = false) {
     steady_ += absl::Seconds(1);
     counts_[reason] += refused;

@@ -19,7 +19,7 @@ struct Installed {
 };
 using InstalledByKey = absl::flat_hash_map<PublicKey, Installed>;
 
-// By itself it is a store without devices: nothing is installed, so no device has to agree with it.
+// The base class stands for a store with no devices: nothing is installed.
 //
 // Each question waits for the device's thread to come to it between two batches, for at most
 // kPatience. One question for a page of peers costs that thread what one for a single peer does.
@@ -58,7 +58,7 @@ class Devices {
                                          std::span<const PublicKey> keys) {
     return std::vector<absl::Status>(keys.size());
   }
-  // The same without waiting for it, for changes that nobody asked for. Errors are logged.
+  // The same without waiting for it, for changes without a waiting caller. Errors are logged.
   virtual void SyncLater(absl::string_view /*device*/, std::vector<PublicKey> /*keys*/) {}
   // Forgets the replay mark of an installed peer too.
   virtual absl::Status ForgetMark(absl::string_view /*device*/, const PublicKey& /*key*/) {

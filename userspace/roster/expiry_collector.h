@@ -27,7 +27,7 @@ class ExpiryCollector {
  public:
   static constexpr absl::Duration kGrace = absl::Minutes(10);
   static constexpr size_t kSliceMax = 256;  // peers deleted in one transaction, which others share
-  static constexpr size_t kSlicesPerTick = 8;  // bounds what a device and watchers are told at once
+  static constexpr size_t kSlicesPerTick = 8;  // limits the burst of updates
 
   // Lifetime: all outlive it.
   ExpiryCollector(const store::Store* store, Roster* roster, absl::Duration grace = kGrace)

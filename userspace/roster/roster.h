@@ -3,8 +3,8 @@
 //   control, import, expiry --> Roster: commit --> devices --> events --> the caller's answer
 //
 // The order is the rule, for each change. A device is never told of a change that a crash could
-// still undo. Watchers hear of it when its device was told, or did not answer. Two changes of one
-// peer at once may be told in either order. ResetReplay is told to the device before, too.
+// still undo. Watchers are notified after the device has been updated or has timed out; of two
+// concurrent changes of one peer, in either order. ResetReplay is told to the device before, too.
 #pragma once
 
 #include <functional>
@@ -59,8 +59,8 @@ class Roster {
     // Why the requests after these were not judged. They are not stored.
     absl::Status failed;
   };
-  // The same for many, in one transaction or in as many as their allocations need. A device is
-  // told of all of them at once.
+  // The same for many, in one transaction or in as many as their allocations need. The
+  // device is updated in one call.
   PutAllResult PutAll(std::span<const document::PeerRequest> requests);
 
   // Deletes a peer. A device is told even when the peer is not stored: an earlier call may have
@@ -69,8 +69,8 @@ class Roster {
   absl::Status Delete(absl::string_view device, const PublicKey& key);
 
   // Deletes at most `count` peers that expired at or before `expired_by`, and waits for nothing.
-  // `done` is told how many they were, on the committer's thread, after their devices and the
-  // watchers were told.
+  // `done` receives the number deleted, on the committer's thread, after their devices and
+  // the watchers were told.
   void DeleteExpired(absl::Time expired_by, size_t count,
                      std::function<void(const absl::StatusOr<size_t>&)> done);
 

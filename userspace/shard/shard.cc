@@ -24,13 +24,12 @@ constexpr int kBeat_ms = 100;  // a fifth of what counts as stale
 constexpr uint64_t kInstallerSilenceMax_ns = 3'000'000'000;
 
 bool InstallersAnswer(const DeviceTable& devices, uint64_t now_ns) {
-  return std::all_of(devices.devices.begin(), devices.devices.end(),
-                     [now_ns](const DeviceTable::Entry& device) {
-                       if (!device.identity || device.installer_beat_ns == nullptr) return true;
-                       const uint64_t beat_ns =
-                           device.installer_beat_ns->load(std::memory_order_relaxed);
-                       return beat_ns + kInstallerSilenceMax_ns > now_ns;
-                     });
+  return std::all_of(
+      devices.devices.begin(), devices.devices.end(), [now_ns](const DeviceTable::Entry& device) {
+        if (!device.identity || device.installer_beat_ns == nullptr) return true;
+        const uint64_t beat_ns = device.installer_beat_ns->load(std::memory_order_relaxed);
+        return beat_ns + kInstallerSilenceMax_ns > now_ns;
+      });
 }
 
 }  // namespace
@@ -117,8 +116,13 @@ void Shard::RunBatch(const DeviceTable& devices, std::span<xsk::RxFrame> frames)
   for (const DeviceTable::Entry& device : devices.devices) budget += device.handshakes_per_second;
   load_.SetBudget(budget);
   const auto taken = static_cast<uint32_t>(frames.size());
-  load_.Note(taken, socket_->Waiting() - taken, now.ktime_ns);
-  if (load_.waited_ns() > 0) waits_.Record(load_.waited_ns(), now.ktime_ns);
+  const uint32_t waiting = socket_->Waiting();
+  ring_waiting_.Record(waiting);
+  load_.Note(taken, waiting - taken, now.ktime_ns);
+  if (load_.waited_ns() > 0) {
+    waits_.Record(load_.waited_ns(), now.ktime_ns);
+    waits_ever_.Record(load_.waited_ns());
+  }
   now.under_load = load_.UnderLoad(now.ktime_ns);
   bool proven = false, overrun = false;
   uint32_t asked = 0;

@@ -47,6 +47,9 @@ class Shard {
   uint64_t load_raised() const { return load_raised_.load(std::memory_order_relaxed); }
   // Adds the recent waits of each batch's oldest frame, where it had to wait for other frames.
   void AddWaits(uint64_t now_ns, Histogram* sum) const { waits_.AddTo(now_ns, sum); }
+  // The same since the start; and the frames in the ring when a batch was taken from it.
+  const Histogram& waits_ever() const { return waits_ever_; }
+  const Histogram& ring_waiting() const { return ring_waiting_; }
   // When the thread last made progress, in SteadyNanos(). Thread: any.
   uint64_t progress_ns() const { return progress_ns_.load(std::memory_order_relaxed); }
   bool under_load() const {
@@ -66,6 +69,7 @@ class Shard {
   Published<DeviceTable>::Reader reader_;
   LoadDetector load_;
   RecentHistogram waits_;
+  Histogram waits_ever_, ring_waiting_;
   uint64_t cookies_sent_;  // cookies sent by the program that load_ knows of
   std::atomic<uint64_t> load_raised_{0};
   std::atomic<uint64_t> progress_ns_{0};

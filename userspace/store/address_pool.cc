@@ -150,9 +150,10 @@ absl::StatusOr<std::optional<Address>> AddressPool::TakeReleased(absl::string_vi
     WICKET_RETURN_IF_ERROR(txn_->Delete(tables_.released_at, where, "mdb_del(released_at)"));
     while (length < base.bits()) {  // the upper halves of a range wait on
       ++length;
-      const absl::uint128 half = absl::uint128{1} << (base.bits() - length);
-      WICKET_RETURN_IF_ERROR(PutReleased(
-          allocator.key, time, {ToAddress(base.family, ToNumber(address) + half), length}));
+      const absl::uint128 half = ToNumber(address) + (absl::uint128{1} << (base.bits() - length));
+      if (half - ToNumber(base) >= allocator.next) continue;  // never given out, nor skipped
+      WICKET_RETURN_IF_ERROR(
+          PutReleased(allocator.key, time, {ToAddress(base.family, half), length}));
     }
     const absl::uint128 offset = ToNumber(address) - ToNumber(base);
     if (offset >= kFirstOffset && offset < std::min(allocator.next, EndOffset(allocator.cidr)) &&

@@ -65,6 +65,19 @@ TEST_F(AddressPoolTest, AllocatesEachAddressOnceAndTheLongestUnusedAgain) {
   EXPECT_EQ(ToString(*writer.Allocate("wg1", {P("10.0.0.0/28")})), "10.0.0.2/32");
 }
 
+TEST_F(AddressPoolTest, OfAWideRangeThatGoesOnlyWhatWasReachedIsLookedAt) {
+  Store store = *Open();
+  const std::vector<Prefix> pool{P("10.0.0.0/8")};
+  Writer writer = *store.Write();
+  ASSERT_TRUE(writer.PutPeer(MakePeer(1, {ToString(*writer.Allocate("wg0", pool))})).ok());
+  ASSERT_TRUE(writer.PutPeer(MakePeer(2, {"10.0.0.0/9"})).ok());
+  ASSERT_TRUE(writer.DeletePeer(Key(2)).ok());
+  const auto address = writer.Allocate("wg0", pool);
+  ASSERT_TRUE(address.ok()) << "it looked at addresses that never were in use: "
+                            << address.status();
+  EXPECT_EQ(ToString(*address), "10.0.0.3/32");
+}
+
 TEST_F(AddressPoolTest, ADefaultRouteThatGoesFreesNoAddress) {
   Store store = *Open();
   const std::vector<Prefix> pool{P("10.0.0.0/8")};

@@ -1,5 +1,6 @@
 #include "store/committer.h"
 
+#include "base/clock.h"
 #include "base/thread.h"
 
 namespace wicket::store {
@@ -77,7 +78,9 @@ void Committer::Loop() {
       waiting_.erase(waiting_.begin(), end);
     }
     lock.unlock();
+    busy_since_ns_ = SteadyNanos();
     CommitBatch(&batch);
+    busy_since_ns_ = 0;
     lock.lock();
     wanted_ = batch.size();
   }
@@ -113,11 +116,14 @@ absl::Status Committer::CommitTogether(const std::vector<Item>& batch,
                                        std::vector<absl::Status>* results) {
   results->clear();
   WICKET_ASSIGN_OR_RETURN(Writer writer, store_->Write(kPatience));
+  const uint64_t began_ns = SteadyNanos();
   for (const Item& item : batch) {
     results->push_back(item.change(writer));
     if (writer.spoilt()) return results->back();
   }
-  return writer.Commit();
+  absl::Status committed = writer.Commit();
+  times_.Record(SteadyNanos() - began_ns);
+  return committed;
 }
 
 }  // namespace wicket::store

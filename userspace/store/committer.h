@@ -7,12 +7,14 @@
 //                  begin | change, change, ... | commit + fsync | done, done, ...
 #pragma once
 
+#include <atomic>
 #include <condition_variable>
 #include <functional>
 #include <mutex>
 #include <thread>
 #include <vector>
 
+#include "base/histogram.h"
 #include "store/store.h"
 
 namespace wicket::store {
@@ -39,6 +41,10 @@ class Committer {
   void Submit(Change change, Done done);
   // Submits a change and waits for its result. Not from the writer's thread.
   absl::Status Commit(Change change);
+  // The times that transactions took, since the start, in ns: changes, commit and fsync.
+  const Histogram& times() const { return times_; }
+  // Since when a transaction is under way, in SteadyNanos(); 0: none is.
+  uint64_t busy_since_ns() const { return busy_since_ns_.load(std::memory_order_relaxed); }
 
  private:
   struct Item {
@@ -55,6 +61,8 @@ class Committer {
   std::vector<Item> waiting_;
   size_t wanted_ = 1;  // as many waiting changes wake the writer
   bool stop_ = false;
+  Histogram times_;
+  std::atomic<uint64_t> busy_since_ns_{0};
   std::thread thread_;
 };
 

@@ -14,12 +14,12 @@ absl::Status LmdbStatus(int code, absl::string_view call, absl::string_view path
     case MDB_PAGE_NOTFOUND:
     case MDB_INVALID:
       return absl::DataLossError(absl::StrCat(
-          message, "; the file is damaged: restore a backup or import the peers anew"));
+          message, "; the file is damaged: restore a backup or import the peers again"));
     case MDB_PANIC:
       return absl::AbortedError(absl::StrCat(
           message,
           "; an earlier write failed half-way: what was acknowledged is safe, and the store "
-          "has to be opened anew"));
+          "must be reopened"));
     case MDB_VERSION_MISMATCH:
       return absl::FailedPreconditionError(message);
     case MDB_READERS_FULL:

@@ -60,7 +60,7 @@ absl::StatusOr<Store> Store::Open(const Options& options) {
   struct stat before;
   if (stat(data.c_str(), &before) == 0 && before.st_size > 0 && before.st_size < 2 * 4096) {
     return absl::DataLossError(absl::StrCat(data, ": truncated to ", before.st_size,
-                                            " bytes; restore a backup or import the peers anew"));
+                                            " bytes; restore a backup or import the peers again"));
   }
   MDB_env* raw = nullptr;
   if (int code = mdb_env_create(&raw)) return LmdbStatus(code, "mdb_env_create()", options.path);
@@ -85,7 +85,7 @@ absl::StatusOr<Store> Store::Open(const Options& options) {
   const uint64_t needed = (static_cast<uint64_t>(info.me_last_pgno) + 1) * stat_info.ms_psize;
   if (stat(data.c_str(), &after) == 0 && static_cast<uint64_t>(after.st_size) < needed) {
     return absl::DataLossError(absl::StrCat(data, ": truncated to ", after.st_size, " of ", needed,
-                                            " bytes; restore a backup or import the peers anew"));
+                                            " bytes; restore a backup or import the peers again"));
   }
   Store store(options, std::move(env));
   store.options_.bytes_max = std::max<uint64_t>(info.me_mapsize, options.bytes_max);
@@ -191,10 +191,10 @@ absl::Status Store::CheckFile() const {
     if (errno != ENOENT && errno != ENOTDIR) {
       return ErrnoStatus(errno, absl::StrCat("stat(", data, ")"));
     }
-    return absl::AbortedError(absl::StrCat(data, ": was removed meanwhile; start again"));
+    return absl::AbortedError(absl::StrCat(data, ": was removed while in use"));
   }
   if (ours.st_ino == there.st_ino && ours.st_dev == there.st_dev) return absl::OkStatus();
-  return absl::AbortedError(absl::StrCat(data, ": was replaced meanwhile; start again"));
+  return absl::AbortedError(absl::StrCat(data, ": was replaced while in use"));
 }
 
 absl::StatusOr<Writer> Store::Write(absl::Duration patience) const {

@@ -4,8 +4,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <fstream>
+#include <utility>
 
 #include "absl/hash/hash.h"
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "wgdev/netlink.h"
 #include "wgdev/uapi.h"
@@ -33,11 +37,19 @@ ConfigDigest DigestOf(const PeerConfig& config, bool hold_keepalive) {
 
 // --- devices ----------------------------------------------------------------
 
+// The kernel starts modprobe for a name that it does not know, so it is not asked for one.
 int InterfaceIndex(const std::string& name) {
-  return static_cast<int>(if_nametoindex(name.c_str()));
+  std::ifstream listed("/proc/thread-self/net/dev");
+  for (std::string line; std::getline(listed, line);) {
+    const absl::string_view text = absl::StripLeadingAsciiWhitespace(line);
+    if (text.size() <= name.size() || text[name.size()] != ':' || !absl::StartsWith(text, name)) continue;
+    return static_cast<int>(if_nametoindex(name.c_str()));
+  }
+  return 0;
 }
 
-absl::StatusOr<std::unique_ptr<Device>> Open(const std::string& name, Backend backend) {
+absl::StatusOr<std::unique_ptr<Device>> Open(const std::string& name, Backend backend,
+                                             std::function<void()> progress) {
   if (backend == Backend::kAuto) {
     backend = access(UapiSocketPath(name).c_str(), F_OK) == 0 ? Backend::kUapi : Backend::kNetlink;
   }
@@ -48,7 +60,7 @@ absl::StatusOr<std::unique_ptr<Device>> Open(const std::string& name, Backend ba
                                             name, " type wireguard` or `wireguard-go ", name,
                                             "`)"));
   }
-  return backend == Backend::kUapi ? OpenUapi(name) : OpenNetlink(name);
+  return backend == Backend::kUapi ? OpenUapi(name, std::move(progress)) : OpenNetlink(name);
 }
 
 std::vector<absl::Status> ApplyBisecting(size_t count, size_t slice,

@@ -33,7 +33,7 @@ struct PeerInstall {
   // Installs the peer without its keepalive; see SetKeepalives.
   bool hold_keepalive = false;
   // Allowed IPs that the device has and the configuration has not are removed. The kernel drops
-  // data of an installed peer for some microseconds meanwhile.
+  // data of an installed peer for a few microseconds during the replacement.
   bool replace_allowed_ips = true;
 };
 
@@ -108,9 +108,11 @@ enum class Backend { kAuto, kNetlink, kUapi };
 //
 // kAuto chooses the UAPI socket if it exists, and Netlink otherwise.
 // Errors: NotFound, which names what was looked for and where.
-absl::StatusOr<std::unique_ptr<Device>> Open(const std::string& name, Backend backend);
+// `progress`: called after each part of a long answer. Empty: nobody wants to know.
+absl::StatusOr<std::unique_ptr<Device>> Open(const std::string& name, Backend backend,
+                                             std::function<void()> progress = {});
 
-// Returns: the interface index of `name`, or 0 when there is none.
+// Returns: the interface index of `name`, or 0 when there is none. Does not wait for RTNL.
 int InterfaceIndex(const std::string& name);
 
 // Calls `apply` on [0, count) in slices of at most `slice` items. A slice that fails is bisected

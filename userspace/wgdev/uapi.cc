@@ -114,7 +114,8 @@ absl::StatusOr<bool> ReadAnswer(int fd, UapiAnswer* answer, std::vector<PeerStat
 // piece by piece, between installs.
 class UapiDump : public Dump {
  public:
-  static absl::StatusOr<std::unique_ptr<Dump>> Read(const Fd& fd) {
+  static absl::StatusOr<std::unique_ptr<Dump>> Read(const Fd& fd,
+                                                    const std::function<void()>& progress) {
     auto dump = std::make_unique<UapiDump>();
     size_t filled = kPieceBytes;             // bytes in the last piece
     for (std::string end; end != "\n\n";) {  // an empty line occurs only at the end of an answer
@@ -129,6 +130,7 @@ class UapiDump : public Dump {
       end = end.substr(end.size() - std::min(end.size(), 2 - tail)) +
             piece.substr(filled + received - tail, tail);
       filled += received;
+      if (progress) progress();
     }
     dump->pieces_.back().resize(filled);
     return std::unique_ptr<Dump>(std::move(dump));
@@ -165,7 +167,8 @@ class UapiDump : public Dump {
 
 class UapiDevice : public Device {
  public:
-  explicit UapiDevice(std::string name) : name_(std::move(name)) {}
+  UapiDevice(std::string name, std::function<void()> progress)
+      : name_(std::move(name)), progress_(std::move(progress)) {}
 
   absl::string_view backend() const override { return "uapi"; }
 
@@ -184,7 +187,7 @@ class UapiDevice : public Device {
   absl::StatusOr<std::unique_ptr<Dump>> StartDump() override {
     WICKET_ASSIGN_OR_RETURN(const Fd fd, Connect(name_));
     WICKET_RETURN_IF_ERROR(SendAll(fd.get(), "get=1\n\n"));
-    return UapiDump::Read(fd);
+    return UapiDump::Read(fd, progress_);
   }
 
   std::vector<absl::Status> Install(std::span<const PeerInstall> peers) override {
@@ -285,6 +288,7 @@ class UapiDevice : public Device {
   }
 
   std::string name_;
+  std::function<void()> progress_;
   Fd sets_;
 };
 
@@ -368,8 +372,9 @@ absl::Status UapiAnswer::ConsumeLine(absl::string_view line, std::vector<PeerSta
             : absl::InvalidArgumentError(absl::StrCat("uapi: cannot read the value of ", name));
 }
 
-absl::StatusOr<std::unique_ptr<Device>> OpenUapi(const std::string& name) {
-  auto device = std::make_unique<UapiDevice>(name);
+absl::StatusOr<std::unique_ptr<Device>> OpenUapi(const std::string& name,
+                                                 std::function<void()> progress) {
+  auto device = std::make_unique<UapiDevice>(name, std::move(progress));
   WICKET_RETURN_IF_ERROR(device->ReadInfo().status());
   return device;
 }

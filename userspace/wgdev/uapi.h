@@ -11,8 +11,10 @@ namespace wicket::wgdev {
 // "/var/run/wireguard/NAME.sock"
 std::string UapiSocketPath(const std::string& name);
 
+// `progress`: as of Open().
 // Source: https://www.wireguard.com/xplatform/
-absl::StatusOr<std::unique_ptr<Device>> OpenUapi(const std::string& name);
+absl::StatusOr<std::unique_ptr<Device>> OpenUapi(const std::string& name,
+                                                 std::function<void()> progress);
 
 // Parses the answer to "get=1", which may be cut into pieces anywhere.
 //

@@ -3,6 +3,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 
 namespace wicket::xsk {
@@ -10,7 +11,10 @@ namespace wicket::xsk {
 // Returns: zeros when there is no such interface.
 std::array<uint8_t, 6> MacOf(int ifindex);
 
-// RX queues. Returns: 1 when the driver does not tell.
+// RX queues. Returns: 1 when the driver does not tell; nullopt when it could not be asked, as
+//          without an interface of that name.
+std::optional<uint32_t> AskQueueCount(const std::string& nic);
+// The same, and 1 when it could not be asked.
 uint32_t QueueCount(const std::string& nic);
 
 }  // namespace wicket::xsk

@@ -161,6 +161,7 @@ absl::StatusOr<Steering::Predecessors> Steering::FindPredecessors(const std::str
 }
 
 absl::StatusOr<Attachment> Steering::Attach(const std::string& nic, XdpMode mode) {
+  const std::lock_guard lock(hooks_);
   const auto ifindex = static_cast<int>(if_nametoindex(nic.c_str()));
   if (ifindex == 0) return ErrnoStatus(errno, absl::StrCat("if_nametoindex(", nic, ")"));
   const Hook before = ReadHook(ifindex);
@@ -249,6 +250,7 @@ uint64_t Steering::TakeSources() {
 }
 
 bool Steering::Serves(int ifindex) const {
+  const std::lock_guard lock(hooks_);
   return !ReadHook(ifindex).ThatUse({InspectMap(served_.get()).id}).empty();
 }
 

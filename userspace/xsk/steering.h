@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -58,8 +59,8 @@ using SteerCounters = std::array<uint64_t, STEER_COUNT_MAX>;
 // By the texts of STEER_COUNTS.
 std::map<std::string, uint64_t> NamedCounters(const SteerCounters& counters);
 
-// Thread: flows(), ReadCounters(), Shard() and Sketch() by any, and what flows() returns too; all
-//         else by one, the gateway's.
+// Thread: flows(), ReadCounters(), Serves(), Shard() and Sketch() by any, and what flows() returns
+//         too; all else by one, the gateway's.
 class Steering {
  public:
   // Makes or reuses the maps pinned under `pin_dir`, which must lie on a bpffs.
@@ -129,6 +130,7 @@ class Steering {
   static absl::StatusOr<Mapping> Map(const Fd& map, const char* name, size_t bytes);
 
   std::string pin_dir_;
+  mutable std::mutex hooks_;  // held while libxdp looks at a hook or changes it
   Fd pin_dir_lock_;
   Fd served_, nics_, sockets_, shards_, secrets_, sketch_, counters_, owner_;
   Flows flows_;

@@ -1,0 +1,111 @@
+#!/usr/bin/python3
+"""wicket doctor on a gateway on which one thing after the other is broken.
+
+Run all scenarios, or those named as arguments. Needs root.
+"""
+import json
+import os
+import signal
+import sys
+
+sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
+from gateway_test import check, equal, gateway, main  # noqa: E402
+from lab import BIN, run, wait_for  # noqa: E402
+
+
+class Doctor:
+    def __init__(self, lab, daemon):
+        self.lab, self.daemon = lab, daemon
+
+    def run(self, *arguments):
+        return self.lab.gateway.run(BIN / "wicket", "doctor", "--config", self.daemon.config, *arguments,
+                                    check=False)
+
+    def findings(self):
+        """Returns {check: grade} of what is not well."""
+        return {finding["check"]: finding["grade"] for finding in json.loads(self.run("--json").stdout)["findings"]
+                if finding["grade"] != "OK"}
+
+
+# Of the machine that the tests run on.
+MACHINES = {"WireGuard", "clock", "kernel", "BTF", "bpffs", "store"}
+
+
+def test_each_thing_that_is_broken_is_found():
+    with gateway() as (lab, device, daemon):
+        daemon.start()
+        daemon.fresh_status()
+        doctor = Doctor(lab, daemon)
+        nic, wireguard = "nic in", f"device {device.name}"
+        lab.gateway.run("sysctl", "-qw", "net.ipv4.conf.all.rp_filter=0", "net.ipv4.conf.in.rp_filter=0")
+
+        def found():
+            return {check: grade for check, grade in doctor.findings().items() if check not in MACHINES}
+        equal(found(), {}, "on a gateway that is well")
+
+        def broken(how, mend, expected):
+            how()
+            check(wait_for(lambda: expected.items() <= found().items(), 10), f"{expected}: {found()}")
+            mend()
+            check(wait_for(lambda: found() == {}, 10), f"mended {expected}: {found()}")
+
+        def ip(*arguments):
+            return lambda: lab.gateway.ip(*arguments)
+        broken(lambda: lab.gateway.run("sysctl", "-qw", "net.ipv4.conf.in.rp_filter=1"),
+               lambda: doctor.run("--fix", "--yes"), {f"{nic}: rp_filter": "WARN"})
+        equal(lab.gateway.run("sysctl", "-n", "net.ipv4.conf.in.rp_filter").stdout, "2\n", "what --fix has set")
+        broken(ip("link", "set", device.name, "mtu", "1480"), ip("link", "set", device.name, "mtu", "1420"),
+               {f"{wireguard}: MTU": "WARN"})
+        broken(lambda: daemon.config.chmod(0o666), lambda: daemon.config.chmod(0o644),
+               {"configuration's mode": "FAIL"})
+        data = lab.store / "data.mdb"
+        broken(lambda: data.chmod(0o644), lambda: data.chmod(0o600), {"store's mode": "FAIL"})
+        broken(lambda: daemon.config.write_text(daemon.text + "nonsense = 1\n"),
+               lambda: daemon.config.write_text(daemon.text), {"configuration": "FAIL"})
+        broken(lambda: daemon.process.send_signal(signal.SIGSTOP), lambda: daemon.process.send_signal(signal.SIGCONT),
+               {"wicketd": "FAIL"})
+        lab.gateway.ip("link", "set", "in", "down")
+        equal(found().get(f"{nic}: interface"), "FAIL", "a NIC that is down")
+        lab.gateway.ip("link", "set", "in", "up")
+        device.close()
+        lab.devices.remove(device)
+        check(wait_for(lambda: found().get(f"{wireguard}: interface") == "FAIL" and
+                       found().get(f"{wireguard}: served") == "FAIL", 10), found())
+
+
+def test_what_a_monitoring_system_sees():
+    with gateway() as (lab, device, daemon):
+        daemon.start()
+        daemon.fresh_status()
+        doctor = Doctor(lab, daemon)
+        result = doctor.run("--nagios")
+        check(result.returncode in (0, 1) and result.stdout.count("\n") == 1, result.stdout)
+        check(" | failed=0 warnings=" in result.stdout, result.stdout)
+        daemon.stop()
+        result = doctor.run("--nagios")
+        equal(result.returncode, 2, result.stdout)
+        check(result.stdout.startswith("WICKET CRITICAL - ") and "wicketd: does not run" in result.stdout, result.stdout)
+        equal(doctor.run().returncode, 1, "exit status")
+        equal(daemon.detach().returncode, 0, "detach")
+        lab.gateway.ip("link", "set", "dev", "in", "xdpdrv", "obj", BIN.parent / "bench" / "bare.bpf.o", "sec", "xdp_drop")
+        check(doctor.findings().get("nic in: XDP hook") == "FAIL", doctor.findings())
+        text = doctor.run().stdout
+        check("[FAIL] nic in: XDP hook" in text and "\n       -> " in text and "\x1b" not in text, text)
+
+
+def test_it_needs_no_rights():
+    with gateway() as (lab, device, daemon):
+        daemon.start()
+        # Not a folder of root's alone.
+        run("chmod", "755", lab.dir)
+        result = lab.gateway.run("setpriv", "--reuid=65534", "--clear-groups", "--inh-caps=-all", BIN / "wicket",
+                                 "doctor", "--config", daemon.config, "--json", check=False)
+        grades = {finding["check"]: finding["grade"] for finding in json.loads(result.stdout)["findings"]}
+        equal(grades["rights"], "WARN", result.stdout)
+        equal(grades["nic in: interface"], "OK", result.stdout)
+
+
+if __name__ == "__main__":
+    scenarios = {name: function for name, function in globals().items()
+                 if name.startswith("test_") and function.__module__ == __name__}
+    sys.exit(main(sys.argv[1:], scenarios))

@@ -1,0 +1,181 @@
+// wicket doctor: what is wrong with the gateway or its machine, and what mends it.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <boost/json.hpp>
+#include <fstream>
+#include <iostream>
+#include <iterator>
+#include <optional>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "tools/wicket/commands.h"
+#include "tools/wicket/machine.h"
+#include "tools/wicket/text.h"
+
+namespace wicket::tools {
+namespace {
+
+namespace json = boost::json;
+using report::Finding;
+using report::Grade;
+
+struct DoctorOptions {
+  std::string config = "/etc/wicket.toml";
+  std::string status_file;  // empty: as configured
+  bool json = false;
+  bool nagios = false;
+  bool fix = false;
+  bool yes = false;
+};
+
+std::optional<document::Status> ReadStatus(const std::string& path) {
+  std::ifstream file(path);
+  const std::string text{std::istreambuf_iterator<char>(file), {}};
+  auto status = document::ParseStatus(text);
+  if (!file || !status.ok()) return std::nullopt;
+  return *std::move(status);
+}
+
+std::string Badge(Grade grade) {
+  const char* texts[] = {"[ OK ]", "[WARN]", "[FAIL]"};
+  const char* colours[] = {"\x1b[32m", "\x1b[33m", "\x1b[31m"};
+  const auto index = static_cast<size_t>(grade);
+  if (!Coloured()) return texts[index];
+  return absl::StrCat(colours[index], texts[index], "\x1b[0m");
+}
+
+void Print(const Finding& finding) {
+  std::cout << Badge(finding.grade) << " " << finding.check << ": " << finding.what << "\n";
+  if (!finding.why.empty()) std::cout << "       " << finding.why << "\n";
+  if (!finding.mend.empty()) std::cout << "       -> " << finding.mend << "\n";
+}
+
+size_t CountOf(const std::vector<Finding>& findings, Grade grade) {
+  return static_cast<size_t>(std::count_if(findings.begin(), findings.end(),
+                                           [&](const Finding& one) { return one.grade == grade; }));
+}
+
+std::string Totals(const std::vector<Finding>& findings) {
+  return absl::StrCat(CountOf(findings, Grade::kFailure), " failed, ",
+                      CountOf(findings, Grade::kWarning), " warnings, ",
+                      CountOf(findings, Grade::kOk), " ok");
+}
+
+void PrintJson(const std::vector<Finding>& findings) {
+  json::array all;
+  for (const Finding& finding : findings) {
+    json::object one{{"grade", report::ToString(finding.grade)},
+                     {"check", finding.check},
+                     {"what", finding.what}};
+    if (!finding.why.empty()) one["why"] = finding.why;
+    if (!finding.mend.empty()) one["mend"] = finding.mend;
+    if (!finding.fix.empty()) one["fix"] = json::value_from(finding.fix);
+    all.push_back(std::move(one));
+  }
+  std::cout << json::serialize(json::object{{"findings", std::move(all)}}) << "\n";
+}
+
+// One line, and after a bar the numbers that a monitoring system draws.
+int PrintForNagios(const std::vector<Finding>& findings) {
+  const Grade worst = report::WorstOf(findings);
+  const char* words[] = {"OK", "WARNING", "CRITICAL"};
+  std::vector<std::string> bad;
+  for (const Finding& finding : findings) {
+    if (finding.grade == worst && worst != Grade::kOk) {
+      bad.push_back(absl::StrCat(finding.check, ": ", finding.what));
+    }
+  }
+  std::string text = bad.empty() ? Totals(findings) : absl::StrJoin(bad, "; ");
+  std::replace(text.begin(), text.end(), '|', '/');
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  std::cout << "WICKET " << words[static_cast<size_t>(worst)] << " - " << text
+            << " | failed=" << CountOf(findings, Grade::kFailure)
+            << " warnings=" << CountOf(findings, Grade::kWarning) << "\n";
+  return static_cast<int>(worst);
+}
+
+bool Agreed() {
+  std::cout << "  run it? [y/N] " << std::flush;
+  std::string answer;
+  return std::getline(std::cin, answer) && (answer == "y" || answer == "Y");
+}
+
+// Returns: whether the command ended with 0.
+bool RunCommand(const std::vector<std::string>& command) {
+  const pid_t child = fork();
+  if (child == 0) {
+    std::vector<char*> arguments;
+    for (const std::string& word : command) arguments.push_back(const_cast<char*>(word.c_str()));
+    arguments.push_back(nullptr);
+    execvp(arguments[0], arguments.data());
+    perror(arguments[0]);
+    _exit(127);
+  }
+  int status = 0;
+  return child > 0 && waitpid(child, &status, 0) == child && WIFEXITED(status) &&
+         WEXITSTATUS(status) == 0;
+}
+
+// Returns: whether every command that was agreed to has worked.
+bool Fix(const std::vector<Finding>& findings, bool yes) {
+  bool all_worked = true, any = false;
+  for (const Finding& finding : findings) {
+    if (finding.fix.empty()) continue;
+    any = true;
+    std::cout << "\n" << finding.check << ": " << absl::StrJoin(finding.fix, " ") << "\n";
+    if (!yes && !Agreed()) continue;
+    all_worked &= RunCommand(finding.fix);
+  }
+  if (!any) std::cout << "\nnothing that a command mends safely\n";
+  return all_worked;
+}
+
+int Doctor(const DoctorOptions& options) {
+  const auto config = gateway::LoadConfig(options.config);
+  std::string status_file = options.status_file;
+  if (status_file.empty())
+    status_file = config.ok() ? config->status_file : gateway::Config{}.status_file;
+  const std::optional<document::Status> status = ReadStatus(status_file);
+  const std::vector<Finding> findings =
+      report::Diagnose(LookAtMachine(options.config, config), status ? &*status : nullptr);
+  if (options.nagios) return PrintForNagios(findings);
+  if (options.json) {
+    PrintJson(findings);
+  } else {
+    for (const Finding& finding : findings) Print(finding);
+    std::cout << Totals(findings) << "\n";
+  }
+  if (options.fix && !Fix(findings, options.yes)) return kFailure;
+  return report::WorstOf(findings) == Grade::kFailure ? kFailure : kOk;
+}
+
+}  // namespace
+
+void AddDoctorCommand(CLI::App* app, std::function<int()>* run) {
+  static DoctorOptions options;
+  CLI::App* command = app->add_subcommand(
+      "doctor", "what is wrong with the gateway or its machine, and what mends it");
+  command->add_option("-c,--config", options.config, "wicketd's configuration")
+      ->type_name("FILE")
+      ->capture_default_str();
+  command->add_option("--status-file", options.status_file, "default: as configured")
+      ->type_name("FILE");
+  auto* json = command->add_flag("--json", options.json, "print JSON");
+  auto* nagios = command->add_flag("--nagios", options.nagios,
+                                   "one line, and exit status 0, 1 or 2, for a monitoring system");
+  auto* fix = command->add_flag(
+      "--fix", options.fix, "run the commands that are safe and can be undone; asks before each");
+  command->add_flag("--yes", options.yes, "with --fix: do not ask")->needs(fix);
+  json->excludes(nagios)->excludes(fix);
+  nagios->excludes(fix);
+  command->footer(
+      "Exit status: 0 nothing failed, 1 a check failed; with --nagios 0 ok, 1 warning, "
+      "2 critical.");
+  command->callback([run] { *run = [] { return Doctor(options); }; });
+}
+
+}  // namespace wicket::tools

@@ -1,0 +1,211 @@
+#include "tools/wicket/machine.h"
+
+#include <linux/ethtool.h>
+#include <linux/if_vlan.h>
+#include <linux/magic.h>
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+#include <sys/timex.h>
+#include <sys/utsname.h>
+#include <sys/vfs.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <fstream>
+#include <iterator>
+#include <optional>
+
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/str_split.h"
+#include "base/fd.h"
+#include "wgdev/device.h"
+#include "wgdev/uapi.h"
+#include "xsk/hook.h"
+#include "xsk/interface.h"
+
+namespace wicket::tools {
+namespace {
+
+std::string TextOf(const std::string& path) {
+  std::ifstream file(path);
+  return {std::istreambuf_iterator<char>(file), {}};
+}
+
+// One question to the driver of an interface.
+class Interface {
+ public:
+  explicit Interface(const std::string& name) : fd_(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0)) {
+    absl::SNPrintF(request_.ifr_name, sizeof(request_.ifr_name), "%s", name);
+  }
+
+  bool Up() {
+    return ioctl(fd_.get(), SIOCGIFFLAGS, &request_) == 0 && (request_.ifr_flags & IFF_UP) != 0;
+  }
+  uint32_t Mtu() {
+    if (ioctl(fd_.get(), SIOCGIFMTU, &request_) != 0) return 0;
+    return static_cast<uint32_t>(request_.ifr_mtu);
+  }
+  std::string Driver() {
+    ethtool_drvinfo info{};
+    info.cmd = ETHTOOL_GDRVINFO;
+    return Ask(&info) ? info.driver : "";
+  }
+  bool Has(uint32_t flag) {
+    ethtool_value flags{ETHTOOL_GFLAGS, 0};
+    return Ask(&flags) && (flags.data & flag) != 0;
+  }
+
+ private:
+  bool Ask(void* question) {
+    request_.ifr_data = static_cast<char*>(question);
+    return fd_.valid() && ioctl(fd_.get(), SIOCETHTOOL, &request_) == 0;
+  }
+
+  Fd fd_;
+  ifreq request_{};
+};
+
+// /proc/net/vlan/config: "NAME | ID | NIC".
+bool HasVlans(const std::string& nic) {
+  for (absl::string_view line : absl::StrSplit(TextOf("/proc/thread-self/net/vlan/config"), '\n')) {
+    const std::vector<std::string> fields =
+        absl::StrSplit(line, absl::ByAnyChar("| "), absl::SkipEmpty());
+    if (fields.size() == 3 && fields[2] == nic) return true;
+  }
+  return false;
+}
+
+bool HasStrictFilter(const std::string& nic) {
+  const auto filter = [](const std::string& of) {
+    int mode = 0;
+    return absl::SimpleAtoi(TextOf(absl::StrCat("/proc/sys/net/ipv4/conf/", of, "/rp_filter")),
+                            &mode)
+               ? mode
+               : 0;
+  };
+  return std::max(filter("all"), filter(nic)) == 1;  // the kernel takes the larger
+}
+
+report::NicFacts LookAtNic(const std::string& name, bool root) {
+  report::NicFacts facts{.name = name};
+  const int ifindex = wgdev::InterfaceIndex(name);
+  facts.there = ifindex != 0;
+  if (!facts.there) return facts;
+  Interface interface(name);
+  facts.up = interface.Up();
+  facts.driver = interface.Driver();
+  facts.mtu = interface.Mtu();
+  facts.queues = xsk::QueueCount(name);
+  facts.takes_vlan_tags = interface.Has(ETH_FLAG_RXVLAN);
+  facts.has_vlans = HasVlans(name);
+  facts.merges_frames = interface.Has(ETH_FLAG_LRO);
+  facts.strict_rp_filter = HasStrictFilter(name);
+  if (root) {
+    const xsk::Hook hook = xsk::ReadHook(ifindex);
+    if (hook.occupied && !hook.shared && hook.steers.empty()) facts.other_program = hook.main.name;
+  }
+  return facts;
+}
+
+// Whether a route that is no connected one leads through the interface.
+bool HasRoute(const std::string& device) {
+  for (absl::string_view line : absl::StrSplit(TextOf("/proc/thread-self/net/route"), '\n')) {
+    const std::vector<std::string> fields =
+        absl::StrSplit(line, absl::ByAnyChar("\t "), absl::SkipEmpty());
+    if (fields.size() > 2 && fields[0] == device) return true;
+  }
+  for (absl::string_view line : absl::StrSplit(TextOf("/proc/thread-self/net/ipv6_route"), '\n')) {
+    const std::vector<std::string> fields = absl::StrSplit(line, ' ', absl::SkipEmpty());
+    // Of every interface there are routes to fe80::/64, ff00::/8 and its own addresses.
+    if (fields.size() != 10 || fields[9] != device || fields[1] == "80") continue;
+    if (!absl::StartsWith(fields[0], "fe80") && !absl::StartsWith(fields[0], "ff00")) return true;
+  }
+  return false;
+}
+
+report::WireGuardFacts LookAtDevice(const std::string& name) {
+  report::WireGuardFacts facts{.name = name};
+  facts.there = wgdev::InterfaceIndex(name) != 0;
+  if (!facts.there) return facts;
+  Interface interface(name);
+  facts.up = interface.Up();
+  facts.mtu = interface.Mtu();
+  facts.user_space = access(wgdev::UapiSocketPath(name).c_str(), F_OK) == 0;
+  facts.threaded =
+      absl::StartsWith(TextOf(absl::StrCat("/sys/class/net/", name, "/threaded")), "1");
+  facts.has_route = HasRoute(name);
+  return facts;
+}
+
+bool KernelHasWireGuard(const std::string& release) {
+  if (access("/sys/module/wireguard", F_OK) == 0) return true;
+  for (const char* list : {"modules.builtin", "modules.dep"}) {
+    if (absl::StrContains(TextOf(absl::StrCat("/lib/modules/", release, "/", list)),
+                          "/wireguard.ko")) {
+      return true;
+    }
+  }
+  return false;
+}
+
+bool IsBpffs(const char* path) {
+  struct statfs info;
+  return statfs(path, &info) == 0 && static_cast<unsigned long>(info.f_type) == BPF_FS_MAGIC;
+}
+
+void LookAtStore(const std::string& path, report::Machine* machine) {
+  machine->store_path = path;
+  struct statvfs disk;
+  if (statvfs(path.c_str(), &disk) == 0) {
+    machine->disk_free = uint64_t{disk.f_bavail} * disk.f_frsize;
+    machine->disk_size = uint64_t{disk.f_blocks} * disk.f_frsize;
+    machine->disk_read_only = (disk.f_flag & ST_RDONLY) != 0;
+  }
+  struct stat data;
+  machine->store_open_to_others =
+      stat((path + "/data.mdb").c_str(), &data) == 0 && (data.st_mode & 0007) != 0;
+}
+
+}  // namespace
+
+report::Machine LookAtMachine(const std::string& config_path,
+                              const absl::StatusOr<gateway::Config>& config) {
+  report::Machine machine;
+  utsname name;
+  if (uname(&name) == 0) {
+    machine.kernel = name.release;
+    sscanf(name.release, "%d.%d", &machine.kernel_major, &machine.kernel_minor);
+  }
+  machine.cpus = static_cast<uint32_t>(sysconf(_SC_NPROCESSORS_ONLN));
+  machine.root = geteuid() == 0;
+  machine.has_btf = access("/sys/kernel/btf/vmlinux", F_OK) == 0;
+  machine.has_bpffs = IsBpffs("/sys/fs/bpf");
+  machine.has_wireguard = KernelHasWireGuard(machine.kernel);
+  timex clock{};
+  machine.clock_synchronised = adjtimex(&clock) != TIME_ERROR && !(clock.status & STA_UNSYNC);
+  machine.config_path = config_path;
+  struct stat file;
+  machine.config_writable_by_others =
+      stat(config_path.c_str(), &file) == 0 && (file.st_mode & 0022) != 0;
+  if (!config.ok()) {
+    machine.config_problem = std::string(config.status().message());
+    return machine;
+  }
+  LookAtStore(config->store.path, &machine);
+  for (const gateway::NicConfig& nic : config->nics) {
+    machine.nics.push_back(LookAtNic(nic.name, machine.root));
+  }
+  for (const gateway::DeviceConfig& device : config->devices) {
+    machine.devices.push_back(LookAtDevice(device.name));
+  }
+  return machine;
+}
+
+}  // namespace wicket::tools

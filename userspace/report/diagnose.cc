@@ -1,0 +1,397 @@
+#include "report/diagnose.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "base/clock.h"
+
+namespace wicket::report {
+namespace {
+
+constexpr absl::Duration kStatusAgeMax = absl::Seconds(5);
+constexpr double kSilentMax_s = 2;
+constexpr double kNearlyFull = 0.9;
+constexpr uint64_t kDiskFreeMin = uint64_t{1} << 30;
+// A frame and its headroom must fit into a page, and drivers want to put XDP's metadata there too.
+constexpr uint32_t kXdpMtuMax = 3498;
+constexpr uint32_t kTunnelOverhead = 80;  // IPv6, UDP, a data message's header and tag
+
+class Findings {
+ public:
+  explicit Findings(std::string about) : about_(std::move(about)) {}
+
+  void Ok(const char* check, std::string what) { Add(Grade::kOk, check, std::move(what), "", ""); }
+  void Warn(const char* check, std::string what, std::string why, std::string mend,
+            std::vector<std::string> fix = {}) {
+    Add(Grade::kWarning, check, std::move(what), std::move(why), std::move(mend), std::move(fix));
+  }
+  void Fail(const char* check, std::string what, std::string why, std::string mend) {
+    Add(Grade::kFailure, check, std::move(what), std::move(why), std::move(mend));
+  }
+  void MoveTo(std::vector<Finding>* out) {
+    std::move(all_.begin(), all_.end(), std::back_inserter(*out));
+  }
+
+ private:
+  void Add(Grade grade, const char* check, std::string what, std::string why, std::string mend,
+           std::vector<std::string> fix = {}) {
+    all_.push_back({grade, about_.empty() ? check : absl::StrCat(about_, ": ", check),
+                    std::move(what), std::move(why), std::move(mend), std::move(fix)});
+  }
+
+  std::string about_;
+  std::vector<Finding> all_;
+};
+
+bool OlderThan(const Machine& machine, int major, int minor) {
+  return std::pair(machine.kernel_major, machine.kernel_minor) < std::pair(major, minor);
+}
+
+uint64_t CountOf(const std::map<std::string, uint64_t>& counts, const char* name) {
+  const auto it = counts.find(name);
+  return it == counts.end() ? 0 : it->second;
+}
+
+std::string Gigabytes(uint64_t bytes) {
+  return absl::StrFormat("%.1f GB", static_cast<double>(bytes) / 1e9);
+}
+
+// --- the machine ------------------------------------------------------------
+
+void CheckKernel(const Machine& machine, Findings* out) {
+  if (OlderThan(machine, 5, 18)) {
+    out->Warn("kernel", absl::StrCat("Linux ", machine.kernel),
+              "before 5.18 packets go back to the kernel through a raw socket, which is slower and "
+              "bypasses nothing of the firewall",
+              "upgrade to Linux 6.1 or later");
+  } else {
+    out->Ok("kernel", absl::StrCat("Linux ", machine.kernel));
+  }
+  if (machine.has_btf) {
+    out->Ok("BTF", "/sys/kernel/btf/vmlinux");
+  } else {
+    out->Warn(
+        "BTF", "the kernel has none",
+        "WireGuard's handshake backlog cannot be read, so packets are given back at a guessed "
+        "rate; and programs cannot share an XDP hook",
+        "use a kernel with CONFIG_DEBUG_INFO_BTF=y, as Debian's is");
+  }
+  if (machine.has_bpffs) {
+    out->Ok("bpffs", "mounted at /sys/fs/bpf");
+  } else {
+    out->Warn("bpffs", "nothing is mounted at /sys/fs/bpf",
+              "wicketd mounts it at its start, unless its unit forbids that",
+              "mount -t bpf bpf /sys/fs/bpf", {"mount", "-t", "bpf", "bpf", "/sys/fs/bpf"});
+  }
+  const bool all_in_user_space =
+      !machine.devices.empty() &&
+      std::all_of(machine.devices.begin(), machine.devices.end(),
+                  [](const WireGuardFacts& device) { return device.user_space; });
+  if (machine.has_wireguard) {
+    out->Ok("WireGuard", "the kernel has it");
+  } else if (all_in_user_space) {
+    out->Warn("WireGuard", "the kernel has none; all devices are user-space ones",
+              "wireguard-go takes about three times as long for a handshake and for data",
+              "use a kernel with CONFIG_WIREGUARD");
+  } else {
+    out->Fail("WireGuard", "the kernel has none", "without a device nothing is served",
+              "modprobe wireguard, or start a user-space WireGuard");
+  }
+  if (machine.clock_synchronised) {
+    out->Ok("clock", "synchronised");
+  } else {
+    out->Warn("clock", "not synchronised",
+              "a wrong clock refuses peers with a time to live, and stamps from clients whose "
+              "clock is right",
+              "timedatectl set-ntp true");
+  }
+}
+
+void CheckConfig(const Machine& machine, Findings* out) {
+  if (!machine.config_problem.empty()) {
+    out->Fail("configuration", machine.config_problem, "wicketd would not start or reload with it",
+              absl::StrCat("edit ", machine.config_path));
+  } else {
+    out->Ok("configuration", machine.config_path);
+  }
+  if (machine.config_writable_by_others) {
+    out->Fail("configuration's mode", absl::StrCat(machine.config_path, " is writable by others"),
+              "whoever writes it decides which files wicketd writes as root",
+              absl::StrCat("chmod go-w ", machine.config_path));
+  }
+}
+
+void CheckStore(const Machine& machine, const document::Status* status, Findings* out) {
+  if (machine.disk_read_only) {
+    out->Fail("store", absl::StrCat(machine.store_path, ": the file system is read-only"),
+              "no peer can be created, and sessions are kept in memory only",
+              "look for I/O errors in dmesg, then: mount -o remount,rw");
+  } else if (machine.disk_free) {
+    const std::string what =
+        absl::StrCat(machine.store_path, ": ", Gigabytes(*machine.disk_free), " free");
+    const uint64_t wanted = std::max(kDiskFreeMin, status ? status->store_bytes / 10 : 0);
+    if (*machine.disk_free < wanted && *machine.disk_free < machine.disk_size.value_or(0) / 10) {
+      out->Warn("store", what, "a full disk refuses new peers and keeps sessions in memory only",
+                "make room, or move the store to a larger file system");
+    } else {
+      out->Ok("store", what);
+    }
+  }
+  if (machine.store_open_to_others) {
+    out->Fail("store's mode", absl::StrCat(machine.store_path, "/data.mdb is readable by others"),
+              "preshared keys are in it",
+              absl::StrCat("chmod 0600 ", machine.store_path, "/data.mdb"));
+  }
+  if (status != nullptr && status->store_refuses_writes) {
+    out->Fail("store's writes", absl::StrCat(status->unsaved_sessions, " sessions are not saved"),
+              "they are lost if wicketd ends before it can write them",
+              "journalctl -u wicketd says why; usually the disk is full");
+  }
+}
+
+// --- NICs -------------------------------------------------------------------
+
+// What is known of drivers that others have had trouble with.
+void CheckDriver(const Machine& machine, const NicFacts& nic, Findings* out) {
+  const char* trouble = nullptr;
+  if (nic.driver == "ice" && OlderThan(machine, 6, 11)) {
+    trouble = "ice before Linux 6.10.4 may crash the kernel when an AF_XDP socket is closed";
+  } else if (nic.driver == "ixgbe") {
+    trouble = "AF_XDP is unstable with ixgbe";
+  } else if (nic.driver == "ena") {
+    trouble = "ena may reset the device with zero copy: set force_copy = true for this NIC";
+  } else if (nic.driver == "igb" && machine.kernel_major == 6 && machine.kernel_minor == 14) {
+    trouble = "igb of Linux 6.14 leaks a buffer for each packet that XDP passes";
+  }
+  if (trouble != nullptr) {
+    out->Warn("driver", nic.driver, trouble, "docs/operations.md, Drivers");
+  } else {
+    out->Ok("driver", nic.driver.empty() ? "not known" : nic.driver);
+  }
+}
+
+void CheckNic(const Machine& machine, const NicFacts& nic, Findings* out) {
+  if (!nic.there) {
+    return out->Fail("interface", "not on this machine", "its clients are not served",
+                     "correct the name in the configuration: ip link");
+  }
+  if (!nic.up) {
+    out->Fail("interface", "down", "nothing arrives",
+              absl::StrCat("ip link set ", nic.name, " up"));
+  } else {
+    out->Ok("interface", absl::StrCat("up, MTU ", nic.mtu));
+  }
+  CheckDriver(machine, nic, out);
+  if (!nic.other_program.empty()) {
+    out->Fail("XDP hook", absl::StrCat("the program ", nic.other_program, " has it alone"),
+              "our program cannot be attached beside it",
+              absl::StrCat("remove it (ip link set ", nic.name,
+                           " xdp off), or load it through libxdp's dispatcher (xdp-loader load)"));
+  }
+  if (nic.mtu > kXdpMtuMax) {
+    out->Warn("MTU", absl::StrCat(nic.mtu), "most drivers refuse native XDP above 3 498",
+              absl::StrCat("ip link set ", nic.name, " mtu 1500, or xdp = \"generic\""));
+  }
+  if (nic.takes_vlan_tags && nic.has_vlans) {
+    out->Warn("VLAN offload", "rxvlan is on, and VLANs are on the NIC",
+              "XDP sees frames without their tags, so cookie replies leave without",
+              absl::StrCat("ethtool -K ", nic.name, " rxvlan off"),
+              {"ethtool", "-K", nic.name, "rxvlan", "off"});
+  }
+  if (nic.merges_frames) {
+    out->Warn("LRO", "on", "drivers refuse XDP, or turn it off themselves",
+              absl::StrCat("ethtool -K ", nic.name, " lro off"),
+              {"ethtool", "-K", nic.name, "lro", "off"});
+  }
+  if (nic.queues > machine.cpus) {
+    out->Warn("queues", absl::StrCat(nic.queues, " RX queues, ", machine.cpus, " CPUs"),
+              "shards share CPUs, and a flood of one queue delays the others",
+              absl::StrCat("ethtool -L ", nic.name, " combined ", machine.cpus));
+  } else {
+    out->Ok("queues", absl::StrCat(nic.queues, " RX queues, ", machine.cpus, " CPUs"));
+  }
+  if (nic.strict_rp_filter) {
+    out->Warn("rp_filter", "strict",
+              "packets that go back through a raw socket are dropped when their source is not "
+              "routed through this NIC",
+              absl::StrCat("sysctl -w net.ipv4.conf.", nic.name, ".rp_filter=2"),
+              {"sysctl", "-w", absl::StrCat("net.ipv4.conf.", nic.name, ".rp_filter=2")});
+  }
+}
+
+void CheckServedNic(const document::NicStatus& nic, Findings* out) {
+  if (nic.xdp_mode == "away") {
+    return out->Fail("served", "no", "its newcomers are not let in",
+                     "journalctl -u wicketd | grep 'waiting for the interface'");
+  }
+  if (nic.xdp_mode == "generic") {
+    out->Warn("XDP mode", "generic", "a flood costs several times as much as in the driver",
+              "a driver with native XDP; see docs/operations.md, Drivers");
+  } else {
+    out->Ok("XDP mode", absl::StrCat(nic.xdp_mode, nic.zero_copy ? ", zero copy" : ", copy mode"));
+  }
+  if (nic.ring_full + nic.ring_dropped > 0) {
+    out->Warn("rings", absl::StrCat(nic.ring_full + nic.ring_dropped, " frames were lost"),
+              "initiations did not reach a shard; expected during a flood only",
+              absl::StrCat("more queues: ethtool -L ", nic.name, " combined N"));
+  }
+}
+
+// --- devices ----------------------------------------------------------------
+
+void CheckDevice(const Machine& machine, const WireGuardFacts& device, Findings* out) {
+  if (!device.there) {
+    return out->Fail("interface", "not on this machine", "its peers are not served",
+                     absl::StrCat("ip link add ", device.name, " type wireguard"));
+  }
+  if (!device.up) {
+    out->Fail("interface", "down", "its port is closed",
+              absl::StrCat("ip link set ", device.name, " up"));
+  } else {
+    out->Ok("interface", absl::StrCat("up, ", device.user_space ? "user-space" : "the kernel's"));
+  }
+  if (!device.has_route) {
+    out->Warn("routes", "none leads through it",
+              "answers to the peers' addresses leave by the default route",
+              absl::StrCat("ip route add PREFIX dev ", device.name));
+  }
+  for (const NicFacts& nic : machine.nics) {
+    if (!nic.there || nic.mtu == 0 || device.mtu + kTunnelOverhead <= nic.mtu) continue;
+    out->Warn("MTU", absl::StrCat(device.mtu, ", and ", nic.name, " has ", nic.mtu),
+              "full packets of the tunnel are fragmented or lost",
+              absl::StrCat("ip link set ", device.name, " mtu ", nic.mtu - kTunnelOverhead));
+  }
+  if (device.threaded) {
+    out->Warn("threaded NAPI", "on", "one thread then decrypts for all peers",
+              absl::StrCat("echo 0 > /sys/class/net/", device.name, "/threaded"));
+  }
+}
+
+void CheckServedDevice(const document::DeviceStatus& device, Findings* out) {
+  if (device.backend == "away") {
+    return out->Fail("served", "no", "it is not there, or has no private key or listen port",
+                     "journalctl -u wicketd | grep 'waiting for the device'");
+  }
+  if (device.silent_s > kSilentMax_s) {
+    out->Fail("answers", absl::StrFormat("not for %.0f s", device.silent_s),
+              "newcomers are not let in while it hangs",
+              "look for a process that holds RTNL: ps -eo pid,stat,wchan:32,cmd | grep ' D'");
+  } else {
+    out->Ok("answers", absl::StrCat(device.backend, ", ", device.installed, " peers of ours"));
+  }
+  const auto nearly = [&](uint64_t used, uint64_t max, const char* setting, const char* why) {
+    if (max == 0 || static_cast<double>(used) < kNearlyFull * static_cast<double>(max)) return;
+    out->Warn(setting, absl::StrCat(used, " of ", max), why,
+              absl::StrCat("raise ", setting, " and run: wicket reload"));
+  };
+  nearly(device.installed, device.installed_max, "installed_max",
+         "newcomers wait until a session is dead");
+  nearly(device.installed_unconfirmed, device.probation_max / 2, "probation_max",
+         "senders without a cookie are turned away");
+  if (const uint64_t failed = CountOf(device.counts, "install_errors"); failed > 0) {
+    out->Warn("installs", absl::StrCat(failed, " peers were refused by the device"),
+              "these clients cannot connect", "journalctl -u wicketd says why");
+  }
+}
+
+// --- the service ------------------------------------------------------------
+
+void CheckService(const document::Status* status, Findings* out) {
+  if (status == nullptr) {
+    return out->Fail("wicketd", "does not run", "only peers that are installed are served",
+                     "systemctl start wicketd");
+  }
+  const absl::Duration age = WallNow() - status->written;
+  if (age > kStatusAgeMax) {
+    out->Fail("wicketd",
+              absl::StrCat("its status is ",
+                           absl::FormatDuration(absl::Floor(age, absl::Seconds(1))), " old"),
+              "it hangs, or was killed", "systemctl restart wicketd");
+  } else {
+    out->Ok("wicketd", absl::StrCat(status->version, ", process ", status->pid));
+  }
+  for (const document::ThreadStatus& thread : status->threads) {
+    if (thread.silent_s <= kSilentMax_s) continue;
+    out->Fail("threads", absl::StrFormat("%s has hung for %.0f s", thread.name, thread.silent_s),
+              "what it serves passes to the kernel", "journalctl -u wicketd");
+  }
+  if (status->clock_steps > 0) {
+    out->Warn("clock steps", absl::StrCat(status->clock_steps, " since the start"),
+              "expired peers are kept for ten more minutes after each",
+              "one time daemon, and no other that sets the clock: timedatectl timesync-status");
+  }
+  if (status->defence.attack) {
+    out->Warn("attack", absl::StrCat("under attack, about ", status->defence.sources, " sources"),
+              "clients that answer a cookie get in all the same",
+              "wicket events -f; docs/operations.md, Under attack");
+  }
+}
+
+void CheckProgram(const document::Status& status, Findings* out) {
+  if (const uint64_t faults = CountOf(status.steering, "pass_fault"); faults > 0) {
+    out->Warn("XDP program", absl::StrCat(faults, " packets passed because a helper failed"),
+              "this is a bug", "report it with: uname -r");
+  }
+  const uint64_t forged = CountOf(status.steering, "drop_mac1");
+  if (forged > 0 && CountOf(status.verdicts, "proven") == 0 &&
+      CountOf(status.steering, "pass_flow") == 0) {
+    out->Warn("clients' key", absl::StrCat(forged, " initiations are made for another public key"),
+              "clients have an old key of this gateway, or its private key was replaced",
+              "compare the clients' PublicKey with: wg show all public-key");
+  }
+}
+
+}  // namespace
+
+const char* ToString(Grade grade) {
+  return grade == Grade::kOk ? "OK" : grade == Grade::kWarning ? "WARN" : "FAIL";
+}
+
+std::vector<Finding> Diagnose(const Machine& machine, const document::Status* status) {
+  std::vector<Finding> all;
+  const auto add = [&](std::string about, const auto& check) {
+    Findings findings(std::move(about));
+    check(&findings);
+    findings.MoveTo(&all);
+  };
+  add("", [&](Findings* out) {
+    CheckService(status, out);
+    CheckKernel(machine, out);
+    CheckConfig(machine, out);
+    CheckStore(machine, status, out);
+    if (status != nullptr) CheckProgram(*status, out);
+    if (!machine.root) {
+      out->Warn("rights", "not root", "XDP hooks and the store cannot be looked at",
+                "sudo wicket doctor");
+    }
+  });
+  for (const NicFacts& nic : machine.nics) {
+    add(absl::StrCat("nic ", nic.name), [&](Findings* out) {
+      CheckNic(machine, nic, out);
+      if (status == nullptr) return;
+      for (const document::NicStatus& served : status->nics) {
+        if (served.name == nic.name) CheckServedNic(served, out);
+      }
+    });
+  }
+  for (const WireGuardFacts& device : machine.devices) {
+    add(absl::StrCat("device ", device.name), [&](Findings* out) {
+      CheckDevice(machine, device, out);
+      if (status == nullptr) return;
+      for (const document::DeviceStatus& served : status->devices) {
+        if (served.name == device.name) CheckServedDevice(served, out);
+      }
+    });
+  }
+  return all;
+}
+
+Grade WorstOf(const std::vector<Finding>& findings) {
+  Grade worst = Grade::kOk;
+  for (const Finding& finding : findings) worst = std::max(worst, finding.grade);
+  return worst;
+}
+
+}  // namespace wicket::report

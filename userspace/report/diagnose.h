@@ -1,0 +1,78 @@
+// What an operator should know of the gateway and its machine.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "document/status_text.h"
+
+namespace wicket::report {
+
+enum class Grade { kOk, kWarning, kFailure };
+const char* ToString(Grade grade);  // "OK", "WARN", "FAIL"
+
+struct Finding {
+  Grade grade = Grade::kOk;
+  std::string check;  // "nic eth0: queues"
+  std::string what;   // what was found
+  std::string why;    // why it matters; empty when all is well
+  std::string mend;   // what to do, a command where there is one
+  // A command that mends it, is safe, and can be undone. Empty: none.
+  std::vector<std::string> fix;
+};
+
+struct NicFacts {
+  std::string name;
+  bool there = false;
+  bool up = false;
+  std::string driver;
+  uint32_t mtu = 0;
+  uint32_t queues = 0;
+  bool takes_vlan_tags = false;   // rxvlan is on
+  bool has_vlans = false;         // an interface of a VLAN is on it
+  bool merges_frames = false;     // large-receive-offload is on
+  bool strict_rp_filter = false;  // of it or of all
+  std::string other_program;      // an XDP program that is not ours and has the hook alone
+};
+
+struct WireGuardFacts {
+  std::string name;
+  bool there = false;
+  bool up = false;
+  bool user_space = false;
+  bool threaded = false;   // NAPI of the device in threads of its own
+  bool has_route = false;  // a route leads through it, besides its own addresses
+  uint32_t mtu = 0;
+};
+
+// What was found of the machine; strings are empty and numbers zero where nothing was.
+struct Machine {
+  std::string kernel;  // "6.12.9-amd64"
+  int kernel_major = 0, kernel_minor = 0;
+  uint32_t cpus = 0;
+  bool root = false;  // without it some of the rest cannot be seen
+  bool has_btf = false;
+  bool has_bpffs = false;
+  bool has_wireguard = false;  // the kernel's driver is loaded, built in, or can be loaded
+  bool clock_synchronised = false;
+  std::string config_path;
+  std::string config_problem;  // empty: it is good
+  bool config_writable_by_others = false;
+  std::string store_path;
+  std::optional<uint64_t> disk_free, disk_size;  // of the store's file system
+  bool disk_read_only = false;
+  bool store_open_to_others = false;  // its file's mode
+  std::vector<NicFacts> nics;
+  std::vector<WireGuardFacts> devices;
+};
+
+// Every check, good ones too. `status`: what a gateway last published; null: none runs.
+// Thread: any; no I/O.
+std::vector<Finding> Diagnose(const Machine& machine, const document::Status* status);
+
+// The worst grade.
+Grade WorstOf(const std::vector<Finding>& findings);
+
+}  // namespace wicket::report

@@ -1,0 +1,14 @@
+// The status as Prometheus reads it.
+#pragma once
+
+#include <string>
+
+#include "document/status_text.h"
+
+namespace wicket::report {
+
+// In the text format [Prometheus, exposition formats, 0.0.4]. The labels are devices, NICs, threads
+// and reasons of the program: no peer, no address, nothing that a client chooses.
+std::string ToPrometheus(const document::Status& status);
+
+}  // namespace wicket::report
