@@ -121,7 +121,7 @@ def evictions_round():
         device.add_peers(crowd)
         daemon.start()
 
-        watch = Watch(daemon, BIN / "wicket")
+        watch = Watch(daemon)
 
         def count(name):
             return daemon.status()["devices"][0]["counts"][name]

@@ -76,6 +76,7 @@ std::string Format(LogLevel level, absl::string_view line) {
 // Detached, since a write may block for ever.
 void PrintLines() {
   NameThread("log");
+  DropRights();
   Lines& lines = TheLines();
   std::unique_lock lock(lines.mutex);
   for (;;) {

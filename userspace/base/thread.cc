@@ -1,9 +1,13 @@
 #include "base/thread.h"
 
 #include <errno.h>
+#include <linux/capability.h>
 #include <pthread.h>
 #include <string.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <string>
@@ -28,6 +32,14 @@ void ServePackets() {
 void ServeOperators() {
   constexpr int kNice = 5;
   setpriority(PRIO_PROCESS, 0, kNice);
+}
+
+void DropRights() {
+  prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
+  __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};  // 0: this thread
+  __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {};
+  if (syscall(SYS_capset, &header, none) == 0) return;
+  Log(LogLevel::kError, "capset(none): ", strerror(errno), "; a thread keeps rights it needs not");
 }
 
 }  // namespace wicket

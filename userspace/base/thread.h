@@ -1,4 +1,4 @@
-// A thread's name and priority. Each function acts on the calling thread.
+// A thread's name, priority and rights. Each function acts on the calling thread.
 #pragma once
 
 #include "absl/strings/string_view.h"
@@ -16,5 +16,9 @@ void ServePackets();
 // Lowers the priority of a thread that answers operators, to nice 5: a crowd that reads must not
 // slow down handshakes, which the kernel or a user-space WireGuard answers at ordinary priority.
 void ServeOperators();
+
+// Gives up every capability, for good. The threads it makes have none either. A bug in what such a
+// thread reads (packets, requests, records) gives no rights over the machine.
+void DropRights();
 
 }  // namespace wicket

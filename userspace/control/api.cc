@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/clock.h"
 #include "control/bulk.h"
+#include "control/event_filter.h"
 #include "control/listing.h"
 #include "control/query.h"
 #include "document/answer_text.h"
@@ -136,6 +137,8 @@ void Api::GetMetrics(Exchange& exchange) {
 
 // Server-sent events; [WHATWG HTML 9.2].
 void Api::GetEvents(Exchange& exchange) {
+  const auto filter = ParseEventFilter(exchange.target());
+  if (!filter.ok()) return exchange.AnswerError(filter.status());
   event::EventLog::Watcher watcher(sources_.events);
   // A first line at once, so that the client knows it will miss nothing from here.
   if (!exchange.BeginStream("text/event-stream") || !exchange.Write(": watching\n\n")) return;
@@ -147,6 +150,7 @@ void Api::GetEvents(Exchange& exchange) {
       absl::StrAppend(&text, "event: lagged\ndata: {\"missed\":", batch.missed, "}\n\n");
     }
     for (const event::Event& event : batch.events) {
+      if (!filter->Admits(event)) continue;
       absl::StrAppend(&text, "event: ", event::ToString(event.kind),
                       "\ndata: ", document::ToJson(event), "\n\n");
     }

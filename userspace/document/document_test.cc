@@ -61,6 +61,38 @@ TEST(PeerTextTest, ConfFilesOfWgQuickAreRead) {
   EXPECT_EQ((*again)[0].config.allowed_ips, (*peers)[0].config.allowed_ips);
 }
 
+TEST(PeerTextTest, CommentsOfAConfFileAreKeptAsLabels) {
+  using Labels = std::vector<std::pair<std::string, std::string>>;
+  const std::string key = std::string("PublicKey = ") + kKey + "\n";
+  const struct {
+    std::string text;
+    Labels labels;
+  } cases[] = {
+      {"[Peer]\n# friendly_name = Alice\n" + key, {{"friendly_name", "Alice"}}},
+      {"[Peer]\n" + key + "#friendly_name=Alice\n", {{"friendly_name", "Alice"}}},
+      {"[Peer]\n# Alice's laptop\n" + key + "# second\n", {{"comment", "Alice's laptop"}}},
+      {"# Alice\n[Peer]\n" + key, {{"comment", "Alice"}}},
+      {"# a file of ours\n\n[Interface]\n# ours\n\n[Peer]\n" + key, {}},
+      {"[Peer]\n" + key + "AllowedIPs = 10.0.0.1 # home\n", {}},
+      {"[Peer]\n" + key + "# Endpoint = 192.0.2.1:5\n", {}},
+      {"[Peer]\n" + key + "#PresharedKey = " + kSecret + "\n# was " + kSecret + "\n", {}},
+      {"[Peer]\n" + key + "# a = " + std::string(300, 'x'), {{"a", std::string(255, 'x')}}}};
+  for (const auto& one : cases) {
+    const auto peers = ReadAll(one.text, Format::kWgConf);
+    ASSERT_TRUE(peers.ok()) << one.text << peers.status();
+    ASSERT_EQ(peers->size(), 1u) << one.text;
+    EXPECT_EQ((*peers)[0].labels, one.labels) << one.text;
+    const auto again = ReadAll(ToConfSection((*peers)[0]), Format::kWgConf);
+    ASSERT_TRUE(again.ok());
+    EXPECT_EQ((*again)[0].labels, one.labels) << one.text;
+  }
+  const auto two =
+      ReadAll("# A\n[Peer]\n" + key + "# B\n[Peer]\nPublicKey = " + kOther + "\n", Format::kWgConf);
+  ASSERT_TRUE(two.ok());
+  EXPECT_EQ((*two)[0].labels, (Labels{{"comment", "A"}}));
+  EXPECT_EQ((*two)[1].labels, (Labels{{"comment", "B"}}));
+}
+
 TEST(PeerTextTest, ErrorsNameTheLineAndNeverASecret) {
   const std::string good = std::string("{\"public_key\":\"") + kKey + "\"}\n";
   struct Case {

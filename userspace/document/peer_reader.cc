@@ -2,6 +2,7 @@
 
 #include <strings.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -9,6 +10,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "absl/strings/strip.h"
 #include "document/peer_fields.h"
 #include "document/peer_text.h"
 
@@ -16,6 +18,8 @@ namespace wicket::document {
 namespace {
 
 constexpr size_t kLineBytesMax = 1 << 20;
+constexpr size_t kCommentBytesMax = 512;
+constexpr size_t kKeyBase64Bytes = 44;
 
 // The first word of a line that may hold a secret, if it looks like a key's name.
 std::string Word(absl::string_view line) {
@@ -69,6 +73,32 @@ absl::Status ReadSetting(absl::string_view line, PeerConfig* config, bool* has_k
       absl::StrCat("unknown key ", Word(name),
                    "; accepted: PublicKey, PresharedKey, AllowedIPs, PersistentKeepalive, "
                    "Endpoint (ignored)"));
+}
+
+bool IsLabelName(absl::string_view text) {
+  return !text.empty() && text.size() <= store::kLabelNameBytesMax &&
+         std::all_of(text.begin(), text.end(), [](char c) {
+           return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '-' ||
+                  c == '.';
+         });
+}
+
+// Returns: an empty text for a comment that is to be no label.
+std::pair<std::string, std::string> LabelOf(absl::string_view comment) {
+  const size_t equals = comment.find('=');
+  const absl::string_view name = absl::StripAsciiWhitespace(comment.substr(0, equals));
+  for (const char* setting : {"PublicKey", "PresharedKey", "PrivateKey", "AllowedIPs", "Endpoint",
+                              "PersistentKeepalive"}) {
+    if (absl::EqualsIgnoreCase(name, setting)) return {};
+  }
+  for (absl::string_view word : absl::StrSplit(comment, absl::ByAnyChar(" \t=:"))) {
+    if (word.size() == kKeyBase64Bytes - 1) return {};  // as long as a key without its padding
+  }
+  const bool is_pair = equals != comment.npos && IsLabelName(name);
+  const absl::string_view text =
+      is_pair ? absl::StripAsciiWhitespace(comment.substr(equals + 1)) : comment;
+  return {is_pair ? std::string(name) : "comment",
+          std::string(text.substr(0, store::kLabelTextBytesMax))};
 }
 
 }  // namespace
@@ -133,8 +163,15 @@ absl::StatusOr<bool> PeerReader::NextSection(store::Peer* peer) {
   bool has_key = false;
   std::string text;
   while (ReadLine(&text)) {
-    absl::string_view line = text;
+    absl::string_view line = absl::StripAsciiWhitespace(text);
+    if (absl::ConsumePrefix(&line, "#")) {
+      if (comments_.size() < store::kLabelsMax) {
+        comments_.emplace_back(absl::StripAsciiWhitespace(line).substr(0, kCommentBytesMax));
+      }
+      continue;
+    }
     line = absl::StripAsciiWhitespace(line.substr(0, line.find('#')));
+    if (line.empty() || line.front() != '[') TakeComments(peer);
     if (line.empty()) continue;
     if (line.front() == '[') {
       const absl::StatusOr<bool> is_peer = IsPeerHeading(line);
@@ -155,10 +192,26 @@ absl::StatusOr<bool> PeerReader::NextSection(store::Peer* peer) {
     explicit_bzero(text.data(), text.size());  // it may be a preshared key
     if (!status.ok()) return Error(status.message());
   }
+  TakeComments(peer);
   const uint64_t begun = std::exchange(peer_begun_, 0);
   if (begun == 0) return false;
   WICKET_RETURN_IF_ERROR(EndSection(begun, has_key));
   return true;
+}
+
+// "# name = value" becomes a label of that name, and the first other comment the label "comment". A
+// setting that was commented out becomes none, nor does what is as long as a key: it may be secret.
+void PeerReader::TakeComments(store::Peer* peer) {
+  for (const std::string& comment : std::exchange(comments_, {})) {
+    if (peer_begun_ == 0) continue;
+    std::pair<std::string, std::string> label = LabelOf(comment);
+    const auto same_name = [&](const auto& other) { return other.first == label.first; };
+    if (label.second.empty() || peer->labels.size() == store::kLabelsMax ||
+        std::any_of(peer->labels.begin(), peer->labels.end(), same_name)) {
+      continue;
+    }
+    peer->labels.push_back(std::move(label));
+  }
 }
 
 absl::Status PeerReader::EndSection(uint64_t begun, bool has_key) const {

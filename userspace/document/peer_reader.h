@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <istream>
 #include <string>
+#include <vector>
 
 #include "absl/strings/string_view.h"
 #include "base/status.h"
@@ -41,6 +42,7 @@ class PeerReader {
   bool ReadLine(std::string* text);
   absl::StatusOr<bool> NextJson(store::Peer* peer);
   absl::StatusOr<bool> NextSection(store::Peer* peer);
+  void TakeComments(store::Peer* peer);
   absl::Status EndSection(uint64_t begun, bool has_key) const;
   absl::Status Error(absl::string_view message) const;
 
@@ -51,6 +53,8 @@ class PeerReader {
   uint64_t bytes_ = 0;
   bool seen_section_ = false;
   uint64_t peer_begun_ = 0;  // wg.conf: the line of the [Peer] that is being read; 0: none is
+  // wg.conf: comments whose peer is not known yet. Those right above a [Peer] are of that one.
+  std::vector<std::string> comments_;
 };
 
 // Reads a line; of one longer than 1 MiB only the beginning, which no parser takes.

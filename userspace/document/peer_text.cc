@@ -2,6 +2,7 @@
 
 #include <boost/json.hpp>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/clock.h"
 #include "base/clock.h"
@@ -216,7 +217,12 @@ std::string ToReport(const store::Peer& peer, const std::optional<store::Session
 }
 
 std::string ToConfSection(const store::Peer& peer) {
-  std::string out = absl::StrCat("[Peer]\nPublicKey = ", ToBase64(peer.config.public_key), "\n");
+  std::string out = "[Peer]\n";
+  for (const auto& [name, text] : peer.labels) {
+    if (absl::StrContains(name, '=') || absl::StrContains(text, '\n')) continue;
+    absl::StrAppend(&out, "# ", name, " = ", text, "\n");
+  }
+  absl::StrAppend(&out, "PublicKey = ", ToBase64(peer.config.public_key), "\n");
   if (peer.config.preshared_key) {
     absl::StrAppend(&out, "PresharedKey = ", RevealBase64(*peer.config.preshared_key), "\n");
   }

@@ -147,6 +147,7 @@ absl::Status Server::ListenTcp() {
 void Server::Loop() {
   NameThread("control");
   ServeOperators();  // and so do the threads it makes
+  DropRights();
   while (!stopping_) {
     pollfd fds[] = {{wake_.get(), POLLIN, 0}, {unix_->fd(), POLLIN, 0}, {tcp_.get(), POLLIN, 0}};
     poll(fds, tcp_.valid() ? 3 : 2, kReap_ms);

@@ -71,6 +71,7 @@ void Shard::Loop() {
     CPU_SET(static_cast<size_t>(options_.cpu), &cpus);
     sched_setaffinity(0, sizeof(cpus), &cpus);
   }
+  DropRights();  // socket, maps and store are open
   pollfd fds[2] = {{socket_->fd(), POLLIN, 0}, {stop_.get(), POLLIN, 0}};
   while (!(fds[1].revents & POLLIN)) {
     const DeviceTable& devices = reader_.Renew();

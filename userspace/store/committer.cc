@@ -62,6 +62,7 @@ absl::Status Committer::Commit(Change change) {
 
 void Committer::Loop() {
   NameThread("committer");
+  DropRights();
   std::unique_lock lock(mutex_);
   for (;;) {
     const auto enough = [this] { return stop_ || waiting_.size() >= wanted_; };

@@ -1,0 +1,186 @@
+#!/usr/bin/python3
+"""The Debian packages under a systemd of their own: installed, run, upgraded, removed, purged.
+
+    scripts/vm 6.12 tests/e2e/package_test.py PACKAGES
+
+PACKAGES is the folder that scripts/package fills. Changes the machine that it runs on, so it refuses to
+run where that would stay.
+"""
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+OUTPUT = Path("/var/tmp/wicket-test.out")
+END = re.compile(r"^(ok     |FAILED )", re.M)
+KEY = "/etc/wireguard/wg0.key"
+UNIT = """[Unit]
+Description=The test of Wicket's packages
+After=basic.target
+[Service]
+Type=oneshot
+Environment=PATH={path}
+ExecStart={python} {program} --inside {packages}
+StandardOutput=append:{output}
+StandardError=append:{output}
+"""
+
+
+def run(*command, check=True, **kwargs):
+    result = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=100, **kwargs)
+    if check and result.returncode != 0:
+        raise RuntimeError(f"{' '.join(map(str, command))}: {result.returncode}\n{result.stdout}{result.stderr}")
+    return result
+
+
+def wait_for(what, seconds):
+    deadline = time.monotonic() + seconds
+    while not (value := what()) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    return value
+
+
+def check(condition, what):
+    if not condition:
+        raise AssertionError(what)
+
+
+# --- outside: a systemd as the first process of a PID namespace ----------------------------------------
+
+def boot(packages):
+    check(run("findmnt", "-no", "FSTYPE", "/").stdout.strip() == "overlay", "not in the VM: nothing is done")
+    unit = Path("/etc/systemd/system/wicket-test.service")
+    unit.write_text(UNIT.format(path=os.environ["PATH"], python=sys.executable, program=os.path.realpath(__file__),
+                                packages=packages, output=OUTPUT))
+    Path("/etc/machine-id").write_text("0" * 31 + "1\n")
+    script = "mount -t proc proc /proc; mount -t tmpfs -o mode=755 run /run; " \
+             "umount -R /sys/fs/cgroup 2>/dev/null; mount -t cgroup2 cgroup /sys/fs/cgroup; " \
+             "mountpoint -q /sys/fs/bpf || mount -t bpf bpf /sys/fs/bpf; " \
+             "exec /lib/systemd/systemd --system --unit=wicket-test.service --log-target=console --log-level=warning --show-status=no"
+    machine = subprocess.Popen(["unshare", "--kill-child", "--fork", "--pid", "--mount", "--uts", "--ipc", "--cgroup",
+                                "sh", "-c", f"mount --make-rprivate /; {script}"],
+                               env={"PATH": os.environ["PATH"], "container": "wicket-test"})
+    text = ""
+
+    def ended():
+        nonlocal text
+        text = OUTPUT.read_text() if OUTPUT.exists() else ""
+        return END.search(text) or machine.poll() is not None
+    wait_for(ended, 400)
+    time.sleep(1)  # the journal of a failure comes after it
+    ended()
+    print(text or "FAILED the machine did not come so far", flush=True)
+    machine.kill()
+    machine.wait()
+    return 0 if re.search(r"^ok     ", text, re.M) else 1
+
+
+# --- inside ----------------------------------------------------------------------------------------------
+
+def unit_property(name):
+    return run("systemctl", "show", "-P", name, "wicketd").stdout.strip()
+
+
+def network():
+    """A client behind a veth, and the kernel's WireGuard at both ends."""
+    run("ip", "netns", "add", "client")
+    run("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "out", "netns", "client")
+    run("ip", "address", "add", "192.0.2.1/24", "dev", "eth0")
+    run("ip", "link", "set", "eth0", "up")
+    run("ip", "-n", "client", "address", "add", "192.0.2.2/24", "dev", "out")
+    run("ip", "-n", "client", "link", "set", "out", "up")
+    os.makedirs("/etc/wireguard", exist_ok=True)
+    Path(KEY).write_text(run("wg", "genkey").stdout)
+    run("ip", "link", "add", "wg0", "type", "wireguard")
+    run("wg", "set", "wg0", "private-key", KEY, "listen-port", "51820")
+    run("ip", "address", "add", "10.0.0.1/8", "dev", "wg0")
+    run("ip", "link", "set", "wg0", "up")
+    public = run("wg", "show", "wg0", "public-key").stdout.strip()
+    clients = []
+    for number in (1, 2):
+        key = Path(f"/run/client{number}.key")
+        key.write_text(run("wg", "genkey").stdout)
+        name = f"c{number}"
+        run("ip", "-n", "client", "link", "add", name, "type", "wireguard")
+        run("ip", "netns", "exec", "client", "wg", "set", name, "private-key", key, "peer", public, "endpoint",
+            "192.0.2.1:51820", "allowed-ips", "10.0.0.1/32")
+        run("ip", "-n", "client", "address", "add", f"10.1.0.{number}/32", "dev", name)
+        run("ip", "-n", "client", "link", "set", name, "up")
+        clients.append(run("wg", "pubkey", input=key.read_text()).stdout.strip())
+    return clients
+
+
+def ping(number, count=1, seconds=8):
+    run("ip", "-n", "client", "route", "replace", "10.0.0.1/32", "dev", f"c{number}", "src", f"10.1.0.{number}")
+    return run("ip", "netns", "exec", "client", "ping", "-n", "-q", "-c", count, "-i", "0.2", "-W", seconds, "-I",
+               f"10.1.0.{number}", "10.0.0.1", check=False).returncode == 0
+
+
+def scenario(packages):
+    deb, = Path(packages).glob("wicket_*.deb")
+    run("dpkg", "--no-triggers", "-i", deb)
+    check(run("getent", "passwd", "wicket").stdout, "no user")
+    check(unit_property("UnitFileState") == "enabled", unit_property("UnitFileState"))
+    print("installed", flush=True)
+    clients = network()
+    Path("/etc/wicket.toml").write_text(Path("/usr/share/doc/wicket/examples/wicket.toml").read_text())
+    run("wicketd", "--check", "--config", "/etc/wicket.toml")
+    run("systemctl", "start", "wicketd")
+    run("wicket", "status", "--wait", "60")
+    check(re.match(r"serves wg0 \(0 installed\) on eth0", unit_property("StatusText")), unit_property("StatusText"))
+    for number, key in enumerate(clients, 1):
+        run("wicket", "peer", "add", key, "--allowed-ips", f"10.1.0.{number}/32")
+    check(ping(1), "the first client does not connect")
+    pid = int(unit_property("MainPID"))
+    owner = int(re.search(r"^Uid:\s+(\d+)", Path(f"/proc/{pid}/status").read_text(), re.M)[1])
+    check(owner == int(run("id", "-u", "wicket").stdout), f"it runs as {owner}")
+    print("served, by a user of its own", flush=True)
+    doctor = run("wicket", "doctor", check=False)
+    check("[FAIL]" not in doctor.stdout, doctor.stdout)
+    run("systemctl", "reload", "wicketd")
+    Path("/etc/wicket.toml").open("a").write("nonsense = 1\n")
+    check(run("systemctl", "reload", "wicketd", check=False).returncode != 0, "a bad file is taken")
+    Path("/etc/wicket.toml").write_text(Path("/usr/share/doc/wicket/examples/wicket.toml").read_text())
+    check(wait_for(lambda: unit_property("ActiveState") == "active", 30), unit_property("ActiveState"))
+    print("reloaded, and told of a bad file", flush=True)
+    # An upgrade: the session goes on, and whoever comes meanwhile gets in afterwards.
+    run("dpkg", "--no-triggers", "-i", deb)
+    check(int(unit_property("MainPID")) not in (0, pid), "the old daemon runs on")
+    check(ping(1, count=3), "a session was lost by the upgrade")
+    run("wicket", "status", "--wait", "60")
+    check(ping(2), "a newcomer stays out after the upgrade")
+    print("upgraded", flush=True)
+    pid = int(unit_property("MainPID"))
+    os.kill(pid, 9)
+    check(wait_for(lambda: int(unit_property("MainPID")) not in (0, pid), 30), "it is not started again")
+    run("wicket", "status", "--wait", "60")
+    check(ping(1), "a session was lost by a crash")
+    print("started again after a crash", flush=True)
+    run("dpkg", "-r", "wicket")
+    check("prog/xdp" not in run("ip", "link", "show", "eth0").stdout, "the XDP program is left")
+    check(ping(1), "a session was lost by the removal")
+    check(Path("/var/lib/wicket/data.mdb").exists(), "a removal has deleted the store")
+    run("dpkg", "-P", "wicket")
+    left = [path for path in ("/var/lib/wicket", "/etc/wicket.toml", "/usr/sbin/wicketd",
+                              "/lib/systemd/system/wicketd.service") if os.path.exists(path)]
+    check(not left, f"left after a purge: {left}")
+    print("removed and purged")
+
+
+def inside(packages):
+    try:
+        scenario(packages)
+        print("ok     test_the_packages_under_systemd", flush=True)
+    except BaseException as error:  # noqa: BLE001: told outside
+        print(f"FAILED test_the_packages_under_systemd\n{error}\n", flush=True)
+        print(run("journalctl", "--no-pager", "_TRANSPORT=syslog", "+", "_TRANSPORT=journal", "+", "_TRANSPORT=stdout", "-n", "40", check=False).stdout, flush=True)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--inside"]:
+        sys.exit(inside(sys.argv[2]))
+    sys.exit(boot(os.path.realpath(sys.argv[1])))
