@@ -21,9 +21,9 @@ from rig import BIN
 
 ROOT = Path(__file__).resolve().parents[2]
 CALLER = Path(os.environ.get("WICKET_CALLER", "."))
-MODULES = ("micro", "handshake", "flood", "provision", "data_plane", "kernel")
+MODULES = ("micro", "handshake", "flood", "provision", "operate", "data_plane", "kernel")
 ROOTLESS = {"micro", "creates"}
-SLOW = {"kernel", "evictions", "saturation", "newcomers_in_flood"}  # only in a full run, or by name
+SLOW = {"kernel", "evictions", "saturation", "newcomers_in_flood", "watchers"}  # only in a full run, or by name
 
 
 def benches():

@@ -103,6 +103,12 @@ MEASURES = {
     "repeat_flood_success": Measure(
         "legitimate first attempts answered, flood of one packet repeated",
         "share", HIGHER, FLOODED, "value >= 0.99"),
+    "scrape_vs_none_p99": Measure(
+        "first packet to answer while 64 scrapes a second read the metrics, p99", "ms", LOWER,
+        "without", "ratio <= 1.15"),
+    "readers_vs_none_p99": Measure(
+        "first packet to answer while 64 clients read pages in a loop, p99", "ms", LOWER,
+        "without", "ratio <= 2"),
     "forged_flood_latency": Measure(
         "first packet to answer during a flood of bad mac1, p99", "ms", LOWER,
         "the same without a flood", "ratio <= 3"),

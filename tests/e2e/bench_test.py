@@ -30,6 +30,7 @@ NOT_QUICK = {
     "evictions": "install_p50_with_evictions install_p99_with_evictions",
     "saturation": "generator_per_core",  # whether a burst is sustained depends on the machine
     "newcomers_in_flood": "forged_flood_latency",
+    "watchers": "scrape_vs_none_p99 readers_vs_none_p99",
 }
 
 

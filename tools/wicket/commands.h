@@ -24,6 +24,8 @@ void AddEventsCommand(CLI::App* app, std::function<int()>* run);
 void AddDbCommands(CLI::App* app, std::function<int()>* run);
 void AddConfigCommand(CLI::App* app, std::function<int()>* run);
 void AddDoctorCommand(CLI::App* app, std::function<int()>* run);
+void AddBugreportCommand(CLI::App* app, std::function<int()>* run);
+void AddTopCommand(CLI::App* app, std::function<int()>* run);
 void AddReloadCommand(CLI::App* app, std::function<int()>* run);
 
 }  // namespace wicket::tools

@@ -47,9 +47,10 @@ int Main(int argc, char** argv) {
   app.set_version_flag("--version", "wicket " WICKET_VERSION);
   app.footer("Exit status: 0 done, 1 failed, 2 wrong usage or unusable input.");
   std::function<int()> run;
-  for (const auto add : {AddImportCommand, AddExportCommand, AddStatusCommand, AddDoctorCommand,
-                         AddExplainCommand, AddPeerCommands, AddConfCommand, AddEventsCommand,
-                         AddDbCommands, AddConfigCommand, AddReloadCommand}) {
+  for (const auto add :
+       {AddImportCommand, AddExportCommand, AddStatusCommand, AddDoctorCommand, AddExplainCommand,
+        AddPeerCommands, AddConfCommand, AddEventsCommand, AddDbCommands, AddConfigCommand,
+        AddReloadCommand, AddTopCommand, AddBugreportCommand}) {
     add(&app, &run);
   }
   if (const std::optional<int> exit_status = Parse(&app, argc, argv)) return *exit_status;

@@ -82,6 +82,8 @@ void Installer::NoteClockStep(absl::Duration step, absl::Time now) {
   calls_.Leave([this, step, now] {
     state_.forward_step = step > absl::ZeroDuration() ? now : state_.forward_step + step;
     upkeep_.census().NoteClockStep(SteadyNow());
+    state_.residents.NoteClockStep(step, now);
+    state_.surroundings.saver->Submit(state_.residents.TakeDirty());
   });
 }
 

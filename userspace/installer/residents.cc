@@ -197,6 +197,17 @@ std::vector<PublicKey> Residents::TakeRemovable(size_t count) {
 
 std::vector<PublicKey> Residents::TakeReturned() { return std::exchange(returned_, {}); }
 
+void Residents::NoteClockStep(absl::Duration step, absl::Time now) {
+  for (auto& [key, peer] : peers_) {
+    for (StampMark* mark : {&peer.session.mark, &peer.past_us}) {
+      if (mark->accepted == absl::UnixEpoch()) continue;
+      mark->accepted += step;
+      if (step > absl::ZeroDuration()) *mark = guard::AfterForwardStep(*mark, now);
+    }
+    MarkDirty(key);
+  }
+}
+
 // --- a dump -----------------------------------------------------------------
 
 bool Residents::Observe(const PublicKey& key, const wgdev::PeerStats& stats,

@@ -100,6 +100,11 @@ class Residents {
   // Notes that the peer's session has changed: TakeDirty will return it.
   void MarkDirty(const PublicKey& key);
 
+  // The wall clock stepped, to `now`: the times when marks were accepted are told by the new one
+  // from here on, marks are settled as guard::AfterForwardStep says, and all sessions are to be
+  // saved. A later process knows nothing of the step, and would take it for time that has passed.
+  void NoteClockStep(absl::Duration step, absl::Time now);
+
   // --- leaving ---
   struct Press {
     bool established = false;  // the device is full: remove peers as soon as their session is dead
