@@ -2,8 +2,6 @@
 
 #include <utility>
 
-#include "report/metrics.h"
-
 namespace wicket::gateway {
 namespace {
 
@@ -30,7 +28,7 @@ roster::Pools PoolsOf(const Config& config) {
 }  // namespace
 
 Front::Front(const Config& config, const DeviceWatch& devices, const store::Store* store,
-             store::Committer* committer, event::EventLog* events, const report::Reporter* reporter,
+             store::Committer* committer, event::EventLog* events, report::Reporter* reporter,
              ReloadHandler reload)
     : installers_(ByName(devices)),
       roster_(committer, &installers_, events, PoolsOf(config)),
@@ -40,7 +38,7 @@ Front::Front(const Config& config, const DeviceWatch& devices, const store::Stor
             .store = store,
             .events = events,
             .status = [reporter] { return document::ToJson(*reporter->latest()); },
-            .metrics = [reporter] { return report::ToPrometheus(*reporter->latest()); },
+            .metrics = [reporter] { return reporter->Metrics(); },
             .reload = std::move(reload)}) {}
 
 absl::Status Front::Listen(const http::Options& options) {

@@ -23,7 +23,7 @@ class Front {
  public:
   // Everything pointed to outlives it.
   Front(const Config& config, const DeviceWatch& devices, const store::Store* store,
-        store::Committer* committer, event::EventLog* events, const report::Reporter* reporter,
+        store::Committer* committer, event::EventLog* events, report::Reporter* reporter,
         ReloadHandler reload);
   // Begins to answer. Errors: those of http::Server::Start.
   absl::Status Listen(const http::Options& options);

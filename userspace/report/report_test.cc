@@ -6,6 +6,7 @@
 #include <fstream>
 #include <iterator>
 
+#include "absl/strings/str_cat.h"
 #include "report/defence.h"
 #include "report/reporter.h"
 
@@ -114,6 +115,18 @@ TEST_F(ReporterTest, FileAndReadersSeeTheSameStatus) {
   EXPECT_EQ(first->stored_peers, 1u) << "a reader's copy has changed";
   EXPECT_EQ((*reporter)->latest()->stored_peers, 2u);
   EXPECT_EQ(Text(), document::ToJson(*(*reporter)->latest()));
+}
+
+TEST_F(ReporterTest, MetricsAreOfTheLatestStatus) {
+  const auto reporter = Reporter::Open(path_);
+  ASSERT_TRUE(reporter.ok());
+  for (const uint64_t stored : {5u, 6u}) {
+    ASSERT_TRUE((*reporter)->Publish(With(stored)).ok());
+    for (int i = 0; i < 2; ++i) {
+      EXPECT_NE((*reporter)->Metrics().find(absl::StrCat("\nwicket_store_peers ", stored, "\n")),
+                std::string::npos);
+    }
+  }
 }
 
 TEST_F(ReporterTest, ReadersSeeAStatusThatCannotBeWritten) {

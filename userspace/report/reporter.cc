@@ -12,6 +12,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "report/metrics.h"
 
 namespace wicket::report {
 namespace {
@@ -88,6 +89,16 @@ absl::Status Reporter::Publish(document::Status status) {
     latest_.swap(published);
   }
   return Replace(path_, json);
+}
+
+std::string Reporter::Metrics() {
+  const std::lock_guard lock(page_mutex_);
+  auto status = latest();
+  if (status != page_of_) {
+    page_ = ToPrometheus(*status);
+    page_of_ = std::move(status);
+  }
+  return page_;
 }
 
 std::shared_ptr<const document::Status> Reporter::latest() const {

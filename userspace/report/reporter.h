@@ -27,6 +27,8 @@ class Reporter {
   absl::Status Publish(document::Status status);
   // Thread: any. Never null.
   std::shared_ptr<const document::Status> latest() const;
+  // The latest status for Prometheus, made once for all who ask. Thread: any.
+  std::string Metrics();
 
  private:
   Reporter(std::string path, Fd lock) : path_(std::move(path)), lock_(std::move(lock)) {}
@@ -35,6 +37,9 @@ class Reporter {
   Fd lock_;
   mutable std::mutex mutex_;  // held to copy a pointer
   std::shared_ptr<const document::Status> latest_ = std::make_shared<const document::Status>();
+  std::mutex page_mutex_;  // held while the page is made; of readers alone
+  std::shared_ptr<const document::Status> page_of_;
+  std::string page_;
 };
 
 }  // namespace wicket::report
