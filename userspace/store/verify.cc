@@ -24,83 +24,111 @@ absl::Status ForEach(MDB_txn* txn, unsigned table, const char* name,
   return LmdbStatus(code, absl::StrCat("mdb_cursor_get(", name, ")"), "snapshot");
 }
 
+// One walk over the file: what it has found, and whom it tells.
+class Verifier {
+ public:
+  using Text = absl::string_view;
+
+  Verifier(const Snapshot* snapshot, MDB_txn* txn, const Tables& tables,
+           const std::function<void(const std::string&)>& problem,
+           const std::function<void(uint64_t)>& progress)
+      : snapshot_(snapshot), txn_(txn), tables_(tables), problem_(problem), progress_(progress) {}
+
+  absl::Status Run() {
+    WICKET_RETURN_IF_ERROR(Walk(tables_.peers, "peers", &Verifier::CheckPeer));
+    WICKET_RETURN_IF_ERROR(Walk(tables_.sessions, "sessions", &Verifier::CheckSession));
+    WICKET_RETURN_IF_ERROR(Walk(tables_.prefixes, "prefixes", &Verifier::CheckPrefix));
+    WICKET_RETURN_IF_ERROR(Walk(tables_.expiries, "expiries", &Verifier::CheckEntry));
+    return Walk(tables_.labels, "labels", &Verifier::CheckEntry);
+  }
+  const Snapshot::Findings& findings() const { return findings_; }
+
+ private:
+  absl::Status Walk(unsigned table, const char* name,
+                    void (Verifier::*check)(Text key, Text value)) {
+    return ForEach(txn_, table, name, [&](Text key, Text value) {
+      if (++read_ % kProgressStep == 0) progress_(read_);
+      (this->*check)(key, value);
+    });
+  }
+  void Complain(const std::string& text) {
+    ++findings_.problems;
+    problem_(text);
+  }
+  bool Has(unsigned table, const std::string& entry) const {
+    MDB_val key = Val(Text(entry)), value;
+    return mdb_get(txn_, table, &key, &value) == MDB_SUCCESS;
+  }
+
+  void CheckPeer(Text key, Text value) {
+    const auto public_key = key.size() == kKeyBytes ? KeyAtEnd(key) : std::nullopt;
+    if (!public_key) return Complain("peers: a key is not 32 bytes");
+    const auto peer = DecodePeer(*public_key, value);
+    if (!peer) return Complain(std::string(Damaged(*public_key).message()));
+    ++findings_.peers;
+    const std::string who = absl::StrCat("peer ", Abbreviate(*public_key), ": ");
+    for (const Prefix& prefix : peer->config.allowed_ips) {
+      if (snapshot_->FindPrefix(peer->device, prefix) != public_key) {
+        Complain(absl::StrCat(who, ToString(prefix), " is not noted as its own"));
+      }
+    }
+    if (peer->expires != absl::InfiniteFuture() &&
+        !Has(tables_.expiries, ExpiryKey(peer->expires, *public_key))) {
+      Complain(absl::StrCat(who, "it would not expire"));
+    }
+    for (const auto& [name, text] : peer->labels) {
+      if (!Has(tables_.labels, LabelKey(peer->device, name, text) + std::string(key))) {
+        Complain(absl::StrCat(who, "label ", name, " does not lead to it"));
+      }
+    }
+  }
+
+  void CheckSession(Text key, Text value) {
+    const auto public_key = key.size() == kKeyBytes ? KeyAtEnd(key) : std::nullopt;
+    if (!public_key || !DecodeSession(*public_key, value)) {
+      return Complain("sessions: a record is damaged");
+    }
+    ++findings_.sessions;
+  }
+
+  void CheckPrefix(Text key, Text value) {
+    ++findings_.index_entries;
+    const auto owner = value.size() == kKeyBytes ? KeyAtEnd(value) : std::nullopt;
+    if (!owner) return Complain("prefixes: an owner is not 32 bytes");
+    const auto peer = snapshot_->FindPeer(*owner);
+    const auto is_entry = [&](const Prefix& prefix) {
+      return PrefixKey(peer->device, prefix) == key;
+    };
+    if (peer.ok() &&
+        std::any_of(peer->config.allowed_ips.begin(), peer->config.allowed_ips.end(), is_entry)) {
+      return;
+    }
+    Complain(absl::StrCat("prefixes: an entry of ", Abbreviate(*owner),
+                          " that its record does not know"));
+  }
+
+  void CheckEntry(Text key, Text) {
+    ++findings_.index_entries;
+    if (!KeyAtEnd(key)) Complain("an index entry is too short for a public key");
+  }
+
+  const Snapshot* snapshot_;
+  MDB_txn* txn_;
+  const Tables& tables_;
+  const std::function<void(const std::string&)>& problem_;
+  const std::function<void(uint64_t)>& progress_;
+  Snapshot::Findings findings_;
+  uint64_t read_ = 0;
+};
+
 }  // namespace
 
 absl::StatusOr<Snapshot::Findings> Snapshot::Verify(
     const std::function<void(const std::string&)>& problem,
     const std::function<void(uint64_t)>& progress) const {
-  Findings findings;
-  uint64_t read = 0;
-  const auto complain = [&](const std::string& text) {
-    ++findings.problems;
-    problem(text);
-  };
-  const auto step = [&] {
-    if (++read % kProgressStep == 0) progress(read);
-  };
-  const auto has = [&](unsigned table, const std::string& entry) {
-    MDB_val key = Val(absl::string_view(entry)), value;
-    return mdb_get(txn_, table, &key, &value) == MDB_SUCCESS;
-  };
-  WICKET_RETURN_IF_ERROR(
-      ForEach(txn_, tables_.peers, "peers", [&](absl::string_view key, absl::string_view value) {
-        step();
-        const auto public_key = key.size() == kKeyBytes ? KeyAtEnd(key) : std::nullopt;
-        if (!public_key) return complain("peers: a key is not 32 bytes");
-        const auto peer = DecodePeer(*public_key, value);
-        if (!peer) return complain(std::string(Damaged(*public_key).message()));
-        ++findings.peers;
-        const std::string who = absl::StrCat("peer ", Abbreviate(*public_key), ": ");
-        for (const Prefix& prefix : peer->config.allowed_ips) {
-          if (FindPrefix(peer->device, prefix) != public_key) {
-            complain(absl::StrCat(who, ToString(prefix), " is not noted as its own"));
-          }
-        }
-        if (peer->expires != absl::InfiniteFuture() &&
-            !has(tables_.expiries, ExpiryKey(peer->expires, *public_key))) {
-          complain(absl::StrCat(who, "it would not expire"));
-        }
-        for (const auto& [name, text] : peer->labels) {
-          if (!has(tables_.labels, LabelKey(peer->device, name, text) + std::string(key))) {
-            complain(absl::StrCat(who, "label ", name, " does not lead to it"));
-          }
-        }
-      }));
-  WICKET_RETURN_IF_ERROR(ForEach(
-      txn_, tables_.sessions, "sessions", [&](absl::string_view key, absl::string_view value) {
-        step();
-        const auto public_key = key.size() == kKeyBytes ? KeyAtEnd(key) : std::nullopt;
-        if (!public_key || !DecodeSession(*public_key, value)) {
-          return complain("sessions: a record is damaged");
-        }
-        ++findings.sessions;
-      }));
-  WICKET_RETURN_IF_ERROR(ForEach(
-      txn_, tables_.prefixes, "prefixes", [&](absl::string_view key, absl::string_view value) {
-        step();
-        ++findings.index_entries;
-        const auto owner = value.size() == kKeyBytes ? KeyAtEnd(value) : std::nullopt;
-        if (!owner) return complain("prefixes: an owner is not 32 bytes");
-        const auto peer = FindPeer(*owner);
-        const bool agrees =
-            peer.ok() && std::any_of(peer->config.allowed_ips.begin(),
-                                     peer->config.allowed_ips.end(), [&](const Prefix& prefix) {
-                                       return PrefixKey(peer->device, prefix) == key;
-                                     });
-        if (!agrees) {
-          complain(absl::StrCat("prefixes: an entry of ", Abbreviate(*owner),
-                                " that its record does not know"));
-        }
-      }));
-  for (const unsigned table : {tables_.expiries, tables_.labels}) {
-    WICKET_RETURN_IF_ERROR(
-        ForEach(txn_, table, "indexes", [&](absl::string_view key, absl::string_view) {
-          step();
-          ++findings.index_entries;
-          if (!KeyAtEnd(key)) complain("an index entry is too short for a public key");
-        }));
-  }
-  return findings;
+  Verifier verifier(this, txn_, tables_, problem, progress);
+  WICKET_RETURN_IF_ERROR(verifier.Run());
+  return verifier.findings();
 }
 
 }  // namespace wicket::store
