@@ -158,6 +158,11 @@ void Batch::NoteInstalled(const Pending& pending, absl::Duration steady) {
     peer = state_->residents.Add(*pending.stored, pending.decision.session,
                                  demand.source_proven ? demand.source.address : Address{}, steady);
   }
+  // Installed once more, it keeps allowed IPs that it should not have any more.
+  if (pending.decision.install && peer->given &&
+      !(peer->given->all == wgdev::DigestOf(pending.stored->config))) {
+    peer->given.reset();
+  }
   if (peer->session.endpoint != demand.source) {
     state_->hand.Apply(FlowChange{peer->session.endpoint, false});
   }

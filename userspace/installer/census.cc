@@ -117,6 +117,7 @@ Census::Finding Census::Adopt(const wgdev::PeerStats& stats, const store::Peer& 
   journal_->Add(Count::kAdopted);
   peer->keepalive_held = !peer->confirmed;
   const bool outdated = stats.digest != wgdev::DigestOf(stored.config, peer->keepalive_held);
+  if (outdated) peer->given.reset();
   return {.flows = {{stats.endpoint, true}}, .outdated = outdated};
 }
 

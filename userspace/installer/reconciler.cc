@@ -49,6 +49,8 @@ bool Reconciler::Correct(store::Snapshot* snapshot) {
   const std::vector<absl::Status> results = hand_->Install(installs);
   for (size_t i = 0; i < results.size(); ++i) {
     journal_->Add(results[i].ok() ? Count::kCorrected : Count::kInstallErrors);
+    Resident* peer = residents_->Find(peers[i].config.public_key);
+    if (results[i].ok() && peer != nullptr) peer->given.emplace(peers[i].config);
     if (absl::IsUnavailable(results[i])) AddOutdated(peers[i].config.public_key);
     if (absl::IsNotFound(results[i])) return false;
   }
@@ -85,7 +87,25 @@ absl::Status Reconciler::Sync(const PublicKey& key, bool swept, store::Snapshot*
   }
   residents_->SetPinned(key, stored->pinned);
   if (peer->revoked) residents_->Stay(key);  // deleted, and created again before it was removed
-  return hand_->Install({{{.config = &stored->config, .hold_keepalive = peer->keepalive_held}}})[0];
+  return Update(stored->config);
+}
+
+// The kernel drops a peer's data for a moment while its allowed IPs are replaced, so that is done
+// only when they have changed. Labels and expiry are nothing to the device.
+absl::Status Reconciler::Update(const PeerConfig& config) {
+  Resident* peer = residents_->Find(config.public_key);
+  const GivenConfig wanted(config);
+  if (peer->given && peer->given->all == wanted.all) return absl::OkStatus();
+  const bool same_ips = peer->given && peer->given->allowed_ips == wanted.allowed_ips;
+  const absl::Status updated = hand_->Install({{{.config = &config,
+                                                 .hold_keepalive = peer->keepalive_held,
+                                                 .replace_allowed_ips = !same_ips}}})[0];
+  if (updated.ok()) {
+    peer->given = wanted;
+  } else {
+    peer->given.reset();
+  }
+  return updated;
 }
 
 absl::Status Reconciler::SyncRemoved(const PublicKey& key, bool revoked, bool swept) {

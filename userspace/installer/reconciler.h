@@ -48,6 +48,7 @@ class Reconciler {
   void RemoveRevoked();
   bool Correct(store::Snapshot* snapshot);
   bool SetKeepalives(store::Snapshot* snapshot);
+  absl::Status Update(const PeerConfig& config);
   absl::Status SyncRemoved(const PublicKey& key, bool revoked, bool swept);
 
   Hand* hand_;

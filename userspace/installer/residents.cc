@@ -52,6 +52,7 @@ Resident* Residents::Add(const store::Peer& stored, const store::Session& sessio
                   .active = steady_now,
                   .pinned = stored.pinned,
                   .came_from = SourceOf(from),
+                  .given = GivenConfig(stored.config),
                   .seen_in_dump = dump_};
   BeginProbation(peer);
   Enter(key, &peer);

@@ -43,6 +43,14 @@ inline constexpr absl::Duration kProbation = absl::Seconds(30);
 inline constexpr absl::Duration kProbationInACrowd = absl::Seconds(15);
 inline constexpr absl::Duration kSessionLifetime = absl::Seconds(180);  // [WG 6.1]
 
+// A peer's configuration as the device was given it.
+struct GivenConfig {
+  explicit GivenConfig(const PeerConfig& config) : all(wgdev::DigestOf(config)) {
+    for (const Prefix& prefix : config.allowed_ips) allowed_ips.AddAllowedIp(prefix);
+  }
+  wgdev::ConfigDigest all, allowed_ips;
+};
+
 struct Resident {
   store::Session session;      // as it is to be saved; byte counts are totals
   uint64_t received_base = 0;  // totals from before this installation
@@ -63,6 +71,7 @@ struct Resident {
   uint64_t leaving_since = 0;  // the number of the last dump before it began to leave
   absl::Duration saved = -absl::InfiniteDuration();  // when it was last marked to be saved
   bool keepalive_held = true;                        // the device was not told of its keepalive yet
+  std::optional<GivenConfig> given;                  // nullopt: what the device has is not known
   bool forget_stamp = false;  // the device must forget its newest timestamp too
   uint64_t seen_in_dump = 0;
   std::optional<absl::Duration> indexed;  // its time in the index

@@ -5,12 +5,14 @@
 #include <stdlib.h>
 
 #include <filesystem>
+#include <functional>
 #include <thread>
 
 #include "base/calls.h"
 #include "guard/replay.h"
 #include "installer/census.h"
 #include "installer/departures.h"
+#include "installer/reconciler.h"
 #include "installer/returner.h"
 #include "installer/session_saver.h"
 #include "store/store.h"
@@ -487,6 +489,70 @@ TEST_F(DeparturesTest, ARevokedPeerIsReportedSoThatItsRevocationCanBeForgotten) 
   EXPECT_EQ(Slice(9), std::vector<PublicKey>{Key(1)});
   EXPECT_TRUE(departures_.Removed(Key(1), absl::OkStatus(), &residents_));
   EXPECT_EQ(journal_.Read(Count::kEvictedRevoked), 1u);
+}
+
+// --- the reconciler ------------------------------------------------------------
+
+// Writes down what it is told.
+class FakeDevice : public wgdev::Device {
+ public:
+  struct Told {
+    size_t allowed_ips;
+    bool replace;
+  };
+  explicit FakeDevice(std::vector<Told>* told) : told_(told) {}
+  absl::StatusOr<wgdev::DeviceInfo> ReadInfo() override { return wgdev::DeviceInfo{}; }
+  std::vector<absl::Status> Install(std::span<const wgdev::PeerInstall> peers) override {
+    for (const wgdev::PeerInstall& peer : peers) {
+      told_->push_back({peer.config->allowed_ips.size(), peer.replace_allowed_ips});
+    }
+    return std::vector<absl::Status>(peers.size());
+  }
+  std::vector<absl::Status> SetKeepalives(std::span<const PeerConfig* const> peers) override {
+    return std::vector<absl::Status>(peers.size());
+  }
+  std::vector<absl::Status> Remove(std::span<const PublicKey> peers) override {
+    return std::vector<absl::Status>(peers.size());
+  }
+  absl::StatusOr<std::unique_ptr<wgdev::Dump>> StartDump() override {
+    return absl::UnimplementedError("no dump");
+  }
+  absl::string_view backend() const override { return "fake"; }
+
+ private:
+  std::vector<Told>* told_;
+};
+
+TEST_F(CensusTest, AnUpdateTellsTheDeviceOnlyWhatItHasNot) {
+  store::Committer committer(&*store_);
+  std::vector<FakeDevice::Told> told;
+  Hand hand("wg0", nullptr);
+  hand.Take(std::make_unique<FakeDevice>(&told));
+  Reconciler reconciler(&hand, &residents_, &journal_, &committer);
+  Put(1);
+  residents_.Add(*store_->NewSnapshot()->FindPeer(Key(1)), {}, Address{}, kSteady);
+  const auto update = [&](const std::function<void(store::Peer&)>& change) {
+    store::Peer copy = *store_->NewSnapshot()->FindPeer(Key(1));
+    change(copy);
+    auto writer = store_->Write();
+    ASSERT_TRUE(writer->PutPeer(copy).ok());
+    ASSERT_TRUE(writer->Commit().ok());
+    auto snapshot = store_->NewSnapshot();
+    ASSERT_TRUE(reconciler.Sync(Key(1), /*swept=*/true, &*snapshot).ok());
+  };
+  update([](store::Peer& p) { p.labels = {{"team", "a"}}; });
+  EXPECT_TRUE(told.empty()) << "a label is nothing to the device";
+  update([](store::Peer& p) { p.config.persistent_keepalive_s = 25; });
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_FALSE(told[0].replace) << "its allowed IPs are as they were";
+  update([](store::Peer& p) { p.config.allowed_ips = {*ParsePrefix("10.0.0.1/32")}; });
+  ASSERT_EQ(told.size(), 2u);
+  EXPECT_TRUE(told[1].replace);
+  EXPECT_EQ(told[1].allowed_ips, 1u);
+  residents_.Find(Key(1))->given.reset();
+  update([](store::Peer& p) { p.labels = {{"team", "b"}}; });
+  ASSERT_EQ(told.size(), 3u) << "what the device has is not known";
+  EXPECT_TRUE(told[2].replace);
 }
 
 // --- the returner -------------------------------------------------------------
