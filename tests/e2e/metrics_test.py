@@ -10,6 +10,7 @@ import subprocess
 import sys
 from contextlib import contextmanager
 from http.client import HTTPConnection
+from pathlib import Path
 from urllib.parse import quote
 
 import yaml
@@ -24,6 +25,9 @@ from lab import ROOT, SLOW, run, wait_for  # noqa: E402
 ALERTS = ROOT / "docs/monitoring/alerts.yml"
 DASHBOARD = ROOT / "docs/monitoring/dashboard.json"
 PORT = 9090
+# Where scripts/setup puts them.
+os.environ["PATH"] += os.pathsep + str(Path(os.environ.get("WICKET_CACHE") or Path.home() / ".cache/wicket") /
+                                       "tools/usr/bin")
 
 
 def with_tcp(lab, daemon):
