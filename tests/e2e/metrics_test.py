@@ -86,7 +86,7 @@ def prometheus(lab, scrape):
         def answers():
             try:
                 return server.value('up{job="wicket"}') == 1
-            except OSError:
+            except (OSError, ValueError):  # it has not begun, or is not ready
                 return False
         check(wait_for(answers, 30), (folder / "log").read_text()[-2000:])
         yield server
