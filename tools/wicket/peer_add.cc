@@ -3,11 +3,14 @@
 #include <boost/json.hpp>
 #include <fstream>
 #include <iostream>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "base/address.h"
 #include "tools/wicket/commands.h"
 #include "tools/wicket/connection.h"
 #include "tools/wicket/peer_commands.h"
@@ -29,7 +32,14 @@ struct AddOptions {
 absl::StatusOr<std::string> BodyOf(const AddOptions& options) {
   json::object body;
   json::array& prefixes = body["allowed_ips"].emplace_array();
-  for (const std::string& prefix : options.allowed_ips) prefixes.emplace_back(prefix);
+  for (const std::string& text : options.allowed_ips) {
+    prefixes.emplace_back(text);
+    const std::optional<Prefix> prefix = ParsePrefix(text);
+    const auto address = ParseAddress(text.substr(0, text.find('/')));
+    if (!prefix || !address || prefix->address == *address) continue;
+    std::cerr << "wicket: note: " << text << " is taken as " << ToString(*prefix)
+              << "; for one address write " << text.substr(0, text.find('/')) << "\n";
+  }
   if (!options.pool.empty()) body["allocate"] = options.pool;
   if (!options.preshared_key_file.empty()) {
     std::ifstream file(options.preshared_key_file);
@@ -95,10 +105,15 @@ void AddPeerAddCommand(CLI::App* peer, std::function<int()>* run) {
       ->type_name("FILE");
   command->add_option("--persistent-keepalive", options.keepalive, "seconds")
       ->check(CLI::Range(0, 65535));
-  command->add_option("--ttl", options.ttl_s, "delete it after SECONDS")
+  command->add_option("--ttl", options.ttl_s, "it expires after SECONDS")
       ->type_name("SECONDS")
-      ->check(CLI::PositiveNumber);
-  command->add_option("--expires-at", options.expires_at, "delete it then (RFC 3339)");
+      ->check([](const std::string& text) {
+        int64_t seconds = 0;
+        return absl::SimpleAtoi(text, &seconds) && seconds > 0
+                   ? std::string()
+                   : absl::StrCat("found ", text, "; accepted: a number of seconds");
+      });
+  command->add_option("--expires-at", options.expires_at, "it expires then (RFC 3339)");
   command->add_option("--label", options.labels, "NAME=VALUE, any number of times");
   command->add_flag("--pinned", options.pinned, "once in the device, it stays");
   command->add_flag("--json", options.json, "print the stored peer as JSON");

@@ -34,8 +34,9 @@ std::vector<std::string> Reasons(const json::object& peer, const json::object* s
     reasons.push_back("it is installed and has a session");
   } else if (state == "probation") {
     reasons.push_back(
-        "it is installed and has not confirmed its session: the answer may not reach "
-        "it (its firewall, or the route back), or its preshared key differs");
+        "it is installed, and waits for the first data of its session; if that takes longer than "
+        "some seconds, the answer does not reach it (its firewall, or the route back), or its "
+        "preshared key differs");
   } else if (state == "leaving") {
     reasons.push_back("its session is dead and it is about to be removed");
   } else if (found == nullptr) {

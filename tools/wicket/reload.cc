@@ -16,7 +16,11 @@ int Reload(const ConnectionOptions& where) {
   if (!connection.ok()) return Fail(Annotate(connection.status(), "wicketd does not run"));
   const auto answer = (*connection)->Call("POST", "/v1/reload");
   if (!answer.ok()) return Fail(answer.status());
-  if (const absl::Status error = ErrorOf(*answer); !error.ok()) return Fail(error);
+  if (const absl::Status error = ErrorOf(*answer); !error.ok()) {
+    const int status = Fail(error);
+    if (answer->status == 422) std::cerr << "wicket: wicketd goes on with what it had\n";
+    return status;
+  }
   const json::value outcome = json::parse(json::string_view(answer->text));
   const json::array& restart = outcome.as_object().at("needs_restart").as_array();
   std::cout << "reloaded";

@@ -70,7 +70,9 @@ class Page {
     if (row_ >= LINES - 1) return;
     wattr_on(stdscr, static_cast<attr_t>(attributes), nullptr);
     wmove(stdscr, row_++, 0);
-    waddnstr(stdscr, text.c_str(), -1);
+    // Bars fit by themselves; of text a cell is a byte.
+    const bool plain = std::all_of(text.begin(), text.end(), [](char c) { return c > 0; });
+    waddnstr(stdscr, text.c_str(), plain ? std::max(COLS - 1, 0) : -1);
     wattr_off(stdscr, static_cast<attr_t>(attributes), nullptr);
   }
   void Heading(const std::string& text) { Line(text, static_cast<int>(A_BOLD)); }
@@ -300,9 +302,9 @@ class Top {
       ShowThreads(&page, model_.status());
     }
     if (editing_) return page.Footer(absl::StrCat("filter: ", peers_.filter, "_"));
-    page.Footer(absl::StrCat(paused_ ? "PAUSED  " : "", "1 overview  2 peers  3 refusals  4 NICs  ",
-                             view_ == '2' ? "s sort  r reverse  / filter  " : "",
-                             "p pause  q quit"));
+    page.Footer(absl::StrCat(paused_ ? "PAUSED  " : "", "q quit  p pause  1 overview  2 peers  ",
+                             "3 refusals  4 NICs",
+                             view_ == '2' ? "  s sort  r reverse  / filter" : ""));
   }
 
   void ShowOverview(Page* page) {

@@ -20,9 +20,9 @@ const std::vector<std::string>& KindNames() {
   return *names;
 }
 
-absl::Status Bad(const char* field, absl::string_view accepted) {
-  return document::AboutField(
-      field, absl::InvalidArgumentError(absl::StrCat(field, ": accepted: ", accepted)));
+absl::Status Bad(const char* field, absl::string_view found, absl::string_view accepted) {
+  return document::AboutField(field, absl::InvalidArgumentError(absl::StrCat(
+                                         field, ": found \"", found, "\"; accepted: ", accepted)));
 }
 
 }  // namespace
@@ -51,18 +51,18 @@ absl::StatusOr<EventFilter> ParseEventFilter(const http::Target& target) {
   for (const std::string& kind : filter.kinds) {
     const auto& names = KindNames();
     if (std::find(names.begin(), names.end(), kind) == names.end()) {
-      return Bad("kind", absl::StrJoin(names, ", "));
+      return Bad("kind", kind, absl::StrJoin(names, ", "));
     }
   }
   filter.device = get("device");
   filter.reason = get("reason");
   if (const std::string peer = get("peer"); !peer.empty()) {
     filter.peer = http::ParseKeySegment(peer);
-    if (!filter.peer) return Bad("peer", "a public key in base64 or base64url");
+    if (!filter.peer) return Bad("peer", peer, "a public key in base64 or base64url");
   }
   if (const std::string source = get("source"); !source.empty()) {
     filter.source = ParsePrefix(source);
-    if (!filter.source) return Bad("source", "an address, or address/length");
+    if (!filter.source) return Bad("source", source, "an address, or address/length");
   }
   return filter;
 }

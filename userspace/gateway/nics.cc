@@ -9,8 +9,8 @@
 namespace wicket::gateway {
 namespace {
 
-// When no look has ended for longer, the one under way waits for RTNL.
-constexpr uint64_t kLookAgeMax_ns = 2'000'000'000;
+// A look that takes longer waits for RTNL.
+constexpr uint64_t kLookMax_ns = 2'000'000'000;
 constexpr absl::Duration kPauseMin = absl::Milliseconds(500), kPauseMax = absl::Seconds(4);
 
 }  // namespace
@@ -24,12 +24,15 @@ Nics::Nics(const std::vector<NicConfig>& configs, NicContext context)
 
 absl::Status Nics::Tick(reinject::Mode reinject, bool* changed) {
   const bool first = !std::exchange(ticked_, true);
-  if (auto look = watch_.Take()) look_ = std::move(look);
-  const bool answered = first || (look_ && SteadyNanos() - look_->ended_ns < kLookAgeMax_ns);
+  if (auto look = watch_.Take()) {
+    look_ = std::move(look);
+    asked_ns_ = 0;
+  }
+  const bool answered = asked_ns_ == 0 || SteadyNanos() - asked_ns_ < kLookMax_ns;
   if (answered != std::exchange(answered_, answered)) {
     Log(LogLevel::kWarning, answered ? "the kernel answers questions about NICs again"
                                      : "the kernel does not answer questions about NICs: something "
-                                       "holds RTNL; no NIC is taken meanwhile");
+                                       "holds RTNL; no NIC is attached until it does");
   }
   for (size_t i = 0; i < nics_.size(); ++i) {
     Nic& nic = *nics_[i];
@@ -45,7 +48,10 @@ absl::Status Nics::Tick(reinject::Mode reinject, bool* changed) {
   }
   std::vector<int> ifindexes;
   for (const installer::NicRoute& route : routes()) ifindexes.push_back(route.ifindex);
-  watch_.Ask(std::move(ifindexes));  // not while a NIC is taken, which asks the same
+  if (asked_ns_ == 0) {
+    asked_ns_ = SteadyNanos();
+    watch_.Ask(std::move(ifindexes));  // not while a NIC is taken, which asks the same
+  }
   return absl::OkStatus();
 }
 

@@ -45,6 +45,7 @@ class Nics {
   std::vector<bool> slots_used_ = std::vector<bool>(STEER_SLOTS_MAX);
   std::vector<Trial> trials_;
   bool ticked_ = false;
+  uint64_t asked_ns_ = 0;          // when the look under way was asked for; 0: none is
   bool answered_ = true;           // the last questions about NICs
   std::unique_ptr<NicLook> look_;  // the latest
   NicWatch watch_;
