@@ -8,6 +8,7 @@ run where that would stay.
 """
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -23,6 +24,7 @@ After=basic.target
 Type=oneshot
 Environment=PATH={path}
 ExecStart={python} {program} --inside {packages}
+ExecStopPost=sh -c '[ "$SERVICE_RESULT" = success ] || echo FAILED $SERVICE_RESULT'
 StandardOutput=append:{output}
 StandardError=append:{output}
 """
@@ -51,9 +53,13 @@ def check(condition, what):
 
 def boot(packages):
     check(run("findmnt", "-no", "FSTYPE", "/").stdout.strip() == "overlay", "not in the VM: nothing is done")
+    # A booting systemd empties /tmp, where all this may lie.
+    home = Path("/opt/wicket-test")
+    shutil.copytree(packages, home)
+    program = shutil.copy(__file__, home)
     unit = Path("/etc/systemd/system/wicket-test.service")
-    unit.write_text(UNIT.format(path=os.environ["PATH"], python=sys.executable, program=os.path.realpath(__file__),
-                                packages=packages, output=OUTPUT))
+    unit.write_text(UNIT.format(path=os.environ["PATH"], python=sys.executable, program=program, packages=home,
+                                output=OUTPUT))
     Path("/etc/machine-id").write_text("0" * 31 + "1\n")
     script = "mount -t proc proc /proc; mount -t tmpfs -o mode=755 run /run; " \
              "umount -R /sys/fs/cgroup 2>/dev/null; mount -t cgroup2 cgroup /sys/fs/cgroup; " \
