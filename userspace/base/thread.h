@@ -13,8 +13,9 @@ void NameThread(absl::string_view name);
 // Without CAP_SYS_NICE nothing changes, and the log says so once.
 void ServePackets();
 
-// Lowers the priority of a thread that answers operators, to nice 5: a crowd that reads must not
-// slow down handshakes, which the kernel or a user-space WireGuard answers at ordinary priority.
+// Lowers the priority of a thread that answers operators, to nice 5 and a long slice: a crowd that
+// reads must not slow down handshakes, which the kernel or a user-space WireGuard answers at
+// ordinary priority.
 void ServeOperators();
 
 // Gives up every capability, for good. The threads it makes have none either. A bug in what such a
