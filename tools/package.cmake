@@ -39,8 +39,8 @@ set(CPACK_DEBIAN_WICKET_PACKAGE_SUGGESTS "wireguard-tools")
 set(CPACK_DEBIAN_WICKET_PACKAGE_CONTROL_EXTRA ${CMAKE_CURRENT_LIST_DIR}/debian/postinst
     ${CMAKE_CURRENT_LIST_DIR}/debian/prerm ${CMAKE_CURRENT_LIST_DIR}/debian/postrm)
 set(CPACK_COMPONENT_WICKET_DESCRIPTION
-    "just-in-time WireGuard gateway\nKeeps all peers in an embedded database, and installs one into the WireGuard device when its own handshake arrives.")
+    "just-in-time WireGuard gateway\nKeeps all peers in an embedded database, and installs one into the WireGuard\ndevice when its own handshake arrives.")
 set(CPACK_DEBIAN_WICKET-TOOLS_PACKAGE_NAME wicket-tools)
 set(CPACK_COMPONENT_WICKET-TOOLS_DESCRIPTION
-    "load generator for WireGuard endpoints\nMakes real handshakes of many clients, floods included, and reports what was answered and how fast.")
+    "load generator for WireGuard endpoints\nMakes real handshakes of many clients, floods included, and reports what was\nanswered and how fast.")
 include(CPack)

@@ -679,6 +679,50 @@ def test_tcp_takes_a_token_over_tls():
                 check(not isinstance(error, AssertionError), f"{error}")
 
 
+# --- events ---------------------------------------------------------------------
+
+def test_events_by_the_command_line():
+    with gateway() as (lab, device, daemon):
+        daemon.start()
+        control = Control(daemon, device)
+        wanted = Key()
+
+        def events(*arguments):
+            return subprocess.Popen([BIN / "wicket", "events", "--socket", daemon.control, *arguments],
+                                    stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        watchers = [events("--json", "--device", device.name, "--kind", "created,deleted", "--peer", wanted.public64),
+                    events("--kind", "deleted")]
+        try:
+            # A watcher sees what happens from its beginning on, whenever that is.
+            first = []
+            threading.Thread(target=lambda: first.append(watchers[0].stdout.readline()), daemon=True).start()
+
+            def come_and_go():
+                for key in Key(), wanted:
+                    control.put(key)
+                    control.delete(key)
+                return first
+            check(wait_for(come_and_go, 10), "nothing is told")
+            event = json.loads(first[0])
+            equal((event["device"], event["public_key"]), (device.name, wanted.public64), event)
+            check(event["event"] in ("created", "deleted"), event)
+            second = []
+            threading.Thread(target=lambda: second.append(watchers[1].stdout.readline()), daemon=True).start()
+            check(wait_for(lambda: come_and_go() and second, 10), "nothing is told")
+            check(re.match(rf"\S+  deleted    {device.name} ", second[0]), second)
+        finally:
+            for watcher in watchers:
+                watcher.kill()
+                watcher.communicate()
+        for arguments, problem in ((("--kind", "nonsense"), 'kind: found "nonsense"; accepted: seen, '),
+                                   (("--source", "1.2"), 'source: found "1.2"; accepted: an address'),
+                                   (("--device", "wg9"), 'no device "wg9"')):
+            watcher = events(*arguments)
+            _, errors = watcher.communicate(timeout=10 * SLOW)
+            equal(watcher.returncode, 2, arguments)
+            check(problem in errors, errors)
+
+
 # --- a store in trouble -------------------------------------------------------------
 
 def test_a_full_disk_loses_nothing_and_recovers():

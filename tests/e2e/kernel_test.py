@@ -22,6 +22,7 @@ import gateway_test  # noqa: E402
 from blast_test import BLAST, blast, import_fleet  # noqa: E402
 from gateway_test import check, equal, gateway, main, store  # noqa: E402
 from client import Client  # noqa: E402
+from trouble_test import start_with_two_sessions  # noqa: E402
 from lab import BIN, GATEWAY4, PORT, SLOW, run, wait_for  # noqa: E402
 
 # What may differ by kernel: its answer, both directions of the packet path, the device's reports.
@@ -206,14 +207,7 @@ def test_sessions_outlive_a_held_rtnl():
     """Every call to a device waits, and so does every question about an interface."""
     held_s = 70
     with gateway() as (lab, device, daemon):
-        clients = [Client(lab, device.key.public) for _ in range(2)]
-        real = lab.client_device(device.key.public64)
-        lab.import_peers([{"public_key": real.key.public64, "allowed_ips": ["10.1.0.1"]}] +
-                         [client.stored for client in clients], device.name)
-        daemon.start()
-        check(lab.ping(seconds=3), "no session")
-        check(clients[0].connect() is not None, "no session")
-        check(wait_for(lambda: daemon.counts()["confirmed"] == 2, 30), "not confirmed")
+        _, clients = start_with_two_sessions(lab, device, daemon, 2)
 
         def roams(what):
             roamed = Client(lab, device.key.public, key=clients[0].key)

@@ -151,7 +151,7 @@ def scenario(packages):
     Path("/etc/wicket.toml").write_text(Path("/usr/share/doc/wicket/examples/wicket.toml").read_text())
     check(wait_for(lambda: unit_property("ActiveState") == "active", 30), unit_property("ActiveState"))
     print("reloaded, and told of a bad file", flush=True)
-    # An upgrade: the session goes on, and whoever comes meanwhile gets in afterwards.
+    # During an upgrade sessions go on, and newcomers are served after it.
     run("dpkg", "--no-triggers", "-i", deb)
     check(int(unit_property("MainPID")) not in (0, pid), "the old daemon runs on")
     check(ping(1, count=3), "a session was lost by the upgrade")

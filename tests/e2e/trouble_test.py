@@ -93,16 +93,22 @@ def test_a_clock_that_is_two_days_ahead_for_a_moment_deletes_no_peer():
 
 # --- threads -------------------------------------------------------------------
 
+def start_with_two_sessions(lab, device, daemon, count):
+    """Starts the daemon. Returns: a WireGuard client and `count` hand-made ones; it and the first are in session."""
+    clients = [Client(lab, device.key.public) for _ in range(count)]
+    real = lab.client_device(device.key.public64)
+    lab.import_peers([{"public_key": real.key.public64, "allowed_ips": ["10.1.0.1"]}] +
+                     [client.stored for client in clients], device.name)
+    daemon.start()
+    check(lab.ping(seconds=3), "no session")
+    check(clients[0].connect() is not None, "no session")
+    check(wait_for(lambda: daemon.counts()["confirmed"] == 2, 30), "not confirmed")
+    return real, clients
+
+
 def test_a_hung_installer_passes_its_device_to_the_kernel():
     with gateway() as (lab, device, daemon):
-        clients = [Client(lab, device.key.public) for _ in range(3)]
-        real = lab.client_device(device.key.public64)
-        lab.import_peers([{"public_key": real.key.public64, "allowed_ips": ["10.1.0.1"]}] +
-                         [client.stored for client in clients], device.name)
-        daemon.start()
-        check(lab.ping(seconds=3), "no session")
-        check(clients[0].connect() is not None, "no session")
-        check(wait_for(lambda: daemon.counts()["confirmed"] == 2, 10), "not confirmed")
+        real, clients = start_with_two_sessions(lab, device, daemon, 3)
         ages, ended = [], threading.Event()
 
         def watch_status():

@@ -1,5 +1,6 @@
 #include "tools/wicket/redact.h"
 
+#include <algorithm>
 #include <map>
 
 #include "absl/strings/ascii.h"

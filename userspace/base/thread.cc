@@ -50,7 +50,8 @@ void DropRights() {
   __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};  // 0: this thread
   __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {};
   if (syscall(SYS_capset, &header, none) == 0) return;
-  Log(LogLevel::kError, "capset(none): ", strerror(errno), "; a thread keeps rights it needs not");
+  Log(LogLevel::kError, "capset(none): ", strerror(errno),
+      "; a thread keeps capabilities that it does not need");
 }
 
 }  // namespace wicket

@@ -221,10 +221,10 @@ void Gateway::NoteDefence() {
 }
 
 std::string Gateway::HangingThread() const {
-  document::Status status;
-  nics_->AddThreads(&status.threads);
-  devices_.AddThreads(&status.threads);
-  for (const document::ThreadStatus& thread : status.threads) {
+  std::vector<document::ThreadStatus> threads;
+  nics_->AddThreads(&threads);
+  devices_.AddThreads(&threads);
+  for (const document::ThreadStatus& thread : threads) {
     if (thread.silent_s > absl::ToDoubleSeconds(kHang)) return thread.name;
   }
   return {};

@@ -46,12 +46,11 @@ absl::Status Nics::Tick(reinject::Mode reinject, bool* changed) {
     if (first && absl::IsPermissionDenied(taken)) return taken;
     *changed |= taken.ok();
   }
+  if (asked_ns_ != 0) return absl::OkStatus();
   std::vector<int> ifindexes;
   for (const installer::NicRoute& route : routes()) ifindexes.push_back(route.ifindex);
-  if (asked_ns_ == 0) {
-    asked_ns_ = SteadyNanos();
-    watch_.Ask(std::move(ifindexes));  // not while a NIC is taken, which asks the same
-  }
+  asked_ns_ = SteadyNanos();
+  watch_.Ask(std::move(ifindexes));
   return absl::OkStatus();
 }
 

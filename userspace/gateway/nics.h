@@ -33,7 +33,7 @@ class Nics {
   void FillStatus(document::Status* status) const;
 
  private:
-  // Of bringing up a NIC.
+  // The last attempt to bring up a NIC, and when to try again.
   struct Trial {
     std::string problem;
     absl::Duration pause, next = -absl::InfiniteDuration();

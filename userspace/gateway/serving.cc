@@ -46,7 +46,7 @@ void Serving::Tick() {
   const absl::Status usable = gateway_->Tick();
   if (usable.ok()) return;
   Log(LogLevel::kError, usable.message(), "; opening the store again, installed peers stay");
-  calls_->Close();  // its end waits for the connection of whoever asks for a reload
+  calls_->Close();  // closing the gateway joins connections, and one may wait for a reload
   unsaved_ = gateway_->Close();
   gateway_.reset();
   pause_ = SteadyNow() - started_ > kStable ? absl::ZeroDuration()

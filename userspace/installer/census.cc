@@ -30,9 +30,11 @@ Census::Finding Census::Observe(const wgdev::PeerStats& stats, const store::Snap
   const uint64_t handshakes = peer->session.handshakes;
   if (residents->Observe(key, stats, steady, wall)) {
     journal_->Add(Count::kConfirmed);
-    // The device's own time of it; of an initiation that passed us, none is known.
-    if (peer->last_request > -absl::InfiniteDuration()) {
-      journal_->RecordConfirmed(steady - (wall - stats.last_handshake) - peer->last_request);
+    // By the device's time of it. An adopted peer has no request, and an age beyond the request is
+    // a step of the clock.
+    const absl::Duration age = wall - stats.last_handshake, since = steady - peer->last_request;
+    if (since < absl::InfiniteDuration() && age >= absl::ZeroDuration() && age <= since) {
+      journal_->RecordConfirmed(since - age);
     }
     journal_->Note(event::Kind::kConfirmed, key, stats.endpoint);
   }

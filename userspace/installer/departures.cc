@@ -39,7 +39,6 @@ void Departures::Await(uint64_t ticket, absl::Duration steady) {
 
 bool Departures::MayGo(const Saves& saves, absl::Duration steady, Residents* residents) {
   if (!waiting()) return false;
-  if (saves.saved_up_to >= ticket_ && saves.memory_has_room) return true;
   if (saves.saved_up_to < ticket_ && !saves.fail && steady <= patience_ends_) return false;
   if (saves.memory_has_room) return true;
   for (const PublicKey& key : chosen_) residents->Stay(key);

@@ -121,7 +121,7 @@ bool Installer::RunOnce() {
   const bool more_calls = calls_.Serve(kCallsMax, kCallsBudget);
   batch_.DropLate();
   const size_t gathered = batch_.Gather();
-  if (gathered > 0 && !batch_.Run()) LoseDevice("an install found none");
+  if (gathered > 0 && !batch_.Run()) LoseDevice("an install: no such device");
   const bool held_back = state_.hand.device() != nullptr && batch_.returner().held_back();
   if ((gathered == 0 && !held_back) || ++batches_since_upkeep_ >= kBatchesPerUpkeep) {
     batches_since_upkeep_ = 0;
@@ -145,11 +145,11 @@ void Installer::FollowDevice() {
   if (hand.device() != nullptr && !other_keys) return;
   const int before = presence_.found().ifindex;
   absl::StatusOr<std::unique_ptr<wgdev::Device>> device = presence_.Read(state_.options.backend);
-  WakeGateway();
   if (!device.ok()) {
     if (hand.device() != nullptr) LoseDevice("its key or port changed, and cannot be read");
     return;
   }
+  WakeGateway();
   if (hand.device() != nullptr && presence_.found().ifindex != before) {
     return LoseDevice("the interface was made again");
   }
@@ -175,7 +175,7 @@ void Installer::DoUpkeep() {
       .established = batch_.admission().TakePressed(),
       .probation =
           batch_.returner().Inverts() || Admission::Crowded(state_.options, state_.residents)};
-  if (!upkeep_.Step(press)) return LoseDevice("a dump or a change found none");
+  if (!upkeep_.Step(press)) return LoseDevice("a dump or an update: no such device");
   if (auto foreign = upkeep_.census().TakeForeign()) foreign_.Put(std::move(foreign));
 }
 

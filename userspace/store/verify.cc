@@ -24,7 +24,7 @@ absl::Status ForEach(MDB_txn* txn, unsigned table, const char* name,
   return LmdbStatus(code, absl::StrCat("mdb_cursor_get(", name, ")"), "snapshot");
 }
 
-// One walk over the file: what it has found, and whom it tells.
+// Walks all tables, reports each problem, and counts.
 class Verifier {
  public:
   using Text = absl::string_view;
