@@ -126,7 +126,7 @@ class Bench {
   void Run(benchmark::State& state, std::vector<std::vector<uint8_t>> frames, Verdict expected,
            bool under_load = false) {
     size_t i = 0;
-    const Now now{1, absl::FromUnixSeconds(1'800'000'000), under_load};
+    const Now now{1, {.wall = absl::FromUnixSeconds(1'800'000'000)}, under_load};
     const Costs costs(state);
     for (auto _ : state) {
       std::vector<uint8_t>& frame = frames[i++ % frames.size()];
@@ -143,7 +143,7 @@ class Bench {
     Use(backend);
     std::vector<Arrival> arrivals(size);
     std::vector<std::vector<uint8_t>>& frames = recorded.frames;
-    const Now now{1, absl::FromUnixSeconds(1'800'000'000)};
+    const Now now{1, {.wall = absl::FromUnixSeconds(1'800'000'000)}};
     size_t i = 0;
     const Costs costs(state);  // includes the pauses: a hundredth
     for (auto _ : state) {

@@ -19,7 +19,7 @@ from gateway_test import check, equal, main  # noqa: E402
 from lab import BIN, ROOT, SLOW, run, wait_for  # noqa: E402
 
 BENCH = ROOT / "scripts" / "bench"
-# The measures that must be there on any machine and in any run.
+# The measures that must be there, or be told of as a problem, on any machine and in any run.
 EXPECTED = """handshake_p50 handshake_p99 handshake_vs_published_p50 handshake_vs_published_p99
     proofs_per_core forged_drop_per_core unknown_key_per_core unknown_budget_cpu forged_flood_success xdp_pass_ns
     xdp_bad_mac1_ns xdp_mac2_ns create_p99_1e5 group_commit create_vs_sqlite start_1e5 import_per_s
@@ -65,11 +65,14 @@ def test_the_quick_report():
         print(result.stdout)
         data = json.loads(file.read_text())
         jsonschema.validate(data, json.loads((ROOT / "bench/schema.json").read_text()))
-        equal(set(EXPECTED) - set(data["measures"]), set(), "measures missing")
+        # A machine that is too busy for a measure is told of, and the rest is measured all the same.
+        problems = " ".join(data["machine"].get("problems", []))
+        missing = set(EXPECTED) - set(data["measures"])
+        equal({name for name in missing if f" {name}: " not in problems}, set(), "measures missing")
         check(os.uname().nodename not in file.read_text(), "the host's name is in the results")
         text = (folder / "out/report.md").read_text()
         for name in EXPECTED:
-            check(f"`{name}`" in text, f"{name} is not in the report")
+            check((name if name in missing else f"`{name}`") in text, f"{name} is not in the report")
         for name in data["series"]:
             check("</svg>" in (folder / f"out/plots/{name}.svg").read_text(), f"{name}: no plot")
             check(f"plots/{name}.svg" in text, f"{name} is not shown")

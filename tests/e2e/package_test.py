@@ -74,7 +74,7 @@ def boot(packages):
         nonlocal text
         text = OUTPUT.read_text() if OUTPUT.exists() else ""
         return END.search(text) or machine.poll() is not None
-    wait_for(ended, 400)
+    wait_for(ended, 900)
     time.sleep(1)  # the journal of a failure comes after it
     ended()
     print(text or "FAILED the machine did not come so far", flush=True)

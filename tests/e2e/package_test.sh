@@ -3,4 +3,4 @@
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 scripts/package
-exec scripts/vm --timeout 480 --memory 3072 6.12 "$PWD/tests/e2e/package_test.py" "$PWD/build/release/packages"
+exec scripts/vm --timeout 1000 --memory 3072 6.12 "$PWD/tests/e2e/package_test.py" "$PWD/build/release/packages"

@@ -77,7 +77,7 @@ void ExplainStored(const Context& context, Explanation* out) {
   }
   if (!out->proven) return;
   const auto session = context.snapshot->FindSession(*out->static_public_key);
-  out->timestamp_newer = !session || guard::IsFresh(session->mark, *out->timestamp, WallNow());
+  out->timestamp_newer = !session || guard::IsFresh(session->mark, *out->timestamp, InstantNow());
   out->steps.push_back(
       absl::StrCat("timestamp newer than the last one: ", *out->timestamp_newer ? "yes" : "no"));
   if (!*out->timestamp_newer) Conclude(out, intake::Verdict::kReplay);

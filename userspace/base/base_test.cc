@@ -187,6 +187,20 @@ TEST(PublishedTest, ReadersNeverSeeAFreedValue) {
   thread.join();
 }
 
+TEST(InstantTest, TellsTimePassedFromAStepWithinABoot) {
+  const Instant before{absl::FromUnixSeconds(1'800'000'000), absl::Seconds(50), 7};
+  Instant after{before.wall + absl::Minutes(61), absl::Seconds(110), 7};
+  EXPECT_EQ(Elapsed(before, after), absl::Minutes(1));
+  EXPECT_EQ(StepBetween(before, after), absl::Hours(1));
+  after.boot = 8;
+  EXPECT_EQ(Elapsed(before, after), absl::Minutes(61));
+  EXPECT_EQ(StepBetween(before, after), absl::ZeroDuration());
+  const Instant now = InstantNow();
+  EXPECT_NE(now.boot, 0u);
+  EXPECT_EQ(InstantNow().boot, now.boot);
+  EXPECT_GE(now.up, SteadyNow() - absl::Seconds(1)) << "it advances during sleep as well";
+}
+
 TEST(ClockStepDetectorTest, SeesStepsEitherWayAndNoSlew) {
   ClockStepDetector detector;
   absl::Duration steady = absl::Seconds(100);

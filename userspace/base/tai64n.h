@@ -5,6 +5,7 @@
 #include <cstdint>
 
 #include "absl/time/time.h"
+#include "base/clock.h"
 
 namespace wicket {
 
@@ -21,7 +22,12 @@ absl::Time FromTai64n(const Tai64n& stamp);
 struct StampMark {
   Tai64n bounded{};  // greatest accepted, each capped at the gateway's clock + 10 min
   Tai64n exact{};    // greatest accepted, uncapped
-  absl::Time accepted = absl::UnixEpoch();  // by the gateway's clock; UnixEpoch: never
+  Instant accepted;  // when the last was accepted; a default Instant: none was
+  bool lowered =
+      false;  // the last one is `bounded`, below `exact`: the client's clock was set back
+  bool estimated = false;  // none was seen: drawn from the gateway's wall clock
+
+  bool set() const { return accepted.wall != absl::UnixEpoch(); }
 };
 
 }  // namespace wicket

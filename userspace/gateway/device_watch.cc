@@ -82,8 +82,8 @@ void DeviceWatch::SetRoutes(const std::vector<installer::NicRoute>& routes) {
   for (WatchedDevice& watched : watched_) watched.installer->SetRoutes(routes);
 }
 
-void DeviceWatch::NoteClockStep(absl::Duration step, absl::Time now) {
-  for (WatchedDevice& watched : watched_) watched.installer->NoteClockStep(step, now);
+void DeviceWatch::NoteClockStep() {
+  for (WatchedDevice& watched : watched_) watched.installer->NoteClockStep();
 }
 
 std::vector<installer::Installer*> DeviceWatch::installers() const {

@@ -46,7 +46,7 @@ class DeviceWatch {
   void LookForNewKeys();
   void SetConfigs(const std::vector<DeviceConfig>& configs);
   void SetRoutes(const std::vector<installer::NicRoute>& routes);
-  void NoteClockStep(absl::Duration step, absl::Time now);
+  void NoteClockStep();
 
   const std::vector<DeviceConfig>& configs() const { return configs_; }
   const std::vector<WatchedDevice>& watched() const { return watched_; }

@@ -135,7 +135,7 @@ void Gateway::WatchClock() {
                   .source = {},
                   .reason = "",
                   .figures = {{"seconds", absl::ToDoubleSeconds(*step)}}});
-  devices_.NoteClockStep(*step, now);
+  devices_.NoteClockStep();
   front_->NoteClockStep();
 }
 

@@ -39,8 +39,8 @@ bool Admission::Crowded(const Options& options, const Residents& residents) {
 }
 
 Decision Admission::Judge(const intake::Demand& demand, const Known& known,
-                          const Residents& residents, reinject::Mode mode, absl::Time wall,
-                          absl::Duration steady, absl::Time forward_step) {
+                          const Residents& residents, reinject::Mode mode, const Instant& now,
+                          absl::Duration steady) {
   Decision decision;
   if (demand.reason == intake::Reason::kForeign) {
     // The device knows the peer, and its own replay protection is intact: we never remove it.
@@ -56,11 +56,15 @@ Decision Admission::Judge(const intake::Demand& demand, const Known& known,
     decision.session = *known.session;
   }
   StampMark& mark = decision.session.mark;
-  if (mark.accepted < forward_step) mark = guard::AfterForwardStep(mark, forward_step);
-  decision.refused = Refusal(demand, known, mark, residents, mode, wall, steady);
+  decision.refused = Refusal(demand, known, mark, residents, mode, now, steady);
   if (decision.refused) {
     journal_->Add(*decision.refused);
     return decision;
+  }
+  // It may be a replay of a handshake past us, or be that of a client that roams right after one.
+  if (resident != nullptr && resident->past_us.set()) {
+    decision.passed_us = !guard::IsFresh(resident->past_us, demand.stamp, now);
+    if (!decision.passed_us) mark = resident->past_us;
   }
   const bool unanswered = resident != nullptr && steady - resident->last_request < kUnanswered &&
                           resident->session.endpoint == demand.source;
@@ -71,9 +75,10 @@ Decision Admission::Judge(const intake::Demand& demand, const Known& known,
                     (demand.stamp <= mark.exact && steady - resident->active > kSessionLifetime));
   decision.install =
       resident == nullptr || unanswered || mode == reinject::Mode::kInvert || decision.reset;
+  if (decision.passed_us) decision.install = decision.reset = false;
   decision.give_back = true;
-  if (guard::IsFromTheFuture(demand.stamp, wall)) journal_->Add(Count::kFutureStamps);
-  mark = guard::Accept(mark, demand.stamp, wall);
+  if (guard::IsFromTheFuture(demand.stamp, now.wall)) journal_->Add(Count::kFutureStamps);
+  if (!decision.passed_us) mark = guard::Accept(mark, demand.stamp, now);
   if (resident != nullptr) {
     journal_->Add(unanswered ? Count::kHealed : Count::kRoamed);
   } else {
@@ -85,13 +90,14 @@ Decision Admission::Judge(const intake::Demand& demand, const Known& known,
 
 std::optional<Count> Admission::Refusal(const intake::Demand& demand, const Known& known,
                                         const StampMark& mark, const Residents& residents,
-                                        reinject::Mode mode, absl::Time wall,
+                                        reinject::Mode mode, const Instant& now,
                                         absl::Duration steady) {
-  if (!guard::IsFresh(mark, demand.stamp, wall)) return Count::kReplays;
+  if (!guard::IsFresh(mark, demand.stamp, now)) return Count::kReplays;
   if (known.resident != nullptr && steady - known.resident->last_request < kInitiationInterval) {
     return Count::kTooOften;
   }
-  if (known.stored == nullptr || known.stored->expires <= wall || demand.public_key == own_key_) {
+  if (known.stored == nullptr || known.stored->expires <= now.wall ||
+      demand.public_key == own_key_) {
     return Count::kGone;
   }
   if (mode == reinject::Mode::kRaw && IsMartian(demand.source.address)) return Count::kMartian;

@@ -34,6 +34,9 @@ struct Decision {
   bool reset = false;            // remove it first: the device must forget a stamp from the future
   bool give_back = false;        // after the install, if there is one
   store::Session session;        // with the mark after this initiation
+  // It may be a replay of one that passed us: the device decides. It is noted as a sign of life, and
+  // no more.
+  bool passed_us = false;
   std::optional<Count> refused;  // the reason; nothing is to be done then
 };
 
@@ -46,11 +49,9 @@ class Admission {
   void BeginBatch(const Options& options, const PublicKey& own_key);
 
   // Decides, and counts the decision.
-  // `mode`: of the NIC that the demand arrived on. `forward_step`: the wall clock after its last
-  // forward step, or InfinitePast.
+  // `mode`: of the NIC that the demand arrived on.
   Decision Judge(const intake::Demand& demand, const Known& known, const Residents& residents,
-                 reinject::Mode mode, absl::Time wall, absl::Duration steady,
-                 absl::Time forward_step);
+                 reinject::Mode mode, const Instant& now, absl::Duration steady);
 
   // Returns: whether senders should be asked for a cookie: half of the slots are taken, or nearly.
   //          Senders in flight have no cookie yet, and would be refused silently at a full half.
@@ -61,7 +62,7 @@ class Admission {
  private:
   std::optional<Count> Refusal(const intake::Demand& demand, const Known& known,
                                const StampMark& mark, const Residents& residents,
-                               reinject::Mode mode, absl::Time wall, absl::Duration steady);
+                               reinject::Mode mode, const Instant& now, absl::Duration steady);
   std::optional<Count> NoRoom(const intake::Demand& demand, const Residents& residents);
 
   Journal* journal_;

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include "base/clock_fixture.h"
 #include "guard/replay.h"
 
 namespace wicket::installer {
@@ -33,9 +34,7 @@ class AdmissionTest : public ::testing::Test {
     admission_.BeginBatch(options_, own_key_);
   }
 
-  Decision Judge() {
-    return admission_.Judge(demand_, known_, residents_, mode_, kWall, kSteady, forward_step_);
-  }
+  Decision Judge() { return admission_.Judge(demand_, known_, residents_, mode_, now_, kSteady); }
   // Adds a peer to the device whose last initiation was at `asked`, from `from`.
   Resident* Reside(const char* from, absl::Duration asked, absl::Duration active = kSteady) {
     Resident* resident = residents_.Add(stored_, session_, ParseEndpoint(from)->address, active);
@@ -75,7 +74,7 @@ class AdmissionTest : public ::testing::Test {
   Known known_;
   Residents residents_{absl::Seconds(180)};
   reinject::Mode mode_ = reinject::Mode::kLive;
-  absl::Time forward_step_ = absl::InfinitePast();
+  Instant now_ = At(kWall);
   Admission admission_{&journal_};
 };
 
@@ -113,7 +112,7 @@ TEST_F(AdmissionTest, AnInvertedPeerIsInstalledAgainToBeCalled) {
 
 TEST_F(AdmissionTest, ADeviceForgetsAStampFromTheFutureWhenTheSessionIsDead) {
   // The client's clock was an hour ahead, and has been corrected.
-  session_.mark = guard::Accept({}, ToTai64n(kWall + absl::Hours(1)), kWall - absl::Hours(2));
+  session_.mark = guard::Accept({}, ToTai64n(kWall + absl::Hours(1)), At(kWall - absl::Hours(2)));
   Resident* resident = Reside("192.0.2.1:7", kSteady - absl::Seconds(60));
   EXPECT_FALSE(Judge().reset) << "a live session is not risked";
   resident->active = kSteady - absl::Seconds(181);
@@ -145,23 +144,40 @@ TEST_F(AdmissionTest, AClockFarAheadIsLetInAndCounted) {
 // --- refused ----------------------------------------------------------------
 
 TEST_F(AdmissionTest, ReplaysAreRefused) {
-  session_.mark = guard::Accept({}, demand_.stamp, kWall);
+  session_.mark = guard::Accept({}, demand_.stamp, At(kWall));
   known_.session = &session_;
   ExpectRefused(Count::kReplays);
   Reside("192.0.2.1:7", kSteady - absl::Seconds(60));
   ExpectRefused(Count::kReplays);
 }
 
+TEST_F(AdmissionTest, AReplayOfAHandshakePastUsDoesNotSetTheMarkBack) {
+  // Proven at kWall - 4 min, then seen in a dump at kWall - 2 min.
+  const absl::Time first = kWall - absl::Minutes(4), rekey = kWall - absl::Minutes(2);
+  session_.mark = guard::Accept({}, ToTai64n(first), At(first));
+  Resident* resident = Reside("192.0.2.1:7", kSteady - absl::Seconds(60));
+  resident->past_us = guard::AdvanceTo(resident->session.mark, At(rekey), now_);
+  demand_.stamp = ToTai64n(rekey);
+  Decision decision = Judge();
+  EXPECT_FALSE(decision.refused) << "it may be that of a client that roams: the device knows";
+  EXPECT_TRUE(decision.passed_us);
+  EXPECT_EQ(decision.session.mark.exact, ToTai64n(first)) << "what is saved stays past_us";
+  demand_.stamp = ToTai64n(kWall);
+  decision = Judge();
+  EXPECT_FALSE(decision.refused || decision.passed_us);
+  EXPECT_EQ(decision.session.mark.exact, ToTai64n(kWall));
+}
+
 TEST_F(AdmissionTest, AfterAForwardStepNothingFromBeforeIsFresh) {
   // While the gateway's clock was a day behind, two correct stamps of a client looked like stamps
   // from the future. Then the clock was corrected half of the way.
-  const absl::Time behind = kWall - absl::Hours(24);
+  const Instant behind = At(kWall - absl::Hours(24));
   session_.mark = guard::Accept({}, ToTai64n(kWall - absl::Minutes(30)), behind);
   session_.mark = guard::Accept(session_.mark, ToTai64n(kWall + absl::Minutes(30)), behind);
   known_.session = &session_;
   demand_.stamp = ToTai64n(kWall - absl::Minutes(30));
-  EXPECT_FALSE(Judge().refused) << "this is the hole";
-  forward_step_ = kWall;
+  EXPECT_FALSE(Judge().refused) << "without a step, this is the hole";
+  now_ = At(kWall, absl::Hours(24));
   ExpectRefused(Count::kReplays);
 }
 

@@ -34,7 +34,7 @@ size_t Batch::Gather() {
   }
   const size_t most = returner_.Room(std::min(queues_.Waiting(), kMax));
   if (most == 0) return 0;
-  const absl::Time wall = WallNow();
+  const Instant now = InstantNow();
   const absl::Duration steady = SteadyNow();
   admission_.BeginBatch(state_->options, state_->hand.own_key());
   bool renewed = false;
@@ -53,11 +53,11 @@ size_t Batch::Gather() {
     if (same == pending_.end() || same->decision.refused) {
       Pending& pending = same == pending_.end() ? pending_.emplace_back() : *same;
       pending.demand = *demand;
-      Judge(&pending, wall, steady);
+      Judge(&pending, now, steady);
     } else if (StampMark& mark = same->decision.session.mark;
-               guard::IsFresh(mark, demand->stamp, wall)) {
+               guard::IsFresh(mark, demand->stamp, now)) {
       same->demand = *demand;
-      mark = guard::Accept(mark, demand->stamp, wall);
+      mark = guard::Accept(mark, demand->stamp, now);
     } else {
       state_->journal.Add(Count::kReplays);
     }
@@ -69,7 +69,7 @@ size_t Batch::Gather() {
 
 // Reads the record here, after the proof and from the latest commit, so a peer that was deleted in
 // the meantime stays out.
-void Batch::Judge(Pending* pending, absl::Time wall, absl::Duration steady) {
+void Batch::Judge(Pending* pending, const Instant& now, absl::Duration steady) {
   const PublicKey& key = pending->demand.public_key;
   Known known{.resident = state_->residents.Find(key), .foreign = census_->foreign().contains(key)};
   auto stored = state_->snapshot->FindPeer(key);
@@ -90,8 +90,7 @@ void Batch::Judge(Pending* pending, absl::Time wall, absl::Duration steady) {
     if (session) known.session = &*session;
   }
   pending->decision = admission_.Judge(pending->demand, known, state_->residents,
-                                       returner_.ModeOf(pending->demand.ifindex), wall, steady,
-                                       state_->forward_step);
+                                       returner_.ModeOf(pending->demand.ifindex), now, steady);
   pending->ready = pending->decision.give_back && !pending->decision.install;
 }
 
@@ -100,7 +99,11 @@ bool Batch::Run() {
   const absl::Duration steady = SteadyNow();
   for (Pending& pending : pending_) {
     if (!pending.ready) continue;
-    if (pending.demand.reason != intake::Reason::kForeign) NoteInstalled(pending, steady);
+    if (pending.decision.passed_us) {
+      state_->residents.Touch(pending.demand.public_key, steady);
+    } else if (pending.demand.reason != intake::Reason::kForeign) {
+      NoteInstalled(pending, steady);
+    }
     GiveBack(&pending);
   }
   returner_.Charge();
@@ -168,7 +171,6 @@ void Batch::NoteInstalled(const Pending& pending, absl::Duration steady) {
   }
   peer->session.mark = pending.decision.session.mark;
   peer->past_us = {};
-  peer->mark_accepted = steady;
   peer->handshake_seen = false;
   peer->session.installs = pending.decision.session.installs;
   peer->session.endpoint = demand.source;
@@ -185,7 +187,8 @@ void Batch::GiveBack(Pending* pending) {
   // Until its session is confirmed, a sender with an unproven address sends its next initiation
   // here again. Otherwise it could have packets from any address answered, or kept out. Where
   // nothing is given back, the device is to answer the sender's retry.
-  if (demand.source_proven || !reinject::GivesBack(mode)) {
+  const bool ours = !pending->decision.passed_us;
+  if (ours && (demand.source_proven || !reinject::GivesBack(mode))) {
     state_->hand.Apply(FlowChange{demand.source, true});
   }
   const bool given = returner_.GiveBack(&demand);

@@ -49,7 +49,7 @@ class Batch {
     bool ready = false;  // in the device: give the packet back
   };
 
-  void Judge(Pending* pending, absl::Time wall, absl::Duration steady);
+  void Judge(Pending* pending, const Instant& now, absl::Duration steady);
   bool Install();
   void NoteInstalled(const Pending& pending, absl::Duration steady);
   void GiveBack(Pending* pending);

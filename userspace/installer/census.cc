@@ -20,19 +20,19 @@ void Census::Clear() {
 }
 
 Census::Finding Census::Observe(const wgdev::PeerStats& stats, const store::Snapshot& snapshot,
-                                Residents* residents, absl::Duration steady, absl::Time wall) {
+                                Residents* residents, absl::Duration steady, const Instant& now) {
   const PublicKey& key = stats.public_key;
   Resident* peer = residents->Find(key);
-  if (peer == nullptr) return ObserveUnknown(stats, snapshot, residents, steady, wall);
+  if (peer == nullptr) return ObserveUnknown(stats, snapshot, residents, steady, now);
   Finding finding;
   FlowChanges& flows = finding.flows;
   const Endpoint before = peer->session.endpoint;
   const uint64_t handshakes = peer->session.handshakes;
-  if (residents->Observe(key, stats, steady, wall)) {
+  if (residents->Observe(key, stats, steady, now)) {
     journal_->Add(Count::kConfirmed);
     // By the device's time of it. An adopted peer has no request, and an age beyond the request is
     // a step of the clock.
-    const absl::Duration age = wall - stats.last_handshake, since = steady - peer->last_request;
+    const absl::Duration age = now.wall - stats.last_handshake, since = steady - peer->last_request;
     if (since < absl::InfiniteDuration() && age >= absl::ZeroDuration() && age <= since) {
       journal_->RecordConfirmed(since - age);
     }
@@ -43,7 +43,7 @@ Census::Finding Census::Observe(const wgdev::PeerStats& stats, const store::Snap
     finding.keepalive = stored.ok() && stored->config.persistent_keepalive_s > 0;
     peer->keepalive_held = false;
   }
-  CheckStored(stats, snapshot, before, residents, steady, wall, &flows);
+  CheckStored(stats, snapshot, before, residents, steady, now.wall, &flows);
   if (peer->leaving) return finding;
   const bool roamed = peer->session.endpoint != before;  // noticed by the device from data packets
   if (roamed) flows.push_back({before, false});
@@ -65,7 +65,9 @@ void Census::CheckStored(const wgdev::PeerStats& stats, const store::Snapshot& s
   if (found == store::Snapshot::Found::kDamaged) return;
   const bool here = found == store::Snapshot::Found::kYes && stored.device == journal_->device();
   if (here && stored.expires > wall) {
-    if (!std::exchange(peer->expired_since, std::nullopt) || !peer->confirmed) return;
+    const bool was_expired = std::exchange(peer->expired_since, std::nullopt).has_value();
+    // One that is leaving comes through us, or its next handshake would be missed.
+    if (!was_expired || !peer->confirmed || peer->leaving) return;
     return flows->push_back({peer->session.endpoint, true});
   }
   const bool first = !peer->expired_since;
@@ -79,7 +81,7 @@ void Census::CheckStored(const wgdev::PeerStats& stats, const store::Snapshot& s
 // A peer in the device that we did not install: ours if it is stored.
 Census::Finding Census::ObserveUnknown(const wgdev::PeerStats& stats,
                                        const store::Snapshot& snapshot, Residents* residents,
-                                       absl::Duration steady, absl::Time wall) {
+                                       absl::Duration steady, const Instant& now) {
   const PublicKey& key = stats.public_key;
   if (snapshot.IsRevoked(journal_->device(), key)) {
     revoked_.push_back(key);
@@ -95,24 +97,23 @@ Census::Finding Census::ObserveUnknown(const wgdev::PeerStats& stats,
   }
   std::optional<store::Session> session = saver_ ? saver_->FindUnsaved(key) : std::nullopt;
   if (!session) session = snapshot.FindSession(key);
-  return Adopt(stats, *stored, session.value_or(store::Session{}), residents, steady, wall);
+  return Adopt(stats, *stored, session.value_or(store::Session{}), residents, steady, now);
 }
 
 Census::Finding Census::Adopt(const wgdev::PeerStats& stats, const store::Peer& stored,
                               const store::Session& session, Residents* residents,
-                              absl::Duration steady, absl::Time wall) {
+                              absl::Duration steady, const Instant& now) {
   const PublicKey& key = stats.public_key;
   Resident* peer = residents->Add(stored, session, session.endpoint.address, steady);
   // Its counters in the device continue from the saved ones.
   peer->received_base -= std::min(peer->received_base, stats.received_bytes);
   peer->sent_base -= std::min(peer->sent_base, stats.sent_bytes);
-  residents->Observe(key, stats, steady, wall);
-  // Nobody has watched its handshakes so far, and the process that saw the first may have died
-  // before it saved the session.
-  peer->session.mark = guard::AdvanceTo(session.mark, stats.last_handshake, wall);
-  const absl::Duration age =
-      std::clamp(wall - stats.last_handshake, absl::ZeroDuration(), guard::kFutureMax);
-  peer->mark_accepted = steady - age;
+  residents->Observe(key, stats, steady, now);
+  // Nobody has watched its handshakes since the session was saved.
+  if (stats.last_handshake != absl::UnixEpoch() &&
+      (stats.last_handshake != session.last_handshake || !session.mark.set())) {
+    peer->session.mark = guard::AdvanceTo(session.mark, HandshakeOf(*peer, stats, now), now);
+  }
   peer->handshake_seen = true;
   peer->past_us = {};
   residents->MarkDirty(key);

@@ -40,7 +40,7 @@ class Census {
   };
   // Requires: `snapshot` is renewed.
   Finding Observe(const wgdev::PeerStats& stats, const store::Snapshot& snapshot,
-                  Residents* residents, absl::Duration steady, absl::Time wall);
+                  Residents* residents, absl::Duration steady, const Instant& now);
 
   struct Outcome {
     std::vector<PublicKey> revoked;  // deleted from the store, but still in the device
@@ -67,10 +67,10 @@ class Census {
                    const Endpoint& before, Residents* residents, absl::Duration steady,
                    absl::Time wall, FlowChanges* flows);
   Finding ObserveUnknown(const wgdev::PeerStats& stats, const store::Snapshot& snapshot,
-                         Residents* residents, absl::Duration steady, absl::Time wall);
+                         Residents* residents, absl::Duration steady, const Instant& now);
   Finding Adopt(const wgdev::PeerStats& stats, const store::Peer& stored,
                 const store::Session& session, Residents* residents, absl::Duration steady,
-                absl::Time wall);
+                const Instant& now);
 
   Journal* journal_;
   const SessionSaver* saver_;

@@ -78,13 +78,8 @@ void Installer::SetOptions(const Options& options) {
   });
 }
 
-void Installer::NoteClockStep(absl::Duration step, absl::Time now) {
-  calls_.Leave([this, step, now] {
-    state_.forward_step = step > absl::ZeroDuration() ? now : state_.forward_step + step;
-    upkeep_.census().NoteClockStep(SteadyNow());
-    state_.residents.NoteClockStep(step, now);
-    state_.surroundings.saver->Submit(state_.residents.TakeDirty());
-  });
+void Installer::NoteClockStep() {
+  calls_.Leave([this] { upkeep_.census().NoteClockStep(SteadyNow()); });
 }
 
 void Installer::LookForNewKey() {
@@ -120,7 +115,10 @@ bool Installer::RunOnce() {
   FollowDevice();
   const bool more_calls = calls_.Serve(kCallsMax, kCallsBudget);
   batch_.DropLate();
-  const size_t gathered = batch_.Gather();
+  // Nobody is judged before the device was looked through. A peer in it may have made handshakes
+  // that no saved mark knows of.
+  const bool judges = state_.hand.device() == nullptr || upkeep_.surveyed();
+  const size_t gathered = judges ? batch_.Gather() : 0;
   if (gathered > 0 && !batch_.Run()) LoseDevice("an install: no such device");
   const bool held_back = state_.hand.device() != nullptr && batch_.returner().held_back();
   if ((gathered == 0 && !held_back) || ++batches_since_upkeep_ >= kBatchesPerUpkeep) {

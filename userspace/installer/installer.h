@@ -50,8 +50,7 @@ class Installer {
   void CloseQueue(const intake::DemandQueue* queue);
   void SetRoutes(std::vector<NicRoute> routes);
   void SetOptions(const Options& options);
-  // The wall clock stepped, to `now`.
-  void NoteClockStep(absl::Duration step, absl::Time now);
+  void NoteClockStep();
   // Asks the device for its key, soon but not too often.
   void LookForNewKey();
 

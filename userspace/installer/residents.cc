@@ -6,18 +6,16 @@ namespace {
 // The interval at which byte counts alone are saved: an active peer's change with every dump.
 constexpr absl::Duration kCountsInterval = absl::Seconds(60);
 
-// The time from the mark to the handshake, by the steady clock: a step of the wall clock in between
-// changes nothing.
-absl::Duration HandshakeAfterMark(const Resident& peer, const wgdev::PeerStats& stats,
-                                  absl::Duration steady_now, absl::Time wall_now) {
-  // By the current wall clock. A step since the handshake shows as an impossible age.
-  const absl::Duration age = wall_now - stats.last_handshake;
-  const absl::Duration since_mark = steady_now - peer.mark_accepted;
-  const bool believed = age >= absl::ZeroDuration() && age <= since_mark;
-  return believed ? since_mark - age : since_mark;
-}
-
 }  // namespace
+
+Instant HandshakeOf(const Resident& peer, const wgdev::PeerStats& stats, const Instant& now) {
+  // The device's time of it is by the wall clock, which may have been stepped since.
+  const Instant& mark = peer.session.mark.accepted;
+  const absl::Duration age = now.wall - stats.last_handshake;
+  const bool believed = age >= absl::ZeroDuration() && age <= Elapsed(mark, now) &&
+                        StepBetween(mark, now) == absl::ZeroDuration();
+  return believed ? now - age : now;
+}
 
 Resident* Residents::Find(const PublicKey& key) {
   const auto it = peers_.find(key);
@@ -48,7 +46,6 @@ Resident* Residents::Add(const store::Peer& stored, const store::Session& sessio
   peer = Resident{.session = session,
                   .received_base = session.received_bytes,
                   .sent_base = session.sent_bytes,
-                  .mark_accepted = steady_now,
                   .active = steady_now,
                   .pinned = stored.pinned,
                   .came_from = SourceOf(from),
@@ -198,21 +195,10 @@ std::vector<PublicKey> Residents::TakeRemovable(size_t count) {
 
 std::vector<PublicKey> Residents::TakeReturned() { return std::exchange(returned_, {}); }
 
-void Residents::NoteClockStep(absl::Duration step, absl::Time now) {
-  for (auto& [key, peer] : peers_) {
-    for (StampMark* mark : {&peer.session.mark, &peer.past_us}) {
-      if (mark->accepted == absl::UnixEpoch()) continue;
-      mark->accepted += step;
-      if (step > absl::ZeroDuration()) *mark = guard::AfterForwardStep(*mark, now);
-    }
-    MarkDirty(key);
-  }
-}
-
 // --- a dump -----------------------------------------------------------------
 
 bool Residents::Observe(const PublicKey& key, const wgdev::PeerStats& stats,
-                        absl::Duration steady_now, absl::Time wall_now) {
+                        absl::Duration steady_now, const Instant& now) {
   Resident* peer = Find(key);
   if (peer == nullptr) return false;
   peer->seen_in_dump = dump_;
@@ -237,10 +223,10 @@ bool Residents::Observe(const PublicKey& key, const wgdev::PeerStats& stats,
     ++session.handshakes;
     // The first handshake soon after an initiation was accepted is that initiation's. No other can
     // have come past us: until a dump has shown it, the peer's flow is not known.
-    const absl::Duration elapsed = HandshakeAfterMark(*peer, stats, steady_now, wall_now);
-    if (std::exchange(peer->handshake_seen, true) || elapsed >= guard::kHandshakeMax) {
-      peer->past_us = guard::AdvanceBy(session.mark, elapsed, wall_now);
-    }
+    const Instant at = HandshakeOf(*peer, stats, now);
+    const bool another = std::exchange(peer->handshake_seen, true) ||
+                         Elapsed(session.mark.accepted, at) >= guard::kHandshakeMax;
+    if (another && session.mark.set()) peer->past_us = guard::AdvanceTo(session.mark, at, now);
     peer->active = steady_now;
   }
   if (handshake || moved || (counted && steady_now - peer->saved > kCountsInterval)) {
@@ -278,7 +264,7 @@ std::vector<std::pair<PublicKey, store::Session>> Residents::TakeDirty() {
     Resident* peer = Find(key);
     if (peer == nullptr || !peer->dirty) continue;
     sessions.emplace_back(key, peer->session);
-    if (peer->past_us.accepted != absl::UnixEpoch()) sessions.back().second.mark = peer->past_us;
+    if (peer->past_us.set()) sessions.back().second.mark = peer->past_us;
     peer->dirty = false;
   }
   return sessions;

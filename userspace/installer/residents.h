@@ -55,10 +55,9 @@ struct Resident {
   store::Session session;      // as it is to be saved; byte counts are totals
   uint64_t received_base = 0;  // totals from before this installation
   uint64_t sent_base = 0;
-  StampMark past_us;             // session.mark, advanced over handshakes past us; unset: none
-  absl::Duration mark_accepted;  // steady time when session.mark was accepted
-  bool handshake_seen = false;   // since then
-  absl::Duration active;         // steady time of the last sign of life
+  StampMark past_us;            // session.mark, advanced over handshakes past us; unset: none
+  bool handshake_seen = false;  // since then
+  absl::Duration active;        // steady time of the last sign of life
   absl::Duration last_request = -absl::InfiniteDuration();  // the last initiation through us
   bool confirmed = false;                                   // established, not on probation
   bool leaving = false;
@@ -78,6 +77,9 @@ struct Resident {
 
   absl::Duration sign_of_life() const { return std::max(active, last_request); }
 };
+
+// When the peer's last handshake was made, at the latest.
+Instant HandshakeOf(const Resident& peer, const wgdev::PeerStats& stats, const Instant& now);
 
 // The part of an address that counts as one source: an IPv4 address, an IPv6 /64.
 Address SourceOf(const Address& address);
@@ -109,11 +111,6 @@ class Residents {
   // Notes that the peer's session has changed: TakeDirty will return it.
   void MarkDirty(const PublicKey& key);
 
-  // The wall clock stepped, to `now`: the times when marks were accepted are told by the new one
-  // from here on, marks are settled as guard::AfterForwardStep says, and all sessions are to be
-  // saved. A later process knows nothing of the step, and would take it for time that has passed.
-  void NoteClockStep(absl::Duration step, absl::Time now);
-
   // --- leaving ---
   struct Press {
     bool established = false;  // the device is full: remove peers as soon as their session is dead
@@ -139,7 +136,7 @@ class Residents {
   // Notes what the dump says of a peer, and advances its saved mark over handshakes past us.
   // Returns: true at the first sign that its session is confirmed.
   bool Observe(const PublicKey& key, const wgdev::PeerStats& stats, absl::Duration steady_now,
-               absl::Time wall_now);
+               const Instant& now);
   // Returns: the peers that somebody else removed: neither this dump nor the one before shows
   //          them, and this one is complete.
   std::vector<PublicKey> EndDump(bool complete);

@@ -3,6 +3,7 @@
 #include <random>
 #include <set>
 
+#include "base/clock_fixture.h"
 #include "guard/replay.h"
 #include "installer/residents.h"
 
@@ -22,7 +23,7 @@ class ResidentsTest : public ::testing::Test {
                               bool complete = true) {
     peers_.BeginDump();
     for (const auto& one : stats)
-      peers_.Observe(one.public_key, one, absl::Seconds(now_s), absl::FromUnixSeconds(now_s));
+      peers_.Observe(one.public_key, one, absl::Seconds(now_s), At(absl::FromUnixSeconds(now_s)));
     return peers_.EndDump(complete);
   }
   void Add(uint8_t n, bool pinned = false, const store::Session& session = {}, int at_s = 100) {
@@ -51,7 +52,7 @@ TEST_F(ResidentsTest, ProbationEndsInTwoSteps) {
   peers_.BeginDump();  // a dump in progress proves nothing
   EXPECT_EQ(Leaving(131), Keys{Key(1)});
   EXPECT_EQ(Leaving(132), Keys{}) << "twice";
-  peers_.Observe(Key(1), Stats(1), absl::Seconds(132), absl::FromUnixSeconds(132));
+  peers_.Observe(Key(1), Stats(1), absl::Seconds(132), At(absl::FromUnixSeconds(132)));
   peers_.EndDump(true);
   EXPECT_EQ(peers_.TakeRemovable(10), Keys{});
   Dump({Stats(1)}, 133, /*complete=*/false);
@@ -193,17 +194,18 @@ TEST_F(ResidentsTest, WhatIsSavedKnowsHandshakesThatWereMadePastUs) {
   const absl::Time rekey = wall + absl::Minutes(2);
   for (const absl::Duration step : {absl::ZeroDuration(), absl::Hours(87600), -absl::Hours(48)}) {
     store::Session session;
-    session.mark = guard::Accept({}, ToTai64n(wall), wall);
+    session.mark = guard::Accept({}, ToTai64n(wall), At(wall));
     Add(1, false, session, 100);
     auto stats = Stats(1);
     // Two minutes later it made a handshake with the kernel; then the wall clock stepped.
     stats.last_handshake = rekey;
-    peers_.Observe(Key(1), stats, absl::Seconds(230), rekey + absl::Seconds(10) + step);
+    peers_.Observe(Key(1), stats, absl::Seconds(230), At(rekey + absl::Seconds(10) + step, step));
     const auto saved = peers_.TakeDirty();
     ASSERT_EQ(saved.size(), 1u);
-    EXPECT_FALSE(guard::IsFresh(saved[0].second.mark, ToTai64n(rekey), rekey + absl::Minutes(9)))
+    EXPECT_FALSE(
+        guard::IsFresh(saved[0].second.mark, ToTai64n(rekey), At(rekey + absl::Minutes(9))))
         << step;
-    EXPECT_TRUE(guard::IsFresh(peers_.Find(Key(1))->session.mark, ToTai64n(rekey), rekey))
+    EXPECT_TRUE(guard::IsFresh(peers_.Find(Key(1))->session.mark, ToTai64n(rekey), At(rekey)))
         << "while it is in the device, that knows better";
   }
 }
@@ -211,18 +213,18 @@ TEST_F(ResidentsTest, WhatIsSavedKnowsHandshakesThatWereMadePastUs) {
 TEST_F(ResidentsTest, ASecondHandshakeIsNotTakenForTheFirst) {
   const absl::Time wall = absl::FromUnixSeconds(1'800'000'000);
   store::Session session;
-  session.mark = guard::Accept({}, ToTai64n(wall), wall);
+  session.mark = guard::Accept({}, ToTai64n(wall), At(wall));
   Add(1, false, session, 100);
   auto stats = Stats(1);
   stats.last_handshake = wall + absl::Milliseconds(3);  // of the initiation that was accepted
-  peers_.Observe(Key(1), stats, absl::Seconds(101), wall + absl::Seconds(1));
+  peers_.Observe(Key(1), stats, absl::Seconds(101), At(wall + absl::Seconds(1)));
   auto saved = peers_.TakeDirty();
   const absl::Time rekey = wall + absl::Seconds(2);
-  EXPECT_TRUE(guard::IsFresh(saved[0].second.mark, ToTai64n(rekey), rekey));
+  EXPECT_TRUE(guard::IsFresh(saved[0].second.mark, ToTai64n(rekey), At(rekey)));
   stats.last_handshake = rekey;  // past us
-  peers_.Observe(Key(1), stats, absl::Seconds(103), wall + absl::Seconds(3));
+  peers_.Observe(Key(1), stats, absl::Seconds(103), At(wall + absl::Seconds(3)));
   saved = peers_.TakeDirty();
-  EXPECT_FALSE(guard::IsFresh(saved[0].second.mark, ToTai64n(rekey), rekey));
+  EXPECT_FALSE(guard::IsFresh(saved[0].second.mark, ToTai64n(rekey), At(rekey)));
 }
 
 TEST_F(ResidentsTest, TheIndexAgreesWithAScan) {

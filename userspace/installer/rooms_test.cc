@@ -9,6 +9,7 @@
 #include <thread>
 
 #include "base/calls.h"
+#include "base/clock_fixture.h"
 #include "guard/replay.h"
 #include "installer/census.h"
 #include "installer/departures.h"
@@ -229,7 +230,7 @@ class CensusTest : public StoreTest {
   }
   Census::Finding Observe(const wgdev::PeerStats& stats, absl::Duration after = {}) {
     const auto snapshot = store_->NewSnapshot();
-    return census_.Observe(stats, *snapshot, &residents_, kSteady + after, kWall + after);
+    return census_.Observe(stats, *snapshot, &residents_, kSteady + after, At(kWall + after));
   }
   // Runs a whole dump that shows `stats`.
   Census::Outcome Dump(const std::vector<wgdev::PeerStats>& stats, bool complete = true) {
@@ -241,7 +242,7 @@ class CensusTest : public StoreTest {
     store::Peer peer;
     peer.config.public_key = Key(n);
     Resident* resident = residents_.Add(peer, {}, Address{}, kSteady);
-    resident->session.mark = guard::Accept({}, ToTai64n(kWall), kWall);
+    resident->session.mark = guard::Accept({}, ToTai64n(kWall), At(kWall));
     resident->session.endpoint = *ParseEndpoint("192.0.2.1:5");
     return resident;
   }
@@ -304,12 +305,25 @@ TEST_F(CensusTest, APeerWhoseClockEpisodeIsOverIsKnownAgain) {
   Install(1);
   census_.Begin(&residents_);
   const auto snapshot = store_->NewSnapshot();
-  census_.Observe(Stats(1, kWall), *snapshot, &residents_, kSteady, kWall + absl::Hours(48));
+  census_.Observe(Stats(1, kWall), *snapshot, &residents_, kSteady,
+                  At(kWall + absl::Hours(48), absl::Hours(48)));
   const auto finding = Observe(Stats(1, kWall), absl::Seconds(3));
   ASSERT_EQ(finding.flows.size(), 1u);
   EXPECT_TRUE(finding.flows[0].known);
   Observe(Stats(1, kWall), absl::Minutes(60));
   EXPECT_TRUE(residents_.TakeRemovable(9).empty());
+}
+
+TEST_F(CensusTest, AClockEpisodeThatEndsMakesNoLeavingPeerKnown) {
+  Put(1, "wg0", 0, kWall + absl::Hours(24));
+  Install(1)->session.endpoint = *ParseEndpoint("192.0.2.1:5");
+  Dump({Stats(1, kWall)});
+  ASSERT_EQ(residents_.BeginLeaving(kSteady + absl::Seconds(301), 9, {}).size(), 1u);
+  census_.Begin(&residents_);
+  census_.Observe(Stats(1, kWall), *store_->NewSnapshot(), &residents_, kSteady,
+                  At(kWall + absl::Hours(48), absl::Hours(48)));
+  const auto finding = Observe(Stats(1, kWall), absl::Seconds(302));
+  EXPECT_TRUE(finding.flows.empty()) << "its handshakes would pass while it is removed";
 }
 
 TEST_F(CensusTest, AdoptsStoredPeersAndDrawsAMarkFromTheirHandshake) {
@@ -323,9 +337,10 @@ TEST_F(CensusTest, AdoptsStoredPeersAndDrawsAMarkFromTheirHandshake) {
   const auto saved = residents_.TakeDirty();
   ASSERT_EQ(saved.size(), 1u);
   const StampMark& mark = saved[0].second.mark;
-  EXPECT_FALSE(guard::IsFresh(mark, ToTai64n(kWall - absl::Seconds(30)), kWall))
+  EXPECT_FALSE(guard::IsFresh(mark, ToTai64n(kWall - absl::Seconds(30)), At(kWall)))
       << "the handshake that nobody saved is a replay";
-  EXPECT_TRUE(guard::IsFresh(mark, ToTai64n(kWall), kWall));
+  const absl::Time soon = kWall + guard::kHandshakeMax + absl::Seconds(1);
+  EXPECT_TRUE(guard::IsFresh(mark, ToTai64n(soon), At(soon)));
 }
 
 TEST_F(CensusTest, AnAdoptedPeerHasTheSessionThatTheStoreDoesNotHaveYet) {
@@ -334,14 +349,14 @@ TEST_F(CensusTest, AnAdoptedPeerHasTheSessionThatTheStoreDoesNotHaveYet) {
   SessionSaver saver(&committer);
   auto writer = std::make_optional(*store_->Write());  // so nothing can be committed yet
   store::Session session;
-  session.mark = guard::Accept({}, ToTai64n(kWall), kWall);
+  session.mark = guard::Accept({}, ToTai64n(kWall), At(kWall));
   session.installs = 7;
   saver.Submit({{Key(1), session}});
   Census census(&journal_, &saver);
   census.Begin(&residents_);
-  census.Observe(Stats(1), *store_->NewSnapshot(), &residents_, kSteady, kWall);
+  census.Observe(Stats(1), *store_->NewSnapshot(), &residents_, kSteady, At(kWall));
   EXPECT_EQ(residents_.Find(Key(1))->session.installs, 7u);
-  EXPECT_FALSE(guard::IsFresh(residents_.TakeDirty()[0].second.mark, ToTai64n(kWall), kWall));
+  EXPECT_FALSE(guard::IsFresh(residents_.TakeDirty()[0].second.mark, ToTai64n(kWall), At(kWall)));
   writer.reset();
 }
 

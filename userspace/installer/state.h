@@ -41,8 +41,7 @@ struct State {
   Hand hand;
   Journal journal;
   Residents residents;
-  std::optional<store::Snapshot> snapshot;         // made by Installer::Start
-  absl::Time forward_step = absl::InfinitePast();  // the wall clock after its last forward step
+  std::optional<store::Snapshot> snapshot;  // made by Installer::Start
 };
 
 }  // namespace wicket::installer

@@ -35,6 +35,7 @@ void Upkeep::Clear() {
   reconciler_.Clear();
   next_dump_ = absl::ZeroDuration();
   has_other_keys_ = false;
+  surveyed_ = false;
 }
 
 absl::StatusOr<bool> Upkeep::LookForOtherKeys() {
@@ -90,6 +91,7 @@ bool Upkeep::BeginDump(absl::Duration steady) {
   dump_took_ = SteadyNow() - steady;
   if (begun.ok()) census_.Begin(&state_->residents);
   if (begun.ok() || absl::IsNotFound(begun)) return begun.ok();
+  surveyed_ = true;
   if (state_->journal.Read(Count::kDumpErrors) == 0) {
     Log(LogLevel::kWarning, state_->options.name, ": the device cannot be dumped, so no peer is ",
         "confirmed or removed: ", begun.message());
@@ -104,11 +106,11 @@ bool Upkeep::StepDump() {
   const absl::StatusOr<bool> more = state_->hand.dump()->Next(&peers);
   state_->hand.Beat();
   if (!state_->snapshot->Renew().ok()) peers.clear();  // no decision without the store
-  const absl::Time wall = WallNow();
+  const Instant now = InstantNow();
   for (const wgdev::PeerStats& stats : peers) {
     if (state_->hand.WasRemoved(stats.public_key)) continue;
     const Census::Finding finding =
-        census_.Observe(stats, *state_->snapshot, &state_->residents, SteadyNow(), wall);
+        census_.Observe(stats, *state_->snapshot, &state_->residents, SteadyNow(), now);
     state_->hand.Apply(finding.flows);
     if (finding.outdated) reconciler_.AddOutdated(stats.public_key);
     if (finding.keepalive) reconciler_.AddKeepalive(stats.public_key);
@@ -140,6 +142,7 @@ void Upkeep::FinishDump(bool complete) {
   for (const PublicKey& key : reconciler_.RemoveForeign(outcome.foreign, &*state_->snapshot)) {
     census_.NoteDisowned(key);
   }
+  surveyed_ = true;
   if (complete) dumped_ns_ = SteadyNanos();
   state_->journal.RecordDump(dump_took_);
   next_dump_ =

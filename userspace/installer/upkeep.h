@@ -38,6 +38,8 @@ class Upkeep {
   // When the last complete dump ended, in SteadyNanos(), 0 before the first.
   uint64_t dumped_ns() const { return dumped_ns_; }
   // Whether the device has another key or port than the known ones.
+  // Whether the device was dumped since it was found, as far as that is possible.
+  bool surveyed() const { return surveyed_; }
   bool has_other_keys() const { return has_other_keys_; }
   void ForgetOtherKeys() { has_other_keys_ = false; }
 
@@ -54,7 +56,7 @@ class Upkeep {
   Reconciler reconciler_;
   absl::Duration next_save_, next_look_, next_dump_, dump_took_;
   uint64_t dumped_ns_ = 0;
-  bool has_other_keys_ = false;
+  bool has_other_keys_ = false, surveyed_ = false;
   const absl::Time made_ = WallNow();
 };
 

@@ -10,6 +10,7 @@
 #include <thread>
 
 #include "absl/time/clock.h"
+#include "base/clock_fixture.h"
 #include "guard/replay.h"
 #include "noise/initiator.h"
 #include "store/store.h"
@@ -132,7 +133,7 @@ class PipelineTest : public ::testing::Test {
     EXPECT_TRUE(pipeline_->Begin().ok());
     const Arrival arrival = ArrivalOf(*frame);
     const Verdict verdict =
-        pipeline_->RunBatch(devices_, {&arrival, 1}, {ktime_ns_, now_, under_load_}).front();
+        pipeline_->RunBatch(devices_, {&arrival, 1}, {ktime_ns_, At(now_), under_load_}).front();
     const uint32_t reply_bytes = pipeline_->reply_bytes(0);
     pipeline_->End();
     frame->resize(reply_bytes);
@@ -203,7 +204,7 @@ TEST_F(PipelineTest, AForgedStaticKeyOfAStoredPeerLeavesNoTrace) {
 
 TEST_F(PipelineTest, AReplayOfWhatTheStoreRemembersIsRefused) {
   store::Session session;
-  session.mark = guard::Accept({}, ToTai64n(now_), now_);
+  session.mark = guard::Accept({}, ToTai64n(now_), At(now_));
   auto writer = store_->Write();
   ASSERT_TRUE(writer->PutSession(client_, session).ok());
   ASSERT_TRUE(writer->Commit().ok());
@@ -288,7 +289,7 @@ TEST_F(PipelineTest, ABatchJudgesEachFrameAsIfItWereAlone) {
   std::vector<Verdict> expected;
   std::vector<std::pair<Tai64n, Reason>> expected_requests;
   for (const Arrival& arrival : views) {
-    expected.push_back(alone.RunBatch(devices_, {&arrival, 1}, {12345, now_, false}).front());
+    expected.push_back(alone.RunBatch(devices_, {&arrival, 1}, {12345, At(now_), false}).front());
   }
   alone.End();
   for (; queue.Peek() != nullptr; queue.Release()) {
@@ -302,7 +303,7 @@ TEST_F(PipelineTest, ABatchJudgesEachFrameAsIfItWereAlone) {
     VerdictCounters counters;
     Pipeline together(*store_->NewSnapshot(), queues, 7, &counters, {}, backend);
     ASSERT_TRUE(together.Begin().ok());
-    const auto verdicts = together.RunBatch(devices_, views, {12345, now_, false});
+    const auto verdicts = together.RunBatch(devices_, views, {12345, At(now_), false});
     for (size_t i = 0; i < views.size(); ++i) {
       EXPECT_EQ(verdicts[i], expected[i]) << i << ": " << ToString(verdicts[i]);
     }
@@ -336,7 +337,7 @@ TEST_F(PipelineTest, AllocatesNothingPerPacket) {
   const std::vector<Arrival> views = ArrivalsOf(&frames);
   ASSERT_TRUE(pipeline_->Begin().ok());
   const uint64_t before = g_allocations.load();
-  pipeline_->RunBatch(devices_, views, {12345, now_, false});
+  pipeline_->RunBatch(devices_, views, {12345, At(now_), false});
   EXPECT_EQ(g_allocations.load(), before);
   pipeline_->End();
   for (std::vector<uint8_t>* frame : {&proven, &unknown, &forged, &again}) RunInPlace(frame);
@@ -499,8 +500,9 @@ TEST_F(PipelineTest, AFloodOfRefusedLeavesRoomForWhoIsProven) {
   const std::atomic<int> watchers = 1;
   SightingQueue sightings(kSightingQueueCapacity);
   std::vector<std::atomic<uint64_t>> sketch(STEER_SKETCH_WORDS);
-  pipeline_ = std::make_unique<Pipeline>(*store_->NewSnapshot(), std::vector{&queue_}, 1,
-                                         &counters_, SightingSink{&watchers, &sightings, sketch.data()});
+  pipeline_ =
+      std::make_unique<Pipeline>(*store_->NewSnapshot(), std::vector{&queue_}, 1, &counters_,
+                                 SightingSink{&watchers, &sightings, sketch.data()});
   const auto unknown = Initiation(crypto::GeneratePrivateKey(), now_);
   for (size_t i = 0; i < 2 * kSightingQueueCapacity; ++i) Run(unknown);
   ASSERT_EQ(Run(Initiation(client_private_, now_)), Verdict::kProven);

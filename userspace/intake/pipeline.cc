@@ -44,8 +44,7 @@ Pipeline::Pipeline(store::Snapshot snapshot, std::vector<DemandQueue*> queues, i
 }
 
 std::span<const Verdict> Pipeline::RunBatch(const DeviceTable& devices,
-                                            std::span<const Arrival> arrivals,
-                                            const Now& now) {
+                                            std::span<const Arrival> arrivals, const Now& now) {
   load_ = {};
   for (size_t i = 0; i < arrivals.size(); ++i) {
     candidates_[i] = {};
@@ -82,7 +81,7 @@ std::span<const Verdict> Pipeline::RunBatch(const DeviceTable& devices,
     if (Sighting* slot = sink_.queue->Reserve()) {
       *slot = candidates_[i].sighting;
       slot->verdict = verdicts_[i];
-      slot->at = now.wall;
+      slot->at = now.clock.wall;
       sink_.queue->Submit();
     }
   }
@@ -149,7 +148,7 @@ Verdict Pipeline::FindPeer(const DeviceTable::Entry& device, const PublicKey& ke
       break;
   }
   if (peer.device != device.name) return Verdict::kUnknownPeer;
-  return peer.expires <= now.wall ? Verdict::kExpired : Verdict::kProven;
+  return peer.expires <= now.clock.wall ? Verdict::kExpired : Verdict::kProven;
 }
 
 Verdict Pipeline::Admit(const DeviceTable::Entry& device, const PublicKey& key, const Now& now,
@@ -201,7 +200,7 @@ Verdict Pipeline::Deliver(const PublicKey& key, const Tai64n& stamp, const Now& 
                           Candidate* candidate) {
   candidate->sighting.public_key = key;
   if (const auto session = snapshot_.FindSession(key);
-      session && !guard::IsFresh(session->mark, stamp, now.wall)) {
+      session && !guard::IsFresh(session->mark, stamp, now.clock)) {
     return Verdict::kReplay;  // the installer checks again: it also knows the last second
   }
   DemandQueue* queue = queues_[candidate->sighting.device];

@@ -32,7 +32,7 @@ namespace wicket::intake {
 
 struct Now {
   uint64_t ktime_ns = 0;
-  absl::Time wall;
+  Instant clock;
   bool under_load = false;
 };
 

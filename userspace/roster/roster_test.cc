@@ -192,7 +192,7 @@ TEST_F(RosterTest, AResetForgetsTheMarkInStoreAndDevice) {
   ASSERT_TRUE(committer_
                   ->Commit([](store::Writer& writer) {
                     store::Session session;
-                    session.mark.accepted = absl::FromUnixSeconds(1'800'000'000);
+                    session.mark.accepted.wall = absl::FromUnixSeconds(1'800'000'000);
                     session.last_handshake = absl::FromUnixSeconds(1'800'000'000);
                     session.installs = 3;
                     return writer.PutSession(store::Key(1), session);

@@ -106,7 +106,7 @@ void Shard::RunBatch(const DeviceTable& devices, std::span<xsk::RxFrame> frames)
   }
   readable_ = began.ok();
   if (!readable_) pipeline_->CountUnreadable(frames.size());
-  Now now{SteadyNanos(), WallNow(), false};
+  Now now{SteadyNanos(), InstantNow(), false};
   // Full probation slots are load too: senders are asked for a cookie before any is refused.
   const bool crowded = std::any_of(
       devices.devices.begin(), devices.devices.end(), [](const DeviceTable::Entry& device) {

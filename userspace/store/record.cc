@@ -17,12 +17,17 @@ constexpr size_t kFewPrefixes = 16;
 
 static_assert(std::endian::native == std::endian::little, "records are read in place");
 
-constexpr uint8_t kVersion = 1;
+constexpr uint8_t kPeerVersion = 1;
+constexpr uint8_t kSessionVersion = 2;
 constexpr uint8_t kFlagPresharedKey = 1;
 constexpr uint8_t kFlagPinned = 2;
 constexpr size_t kCrcOffset = 4;
 constexpr size_t kPeerHeaderBytes = 28;
-constexpr size_t kSessionBytes = 104;
+constexpr uint8_t kEstimated = 1;
+constexpr uint8_t kLowered = 2;
+constexpr size_t kSessionBytes = 120;
+constexpr uint8_t kSessionVersionBefore = 1;
+constexpr size_t kSessionBytesBefore = 104;
 
 template <typename T>
 T Get(absl::string_view bytes, size_t offset) {
@@ -46,8 +51,8 @@ uint32_t Checksum(const PublicKey& key, absl::string_view value) {
   return static_cast<uint32_t>(crc);
 }
 
-bool Verify(const PublicKey& key, absl::string_view value, size_t bytes_min) {
-  return value.size() >= bytes_min && static_cast<uint8_t>(value[0]) == kVersion &&
+bool Verify(const PublicKey& key, absl::string_view value, uint8_t version, size_t bytes_min) {
+  return value.size() >= bytes_min && static_cast<uint8_t>(value[0]) == version &&
          Get<uint32_t>(value, kCrcOffset) == Checksum(key, value);
 }
 
@@ -140,7 +145,7 @@ absl::StatusOr<std::string> EncodePeer(const Peer& peer) {
   WICKET_RETURN_IF_ERROR(CheckFields(peer));
   std::string out(kPeerHeaderBytes, '\0');
   const bool has_psk = peer.config.preshared_key.has_value();
-  out[0] = kVersion;
+  out[0] = kPeerVersion;
   out[1] = static_cast<char>((has_psk ? kFlagPresharedKey : 0) | (peer.pinned ? kFlagPinned : 0));
   Set(&out, 2, peer.config.persistent_keepalive_s);
   Set(&out, 8, absl::ToUnixSeconds(peer.created));
@@ -164,7 +169,7 @@ absl::StatusOr<std::string> EncodePeer(const Peer& peer) {
 }
 
 std::optional<PeerView> ViewPeer(const PublicKey& key, absl::string_view value) {
-  if (!Verify(key, value, kPeerHeaderBytes)) return std::nullopt;
+  if (!Verify(key, value, kPeerVersion, kPeerHeaderBytes)) return std::nullopt;
   const size_t psk_bytes = (value[1] & kFlagPresharedKey) ? kKeyBytes : 0;
   const auto device_bytes = static_cast<uint8_t>(value[26]);
   if (value.size() < kPeerHeaderBytes + psk_bytes + device_bytes) return std::nullopt;
@@ -173,7 +178,7 @@ std::optional<PeerView> ViewPeer(const PublicKey& key, absl::string_view value) 
 }
 
 std::optional<Peer> DecodePeer(const PublicKey& key, absl::string_view value) {
-  if (!Verify(key, value, kPeerHeaderBytes)) return std::nullopt;
+  if (!Verify(key, value, kPeerVersion, kPeerHeaderBytes)) return std::nullopt;
   Peer peer;
   peer.config.public_key = key;
   peer.config.persistent_keepalive_s = Get<uint16_t>(value, 2);
@@ -216,10 +221,12 @@ std::optional<Peer> DecodePeer(const PublicKey& key, absl::string_view value) {
 
 std::string EncodeSession(const PublicKey& key, const Session& session) {
   std::string out(kSessionBytes, '\0');
-  out[0] = kVersion;
+  out[0] = kSessionVersion;
+  out[1] = static_cast<char>((session.mark.estimated ? kEstimated : 0) |
+                             (session.mark.lowered ? kLowered : 0));
   Set(&out, 8, session.mark.bounded);
   Set(&out, 20, session.mark.exact);
-  Set(&out, 32, absl::ToUnixNanos(session.mark.accepted));
+  Set(&out, 32, absl::ToUnixNanos(session.mark.accepted.wall));
   out[40] = static_cast<char>(session.endpoint.address.family);
   Set(&out, 42, session.endpoint.port);
   Set(&out, 44, session.endpoint.scope_id);
@@ -229,16 +236,23 @@ std::string EncodeSession(const PublicKey& key, const Session& session) {
   Set(&out, 80, session.received_bytes);
   Set(&out, 88, session.sent_bytes);
   Set(&out, 96, session.handshakes);
+  Set(&out, 104, absl::ToInt64Nanoseconds(session.mark.accepted.up));
+  Set(&out, 112, session.mark.accepted.boot);
   Set(&out, kCrcOffset, Checksum(key, out));
   return out;
 }
 
 std::optional<Session> DecodeSession(const PublicKey& key, absl::string_view value) {
-  if (!Verify(key, value, kSessionBytes) || value.size() != kSessionBytes) return std::nullopt;
+  const bool before = value.size() == kSessionBytesBefore;
+  if (before
+          ? !Verify(key, value, kSessionVersionBefore, kSessionBytesBefore)
+          : value.size() != kSessionBytes || !Verify(key, value, kSessionVersion, kSessionBytes)) {
+    return std::nullopt;
+  }
   Session session;
   session.mark.bounded = Get<Tai64n>(value, 8);
   session.mark.exact = Get<Tai64n>(value, 20);
-  session.mark.accepted = absl::FromUnixNanos(Get<int64_t>(value, 32));
+  session.mark.accepted.wall = absl::FromUnixNanos(Get<int64_t>(value, 32));
   session.endpoint.address.family = static_cast<Family>(value[40]);
   session.endpoint.port = Get<uint16_t>(value, 42);
   session.endpoint.scope_id = Get<uint32_t>(value, 44);
@@ -248,6 +262,11 @@ std::optional<Session> DecodeSession(const PublicKey& key, absl::string_view val
   session.received_bytes = Get<uint64_t>(value, 80);
   session.sent_bytes = Get<uint64_t>(value, 88);
   session.handshakes = Get<uint64_t>(value, 96);
+  if (before) return session;
+  session.mark.estimated = (static_cast<uint8_t>(value[1]) & kEstimated) != 0;
+  session.mark.lowered = (static_cast<uint8_t>(value[1]) & kLowered) != 0;
+  session.mark.accepted.up = absl::Nanoseconds(Get<int64_t>(value, 104));
+  session.mark.accepted.boot = Get<uint64_t>(value, 112);
   return session;
 }
 

@@ -1,6 +1,6 @@
 // The records of a peer and its session, and the format of the file.
 //
-// Format 2. All integers are little-endian, unless said otherwise. A record is refused
+// Format 3. All integers are little-endian, unless said otherwise. A record is refused
 // when its version is unknown, when it is shorter or longer than its counts say, or when
 // its checksum is wrong. The checksum covers the key, so a record under a wrong key is
 // refused too.
@@ -16,9 +16,12 @@
 //           labels {u8 key bytes, u8 value bytes, key, value}
 //
 //   sessions   key: public key, 32 bytes
-//     0 u8  version (1)         4 u32 crc32, as above
+//     0 u8  version (2)         4 u32 crc32, as above
+//     1 u8  flags               1 the stamp mark is an estimate   2 it was lowered
 //     8     stamp mark: bounded, 12   20     stamp mark: exact, 12
 //    32 i64 stamp mark: accepted at, Unix ns
+//   104 i64 the same, ns since the boot    112 u64 the boot's name
+//           A record of format 2 has version 1 and ends before these.
 //    40 u8  endpoint family 0|4|6     42 u16 endpoint port   44 u32 endpoint scope id
 //    48     endpoint address, 16
 //    64 i64 last handshake, Unix ns   72 u64 installs
@@ -28,7 +31,7 @@
 //   prefixes   key: device name, 0, u8 4|6, u8 length, 4|16 bytes   value: public key
 //   expiries   key: u64 big-endian, Unix seconds; public key        value: none
 //   labels     key: device name, 0, name, 0, value, 0, public key   value: none
-//   meta       key: "format"  value: u32 2
+//   meta       key: "format"  value: u32 3
 //
 //   revoked    key: device name, 0, public key        value: u64 Unix ns of the deletion
 //
@@ -56,7 +59,8 @@
 
 namespace wicket::store {
 
-inline constexpr uint32_t kFormat = 2;
+inline constexpr uint32_t kFormat = 3;
+inline constexpr uint32_t kFormatBefore = 2;       // read, and taken for format 3 from then on
 inline constexpr size_t kDeviceNameBytesMax = 15;  // IFNAMSIZ - 1
 inline constexpr size_t kAllowedIpsMax = 4096;
 inline constexpr size_t kLabelsMax = 64;

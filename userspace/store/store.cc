@@ -128,14 +128,20 @@ absl::Status Store::OpenTablesIn(MDB_txn* txn, bool create) {
   MDB_val key = Val(absl::string_view(kFormatKey)), value;
   const int code = mdb_get(txn, tables_.meta, &key, &value);
   uint32_t format = kFormat;
-  if (code == MDB_NOTFOUND && create) {
+  if (code != MDB_SUCCESS && (code != MDB_NOTFOUND || !create)) {
+    return LmdbStatus(code, "mdb_get(meta)", options_.path);
+  }
+  if (code == MDB_SUCCESS) {
+    format = 0;
+    if (value.mv_size == sizeof(format)) memcpy(&format, value.mv_data, sizeof(format));
+    if (format == kFormat) return absl::OkStatus();
+    if (format == kFormatBefore && !create) return absl::NotFoundError("to be written");
+  }
+  if (code == MDB_NOTFOUND || format == kFormatBefore) {
+    format = kFormat;
     value = {sizeof(format), &format};
     return LmdbStatus(mdb_put(txn, tables_.meta, &key, &value, 0), "mdb_put(meta)", options_.path);
   }
-  if (code != MDB_SUCCESS) return LmdbStatus(code, "mdb_get(meta)", options_.path);
-  format = 0;
-  if (value.mv_size == sizeof(format)) memcpy(&format, value.mv_data, sizeof(format));
-  if (format == kFormat) return absl::OkStatus();
   return absl::FailedPreconditionError(
       absl::StrCat("store ", options_.path, " has format ", format, "; this version reads format ",
                    kFormat, " (export with the version that wrote it, and import)"));

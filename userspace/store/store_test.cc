@@ -2,10 +2,12 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <lmdb.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include <filesystem>
 #include <map>
@@ -279,9 +281,64 @@ TEST_F(StoreTest, AFileThatWasReplacedOrRemovedIsNoticed) {
   EXPECT_TRUE(absl::IsAborted(store->CheckFile())) << store->CheckFile();
 }
 
+// Opens the file as another program would, past our own code.
+void PutRaw(const std::string& path, const char* table, absl::string_view key,
+            absl::string_view value) {
+  MDB_env* env = nullptr;
+  MDB_txn* txn = nullptr;
+  MDB_dbi dbi;
+  ASSERT_EQ(mdb_env_create(&env), 0);
+  mdb_env_set_maxdbs(env, 16);
+  ASSERT_EQ(mdb_env_open(env, path.c_str(), 0, 0600), 0);
+  ASSERT_EQ(mdb_txn_begin(env, nullptr, 0, &txn), 0);
+  ASSERT_EQ(mdb_dbi_open(txn, table, 0, &dbi), 0);
+  MDB_val k{key.size(), const_cast<char*>(key.data())};
+  MDB_val v{value.size(), const_cast<char*>(value.data())};
+  ASSERT_EQ(mdb_put(txn, dbi, &k, &v, 0), 0);
+  ASSERT_EQ(mdb_txn_commit(txn), 0);
+  mdb_env_close(env);
+}
+
+absl::string_view Bytes(const auto& of) { return {reinterpret_cast<const char*>(&of), sizeof(of)}; }
+
+TEST_F(StoreTest, AFileOfTheFormatBeforeIsTakenOver) {
+  ASSERT_TRUE(Open().ok());
+  std::string record(104, '\0');
+  record[0] = 1;
+  const Tai64n stamp = ToTai64n(absl::FromUnixSeconds(1'700'000'000));
+  const int64_t accepted_ns = 1'700'000'001'000'000'000;
+  memcpy(&record[20], stamp.data(), stamp.size());
+  memcpy(&record[32], &accepted_ns, sizeof(accepted_ns));
+  uLong crc = crc32(0, Key(1).bytes.data(), kKeyBytes);
+  crc = crc32(crc, reinterpret_cast<const Bytef*>(record.data()), 104);
+  const auto checksum = static_cast<uint32_t>(crc);
+  memcpy(&record[4], &checksum, sizeof(checksum));
+  PutRaw(path_ + "/db", "sessions", Bytes(Key(1)), record);
+  const uint32_t before = 2;
+  PutRaw(path_ + "/db", "meta", "format", Bytes(before));
+  {
+    auto store = Open();
+    ASSERT_TRUE(store.ok()) << store.status();
+    const auto session = store->NewSnapshot()->FindSession(Key(1));
+    ASSERT_TRUE(session);
+    EXPECT_EQ(session->mark.exact, stamp);
+    EXPECT_EQ(session->mark.accepted.wall, absl::FromUnixSeconds(1'700'000'001));
+    EXPECT_EQ(session->mark.accepted.boot, 0u) << "which boot that was is not known";
+    auto writer = store->Write();
+    ASSERT_TRUE(writer->PutSession(Key(1), *session).ok());
+    ASSERT_TRUE(writer->Commit().ok());
+    EXPECT_EQ(store->NewSnapshot()->FindSession(Key(1))->mark.exact, stamp);
+  }
+  const uint32_t after = 4;
+  PutRaw(path_ + "/db", "meta", "format", Bytes(after));
+  EXPECT_TRUE(absl::IsFailedPrecondition(Open().status())) << Open().status();
+}
+
 TEST_F(StoreTest, SessionsSurviveReopening) {
   Session session;
   session.mark.exact = ToTai64n(absl::FromUnixSeconds(1'700'000'000));
+  session.mark.accepted = {absl::FromUnixSeconds(1'700'000'001), absl::Seconds(77), 42};
+  session.mark.estimated = session.mark.lowered = true;
   session.endpoint = *ParseEndpoint("[2001:db8::1]:4242");
   session.received_bytes = 5;
   {
@@ -295,6 +352,10 @@ TEST_F(StoreTest, SessionsSurviveReopening) {
   const auto back = snapshot->FindSession(Key(1));
   ASSERT_TRUE(back);
   EXPECT_EQ(back->mark.exact, session.mark.exact);
+  EXPECT_EQ(back->mark.accepted.wall, session.mark.accepted.wall);
+  EXPECT_EQ(back->mark.accepted.up, session.mark.accepted.up);
+  EXPECT_EQ(back->mark.accepted.boot, 42u);
+  EXPECT_TRUE(back->mark.estimated && back->mark.lowered);
   EXPECT_EQ(back->endpoint, session.endpoint);
   EXPECT_EQ(back->received_bytes, 5u);
 }
