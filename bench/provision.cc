@@ -39,6 +39,7 @@
 #include "control/api.h"
 #include "http/server.h"
 #include "http/transport.h"
+#include "http/unix_gate.h"
 
 namespace wicket {
 namespace {
@@ -228,11 +229,12 @@ struct Served {
     roster.emplace(&*committer, &devices, &events);
     api.emplace(control::Sources{
         .roster = &*roster, .devices = &devices, .store = &store, .events = &events});
-    auto started =
-        http::Server::Start({.socket = folder.path + "/s"},
-                            [api = &*api](http::Exchange& exchange) { api->Handle(exchange); });
-    Require(started.status());
-    server = std::move(*started);
+    auto gate = http::UnixGate::Open({.socket = folder.path + "/s"});
+    Require(gate.status());
+    std::vector<std::unique_ptr<http::Gate>> gates;
+    gates.push_back(std::move(*gate));
+    server = std::make_unique<http::Server>(
+        std::move(gates), [api = &*api](http::Exchange& exchange) { api->Handle(exchange); });
   }
   Folder folder;
   store::Store store;

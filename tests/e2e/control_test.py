@@ -8,13 +8,12 @@ import json
 import os
 import re
 import socket
-import ssl
 import subprocess
 import sys
 import threading
 import time
 from base64 import b64encode
-from http.client import HTTPConnection, HTTPSConnection
+from http.client import HTTPConnection
 
 import jsonschema
 import yaml
@@ -644,39 +643,6 @@ def test_socket_permissions_and_roles():
         equal(call("GET", "1"), 404, "a member of the group may not read")
         equal(call("PUT", "1"), 403, "a member of the group may write")
         equal(call("PUT", "1", "4"), 201, "a member of both may not write")
-
-
-def test_tcp_takes_a_token_over_tls():
-    with gateway() as (lab, device, daemon):
-        certificate, key = lab.dir / "cert.pem", lab.dir / "key.pem"
-        run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-            "-nodes", "-keyout", key, "-out", certificate, "-days", "2", "-subj", "/CN=wicket",
-            "-addext", "subjectAltName=IP:192.0.2.1")
-        token = lab.dir / "token"
-        token.write_text("0123456789abcdef\n")
-        token.chmod(0o600)
-        daemon.text += f'[control.tcp]\nlisten = "192.0.2.1:8443"\ntls_certificate = ' \
-                       f'"{certificate}"\ntls_key = "{key}"\ntoken_file = "{token}"\n'
-        daemon.start()
-        trusted = ssl.create_default_context(cafile=certificate)
-        peer = Control(daemon, device).peers(Key())
-
-        def call(headers):
-            with lab.client.inside():
-                connection = HTTPSConnection("192.0.2.1", 8443, context=trusted, timeout=5)
-                connection.connect()
-            return Control(daemon, device, connection).call("PUT", peer, "{}", headers)
-        answer = call({})
-        equal((answer.status, answer.headers["www-authenticate"]), (401, "Bearer"), "no token")
-        equal(call({"Authorization": "Bearer 0123456789abcdeX"}).status, 401, "a wrong token")
-        equal(call({"Authorization": "Bearer 0123456789abcdef"}).status, 201, "the token")
-        with lab.client.inside():
-            plain = HTTPConnection("192.0.2.1", 8443, timeout=2 * SLOW)
-            try:
-                plain.request("GET", "/v1/status")
-                check(plain.getresponse().status >= 400, "served without TLS")
-            except (OSError, Exception) as error:  # noqa: BLE001: any refusal will do
-                check(not isinstance(error, AssertionError), f"{error}")
 
 
 # --- events ---------------------------------------------------------------------

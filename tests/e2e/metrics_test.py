@@ -19,6 +19,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from blast_test import blast, import_fleet  # noqa: E402
 from client import Client  # noqa: E402
 from control import Control  # noqa: E402
+from edge import Edge  # noqa: E402
 from gateway_test import check, equal, gateway, main, store  # noqa: E402
 from lab import ROOT, SLOW, run, wait_for  # noqa: E402
 
@@ -30,19 +31,13 @@ os.environ["PATH"] += os.pathsep + str(Path(os.environ.get("WICKET_CACHE") or Pa
                                        "tools/usr/bin")
 
 
-def with_tcp(lab, daemon):
-    """Lets the daemon answer over TLS on loopback too. Returns: what a scrape needs."""
-    certificate, key, token = lab.dir / "cert.pem", lab.dir / "key.pem", lab.dir / "token"
-    run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-        "-keyout", key, "-out", certificate, "-days", "2", "-subj", "/CN=wicket",
-        "-addext", "subjectAltName=IP:127.0.0.1")
-    token.write_text("0123456789abcdef\n")
-    token.chmod(0o600)
-    daemon.text += f'[control.tcp]\nlisten = "127.0.0.1:8443"\ntls_certificate = "{certificate}"\n' \
-                   f'tls_key = "{key}"\ntoken_file = "{token}"\n'
+def scrape_of(face):
+    """What a scrape through an edge needs."""
+    token = face.home / "scrape.token"
+    token.write_text(face.tokens["metrics"])
     return {"job_name": "wicket", "scheme": "https", "scrape_interval": "1s",
-            "authorization": {"credentials_file": str(token)}, "tls_config": {"ca_file": str(certificate)},
-            "static_configs": [{"targets": ["127.0.0.1:8443"]}]}
+            "authorization": {"credentials_file": str(token)}, "tls_config": {"ca_file": str(face.certificate)},
+            "static_configs": [{"targets": [f"{face.address}:8443"]}]}
 
 
 class Prometheus:
@@ -132,11 +127,11 @@ def test_a_prometheus_evaluates_every_rule_and_every_panel():
     told = re.findall(r"^### (Wicket\w+)$", (ROOT / "docs/operations.md").read_text(), re.M)
     equal(sorted(alerts), sorted(told), "alerts, and the sections of docs/operations.md")
     panels = [panel for panel in json.loads(DASHBOARD.read_text())["panels"] if panel["type"] != "row"]
-    with gateway() as (lab, device, daemon):
-        scrape = with_tcp(lab, daemon)
+    with gateway() as (lab, device, daemon), Edge(lab, daemon, address="127.0.0.1") as face:
         import_fleet(lab, device, 50)
         daemon.start()
-        with prometheus(lab, scrape) as server:
+        face.start()
+        with prometheus(lab, scrape_of(face)) as server:
             for turn in range(2):  # a rate needs two scrapes with something between them
                 blast(lab, device, "--mix", "new,unknown,bad-mac1", "--clients", 50, "--count", 300, "--rate", 150,
                       "--ports", f"{20000 + 5000 * turn}-{24999 + 5000 * turn}")

@@ -78,7 +78,7 @@ std::string Exchange(const std::string& request) {
     http::Transport transport{Fd(ends[0])};
     http::ServeConnection(
         transport, [](http::Exchange& exchange) { served->api.Handle(exchange); }, stopping,
-        [](const std::string&) { return http::Role::kWrite; });
+        [](const http::Exchange&) { return http::Role::kWrite; });
   }
   std::string answer;
   char piece[64 << 10];

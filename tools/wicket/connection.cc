@@ -42,7 +42,7 @@ struct Offline {
     thread = std::thread([this] {
       http::ServeConnection(
           *transport, [&api = api](http::Exchange& exchange) { api.Handle(exchange); }, stopping,
-          [](const std::string&) { return http::Role::kWrite; });
+          [](const http::Exchange&) { return http::Role::kWrite; });
     });
   }
 

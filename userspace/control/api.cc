@@ -79,7 +79,7 @@ struct Api::Route {
 const std::vector<Api::Route>& Api::Routes() {
   static const auto* routes = new std::vector<Route>{
       {"GET", {"v1", "status"}, Role::kRead, &Api::GetStatus},
-      {"GET", {"metrics"}, Role::kRead, &Api::GetMetrics},
+      {"GET", {"metrics"}, Role::kMetrics, &Api::GetMetrics},
       {"GET", {"v1", "events"}, Role::kRead, &Api::GetEvents},
       {"POST", {"v1", "reload"}, Role::kWrite, &Api::PostReload},
       {"GET", {"v1", "devices", "{}", "peers"}, Role::kRead, &Api::GetPeers},
@@ -110,8 +110,9 @@ void Api::Handle(Exchange& exchange) {
       return exchange.AnswerError(absl::UnauthenticatedError("a valid bearer token is needed"));
     }
     if (exchange.role < route.role) {
-      return exchange.AnswerError(
-          absl::PermissionDeniedError("this connection may read, not write"));
+      return exchange.AnswerError(absl::PermissionDeniedError(
+          exchange.role == Role::kRead ? "this connection may read, not write"
+                                       : "this connection may read metrics, and no more"));
     }
     if (path.size() > 2 && !sources_.devices->Has(path[2])) {
       return exchange.AnswerError(

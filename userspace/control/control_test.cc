@@ -66,7 +66,7 @@ class ControlTest : public roster::RosterTest {
       http::Transport transport{Fd(fd)};
       http::ServeConnection(
           transport, [this](http::Exchange& exchange) { api_->Handle(exchange); }, stopping,
-          [role](const std::string&) { return role; });
+          [role](const http::Exchange&) { return role; });
     });
     const std::string request =
         absl::StrCat(method, " ", target, " HTTP/1.1\r\nHost: x\r\nConnection: close\r\n",
@@ -326,7 +326,7 @@ TEST_F(ControlTest, AnImportThatIsCutOffSaysHowFarItCame) {
     http::Transport transport{Fd(fd)};
     http::ServeConnection(
         transport, [this](http::Exchange& exchange) { api_->Handle(exchange); }, stopping,
-        [](const std::string&) { return http::Role::kWrite; });
+        [](const http::Exchange&) { return http::Role::kWrite; });
   });
   ASSERT_EQ(send(client.get(), request.data(), request.size(), MSG_NOSIGNAL),
             static_cast<ssize_t>(request.size()));

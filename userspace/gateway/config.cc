@@ -1,13 +1,9 @@
 #include "gateway/config.h"
 
-#include <errno.h>
-
-#include <filesystem>
-#include <fstream>
 #include <set>
 
 #include "absl/strings/str_cat.h"
-#include "gateway/config_section.h"
+#include "base/config_section.h"
 
 namespace wicket::gateway {
 namespace {
@@ -49,6 +45,7 @@ class ConfigReader {
   absl::StatusOr<Config> Read(const toml::table& file) {
     ReadFile(file);
     WICKET_RETURN_IF_ERROR(problems_.ToStatus());
+    config_.notes = problems_.notes();
     return std::move(config_);
   }
 
@@ -58,7 +55,6 @@ class ConfigReader {
   void ReadNic(const toml::table& table);
   void ReadDevice(const toml::table& table);
   void ReadControl(const toml::table& table);
-  void ReadTcp(const toml::table& table);
   void ReadPool(const toml::table& table);
   std::string AddCidr(const std::string& text, PoolConfig* pool) const;
 
@@ -143,35 +139,9 @@ void ConfigReader::ReadControl(const toml::table& table) {
   section.Text("socket", &config_.control.socket);
   section.Text("group", &config_.control.group);
   section.Text("write_group", &config_.control.write_group);
-  section.Table("tcp", [this](const toml::table& tcp) { ReadTcp(tcp); });
-}
-
-void ConfigReader::ReadTcp(const toml::table& table) {
-  Section section(table, "control.tcp", &problems_);
-  http::TcpOptions tcp;
-  std::string listen;
-  section.Text("listen", &listen);
-  section.Text("tls_certificate", &tcp.tls_certificate);
-  section.Text("tls_key", &tcp.tls_key);
-  section.Text("token_file", &tcp.token_file);
-  const auto endpoint = ParseEndpoint(listen);
-  if (!endpoint || endpoint->port == 0) {
-    return section.AddProblem("listen", listen.empty() ? "nothing" : listen,
-                              "ADDRESS:PORT, such as \"127.0.0.1:8443\" or \"[::1]:8443\"");
-  }
-  tcp.address = ToString(endpoint->address);
-  tcp.port = endpoint->port;
-  const bool loopback = Contains(*ParsePrefix("127.0.0.0/8"), endpoint->address) ||
-                        endpoint->address == *ParseAddress("::1");
-  if (tcp.tls_certificate.empty() != tcp.tls_key.empty()) {
-    section.AddProblem("tls_key", "one of tls_certificate and tls_key", "both or none");
-  }
-  if (!loopback && (tcp.tls_certificate.empty() || tcp.token_file.empty())) {
-    section.AddProblem("listen", listen,
-                       "an address of the loopback, unless tls_certificate, tls_key and "
-                       "token_file are given");
-  }
-  config_.control.tcp = tcp;
+  section.Note("tcp",
+               "control.tcp is not served any more: wicket-edge serves TCP, TLS and tokens "
+               "(/etc/wicket-edge.toml; man wicket-edge)");
 }
 
 void ConfigReader::ReadPool(const toml::table& table) {
@@ -214,26 +184,12 @@ std::string ConfigReader::AddCidr(const std::string& text, PoolConfig* pool) con
 }  // namespace
 
 absl::StatusOr<Config> ParseConfig(absl::string_view text, const std::string& name) {
-  const toml::parse_result parsed = toml::parse(std::string_view(text.data(), text.size()), name);
-  if (!parsed) {
-    return absl::InvalidArgumentError(absl::StrCat(name, ":", parsed.error().source().begin.line,
-                                                   ": ", std::string(parsed.error().description()),
-                                                   "; accepted: TOML"));
-  }
-  return ConfigReader(name).Read(parsed.table());
+  WICKET_ASSIGN_OR_RETURN(const toml::table table, ParseToml(text, name));
+  return ConfigReader(name).Read(table);
 }
 
 absl::StatusOr<Config> LoadConfig(const std::string& path) {
-  std::error_code ignored;
-  if (std::filesystem::is_directory(path, ignored)) {
-    return ErrnoStatus(EISDIR, absl::StrCat("read(", path, ")"));
-  }
-  errno = 0;
-  std::ifstream file(path);
-  const std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-  if (!file.is_open() || file.bad()) {
-    return ErrnoStatus(errno ? errno : EIO, absl::StrCat("read(", path, ")"));
-  }
+  WICKET_ASSIGN_OR_RETURN(const std::string text, ReadConfigFile(path));
   return ParseConfig(text, path);
 }
 

@@ -8,7 +8,7 @@
 #include "base/log.h"
 #include "base/status.h"
 #include "crypto/x25519_batch.h"
-#include "http/server.h"
+#include "http/unix_gate.h"
 #include "installer/options.h"
 #include "reinject/mode.h"
 #include "store/store.h"
@@ -49,7 +49,8 @@ struct Config {
   std::vector<NicConfig> nics;
   std::vector<DeviceConfig> devices;
   std::vector<PoolConfig> pools;
-  http::Options control;
+  http::UnixOptions control;
+  std::vector<std::string> notes;  // on the file, which is right: "FILE:LINE: NOTE"
 };
 
 // Reads a configuration.

@@ -41,10 +41,11 @@ Front::Front(const Config& config, const DeviceWatch& devices, const store::Stor
             .metrics = [reporter] { return reporter->Metrics(); },
             .reload = std::move(reload)}) {}
 
-absl::Status Front::Listen(const http::Options& options) {
-  WICKET_ASSIGN_OR_RETURN(server_, http::Server::Start(options, [this](http::Exchange& exchange) {
-                            api_.Handle(exchange);
-                          }));
+absl::Status Front::Listen(const http::UnixOptions& options) {
+  std::vector<std::unique_ptr<http::Gate>> gates(1);
+  WICKET_ASSIGN_OR_RETURN(gates[0], http::UnixGate::Open(options));
+  server_ = std::make_unique<http::Server>(
+      std::move(gates), [this](http::Exchange& exchange) { api_.Handle(exchange); });
   return absl::OkStatus();
 }
 

@@ -9,6 +9,7 @@
 #include "gateway/device_watch.h"
 #include "gateway/installers.h"
 #include "http/server.h"
+#include "http/unix_gate.h"
 #include "report/reporter.h"
 #include "roster/expiry_collector.h"
 #include "roster/roster.h"
@@ -25,8 +26,8 @@ class Front {
   Front(const Config& config, const DeviceWatch& devices, const store::Store* store,
         store::Committer* committer, event::EventLog* events, report::Reporter* reporter,
         ReloadHandler reload);
-  // Begins to answer. Errors: those of http::Server::Start.
-  absl::Status Listen(const http::Options& options);
+  // Begins to answer. Errors: those of http::UnixGate::Open.
+  absl::Status Listen(const http::UnixOptions& options);
 
   // Deletes peers whose time has long been over. Waits for no disk and no device.
   void Tick(absl::Duration steady, absl::Time wall) { collector_.Tick(steady, wall); }

@@ -73,6 +73,7 @@ absl::StatusOr<std::vector<std::string>> Serving::Reload() {
     Log(LogLevel::kError, "reload: the old configuration stays: ", read.status().message());
   } else {
     SetLogLevel(read->log_level);
+    for (const std::string& note : read->notes) Log(LogLevel::kWarning, note);
     // What needs a restart of the process is not to slip in when the store is opened again.
     if (gateway_ == nullptr) {
       outcome = TakeReloadable(*read, &config_);

@@ -12,6 +12,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "gateway/serving.h"
@@ -39,6 +40,7 @@ int Check(const std::string& path) {
     std::cerr << config.status().message() << "\n";
     return kFailure;
   }
+  for (const std::string& note : config->notes) std::cout << "note: " << note << "\n";
   for (const NicConfig& nic : config->nics) NoteMissing("nic", nic.name);
   for (const DeviceConfig& device : config->devices) NoteMissing("device", device.name);
   bool all_usable = true;
@@ -126,7 +128,9 @@ int Run(const std::string& path) {
   const Fd signal_fd(signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
   signal(SIGPIPE, SIG_IGN);
 
+  InstantNow();         // finds the boot's name, before any thread needs it
   const LogThread log;  // a log that nobody reads stops no thread
+  for (const std::string& note : config->notes) Log(LogLevel::kWarning, note);
   Serving serving(path, *config);
   if (const absl::Status started = serving.Start(); !started.ok()) {
     Log(LogLevel::kError, started.message());

@@ -33,6 +33,27 @@ constexpr size_t kLingerBytesMax = 64 << 20;
 
 }  // namespace
 
+const char* ToString(Role role) {
+  switch (role) {
+    case Role::kNone:
+      return "none";
+    case Role::kMetrics:
+      return "metrics";
+    case Role::kRead:
+      return "read";
+    case Role::kWrite:
+      return "write";
+  }
+  return "";
+}
+
+std::optional<Role> ParseRole(absl::string_view text) {
+  for (const Role role : {Role::kMetrics, Role::kRead, Role::kWrite}) {
+    if (text == ToString(role)) return role;
+  }
+  return std::nullopt;
+}
+
 ErrorKind KindOf(const absl::Status& status) {
   switch (status.code()) {
     case absl::StatusCode::kInvalidArgument:
@@ -181,7 +202,8 @@ bool Exchange::ReadHeader() {
     return false;
   }
   keep_alive_ = request.keep_alive() && request.method() != http::verb::head;
-  auto target = ParseTarget({request.target().data(), request.target().size()});
+  raw_target_ = std::string(request.target());
+  auto target = ParseTarget(raw_target_);
   if (!target) {
     AnswerError(400, "bad_request", "the path or query has a broken % escape");
     return false;
@@ -191,6 +213,12 @@ bool Exchange::ReadHeader() {
 }
 
 std::string Exchange::header(const char* name) const { return std::string(reader_->header(name)); }
+
+bool Exchange::has_body() const {
+  return reader_->parser.chunked() || reader_->parser.content_length().value_or(0) > 0;
+}
+
+int Exchange::fd() const { return transport_->fd(); }
 
 bool Exchange::body_done() const { return reader_->parser.is_done(); }
 
@@ -247,6 +275,7 @@ void Exchange::Answer(unsigned status, std::string body, const char* content_typ
   response.set(http::field::server, kServer);
   if (status != 204) response.set(http::field::content_type, content_type);
   if (!allow_.empty()) response.set(http::field::allow, allow_);
+  for (const auto& [name, value] : headers_) response.set(name, value);
   if (status == 503) response.set(http::field::retry_after, kRetryAfter_s);
   if (status == 401) response.set(http::field::www_authenticate, "Bearer");
   response.keep_alive(keep_alive_);

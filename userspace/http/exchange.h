@@ -3,8 +3,11 @@
 
 #include <atomic>
 #include <memory>
+#include <optional>
 #include <streambuf>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
@@ -15,7 +18,13 @@ namespace wicket::http {
 
 class Transport;
 
-enum class Role : int { kNone, kRead, kWrite };
+// What a sender may do: each role includes those before it.
+enum class Role : int { kNone, kMetrics, kRead, kWrite };
+const char* ToString(Role role);
+std::optional<Role> ParseRole(absl::string_view text);
+
+// With this header a front end, which may do more, tells what the sender behind it may do.
+inline constexpr char kRoleHeader[] = "Wicket-Role";
 
 // What an error is to HTTP, and to programs: 404 "not_found", ...
 struct ErrorKind {
@@ -60,11 +69,14 @@ class Exchange : private std::streambuf {
 
   const std::string& method() const { return method_; }
   const Target& target() const { return target_; }
+  // As it was sent, undecoded.
+  const std::string& raw_target() const { return raw_target_; }
   std::string header(const char* name) const;
   Role role = Role::kNone;
   bool stopping() const { return *stopping_; }
   // The client has hung up. Cost: a system call.
   bool Abandoned() const;
+  int fd() const;  // of the connection, to be polled
 
   // Errors: OutOfRange when it is larger than kBodyBytesMax; DeadlineExceeded; InvalidArgument when
   //         it ends early or is no body.
@@ -79,6 +91,10 @@ class Exchange : private std::streambuf {
   void AnswerError(const absl::Status& status);
   void AnswerError(unsigned status, const char* code, absl::string_view message);
   void set_allow(std::string methods) { allow_ = std::move(methods); }
+  // One more header of the answer.
+  void AddHeader(std::string name, std::string value) {
+    headers_.emplace_back(std::move(name), std::move(value));
+  }
   // An answer in pieces. Returns: false when the client is gone or too slow.
   bool BeginStream(const char* content_type);
   bool Write(absl::string_view piece);
@@ -95,6 +111,8 @@ class Exchange : private std::streambuf {
 
   // Whether another request may follow on the connection.
   bool keep_alive() const { return keep_alive_; }
+  // Whether the request may have a body.
+  bool has_body() const;
 
  private:
   struct Reader;  // Beast's parser, so that no handler needs Beast
@@ -104,8 +122,9 @@ class Exchange : private std::streambuf {
   Transport* transport_;
   const std::atomic<bool>* stopping_;
   std::unique_ptr<Reader> reader_;
-  std::string method_, allow_;
+  std::string method_, allow_, raw_target_;
   Target target_;
+  std::vector<std::pair<std::string, std::string>> headers_;
   bool keep_alive_ = false;
   bool answered_ = false;
   bool aborted_ = false;

@@ -15,6 +15,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "http/transport.h"
+#include "http/unix_gate.h"
 
 namespace wicket::http {
 namespace {
@@ -53,8 +54,10 @@ class ServerTest : public ::testing::Test {
   void TearDown() override { std::filesystem::remove_all(folder_); }
 
   absl::StatusOr<std::unique_ptr<Server>> Start(const std::string& name) {
-    return Server::Start({.socket = path_}, [name](Exchange& exchange) {
-      exchange.Answer(200, absl::StrCat("\"", name, "\""));
+    std::vector<std::unique_ptr<Gate>> gates(1);
+    WICKET_ASSIGN_OR_RETURN(gates[0], UnixGate::Open({.socket = path_}));
+    return std::make_unique<Server>(std::move(gates), [name](Exchange& exchange) {
+      exchange.Answer(200, absl::StrCat("\"", name, "\", \"", ToString(exchange.role), "\""));
     });
   }
   // A socket file that no process has.
@@ -78,6 +81,19 @@ TEST_F(ServerTest, ALivingServerKeepsItsSocket) {
   EXPECT_TRUE(absl::StrContains(second.status().message(), absl::StrCat("process ", getpid())));
   EXPECT_TRUE(absl::StrContains(second.status().message(), "control.socket"));
   EXPECT_TRUE(absl::StrContains(Ask(Connect(path_), kGet), "\"first\""));
+}
+
+TEST_F(ServerTest, AFrontEndLowersTheRoleOfItsSenders) {
+  const auto server = Start("first");
+  ASSERT_TRUE(server.ok());
+  const auto ask = [&](absl::string_view header) {
+    return Ask(Connect(path_),
+               absl::StrCat("GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n", header, "\r\n"));
+  };
+  EXPECT_TRUE(absl::StrContains(ask(""), "\"write\""));
+  EXPECT_TRUE(absl::StrContains(ask("Wicket-Role: read\r\n"), "\"read\""));
+  EXPECT_TRUE(absl::StrContains(ask("Wicket-Role: metrics\r\n"), "\"metrics\""));
+  EXPECT_TRUE(absl::StrContains(ask("Wicket-Role: root\r\n"), "\"none\""));
 }
 
 TEST_F(ServerTest, ADeadServersSocketIsReplaced) {

@@ -1,14 +1,15 @@
-// A connection's bytes, with a deadline: a Unix socket, TCP, or TLS over it.
+// A connection's bytes, with a deadline.
 //
 // Beast reads and writes through it as through any synchronous stream.
 #pragma once
 
-#include <openssl/ssl.h>
+#include <string.h>
 
 #include <boost/asio/buffer.hpp>
 #include <boost/beast/core/error.hpp>
 #include <memory>
 
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "base/clock.h"
 #include "base/fd.h"
@@ -27,8 +28,10 @@ class Transport {
   // Makes all that waits on the connection fail.
   void Shutdown();
   int fd() const { return fd_.get(); }
+  // Says `answer` if that needs no waiting, and that nothing follows.
+  virtual void Refuse(absl::string_view answer);
 
-  // Before the first byte; TLS shakes hands here.
+  // Before the first byte: what a handshake needs.
   virtual absl::Status Accept() { return absl::OkStatus(); }
 
   // What Beast calls.
@@ -44,13 +47,20 @@ class Transport {
   }
   template <typename Buffers>
   size_t write_some(const Buffers& buffers, boost::beast::error_code& error) {
+    boost::asio::const_buffer first;
     for (auto it = boost::asio::buffer_sequence_begin(buffers);
-         it != boost::asio::buffer_sequence_end(buffers); ++it) {
-      const boost::asio::const_buffer buffer = *it;
-      if (buffer.size() > 0) return Write(buffer.data(), buffer.size(), &error);
+         it != boost::asio::buffer_sequence_end(buffers) && first.size() == 0; ++it) {
+      first = *it;
     }
     error = {};
-    return 0;
+    if (first.size() == 0) return 0;
+    if (first.size() >= kPieceBytes) return Write(first.data(), first.size(), &error);
+    // A header is many small buffers: one system call, and one TLS record, for all of them.
+    char piece[kPieceBytes];
+    const size_t bytes = boost::asio::buffer_copy(boost::asio::buffer(piece), buffers);
+    const size_t written = Write(piece, bytes, &error);
+    explicit_bzero(piece, bytes);
+    return written;
   }
   template <typename Buffers>
   size_t read_some(const Buffers& buffers) {
@@ -72,22 +82,13 @@ class Transport {
   bool Wait(short events, boost::beast::error_code* error) const;
 
  private:
+  static constexpr size_t kPieceBytes = 4096;
+
   virtual size_t Read(void* data, size_t bytes, boost::beast::error_code* error);
   virtual size_t Write(const void* data, size_t bytes, boost::beast::error_code* error);
 
   Fd fd_;
   absl::Duration deadline_ = absl::InfiniteDuration();  // of the steady clock
-};
-
-// The certificate and key that TLS connections are served with.
-class TlsContext {
- public:
-  // Errors: name the file that cannot be used, and why.
-  static absl::StatusOr<TlsContext> Load(const std::string& certificate, const std::string& key);
-  std::unique_ptr<Transport> Wrap(Fd fd) const;
-
- private:
-  std::shared_ptr<SSL_CTX> context_;
 };
 
 }  // namespace wicket::http

@@ -64,11 +64,11 @@ absl::StatusOr<UnixListener> UnixListener::Bind(const std::string& path, int bac
   WICKET_RETURN_IF_ERROR(RemoveDeadSocket(path, address));
   UnixListener listener;
   Fd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  const mode_t before = umask(0777);
-  const int bound = bind(fd.get(), Generic(address), sizeof(address));
-  const int bind_errno = errno;
-  umask(before);
-  if (bound != 0) return ErrnoStatus(bind_errno, absl::StrCat("bind(", path, ")"));
+  if (!fd.valid()) return ErrnoStatus(errno, "socket(AF_UNIX)");
+  fchmod(fd.get(), 0);  // bind() makes the file with the mode of the socket
+  if (bind(fd.get(), Generic(address), sizeof(address)) != 0) {
+    return ErrnoStatus(errno, absl::StrCat("bind(", path, ")"));
+  }
   struct stat info;
   if (lstat(path.c_str(), &info) != 0) return ErrnoStatus(errno, absl::StrCat("lstat(", path, ")"));
   // From here on the socket is ours to remove.

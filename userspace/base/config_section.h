@@ -1,4 +1,4 @@
-// A reader of one TOML table that collects every problem. For this module's sources only.
+// A configuration file, and a reader of one of its tables that collects every problem.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,13 @@
 #include "base/status.h"
 #include "base/toml.h"
 
-namespace wicket::gateway {
+namespace wicket {
+
+// Reads a configuration file.
+// Errors: NotFound and others when the file cannot be read.
+absl::StatusOr<std::string> ReadConfigFile(const std::string& path);
+// Errors: InvalidArgument: "NAME:LINE: PROBLEM; accepted: TOML".
+absl::StatusOr<toml::table> ParseToml(absl::string_view text, const std::string& name);
 
 // What is wrong with a file.
 class Problems {
@@ -24,6 +30,9 @@ class Problems {
            absl::string_view accepted);
   // Errors: InvalidArgument holds a line for each problem, in the order of the file.
   absl::Status ToStatus() const;
+  // What is no error: "FILE:LINE: TEXT".
+  void Note(uint32_t line, absl::string_view text);
+  const std::vector<std::string>& notes() const { return notes_; }
 
  private:
   struct Problem {
@@ -33,6 +42,7 @@ class Problems {
 
   std::string file_;
   std::vector<Problem> problems_;
+  std::vector<std::string> notes_;
 };
 
 // A text that a key may have, and what it means.
@@ -111,6 +121,8 @@ class Section {
     AddProblem(*node, key, absl::StrCat("a [", key, "] table"));
   }
 
+  // Says `text` of a key that is there, and takes it.
+  void Note(const char* key, absl::string_view text);
   // A problem that a reader does not see; at the line of the table, or of the key.
   void AddProblem(absl::string_view key, absl::string_view found, absl::string_view accepted);
   void AddProblemAtKey(absl::string_view key, absl::string_view found, absl::string_view accepted);
@@ -130,4 +142,4 @@ class Section {
   std::set<std::string> known_;
 };
 
-}  // namespace wicket::gateway
+}  // namespace wicket

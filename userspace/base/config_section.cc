@@ -1,11 +1,14 @@
-#include "gateway/config_section.h"
+#include "base/config_section.h"
 
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
 #include <sstream>
 
 #include "absl/strings/str_join.h"
 
-namespace wicket::gateway {
+namespace wicket {
 namespace {
 
 std::string Found(const toml::node& node) {
@@ -19,6 +22,30 @@ std::string Found(const toml::node& node) {
 uint32_t LineOf(const toml::node& node) { return node.source().begin.line; }
 
 }  // namespace
+
+absl::StatusOr<std::string> ReadConfigFile(const std::string& path) {
+  std::error_code ignored;
+  if (std::filesystem::is_directory(path, ignored)) {
+    return ErrnoStatus(EISDIR, absl::StrCat("read(", path, ")"));
+  }
+  errno = 0;
+  std::ifstream file(path);
+  std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+  if (file.is_open() && !file.bad()) return text;
+  return ErrnoStatus(errno ? errno : EIO, absl::StrCat("read(", path, ")"));
+}
+
+absl::StatusOr<toml::table> ParseToml(absl::string_view text, const std::string& name) {
+  toml::parse_result parsed = toml::parse(std::string_view(text.data(), text.size()), name);
+  if (parsed) return std::move(parsed).table();
+  return absl::InvalidArgumentError(absl::StrCat(name, ":", parsed.error().source().begin.line,
+                                                 ": ", std::string(parsed.error().description()),
+                                                 "; accepted: TOML"));
+}
+
+void Problems::Note(uint32_t line, absl::string_view text) {
+  notes_.push_back(absl::StrCat(file_, ":", line, ": ", text));
+}
 
 void Problems::Add(uint32_t line, absl::string_view key, absl::string_view found,
                    absl::string_view accepted) {
@@ -79,6 +106,11 @@ void Section::Seconds(const char* key, absl::Duration least, absl::Duration most
   *out = absl::Seconds(static_cast<int64_t>(seconds));
 }
 
+void Section::Note(const char* key, absl::string_view text) {
+  const toml::node* node = Take(key);
+  if (node != nullptr) problems_->Note(LineOf(*node), text);
+}
+
 void Section::AddProblem(absl::string_view key, absl::string_view found,
                          absl::string_view accepted) {
   AddProblem(LineOf(table_), key, found, accepted);
@@ -118,4 +150,4 @@ std::vector<const toml::node*> Section::Items(const char* key, absl::string_view
   return items;
 }
 
-}  // namespace wicket::gateway
+}  // namespace wicket

@@ -1,0 +1,80 @@
+#include "edge/tls_gate.h"
+
+#include <netinet/in.h>
+#include <sys/socket.h>
+
+#include <optional>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
+#include "base/clock.h"
+
+namespace wicket::edge {
+namespace {
+
+constexpr int kBacklog = 128;
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<http::Gate>> TlsGate::Listen(const Endpoint& endpoint,
+                                                            const Access* access,
+                                                            Callers* callers) {
+  sockaddr_storage storage;
+  const socklen_t bytes = ToSockaddr(endpoint, &storage);
+  Fd fd(socket(storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  if (!fd.valid()) return ErrnoStatus(errno, "socket()");
+  const int on = 1;
+  setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+  // So that each address family is listed, and an IPv4 address has one form.
+  if (storage.ss_family == AF_INET6) {
+    setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
+  }
+  const std::string name = absl::StrCat("listen: ", ToString(endpoint));
+  if (bind(fd.get(), reinterpret_cast<sockaddr*>(&storage), bytes) != 0) {
+    return ErrnoStatus(errno, absl::StrCat(name, ": bind()"),
+                       errno == EADDRINUSE ? "another process listens there: ss -ltnp"
+                       : errno == EACCES   ? "a port below 1024 needs a systemd socket"
+                                           : "is it an address of this machine?");
+  }
+  if (listen(fd.get(), kBacklog) != 0) return ErrnoStatus(errno, absl::StrCat(name, ": listen()"));
+  return std::make_unique<TlsGate>(std::move(fd), access, callers);
+}
+
+std::optional<http::Visitor> TlsGate::Receive(Fd fd) {
+  sockaddr_storage storage;
+  socklen_t bytes = sizeof(storage);
+  if (getpeername(fd.get(), reinterpret_cast<sockaddr*>(&storage), &bytes) != 0) {
+    return std::nullopt;
+  }
+  const auto from = FromSockaddr(&storage, bytes);
+  if (!from) return std::nullopt;
+  auto place = callers_->Enter(from->address);
+  if (place == nullptr) return std::nullopt;
+  http::Visitor visitor;
+  auto transport = access_->latest()->tls.Wrap(std::move(fd));
+  visitor.role_of = [this, tls = transport.get(), address = from->address](
+                        const http::Exchange& exchange) { return RoleOf(*tls, address, exchange); };
+  visitor.transport = std::move(transport);
+  visitor.place = std::move(place);
+  return visitor;
+}
+
+// Asked with each request, so a reload takes a right away from connections that are open.
+http::Role TlsGate::RoleOf(const TlsTransport& transport, const Address& from,
+                           const http::Exchange& exchange) const {
+  const std::shared_ptr<const Credentials> credentials = access_->latest();
+  const std::string authorization = exchange.header("Authorization");
+  if (authorization.empty()) {
+    const auto client = credentials->clients.find(transport.ClientName());
+    return client == credentials->clients.end() ? http::Role::kNone : client->second;
+  }
+  const absl::Duration steady = SteadyNow();
+  if (!callers_->MayTry(from, steady)) return http::Role::kNone;
+  absl::string_view token = authorization;
+  const http::Role role =
+      absl::ConsumePrefix(&token, "Bearer ") ? credentials->tokens.Find(token) : http::Role::kNone;
+  if (role == http::Role::kNone) callers_->NoteFailure(from, steady);
+  return role;
+}
+
+}  // namespace wicket::edge
