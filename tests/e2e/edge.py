@@ -100,8 +100,8 @@ class Edge:
             if exception[0] is None:
                 raise
 
-    def connection(self, timeout=10, certificate=None):
-        context = ssl.create_default_context(cafile=self.certificate)
+    def connection(self, timeout=10, certificate=None, trust=None):
+        context = ssl.create_default_context(cadata=trust or self.certificate.read_text())
         if certificate:
             context.load_cert_chain(*certificate)
         with self.lab.client.inside() if self.address == GATEWAY4 else self.lab.gateway.inside():

@@ -18,7 +18,7 @@ from pathlib import Path
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from edge import CHDIR, NOBODY, Edge, make_system_call  # noqa: E402
 from gateway_test import check, equal, gateway, main  # noqa: E402
-from lab import BIN, SLOW, Key, run, wait_for  # noqa: E402
+from lab import BIN, CLIENT4, SLOW, Key, run, wait_for  # noqa: E402
 
 
 @contextmanager
@@ -104,6 +104,42 @@ def test_many_peers_go_through_it_in_both_directions():
         equal(len(face.control("read", device).list(limit=500)), 3000, "the pages of a list")
 
 
+def test_the_command_line_reaches_it_by_a_name():
+    with edge() as (lab, device, daemon, face):
+        home = lab.dir / "config"
+        (home / "wicket").mkdir(parents=True)
+        text = "".join(f'[[remote]]\nname = "{role}"\nurl = "https://{face.address}:8443"\n'
+                       f'token_file = "{role}.token"\nca = "{face.certificate}"\n' for role in ("read", "write"))
+        (home / "wicket/remotes.toml").write_text(text + '[[remote]]\nname = "untrusted"\n'
+                                                  f'url = "https://{face.address}:8443"\n')
+        for role in ("read", "write"):
+            (home / f"wicket/{role}.token").write_text(face.tokens[role] + "\n")
+        key = Key().public64
+
+        def wicket(*words, **kwargs):
+            return lab.client.run("env", f"XDG_CONFIG_HOME={home}", BIN / "wicket", *words, check=False, **kwargs)
+        added = wicket("peer", "add", key, "--allowed-ips", "10.9.0.1/32", "--remote", "write")
+        equal(added.returncode, 0, added.stderr)
+        check(key in wicket("peer", "list", "--json", "--remote", "read").stdout, "the peer is not listed")
+        result = wicket("status", "--json", "--remote", "read")
+        equal(json.loads(result.stdout)["devices"][0]["name"], device.name, "the device")
+        for words, say in ((("peer", "rm", key, "--remote", "read"), "may read, not write"),
+                           (("peer", "list", "--remote", "nowhere"), "there are: read, write, untrusted"),
+                           (("peer", "list", "--remote", "untrusted"), "self-signed certificate")):
+            result = wicket(*words)
+            check(result.returncode != 0 and say in result.stderr, f"{words}: {result.stderr}")
+        equal(wicket("peer", "rm", key, "--remote", "write").returncode, 0, "removed")
+        daemon.stop()
+        result = wicket("peer", "list", "--remote", "read")
+        check("wicketd does not answer" in result.stderr, result.stderr)
+        face.stop()
+        result = wicket("peer", "list", "--remote", "read")
+        check("connect(" in result.stderr and "Connection refused" in result.stderr, result.stderr)
+        (home / "wicket/remotes.toml").write_text('[[remote]]\nname = "x"\nurl = "http://x"\n')
+        result = wicket("peer", "list", "--remote", "x")
+        check("remotes.toml:1: remote.url: found http://x; accepted: https://HOST:PORT" in result.stderr, result.stderr)
+
+
 # --- limits ----------------------------------------------------------------------
 
 def test_an_address_that_guesses_tokens_has_to_wait():
@@ -111,9 +147,10 @@ def test_an_address_that_guesses_tokens_has_to_wait():
         face.text += "failures_per_minute = 3\n"
         daemon.start()
         face.start()
-        control = face.control("0123456789abcdef")
         for _ in range(3):
-            equal(control.call("GET", "/v1/status").status, 401, "a wrong token")
+            answer = face.control("0123456789abcdef").call("GET", "/v1/status")
+            equal((answer.status, answer.headers["connection"]), (401, "close"), "a wrong token")
+        check(f"{CLIENT4}: too many wrong tokens" in face.log_text, face.log_text)
         equal(face.control("read").call("GET", "/v1/status").status, 401, "the right token, after three wrong ones")
         with face.lab.gateway.inside():  # of another address
             other = ssl.create_default_context(cafile=face.certificate).wrap_socket(
@@ -184,16 +221,26 @@ def test_a_reload_loses_no_connection_and_takes_rights_away():
         face.token_file.write_text(face.make_token("second", "read") + "\n" + face.make_token("write", "write") + "\n")
         run("chown", f"{NOBODY}:{NOBODY}", face.certificate, face.key, face.token_file)
         check(face.reload(), face.log_text)
+        after = face.certificate.read_text()
         check(face.connection().sock.getpeercert()["serialNumber"] != serial, "the old certificate is shown")
         equal(kept.call("GET", "/metrics").status, 401, "a token that was taken away, on a connection that is open")
         equal(face.control("second").call("GET", "/v1/status").status, 200, "a new token")
         face.control("write", device).put(Key())
         check(any(b"created" in stream.readline() for _ in range(8)), "the stream was lost")
-        # What is bad stays out, and is told.
+        # What is bad stays out, and is told; what is good is taken all the same.
         face.certificate.write_text("no certificate\n")
+        face.token_file.write_text(face.make_token("third", "read") + "\n")
         check(face.reload(), "nothing is told")
-        check("what was loaded before stays: tls_certificate: " in face.log_text, face.log_text)
+        check("what could not be loaded stays as it was: tls_certificate: " in face.log_text, face.log_text)
+        equal([face.control(name, trust=after).call("GET", "/v1/status").status for name in ("second", "third")],
+              [401, 200], "tokens beside a bad certificate")
         face.certificate.write_bytes(before)
+        run("openssl", "genrsa", "-out", face.key)
+        run("chown", f"{NOBODY}:{NOBODY}", face.key)
+        check(face.reload() and "is not the key of" in face.log_text, face.log_text)
+        run("openssl", "genpkey", "-algorithm", "ed25519", "-aes256", "-pass", "pass:secret", "-out", face.key)
+        run("chown", f"{NOBODY}:{NOBODY}", face.key)
+        check(face.reload() and face.process.poll() is None, "a key with a passphrase ends it")
         watcher.close()
 
 
@@ -226,6 +273,8 @@ def test_bad_files_are_told_of():
         face.certificate.unlink()
         failure(f"tls_certificate: {face.certificate}")
         face.renew()
+        run("openssl", "genrsa", "-out", face.key)
+        failure("is not the key of")
         result = run(BIN / "wicket-edge", "--config", face.config, check=False)
         check(result.returncode == 1 and "does not run as root" in result.stderr, result.stderr)
 
@@ -248,9 +297,13 @@ def test_without_a_daemon_it_says_so_and_recovers():
         stream = watcher.getresponse()
         stream.readline()
         daemon.kill()
-        with suppress(HTTPException, ConnectionError):
-            while stream.readline():
-                pass
+        try:
+            stream.read()
+        except (HTTPException, ConnectionError):
+            whole = False
+        else:
+            whole = True
+        check(not whole, "the stream ends as if it were whole")
         watcher.close()
 
 
@@ -310,7 +363,7 @@ def test_an_old_file_is_told_where_its_table_went():
     with gateway() as (lab, device, daemon):
         daemon.text += '[control.tcp]\nlisten = "127.0.0.1:8443"\n'
         daemon.start()
-        check(re.search(r"control\.tcp is not served any more: wicket-edge", daemon.log_text), daemon.log_text)
+        check(re.search(r"control\.tcp is not served any more: wicket-edge .*/etc/wicket-edge/edge\.toml", daemon.log_text), daemon.log_text)
         result = run(BIN / "wicketd", "--check", "--config", daemon.config)
         check(re.search(r"^note: \S+:\d+: control\.tcp is not served", result.stdout, re.M), result.stdout)
         check(not lab.gateway.run("ss", "-ltnH").stdout.strip(), "something listens on TCP")

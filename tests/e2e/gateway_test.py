@@ -22,6 +22,7 @@ from pathlib import Path
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from client import Client, connect_all  # noqa: E402
 from control import Watch  # noqa: E402
+from edge import CHDIR, make_system_call  # noqa: E402
 from lab import BIN, CLIENT4, GATEWAY4, GATEWAY6, PORT, ROOT, SLOW, Lab, run, wait_for  # noqa: E402
 from noise import Handshake, Key, StaticOnlyForgery, tai64n  # noqa: E402
 
@@ -1011,6 +1012,22 @@ def test_the_documented_capabilities_are_enough():
         check(client.connect() is not None, "no session")
         check("somebody removed" not in daemon.log_text, daemon.log_text)
         check("ordinary priority" not in daemon.log_text, daemon.log_text)
+
+
+def test_a_forbidden_system_call_ends_the_daemon_and_sessions_go_on():
+    with gateway() as (lab, device, daemon):
+        client = Client(lab, device.key.public)
+        store(lab, device, client)
+        daemon.start()
+        check(client.connect() is not None, "no session")
+        for task in Path(f"/proc/{daemon.process.pid}/task").iterdir():
+            check(re.search(r"^Seccomp:\s+2$", (task / "status").read_text(), re.M), f"{task}: it may call all")
+        make_system_call(daemon.process.pid, CHDIR)
+        equal(daemon.process.wait(10 * SLOW), -signal.SIGSYS, "exit status")
+        equal(set(device.peers()), {client.key.public64}, "installed peers")
+        daemon.start()
+        wait_for(lambda: daemon.counts()["adopted"] == 1, 5)
+        equal(daemon.counts()["adopted"], 1, "peers adopted")
 
 
 def test_a_damaged_store_is_refused():

@@ -6,12 +6,15 @@
 PACKAGES is the folder that scripts/package fills. Changes the machine that it runs on, so it refuses to
 run where that would stay.
 """
+import json
 import os
 import re
 import shutil
+import ssl
 import subprocess
 import sys
 import time
+from http.client import HTTPSConnection
 from pathlib import Path
 
 OUTPUT = Path("/var/tmp/wicket-test.out")
@@ -85,8 +88,8 @@ def boot(packages):
 
 # --- inside ----------------------------------------------------------------------------------------------
 
-def unit_property(name):
-    return run("systemctl", "show", "-P", name, "wicketd").stdout.strip()
+def unit_property(name, unit="wicketd"):
+    return run("systemctl", "show", "-P", name, unit).stdout.strip()
 
 
 def network():
@@ -124,6 +127,43 @@ def ping(number, count=1, seconds=8):
                f"10.1.0.{number}", "10.0.0.1", check=False).returncode == 0
 
 
+def network_face(packages):
+    """wicket-edge, installed, set up as its document says, and asked."""
+    deb, = Path(packages).glob("wicket-edge_*.deb")
+    run("dpkg", "--no-triggers", "-i", deb)
+    home = Path("/etc/wicket-edge")
+    (home / "edge.toml").write_text(Path("/usr/share/doc/wicket-edge/examples/edge.toml").read_text())
+    run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout",
+        home / "key.pem", "-out", home / "cert.pem", "-days", "2", "-subj", "/CN=wicket", "-addext",
+        "subjectAltName=IP:127.0.0.1")
+    made = run("wicket-edge", "--new-token", "test", "read")
+    (home / "tokens").write_text(made.stderr.splitlines()[-1] + "\n")
+    for name in ("key.pem", "cert.pem", "tokens"):
+        shutil.chown(home / name, "root", "wicket-edge")
+        (home / name).chmod(0o640)
+    run("wicket-edge", "--check", "--config", home / "edge.toml")
+    run("systemctl", "start", "wicket-edge")
+    connection = HTTPSConnection("127.0.0.1", 8443, timeout=30,
+                                 context=ssl.create_default_context(cafile=home / "cert.pem"))
+
+    def status(token):
+        connection.request("GET", "/v1/status", headers={"Authorization": f"Bearer {token}"})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    code, text = status(made.stdout.strip())
+    check(code == 200 and json.loads(text)["devices"][0]["name"] == "wg0", (code, text))
+    check(status("nonsense")[0] == 401, "a wrong token is taken")
+    pid = unit_property("MainPID", "wicket-edge")
+    rights = Path(f"/proc/{pid}/status").read_text()
+    check(re.search(r"^CapEff:\s+0+$", rights, re.M) and re.search(r"^Seccomp:\s+2$", rights, re.M), rights)
+    run("systemctl", "reload", "wicket-edge")
+    check(status(made.stdout.strip())[0] == 200, "the connection is lost by a reload")
+    run("systemctl", "stop", "wicket-edge")
+    run("dpkg", "-P", "wicket-edge")
+    check(not home.exists(), "left after a purge")
+    print("asked over the network, by a user without rights", flush=True)
+
+
 def scenario(packages):
     deb, = Path(packages).glob("wicket_*.deb")
     run("dpkg", "--no-triggers", "-i", deb)
@@ -151,6 +191,7 @@ def scenario(packages):
     Path("/etc/wicket.toml").write_text(Path("/usr/share/doc/wicket/examples/wicket.toml").read_text())
     check(wait_for(lambda: unit_property("ActiveState") == "active", 30), unit_property("ActiveState"))
     print("reloaded, and told of a bad file", flush=True)
+    network_face(packages)
     # During an upgrade sessions go on, and newcomers are served after it.
     run("dpkg", "--no-triggers", "-i", deb)
     check(int(unit_property("MainPID")) not in (0, pid), "the old daemon runs on")

@@ -19,6 +19,7 @@
 #include "http/server.h"
 #include "http/transport.h"
 #include "tools/wicket/commands.h"
+#include "tools/wicket/remote.h"
 
 namespace wicket::tools {
 namespace {
@@ -78,6 +79,7 @@ absl::StatusOr<Fd> ConnectTo(const std::string& path) {
 struct Connection::State {
   ConnectionOptions options;
   std::string where;
+  std::string token;  // of a remote
   std::unique_ptr<Offline> offline;
   std::unique_ptr<http::Transport> transport;
   boost::beast::flat_buffer buffer;
@@ -90,15 +92,23 @@ const std::string& Connection::where() const { return state_->where; }
 
 absl::StatusOr<std::unique_ptr<Connection>> Connection::OpenOnline(
     const ConnectionOptions& options) {
-  WICKET_ASSIGN_OR_RETURN(Fd fd, ConnectTo(options.socket));
   auto state = std::make_unique<State>();
   state->options = options;
+  if (!options.remote.empty()) {
+    WICKET_ASSIGN_OR_RETURN(const Remote remote, FindRemote(options.remote));
+    WICKET_ASSIGN_OR_RETURN(state->transport, ConnectTo(remote));
+    state->where = absl::StrCat("wicket-edge at ", remote.host, " port ", remote.port);
+    state->token = remote.token;
+    return std::unique_ptr<Connection>(new Connection(std::move(state)));
+  }
+  WICKET_ASSIGN_OR_RETURN(Fd fd, ConnectTo(options.socket));
   state->where = absl::StrCat("wicketd at ", options.socket);
   state->transport = std::make_unique<http::Transport>(std::move(fd));
   return std::unique_ptr<Connection>(new Connection(std::move(state)));
 }
 
 absl::StatusOr<std::unique_ptr<Connection>> Connection::Open(const ConnectionOptions& options) {
+  if (!options.remote.empty()) return OpenOnline(options);
   absl::Status unreachable = absl::UnavailableError("not tried");
   if (!options.offline) {
     auto online = OpenOnline(options);
@@ -165,6 +175,7 @@ absl::StatusOr<std::string> Connection::Device(const PublicKey* key) {
 
 absl::StatusOr<std::vector<std::string>> Connection::Devices() {
   WICKET_ASSIGN_OR_RETURN(const Answer answer, Call("GET", "/v1/status"));
+  WICKET_RETURN_IF_ERROR(ErrorOf(answer));
   boost::json::error_code error;
   const auto status = boost::json::parse(answer.text, error);
   std::vector<std::string> devices;
@@ -198,6 +209,9 @@ absl::StatusOr<unsigned> Connection::Stream(const std::string& method, const std
   http::Transport& transport = *state_->transport;
   error_code error;
   beast_http::request<beast_http::empty_body> request;
+  if (!state_->token.empty()) {
+    request.set(beast_http::field::authorization, absl::StrCat("Bearer ", state_->token));
+  }
   request.method_string(method);
   request.target(target);
   request.set(beast_http::field::host, "localhost");
@@ -307,6 +321,11 @@ void AddConnectionOptions(CLI::App* command, ConnectionOptions* options) {
       ->type_name("DIR")
       ->capture_default_str();
   command->add_option("--device", options->device, "the device, where there are several")
+      ->type_name("NAME");
+  command
+      ->add_option("--remote", options->remote,
+                   "a gateway elsewhere, through its wicket-edge: a name of remotes.toml")
+      ->envname("WICKET_REMOTE")
       ->type_name("NAME");
 }
 

@@ -22,6 +22,7 @@ struct ConnectionOptions {
   std::string store = "/var/lib/wicket";
   std::string device;    // empty: the one there is
   bool offline = false;  // do not try the socket
+  std::string remote;    // of remotes.toml; empty: the gateway on this machine
 };
 
 struct Answer {
@@ -34,7 +35,7 @@ class Connection {
  public:
   // Errors: Unavailable says why no daemon answers, and why the store cannot be opened.
   static absl::StatusOr<std::unique_ptr<Connection>> Open(const ConnectionOptions& options);
-  // A daemon only. Errors: NotFound when none listens.
+  // A daemon only. Errors: NotFound when none listens, or no remote has the name.
   static absl::StatusOr<std::unique_ptr<Connection>> OpenOnline(const ConnectionOptions& options);
   ~Connection();
 

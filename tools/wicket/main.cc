@@ -1,4 +1,6 @@
 // wicket, the command line.
+#include <signal.h>
+
 #include <CLI/CLI.hpp>
 #include <functional>
 #include <iostream>
@@ -42,6 +44,7 @@ std::optional<int> Parse(CLI::App* app, int argc, char** argv) {
 }
 
 int Main(int argc, char** argv) {
+  signal(SIGPIPE, SIG_IGN);  // a gateway that closes early is an error with a name
   CLI::App app("Wicket's command line.", "wicket");
   app.require_subcommand(1);
   app.set_version_flag("--version", "wicket " WICKET_VERSION);

@@ -69,6 +69,7 @@ void AddPeerCommands(CLI::App* app, std::function<int()>* run) {
   AddPeerAddCommand(peer, run);
 
   CLI::App* command = peer->add_subcommand("rm", "delete peers, also from their device");
+  command->alias("remove");
   AddConnectionOptions(command, &where);
   command->add_option("key", keys, "public keys")->check(CheckKey)->required();
   command->callback([run] { *run = [] { return Remove(where, keys); }; });

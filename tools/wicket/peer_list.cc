@@ -93,6 +93,7 @@ void AddPeerListCommand(CLI::App* peer, std::function<int()>* run) {
   static ConnectionOptions where;
   static ListOptions options;
   CLI::App* command = peer->add_subcommand("ls", "list stored peers");
+  command->alias("list");
   AddConnectionOptions(command, &where);
   command->add_option("--label", options.label, "only with this label")->type_name("NAME=VALUE");
   command->add_option("--prefix", options.prefix, "only with an allowed ip inside it")

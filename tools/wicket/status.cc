@@ -12,6 +12,7 @@
 #include "document/status_text.h"
 #include "intake/verdict.h"
 #include "tools/wicket/commands.h"
+#include "tools/wicket/connection.h"
 #include "xsk/steering.h"
 
 namespace wicket::tools {
@@ -25,6 +26,7 @@ constexpr absl::Duration kWaitPoll = absl::Milliseconds(20);
 struct StatusOptions {
   std::string status_file = "/run/wicket/status.json";
   std::string pin_dir = "/sys/fs/bpf/wicket";  // used when there is no status file
+  std::string remote;                          // empty: the gateway on this machine
   bool json = false;
   int wait_s = -1;  // for the daemon and all its devices and NICs to be there; -1: do not
 };
@@ -188,7 +190,29 @@ absl::StatusOr<Report> WaitForReport(const StatusOptions& options) {
   }
 }
 
+// The status of a gateway elsewhere.
+absl::StatusOr<document::Status> AskRemote(const std::string& remote) {
+  ConnectionOptions options;
+  options.remote = remote;
+  WICKET_ASSIGN_OR_RETURN(auto connection, Connection::OpenOnline(options));
+  WICKET_ASSIGN_OR_RETURN(const Answer answer, connection->Call("GET", "/v1/status"));
+  WICKET_RETURN_IF_ERROR(ErrorOf(answer));
+  return document::ParseStatus(answer.text);
+}
+
+int RemoteStatus(const StatusOptions& options) {
+  const auto status = AskRemote(options.remote);
+  if (!status.ok()) return Fail(status.status());
+  if (options.json) {
+    std::cout << document::ToJson(*status) << "\n";
+  } else {
+    Print(*status);
+  }
+  return kOk;
+}
+
 int Status(const StatusOptions& options) {
+  if (!options.remote.empty()) return RemoteStatus(options);
   absl::StatusOr<Report> report =
       options.wait_s < 0 ? ReadReport(options.status_file) : WaitForReport(options);
   if (!report.ok()) {
@@ -229,6 +253,11 @@ void AddStatusCommand(CLI::App* app, std::function<int()>* run) {
       ->type_name("DIR")
       ->capture_default_str();
   command->add_flag("--json", options.json, "print JSON");
+  command
+      ->add_option("--remote", options.remote,
+                   "a gateway elsewhere, through its wicket-edge: a name of remotes.toml")
+      ->envname("WICKET_REMOTE")
+      ->type_name("NAME");
   command
       ->add_option("--wait", options.wait_s,
                    "wait until wicketd runs and has its devices and NICs; SECONDS at most")

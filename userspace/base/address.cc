@@ -20,6 +20,12 @@ void ClearHostBits(Prefix* prefix) {
 
 }  // namespace
 
+Address Address::Unmapped() const {
+  Address ipv4{Family::kIpv4, {}};
+  std::copy(bytes.begin() + 12, bytes.end(), ipv4.bytes.begin());
+  return family == Family::kIpv6 && ipv4.Mapped() == bytes ? ipv4 : *this;
+}
+
 std::array<uint8_t, 16> Address::Mapped() const {
   if (family != Family::kIpv4) return bytes;
   std::array<uint8_t, 16> mapped{};

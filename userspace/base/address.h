@@ -25,6 +25,8 @@ struct Address {
   uint8_t bits() const { return static_cast<uint8_t>(8 * size()); }
   // The IPv6 form of the address; IPv4 becomes ::ffff:a.b.c.d. Source: [RFC 4291 2.5.5.2]
   std::array<uint8_t, 16> Mapped() const;
+  // The IPv4 address that an IPv6 address of that form stands for; others as they are.
+  Address Unmapped() const;
   friend auto operator<=>(const Address&, const Address&) = default;
   template <typename H>
   friend H AbslHashValue(H state, const Address& address) {

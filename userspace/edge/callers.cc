@@ -3,24 +3,44 @@
 #include <algorithm>
 
 namespace wicket::edge {
+namespace {
 
-Address Callers::CallerOf(const Address& address) {
-  return address.family == Family::kIpv6 ? PrefixOf(address, 64).address : address;
+using Counts = absl::flat_hash_map<Address, uint64_t>;
+
+bool HasRoom(const Counts& counts, const Address& of, uint64_t most) {
+  const auto it = counts.find(of);
+  return it == counts.end() || it->second < most;
 }
+
+void Leave(Counts* counts, const Address& of) {
+  const auto it = counts->find(of);
+  if (--it->second == 0) counts->erase(it);
+}
+
+Address PartOf(const Address& address, uint8_t length) {
+  return address.family == Family::kIpv6 ? PrefixOf(address, length).address : address;
+}
+
+Address CallerOf(const Address& address) { return PartOf(address, 64); }
+Address SiteOf(const Address& address) { return PartOf(address, 48); }
+
+}  // namespace
 
 std::shared_ptr<void> Callers::Enter(const Address& address) {
-  const Address caller = CallerOf(address);
   const std::lock_guard lock(mutex_);
-  uint64_t& count = connections_[caller];
-  if (count >= connections_max_) return nullptr;
-  ++count;
-  return {this, [caller](void* self) { static_cast<Callers*>(self)->Leave(caller); }};
+  if (!HasRoom(connections_, CallerOf(address), connections_max_) ||
+      !HasRoom(of_sites_, SiteOf(address), kSiteCallers * connections_max_)) {
+    return nullptr;
+  }
+  ++connections_[CallerOf(address)];
+  ++of_sites_[SiteOf(address)];
+  return {this, [address](void* self) { static_cast<Callers*>(self)->Leave(address); }};
 }
 
-void Callers::Leave(const Address& caller) {
+void Callers::Leave(const Address& address) {
   const std::lock_guard lock(mutex_);
-  const auto it = connections_.find(caller);
-  if (--it->second == 0) connections_.erase(it);
+  edge::Leave(&connections_, CallerOf(address));
+  edge::Leave(&of_sites_, SiteOf(address));
 }
 
 // Returns: null when the caller has not failed lately.
@@ -42,21 +62,21 @@ bool Callers::MayTry(const Address& address, absl::Duration steady) {
   return bucket == nullptr || bucket->left >= 1;
 }
 
-void Callers::NoteFailure(const Address& address, absl::Duration steady) {
+bool Callers::NoteFailure(const Address& address, absl::Duration steady) {
   const Address caller = CallerOf(address);
   const std::lock_guard lock(mutex_);
-  ++failures_;
   if (Find(caller, steady) == nullptr) {
     if (failed_.size() >= kCallersMax) failed_.erase(failed_.begin());
     failed_[caller] = {static_cast<double>(failures_per_minute_), steady};
   }
   Bucket& bucket = failed_[caller];
   bucket.left = std::max(0.0, bucket.left - 1);
+  return bucket.left < 1;
 }
 
-uint64_t Callers::failures() const {
+size_t Callers::remembered() const {
   const std::lock_guard lock(mutex_);
-  return failures_;
+  return failed_.size();
 }
 
 }  // namespace wicket::edge

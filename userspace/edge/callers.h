@@ -11,14 +11,16 @@
 
 namespace wicket::edge {
 
-// One IPv4 address, or one IPv6 /64, counts as one caller. Of at most kCallersMax the failures are
-// remembered: beyond that, those of some other are forgotten. A caller that has used up its
-// failures is refused until they are refilled, at `failures_per_minute`.
+// One IPv4 address, or one IPv6 /64, counts as one caller. All of an IPv6 /48 have the connections
+// of kSiteCallers together. Of at most kCallersMax the failures are remembered: beyond that, those
+// of some other are forgotten. A caller that has used up its failures is refused until they are
+// refilled, at `failures_per_minute`.
 //
 // Thread: any.
 class Callers {
  public:
   static constexpr size_t kCallersMax = 65'536;
+  static constexpr uint64_t kSiteCallers = 3;
 
   Callers(uint64_t connections_max, uint64_t failures_per_minute)
       : connections_max_(connections_max), failures_per_minute_(failures_per_minute) {}
@@ -27,8 +29,9 @@ class Callers {
   std::shared_ptr<void> Enter(const Address& address);
   // Whether a token may be tried.
   bool MayTry(const Address& address, absl::Duration steady);
-  void NoteFailure(const Address& address, absl::Duration steady);
-  uint64_t failures() const;
+  // Returns: whether the caller has used up its failures by this one.
+  bool NoteFailure(const Address& address, absl::Duration steady);
+  size_t remembered() const;  // callers whose failures are
 
  private:
   struct Bucket {
@@ -36,15 +39,14 @@ class Callers {
     absl::Duration filled;
   };
 
-  static Address CallerOf(const Address& address);
   Bucket* Find(const Address& caller, absl::Duration steady);
-  void Leave(const Address& caller);
+  void Leave(const Address& address);
 
   const uint64_t connections_max_, failures_per_minute_;
   mutable std::mutex mutex_;
-  absl::flat_hash_map<Address, uint64_t> connections_;  // without zero counts
+  // Of callers, and of sites; without zero counts.
+  absl::flat_hash_map<Address, uint64_t> connections_, of_sites_;
   absl::flat_hash_map<Address, Bucket> failed_;
-  uint64_t failures_ = 0;
 };
 
 }  // namespace wicket::edge

@@ -18,6 +18,7 @@
 #include <boost/beast/http/write.hpp>
 
 #include "absl/strings/str_cat.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "http/transport.h"
 
@@ -29,31 +30,43 @@ using boost::beast::error_code;
 using http::Exchange;
 
 constexpr absl::Duration kPatience =
-    absl::Seconds(30);          // for wicketd's next bytes, but of a stream
-constexpr int kLook_ms = 1000;  // at whether the gateway stops
+    absl::Seconds(30);  // for wicketd's next bytes, but of a stream
+constexpr absl::Duration kConnect = absl::Seconds(5);
+constexpr int kRetry_ms = 50;
+constexpr size_t kWholeBytesMax = 64 << 10;  // a larger answer is passed on in pieces
+constexpr int kLook_ms = 1000;               // at whether the gateway stops
 constexpr size_t kPieceBytes = 16 << 10;
 
-absl::StatusOr<Fd> Connect(const std::string& path) {
+// Errors: Unavailable says why nobody answers; Cancelled when the client hung up, or the edge
+// stops.
+absl::StatusOr<Fd> Connect(const std::string& path, const Exchange& exchange) {
   sockaddr_un address{.sun_family = AF_UNIX, .sun_path = {}};
   if (path.size() >= sizeof(address.sun_path)) {
     return absl::UnavailableError(absl::StrCat("socket: ", path, ": too long"));
   }
   path.copy(address.sun_path, path.size());
-  Fd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (!fd.valid() ||
-      connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0) {
-    const absl::Status why = ErrnoStatus(errno, absl::StrCat("connect(", path, ")"));
-    return absl::UnavailableError(absl::StrCat("wicketd does not answer: ", why.message()));
+  Fd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  const absl::Duration deadline = SteadyNow() + kConnect;
+  while (!fd.valid() ||
+         connect(fd.get(), reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0) {
+    if (errno != EAGAIN || SteadyNow() >= deadline) {  // EAGAIN: its backlog is full
+      const absl::Status why = ErrnoStatus(errno, absl::StrCat("connect(", path, ")"));
+      return absl::UnavailableError(absl::StrCat("wicketd does not answer: ", why.message()));
+    }
+    pollfd client{exchange.fd(), POLLRDHUP, 0};
+    if (poll(&client, 1, kRetry_ms) > 0 || exchange.stopping()) return absl::CancelledError();
   }
   return fd;
 }
 
-// A connection to wicketd. A read waits for as long as the client does: an import answers at its
-// end, and a stream may be silent. It is aborted when the client hangs up, or the edge stops.
+// A connection to wicketd. A read waits until give_up(), or for as long as the client does: an
+// import answers at its end, and a stream may be silent. It is aborted when the client hangs up, or
+// the edge stops.
 class UpstreamTransport : public http::Transport {
  public:
   UpstreamTransport(Fd fd, const Exchange* exchange)
       : Transport(std::move(fd)), exchange_(exchange) {}
+  void set_give_up(absl::Duration steady) { give_up_ = steady; }
 
  private:
   size_t Read(void* data, size_t bytes, error_code* error) override {
@@ -72,10 +85,15 @@ class UpstreamTransport : public http::Transport {
         *error = boost::asio::error::operation_aborted;
         return 0;
       }
+      if (fds[0].revents == 0 && SteadyNow() > give_up_) {
+        *error = boost::beast::error::timeout;
+        return 0;
+      }
     }
   }
 
   const Exchange* exchange_;
+  absl::Duration give_up_ = absl::InfiniteDuration();
 };
 
 // One request to wicketd.
@@ -89,7 +107,10 @@ class Upstream {
   void Run() {
     Send();
     error_code error;
+    parser_.skip(exchange_->method() == "HEAD");
+    if (!exchange_->has_body()) transport_.set_give_up(SteadyNow() + kPatience);
     beast_http::read_header(transport_, buffer_, parser_, error);
+    transport_.set_give_up(absl::InfiniteDuration());
     if (error == boost::asio::error::operation_aborted) return exchange_->Abort();
     if (error) {
       return exchange_->AnswerError(
@@ -103,7 +124,9 @@ class Upstream {
       }
     }
     const std::string type(answer[beast_http::field::content_type]);
-    parser_.chunked() ? Stream(type) : Answer(answer.result_int(), type);
+    const bool large =
+        answer.result_int() == 200 && parser_.content_length().value_or(0) > kWholeBytesMax;
+    parser_.chunked() || large ? Stream(type) : Answer(answer.result_int(), type);
   }
 
  private:
@@ -194,7 +217,8 @@ void Proxy::Handle(Exchange& exchange) const {
     return exchange.AnswerError(
         absl::UnauthenticatedError("a valid bearer token or client certificate is needed"));
   }
-  auto fd = Connect(socket_);
+  auto fd = Connect(socket_, exchange);
+  if (absl::IsCancelled(fd.status())) return exchange.Abort();
   if (!fd.ok()) return exchange.AnswerError(fd.status());
   Upstream(*std::move(fd), &exchange).Run();
 }

@@ -2,6 +2,7 @@
 
 #include <openssl/err.h>
 #include <openssl/x509.h>
+#include <openssl/x509_vfy.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -10,6 +11,7 @@
 #include <boost/asio/error.hpp>
 
 #include "absl/strings/str_cat.h"
+#include "base/address.h"
 #include "base/clock.h"
 
 namespace wicket::edge {
@@ -25,6 +27,24 @@ std::string TlsError() {
 
 absl::Status Unusable(const char* key, const std::string& path) {
   return absl::InvalidArgumentError(absl::StrCat(key, ": ", path, ": ", TlsError()));
+}
+
+// A key that needs a passphrase is refused; nobody is there to be asked for it.
+int NoPassphrase(char*, int, int, void*) { return -1; }
+
+// Errors: name the file that cannot be used.
+absl::Status UseCertificate(SSL_CTX* context, const std::string& certificate,
+                            const std::string& key) {
+  SSL_CTX_set_default_passwd_cb(context, NoPassphrase);
+  if (SSL_CTX_use_certificate_chain_file(context, certificate.c_str()) != 1) {
+    return Unusable("tls_certificate", certificate);
+  }
+  if (SSL_CTX_use_PrivateKey_file(context, key.c_str(), SSL_FILETYPE_PEM) != 1) {
+    return Unusable("tls_key", key);
+  }
+  if (SSL_CTX_check_private_key(context) == 1) return absl::OkStatus();
+  return absl::InvalidArgumentError(
+      absl::StrCat("tls_key: ", key, " is not the key of ", certificate));
 }
 
 absl::Time ExpiryOf(const X509* certificate) {
@@ -47,16 +67,24 @@ absl::Status TlsTransport::Accept() {
   return absl::UnauthenticatedError(absl::StrCat("TLS: ", error.message()));
 }
 
-void TlsTransport::Refuse(absl::string_view) { shutdown(fd(), SHUT_WR); }
-
-std::string TlsTransport::ClientName() const {
-  const X509* certificate = SSL_get0_peer_certificate(ssl_.get());
-  if (certificate == nullptr || SSL_get_verify_result(ssl_.get()) != X509_V_OK) return "";
-  char name[256];
-  const int bytes = X509_NAME_get_text_by_NID(X509_get_subject_name(certificate), NID_commonName,
-                                              name, sizeof(name));
-  return bytes <= 0 ? "" : std::string(name, static_cast<size_t>(bytes));
+absl::Status TlsTransport::Connect(const std::string& host) {
+  SSL* ssl = ssl_.get();
+  SSL_set_verify(ssl, SSL_VERIFY_PEER, nullptr);
+  const bool address = ParseAddress(host).has_value();
+  const bool named = address ? X509_VERIFY_PARAM_set1_ip_asc(SSL_get0_param(ssl), host.c_str()) == 1
+                             : SSL_set1_host(ssl, host.c_str()) == 1 &&
+                                   SSL_set_tlsext_host_name(ssl, host.c_str()) == 1;
+  if (!named) return absl::InvalidArgumentError(absl::StrCat("TLS: ", host, ": ", TlsError()));
+  error_code error;
+  Run([ssl] { return SSL_connect(ssl); }, &error);
+  if (!error) return absl::OkStatus();
+  const long why = SSL_get_verify_result(ssl);
+  return absl::UnauthenticatedError(
+      absl::StrCat("TLS with ", host, ": ",
+                   why != X509_V_OK ? X509_verify_cert_error_string(why) : error.message()));
 }
+
+void TlsTransport::Refuse(absl::string_view) { shutdown(fd(), SHUT_WR); }
 
 // Runs a step of OpenSSL's until it need not wait. Returns: bytes; 0 with an error.
 template <typename Step>
@@ -89,6 +117,20 @@ size_t TlsTransport::Write(const void* data, size_t bytes, error_code* error) {
   return Run([&] { return SSL_write(ssl_.get(), data, most); }, error);
 }
 
+absl::StatusOr<std::shared_ptr<SSL_CTX>> MakeClientContext(const std::string& ca,
+                                                           const std::string& certificate,
+                                                           const std::string& key) {
+  std::shared_ptr<SSL_CTX> context(SSL_CTX_new(TLS_client_method()), SSL_CTX_free);
+  SSL_CTX_set_min_proto_version(context.get(), TLS1_3_VERSION);
+  if (ca.empty() ? SSL_CTX_set_default_verify_paths(context.get()) != 1
+                 : SSL_CTX_load_verify_locations(context.get(), ca.c_str(), nullptr) != 1) {
+    return Unusable("ca", ca);
+  }
+  if (certificate.empty()) return context;
+  WICKET_RETURN_IF_ERROR(UseCertificate(context.get(), certificate, key));
+  return context;
+}
+
 absl::StatusOr<TlsContext> TlsContext::Load(const std::string& certificate, const std::string& key,
                                             const std::string& client_ca) {
   TlsContext tls;
@@ -97,12 +139,7 @@ absl::StatusOr<TlsContext> TlsContext::Load(const std::string& certificate, cons
   SSL_CTX_set_min_proto_version(context, TLS1_3_VERSION);
   // A ticket would carry a client's rights on after a reload took them away.
   SSL_CTX_set_num_tickets(context, 0);
-  if (SSL_CTX_use_certificate_chain_file(context, certificate.c_str()) != 1) {
-    return Unusable("tls_certificate", certificate);
-  }
-  if (SSL_CTX_use_PrivateKey_file(context, key.c_str(), SSL_FILETYPE_PEM) != 1) {
-    return Unusable("tls_key", key);
-  }
+  WICKET_RETURN_IF_ERROR(UseCertificate(context, certificate, key));
   tls.expires_ = ExpiryOf(SSL_CTX_get0_certificate(context));
   if (tls.expires_ <= WallNow()) {
     return absl::FailedPreconditionError(
@@ -117,6 +154,25 @@ absl::StatusOr<TlsContext> TlsContext::Load(const std::string& certificate, cons
   SSL_CTX_set_client_CA_list(context, SSL_load_client_CA_file(client_ca.c_str()));
   SSL_CTX_set_verify(context, SSL_VERIFY_PEER, nullptr);  // one that has none may have a token
   return tls;
+}
+
+std::string TlsContext::ClientName(const TlsTransport& transport) const {
+  SSL* ssl = transport.ssl();
+  X509* certificate = SSL_get0_peer_certificate(ssl);
+  if (certificate == nullptr || SSL_get_verify_result(ssl) != X509_V_OK) return "";
+  // Verified once more: it may have expired since, or its authority is not trusted any more.
+  const std::unique_ptr<X509_STORE_CTX, void (*)(X509_STORE_CTX*)> verify(X509_STORE_CTX_new(),
+                                                                          X509_STORE_CTX_free);
+  if (X509_STORE_CTX_init(verify.get(), SSL_CTX_get_cert_store(context_.get()), certificate,
+                          SSL_get_peer_cert_chain(ssl)) != 1 ||
+      X509_STORE_CTX_set_default(verify.get(), "ssl_client") != 1 ||
+      X509_verify_cert(verify.get()) != 1) {
+    return "";
+  }
+  char name[256];
+  const int bytes = X509_NAME_get_text_by_NID(X509_get_subject_name(certificate), NID_commonName,
+                                              name, sizeof(name));
+  return bytes <= 0 ? "" : std::string(name, static_cast<size_t>(bytes));
 }
 
 std::unique_ptr<TlsTransport> TlsContext::Wrap(Fd fd) const {

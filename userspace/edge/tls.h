@@ -1,4 +1,4 @@
-// TLS 1.3 over a connection, as its server.
+// TLS 1.3 over a connection.
 #pragma once
 
 #include <openssl/ssl.h>
@@ -16,9 +16,11 @@ class TlsTransport : public http::Transport {
   TlsTransport(Fd fd, std::shared_ptr<SSL_CTX> context);
 
   absl::Status Accept() override;
+  // The client's side, before the first byte: the other end must be `host`, a name or an address.
+  // Errors: Unauthenticated says why it is not trusted.
+  absl::Status Connect(const std::string& host);
   void Refuse(absl::string_view answer) override;  // without a word: no handshake was made
-  // The common name of the client's certificate, which was verified; empty: it has none.
-  std::string ClientName() const;
+  SSL* ssl() const { return ssl_.get(); }
 
  private:
   struct Free {
@@ -34,6 +36,13 @@ class TlsTransport : public http::Transport {
   std::unique_ptr<SSL, Free> ssl_;
 };
 
+// What a client trusts: `ca`, or, when that is empty, what the system trusts. With `certificate`
+// and `key`, which may both be empty, it says who it is. Errors: name the file that cannot be used,
+// and why.
+absl::StatusOr<std::shared_ptr<SSL_CTX>> MakeClientContext(const std::string& ca,
+                                                           const std::string& certificate,
+                                                           const std::string& key);
+
 // Thread: any; it is not changed.
 class TlsContext {
  public:
@@ -43,6 +52,9 @@ class TlsContext {
   static absl::StatusOr<TlsContext> Load(const std::string& certificate, const std::string& key,
                                          const std::string& client_ca);
   std::unique_ptr<TlsTransport> Wrap(Fd fd) const;
+  // The common name of the client's certificate; empty when it has none that `client_ca` of this
+  // context signed and that is valid now. Thread: the connection's.
+  std::string ClientName(const TlsTransport& transport) const;
   absl::Time expires() const { return expires_; }  // the certificate
 
  private:

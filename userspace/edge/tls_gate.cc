@@ -3,16 +3,27 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <atomic>
 #include <optional>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "absl/strings/strip.h"
 #include "base/clock.h"
+#include "base/log.h"
 
 namespace wicket::edge {
 namespace {
 
 constexpr int kBacklog = 128;
+
+// At most once a second, whoever guesses.
+void TellOfGuesses(const Address& from) {
+  static std::atomic<int64_t> next_s{0};
+  const int64_t now_s = absl::ToInt64Seconds(SteadyNow());
+  int64_t next = next_s.load();
+  if (now_s < next || !next_s.compare_exchange_strong(next, now_s + 1)) return;
+  Log(LogLevel::kWarning, ToString(from), ": too many wrong tokens; it has to wait");
+}
 
 }  // namespace
 
@@ -48,12 +59,14 @@ std::optional<http::Visitor> TlsGate::Receive(Fd fd) {
   }
   const auto from = FromSockaddr(&storage, bytes);
   if (!from) return std::nullopt;
-  auto place = callers_->Enter(from->address);
+  const Address caller = from->address.Unmapped();
+  auto place = callers_->Enter(caller);
   if (place == nullptr) return std::nullopt;
   http::Visitor visitor;
   auto transport = access_->latest()->tls.Wrap(std::move(fd));
-  visitor.role_of = [this, tls = transport.get(), address = from->address](
-                        const http::Exchange& exchange) { return RoleOf(*tls, address, exchange); };
+  visitor.role_of = [this, tls = transport.get(), caller](const http::Exchange& exchange) {
+    return RoleOf(*tls, caller, exchange);
+  };
   visitor.transport = std::move(transport);
   visitor.place = std::move(place);
   return visitor;
@@ -65,15 +78,17 @@ http::Role TlsGate::RoleOf(const TlsTransport& transport, const Address& from,
   const std::shared_ptr<const Credentials> credentials = access_->latest();
   const std::string authorization = exchange.header("Authorization");
   if (authorization.empty()) {
-    const auto client = credentials->clients.find(transport.ClientName());
+    const auto client = credentials->clients.find(credentials->tls.ClientName(transport));
     return client == credentials->clients.end() ? http::Role::kNone : client->second;
   }
   const absl::Duration steady = SteadyNow();
   if (!callers_->MayTry(from, steady)) return http::Role::kNone;
-  absl::string_view token = authorization;
-  const http::Role role =
-      absl::ConsumePrefix(&token, "Bearer ") ? credentials->tokens.Find(token) : http::Role::kNone;
-  if (role == http::Role::kNone) callers_->NoteFailure(from, steady);
+  constexpr absl::string_view kScheme = "Bearer ";
+  const absl::string_view given = authorization;
+  const http::Role role = absl::StartsWithIgnoreCase(given, kScheme)
+                              ? credentials->tokens.Find(given.substr(kScheme.size()))
+                              : http::Role::kNone;
+  if (role == http::Role::kNone && callers_->NoteFailure(from, steady)) TellOfGuesses(from);
   return role;
 }
 

@@ -30,11 +30,14 @@ constexpr int kUsage = 2;
 
 // Beside what every program of threads needs: connections, files read again by a reload, and what
 // new threads of the server set.
-constexpr const char* kCalls[] = {"accept4",     "capset",        "connect",  "getpeername",
-                                  "getsockname", "getsockopt",    "openat",   "recvfrom",
-                                  "recvmsg",     "sched_setattr", "sendmsg",  "sendto",
-                                  "setpriority", "setsockopt",    "shutdown", "signalfd4"};
+constexpr char kCalls[] =
+    "accept4 access capset connect faccessat faccessat2 fadvise64 getpeername getsockname "
+    "getsockopt lstat open openat readlink readlinkat recvfrom recvmsg sched_setattr sendmsg "
+    "sendto setpriority setsockopt shutdown signalfd4 stat statx";
 constexpr int kFamilies[] = {AF_UNIX};
+
+// So many that wicketd, which has room for 256, keeps half of them for its own callers.
+constexpr size_t kConnectionsMax = 128;
 
 using Gates = std::vector<std::unique_ptr<http::Gate>>;
 
@@ -68,7 +71,7 @@ void Reload(const std::string& path, const Config& running, Access* access) {
     Log(LogLevel::kInfo, "reloaded: certificate, tokens and clients",
         restart ? "; listen, socket and limits need a restart" : "");
   } else {
-    Log(LogLevel::kError, "reload: what was loaded before stays: ", loaded.message());
+    Log(LogLevel::kError, "reload: what could not be loaded stays as it was: ", loaded.message());
   }
   sd_notify(0, "READY=1");
 }
@@ -113,8 +116,9 @@ int Run(const std::string& path) {
   const absl::Status confined = sandbox::AllowOnly({.calls = kCalls, .socket_families = kFamilies});
   if (!confined.ok()) return Fail(confined);
   const Proxy proxy(config->socket);
-  http::Server server(*std::move(gates),
-                      [&proxy](http::Exchange& exchange) { proxy.Handle(exchange); });
+  http::Server server(
+      *std::move(gates), [&proxy](http::Exchange& exchange) { proxy.Handle(exchange); },
+      kConnectionsMax);
   sd_notify(0, "READY=1");
   Log(LogLevel::kInfo, "ready; passes requests on to ", config->socket);
   signalfd_siginfo info;

@@ -141,7 +141,7 @@ void ConfigReader::ReadControl(const toml::table& table) {
   section.Text("write_group", &config_.control.write_group);
   section.Note("tcp",
                "control.tcp is not served any more: wicket-edge serves TCP, TLS and tokens "
-               "(/etc/wicket-edge.toml; man wicket-edge)");
+               "(/etc/wicket-edge/edge.toml; man wicket-edge)");
 }
 
 void ConfigReader::ReadPool(const toml::table& table) {

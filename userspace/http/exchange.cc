@@ -102,8 +102,8 @@ struct Exchange::Reader {
   }
 
   // Returns: false when the client sends nothing more.
-  bool ReadHeader(error_code* error) {
-    transport->ExpireIn(kIdle);
+  bool ReadHeader(absl::Duration idle, error_code* error) {
+    transport->ExpireIn(idle);
     if (buffer->size() == 0) {
       const size_t n = transport->read_some(buffer->prepare(4096), *error);
       if (*error) return false;
@@ -186,9 +186,9 @@ Exchange::Exchange(Transport* transport, ReadAhead* read_ahead, const std::atomi
 
 Exchange::~Exchange() { explicit_bzero(chunk_, sizeof(chunk_)); }
 
-bool Exchange::ReadHeader() {
+bool Exchange::ReadHeader(absl::Duration idle) {
   error_code error;
-  if (!reader_->ReadHeader(&error)) return false;
+  if (!reader_->ReadHeader(idle, &error)) return false;
   if (error) {
     if (const auto refusal = RefusalOf(error)) {
       AnswerError(refusal->status, refusal->code, refusal->message);

@@ -65,7 +65,9 @@ class Exchange : private std::streambuf {
 
   // Reads the header. Returns: false when there is none, or a bad one, which has
   // then been answered.
-  bool ReadHeader();
+  bool ReadHeader(absl::Duration idle = kIdle);
+  // No other request follows on the connection. Before the answer.
+  void set_last() { keep_alive_ = false; }
 
   const std::string& method() const { return method_; }
   const Target& target() const { return target_; }

@@ -1,5 +1,6 @@
 #include "http/server.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -27,22 +28,26 @@ void ServeConnection(Transport& transport, const Handler& handler,
   transport.ExpireIn(Exchange::kPatience);
   if (!transport.Accept().ok()) return;
   ReadAhead read_ahead;
-  for (bool more = true; more && !stopping;) {
+  // A stranger's connection is not kept for long, and for one request only.
+  absl::Duration idle = Exchange::kPatience;
+  for (bool more = true; more && !stopping; idle = Exchange::kIdle) {
     Exchange exchange(&transport, &read_ahead, &stopping);
-    if (!exchange.ReadHeader()) {
+    if (!exchange.ReadHeader(idle)) {
       exchange.Linger();
       break;
     }
     exchange.role = role_of(exchange);
+    if (exchange.role == Role::kNone) exchange.set_last();
     handler(exchange);
     more = exchange.keep_alive();
     if (!more) exchange.Linger();
   }
 }
 
-Server::Server(std::vector<std::unique_ptr<Gate>> gates, Handler handler)
+Server::Server(std::vector<std::unique_ptr<Gate>> gates, Handler handler, size_t connections_max)
     : gates_(std::move(gates)),
       handler_(std::move(handler)),
+      connections_max_(connections_max),
       wake_(eventfd(0, EFD_CLOEXEC)),
       thread_([this] { Loop(); }) {}
 
@@ -62,10 +67,15 @@ void Server::Loop() {
   ServeOperators();  // and so do the threads it makes
   DropRights();
   std::vector<pollfd> fds{{wake_.get(), POLLIN, 0}};
-  for (const auto& gate : gates_) fds.push_back({gate->fd(), POLLIN, 0});
+  for (const auto& gate : gates_) {
+    fds.push_back({gate->fd(), POLLIN, 0});
+    // A connection may be gone again before it is accepted.
+    fcntl(gate->fd(), F_SETFL, fcntl(gate->fd(), F_GETFL) | O_NONBLOCK);
+  }
   while (!stopping_) {
-    poll(fds.data(), fds.size(), kReap_ms);
+    const bool ready = poll(fds.data(), fds.size(), kReap_ms) > 0;
     Reap();
+    if (!ready) continue;
     for (size_t i = 0; i < gates_.size(); ++i) {
       if (fds[i + 1].revents & POLLIN) Accept(gates_[i].get());
     }
@@ -110,7 +120,7 @@ void Server::Accept(Gate* gate) {
 
 // Readers may stay for a minute each, and must not keep an operator out. Requires: mutex_.
 bool Server::HasRoomFor(const Visitor& visitor) const {
-  return connections_.size() < kConnectionsMax - (visitor.privileged ? 0 : kKeptForRoot);
+  return connections_.size() < connections_max_ - (visitor.privileged ? 0 : kKeptForRoot);
 }
 
 // A word of why, if it can be said without waiting. Closed at once it would be reset under a

@@ -37,7 +37,8 @@ class Server {
   static constexpr size_t kKeptForRoot = 16;  // only privileged visitors take the last ones
 
   // Begins to serve. What `handler` uses outlives the server.
-  Server(std::vector<std::unique_ptr<Gate>> gates, Handler handler);
+  Server(std::vector<std::unique_ptr<Gate>> gates, Handler handler,
+         size_t connections_max = kConnectionsMax);
   // Ends all connections, then closes the gates.
   ~Server();
 
@@ -57,6 +58,7 @@ class Server {
 
   const std::vector<std::unique_ptr<Gate>> gates_;
   const Handler handler_;
+  const size_t connections_max_;
   const Fd wake_;
   std::atomic<bool> stopping_{false};
   std::mutex mutex_;

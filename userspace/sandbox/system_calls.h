@@ -3,17 +3,20 @@
 
 #include <span>
 
+#include "absl/strings/string_view.h"
 #include "base/status.h"
 
 namespace wicket::sandbox {
 
 struct Allowed {
-  std::span<const char* const> calls;    // by name; one that this machine does not have is left out
+  // Names with a space between. What this machine does not have is left out.
+  absl::string_view calls;
   std::span<const int> socket_families;  // of new sockets
 };
 
-// From here on any other call ends the process with SIGSYS, and no memory may become executable.
-// What every program of threads needs, such as futex, is allowed without being named.
+// From here on any other call ends the process with SIGSYS, no memory may become executable, and no
+// process may be made. What every program of threads needs, such as futex, is allowed without being
+// named.
 //
 // Thread: any; it holds for all threads. Errors: FailedPrecondition when the kernel takes no
 // filter.
