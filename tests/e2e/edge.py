@@ -33,6 +33,7 @@ class Edge:
                     f'tls_certificate = "{self.certificate}"\ntls_key = "{self.key}"\ntokens = "{self.token_file}"\n'
         self.log = self.home / "log"
         self.process = None
+        self.wrapper = []
         # Whoever is in the group may connect; the edge is.
         daemon.text += '[control]\n' if "[control]" not in daemon.text else ""
         daemon.text = daemon.text.replace("[control]\n", '[control]\ngroup = "nogroup"\n', 1)
@@ -49,7 +50,7 @@ class Edge:
         self.tokens[name] = made.stdout.strip()
         return made.stderr.splitlines()[-1]
 
-    def start(self, expect_failure=False):
+    def start(self, expect_failure=False, ready=" ready"):
         self.config.write_text(self.text)
         for path in (self.certificate, self.key, self.token_file):
             if path.exists():
@@ -60,13 +61,13 @@ class Edge:
             offset = log.tell()
             self.process = self.lab.gateway.start(
                 "setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", "--inh-caps=-all",
-                "--bounding-set=-all", "--no-new-privs", BIN / "wicket-edge", "--config", self.config,
+                "--bounding-set=-all", "--no-new-privs", *self.wrapper, BIN / "wicket-edge", "--config", self.config,
                 stdout=log, stderr=log)
         if expect_failure:
             status = self.process.wait(10 * SLOW)
             self.process = None
             return status, self.log_text
-        if not wait_for(lambda: " ready" in self.log_text[offset:] or self.process.poll() is not None, 10) or \
+        if not wait_for(lambda: ready in self.log_text[offset:] or self.process.poll() is not None, 10) or \
                 self.process.poll() is not None:
             raise RuntimeError(f"wicket-edge did not start: {self.log_text}")
         return None

@@ -279,6 +279,32 @@ def test_bad_files_are_told_of():
         check(result.returncode == 1 and "does not run as root" in result.stderr, result.stderr)
 
 
+def test_sockets_and_credentials_of_the_service_manager():
+    with edge(started=False) as (lab, device, daemon, face):
+        credentials = face.home / "credentials"
+        credentials.mkdir()
+        for path in (face.certificate, face.key, face.token_file):
+            path.rename(credentials / path.name)
+            run("chown", f"{NOBODY}:{NOBODY}", credentials / path.name)
+        face.certificate, face.key, face.token_file = (credentials / path.name for path in (
+            face.certificate, face.key, face.token_file))
+        face.text = f'socket = "{daemon.control}"\ntls_certificate = "cert.pem"\ntls_key = "key.pem"\n' \
+                    'tokens = "tokens"\nconnections_per_address = 2\n'
+        # Both IP versions at one socket, as ListenStream= does.
+        face.wrapper = ["systemd-socket-activate", "--listen=8443", f"--setenv=CREDENTIALS_DIRECTORY={credentials}"]
+        daemon.start()
+        face.start(ready="Listening on")  # it is started by the first connection
+        check(wait_for(lambda: works(face), 15), face.log_text)
+        idle = [face.tcp() for _ in range(2)]
+        check(wait_for(lambda: not works(face), 5), "an address has more than its connections")
+        with face.lab.gateway.inside():  # another IPv4 address
+            other = ssl.create_default_context(cafile=face.certificate).wrap_socket(
+                socket.create_connection((face.address, 8443), timeout=5 * SLOW), server_hostname=face.address)
+        other.close()
+        for connection in idle:
+            connection.close()
+
+
 # --- when an end fails -----------------------------------------------------------
 
 def test_without_a_daemon_it_says_so_and_recovers():
