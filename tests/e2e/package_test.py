@@ -40,6 +40,12 @@ def run(*command, check=True, **kwargs):
     return result
 
 
+def dpkg(*words):
+    # The host holds each file open that this machine remembers, and only so many.
+    Path("/proc/sys/vm/drop_caches").write_text("3\n")
+    run("dpkg", *words)
+
+
 def wait_for(what, seconds):
     deadline = time.monotonic() + seconds
     while not (value := what()) and time.monotonic() < deadline:
@@ -130,7 +136,7 @@ def ping(number, count=1, seconds=8):
 def network_face(packages):
     """wicket-edge, installed, set up as its document says, and asked."""
     deb, = Path(packages).glob("wicket-edge_*.deb")
-    run("dpkg", "--no-triggers", "-i", deb)
+    dpkg("--no-triggers", "-i", deb)
     home = Path("/etc/wicket-edge")
     (home / "edge.toml").write_text(Path("/usr/share/doc/wicket-edge/examples/edge.toml").read_text())
     run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout",
@@ -159,14 +165,14 @@ def network_face(packages):
     run("systemctl", "reload", "wicket-edge")
     check(status(made.stdout.strip())[0] == 200, "the connection is lost by a reload")
     run("systemctl", "stop", "wicket-edge")
-    run("dpkg", "-P", "wicket-edge")
+    dpkg("-P", "wicket-edge")
     check(not home.exists(), "left after a purge")
     print("asked over the network, by a user without rights", flush=True)
 
 
 def scenario(packages):
     deb, = Path(packages).glob("wicket_*.deb")
-    run("dpkg", "--no-triggers", "-i", deb)
+    dpkg("--no-triggers", "-i", deb)
     check(run("getent", "passwd", "wicket").stdout, "no user")
     check(unit_property("UnitFileState") == "enabled", unit_property("UnitFileState"))
     print("installed", flush=True)
@@ -193,7 +199,7 @@ def scenario(packages):
     print("reloaded, and told of a bad file", flush=True)
     network_face(packages)
     # During an upgrade sessions go on, and newcomers are served after it.
-    run("dpkg", "--no-triggers", "-i", deb)
+    dpkg("--no-triggers", "-i", deb)
     check(int(unit_property("MainPID")) not in (0, pid), "the old daemon runs on")
     check(ping(1, count=3), "a session was lost by the upgrade")
     run("wicket", "status", "--wait", "60")
@@ -205,11 +211,11 @@ def scenario(packages):
     run("wicket", "status", "--wait", "60")
     check(ping(1), "a session was lost by a crash")
     print("started again after a crash", flush=True)
-    run("dpkg", "-r", "wicket")
+    dpkg("-r", "wicket")
     check("prog/xdp" not in run("ip", "link", "show", "eth0").stdout, "the XDP program is left")
     check(ping(1), "a session was lost by the removal")
     check(Path("/var/lib/wicket/data.mdb").exists(), "a removal has deleted the store")
-    run("dpkg", "-P", "wicket")
+    dpkg("-P", "wicket")
     left = [path for path in ("/var/lib/wicket", "/etc/wicket.toml", "/usr/sbin/wicketd",
                               "/lib/systemd/system/wicketd.service") if os.path.exists(path)]
     check(not left, f"left after a purge: {left}")
