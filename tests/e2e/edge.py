@@ -34,7 +34,7 @@ class Edge:
         self.log = self.home / "log"
         self.process = None
         self.wrapper = []
-        # Whoever is in the group may connect; the edge is.
+        # The edge runs with this group, whose members may connect to the control socket.
         daemon.text += '[control]\n' if "[control]" not in daemon.text else ""
         daemon.text = daemon.text.replace("[control]\n", '[control]\ngroup = "nogroup"\n', 1)
         for path in (lab.dir, self.home):

@@ -41,7 +41,7 @@ def run(*command, check=True, **kwargs):
 
 
 def dpkg(*words):
-    # The host holds each file open that this machine remembers, and only so many.
+    # virtiofsd on the host keeps a descriptor open for each inode in the guest's cache, and runs out of them.
     Path("/proc/sys/vm/drop_caches").write_text("3\n")
     run("dpkg", *words)
 

@@ -2,9 +2,11 @@
 
 #include <netdb.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 
 #include <filesystem>
+#include <optional>
 #include <vector>
 
 #include "absl/strings/ascii.h"

@@ -20,11 +20,10 @@ absl::Time FromTai64n(const Tai64n& stamp);
 
 // The stamps that are remembered of a peer; guard/replay.h says how they are used.
 struct StampMark {
-  Tai64n bounded{};  // greatest accepted, each capped at the gateway's clock + 10 min
-  Tai64n exact{};    // greatest accepted, uncapped
-  Instant accepted;  // when the last was accepted; a default Instant: none was
-  bool lowered =
-      false;  // the last one is `bounded`, below `exact`: the client's clock was set back
+  Tai64n bounded{};        // greatest accepted, each capped at the gateway's clock + 10 min
+  Tai64n exact{};          // greatest accepted, uncapped
+  Instant accepted;        // when the last was accepted; a default Instant: none was
+  bool lowered = false;    // the last is `bounded`, below `exact`: the client's clock went back
   bool estimated = false;  // none was seen: drawn from the gateway's wall clock
 
   bool set() const { return accepted.wall != absl::UnixEpoch(); }

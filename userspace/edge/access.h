@@ -21,9 +21,7 @@ struct Credentials {
 // Thread: any.
 class Access {
  public:
-  // Errors: as TlsContext::Load and Tokens::Load; of what could not be loaded, what was loaded
-  // before
-  //         stays.
+  // Errors: as TlsContext::Load and Tokens::Load. The part that failed stays as it was.
   absl::Status Load(const Config& config);
   // Requires: a Load that succeeded.
   std::shared_ptr<const Credentials> latest() const;

@@ -16,7 +16,7 @@ namespace {
 
 constexpr int kBacklog = 128;
 
-// At most once a second, whoever guesses.
+// Logs a locked-out address. Rate limit: one line a second for all addresses together.
 void TellOfGuesses(const Address& from) {
   static std::atomic<int64_t> next_s{0};
   const int64_t now_s = absl::ToInt64Seconds(SteadyNow());

@@ -36,7 +36,7 @@ constexpr char kCalls[] =
     "sendto setpriority setsockopt shutdown signalfd4 stat statx";
 constexpr int kFamilies[] = {AF_UNIX};
 
-// So many that wicketd, which has room for 256, keeps half of them for its own callers.
+// Half of wicketd's 256 connections: the other half stays free for callers of its Unix socket.
 constexpr size_t kConnectionsMax = 128;
 
 using Gates = std::vector<std::unique_ptr<http::Gate>>;

@@ -66,7 +66,7 @@ void Census::CheckStored(const wgdev::PeerStats& stats, const store::Snapshot& s
   const bool here = found == store::Snapshot::Found::kYes && stored.device == journal_->device();
   if (here && stored.expires > wall) {
     const bool was_expired = std::exchange(peer->expired_since, std::nullopt).has_value();
-    // One that is leaving comes through us, or its next handshake would be missed.
+    // A leaving peer must come through us, or its next handshake would be missed.
     if (!was_expired || !peer->confirmed || peer->leaving) return;
     return flows->push_back({peer->session.endpoint, true});
   }

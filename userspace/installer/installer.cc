@@ -115,7 +115,7 @@ bool Installer::RunOnce() {
   FollowDevice();
   const bool more_calls = calls_.Serve(kCallsMax, kCallsBudget);
   batch_.DropLate();
-  // Nobody is judged before the device was looked through. A peer in it may have made handshakes
+  // No demand is judged before the device was dumped once. A peer in it may have made handshakes
   // that no saved mark knows of.
   const bool judges = state_.hand.device() == nullptr || upkeep_.surveyed();
   const size_t gathered = judges ? batch_.Gather() : 0;
