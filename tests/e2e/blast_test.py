@@ -20,9 +20,9 @@ from pathlib import Path
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from gateway_test import check, equal, gateway, main  # noqa: E402
 from noise import Key  # noqa: E402
-from lab import BIN, CLIENT4, CLIENT6, GATEWAY4, GATEWAY6, PORT, ROOT, SLOW, run, wait_for  # noqa: E402
+from lab import CLIENT4, CLIENT6, GATEWAY4, GATEWAY6, PORT, ROOT, SLOW, TOOLS, run, wait_for  # noqa: E402
 
-BLAST = BIN / "wicket-blast"
+BLAST = TOOLS / "wicket-blast"
 
 
 def command(device, *arguments, address=GATEWAY4):
@@ -40,7 +40,7 @@ def blast(lab, device, *arguments, nice=0, **kwargs):
 
 def import_fleet(lab, device, clients, seed="wicket"):
     fleet = run(BLAST, "--export", "ndjson", "--clients", clients, "--seed", seed).stdout
-    run(BIN / "wicket", "import", "--offline", "--store", lab.store, "--device", device.name, "-",
+    run(TOOLS / "wicket", "import", "--offline", "--store", lab.store, "--device", device.name, "-",
         input=fleet)
 
 

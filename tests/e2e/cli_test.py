@@ -16,14 +16,14 @@ from random import Random
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from gateway_test import check, equal, main  # noqa: E402
-from lab import BIN  # noqa: E402
+from lab import TOOLS  # noqa: E402
 from noise import Handshake, Key, StaticOnlyForgery  # noqa: E402
 
 DATA = Path(__file__).resolve().parents[1] / "data"
 
 
 def wicket(*arguments, text=None):
-    return subprocess.run([BIN / "wicket", *map(str, arguments)], input=text, capture_output=True,
+    return subprocess.run([TOOLS / "wicket", *map(str, arguments)], input=text, capture_output=True,
                           text=True, timeout=60)
 
 

@@ -22,7 +22,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from client import Client  # noqa: E402
 from control import Control  # noqa: E402
 from gateway_test import SCALE, check, equal, gateway, main  # noqa: E402
-from lab import BIN, GATEWAY4, PORT, ROOT, SLOW, run, wait_for  # noqa: E402
+from lab import BIN, GATEWAY4, PORT, ROOT, SLOW, TOOLS, run, wait_for  # noqa: E402
 from noise import Key, tai64n  # noqa: E402
 
 POOL = '[[pool]]\nname = "clients"\ndevice = "{device}"\n' \
@@ -315,7 +315,7 @@ def test_a_delete_outlives_a_crash_before_the_device_was_told():
         stranger = Key()
         device.add_peer(stranger.public64, "10.9.9.9/32")
         daemon.kill()
-        run(BIN / "wicket", "peer", "rm", clients[0].key.public64, "--store", lab.store, "--socket",
+        run(TOOLS / "wicket", "peer", "rm", clients[0].key.public64, "--store", lab.store, "--socket",
             "/nonexistent")
         daemon.start()
         # At once, before the peer was adopted, or just after.
@@ -417,8 +417,8 @@ def test_the_command_line_goes_through_the_daemon():
         key = client.key.public64
 
         def wicket(*arguments):
-            return run(BIN / "wicket", *arguments, "--socket", daemon.control, "--store", "/nonexistent")
-        watching = subprocess.Popen([BIN / "wicket", "events", "-f", "--json", "--socket",
+            return run(TOOLS / "wicket", *arguments, "--socket", daemon.control, "--store", "/nonexistent")
+        watching = subprocess.Popen([TOOLS / "wicket", "events", "-f", "--json", "--socket",
                                      daemon.control], stdout=subprocess.PIPE, text=True)
         wait_for(lambda: "control/conn" in run("ps", "-L", "-o", "comm", "-p",
                                                daemon.process.pid).stdout, 5)
@@ -454,7 +454,7 @@ def test_reload_tells_what_came_of_it():
 
         def reload(text):
             daemon.config.write_text(text)
-            result = run(BIN / "wicket", "reload", "--socket", daemon.control, check=False)
+            result = run(TOOLS / "wicket", "reload", "--socket", daemon.control, check=False)
             return result.returncode, result.stdout, result.stderr
         equal(reload(daemon.text), (0, "reloaded\n", ""), "the same file")
         new = daemon.text.replace("[store]", "[store]\nkeep_expired = 7") + "installed_max = 1\n" + \
@@ -489,18 +489,18 @@ def test_import_and_export_go_through_the_daemon():
         peers[5000]["allowed_ips"] = peers[0]["allowed_ips"]  # taken
         lines = [json.dumps(peer) for peer in peers]
         lines[7000] = "{"
-        result = run(BIN / "wicket", "import", *at, "-", input="\n".join(lines), check=False)
+        result = run(TOOLS / "wicket", "import", *at, "-", input="\n".join(lines), check=False)
         equal(result.returncode, 1, result.stderr)
         for text in ("8998 peers were imported", "2 lines were refused", "line 5001: ", "line 7001: "):
             check(text in result.stderr, result.stderr)
-        exported = run(BIN / "wicket", "export", *at).stdout.splitlines()
+        exported = run(TOOLS / "wicket", "export", *at).stdout.splitlines()
         del peers[7000], peers[5000]
         equal({(row["public_key"], row["device"], row["preshared_key"])
                for row in map(json.loads, exported)},
               {(row["public_key"], row["device"], row["preshared_key"]) for row in peers}, "exported")
-        conf = run(BIN / "wicket", "export", *at, "--device", other.name, "--format", "conf").stdout
+        conf = run(TOOLS / "wicket", "export", *at, "--device", other.name, "--format", "conf").stdout
         equal(conf.count("[Peer]"), 4500, "sections")
-        again = run(BIN / "wicket", "import", *at, "--json", "-", input="\n".join(exported))
+        again = run(TOOLS / "wicket", "import", *at, "--json", "-", input="\n".join(exported))
         equal({**json.loads(again.stdout), "seconds": 0},
               {"imported": 8998, "refused": 0, "seconds": 0}, "what was exported is taken back")
 
@@ -508,10 +508,10 @@ def test_import_and_export_go_through_the_daemon():
 def test_status_waits_until_everything_is_there():
     with gateway() as (lab, device, daemon):
         def status(*arguments):
-            return run(BIN / "wicket", "status", "--status-file", daemon.status_file, *arguments,
+            return run(TOOLS / "wicket", "status", "--status-file", daemon.status_file, *arguments,
                        check=False)
         equal(status("--wait", "0").returncode, 1, "before the start")
-        waiting = subprocess.Popen([BIN / "wicket", "status", "--status-file", daemon.status_file,
+        waiting = subprocess.Popen([TOOLS / "wicket", "status", "--status-file", daemon.status_file,
                                     "--wait"], stdout=subprocess.PIPE, text=True)
         time.sleep(0.3)
         equal(waiting.poll(), None, "it did not wait")
@@ -536,8 +536,8 @@ def test_a_live_device_moves_over_and_no_client_notices():
             check(lab.ping(source=f"10.1.0.{n}"), "no session before")
         before = device.peers()
         moved = ("import", "--offline", "--store", lab.store, "--from-device")
-        lab.gateway.run(BIN / "wicket", *moved, device.name)
-        failed = lab.gateway.run(BIN / "wicket", *moved, "nosuch", check=False)
+        lab.gateway.run(TOOLS / "wicket", *moved, device.name)
+        failed = lab.gateway.run(TOOLS / "wicket", *moved, "nosuch", check=False)
         check(failed.returncode == 1 and "nothing was imported" in failed.stderr, failed.stderr)
         daemon.start()
         check(wait_for(lambda: daemon.counts()["adopted"] == 2, 5), "not adopted")
@@ -654,7 +654,7 @@ def test_events_by_the_command_line():
         wanted = Key()
 
         def events(*arguments):
-            return subprocess.Popen([BIN / "wicket", "events", "--socket", daemon.control, *arguments],
+            return subprocess.Popen([TOOLS / "wicket", "events", "--socket", daemon.control, *arguments],
                                     stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         watchers = [events("--json", "--device", device.name, "--kind", "created,deleted", "--peer", wanted.public64),
                     events("--kind", "deleted")]

@@ -10,7 +10,7 @@ import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from gateway_test import check, equal, gateway, main  # noqa: E402
-from lab import BIN, run, wait_for  # noqa: E402
+from lab import BIN, TOOLS, run, wait_for  # noqa: E402
 
 
 class Doctor:
@@ -18,7 +18,7 @@ class Doctor:
         self.lab, self.daemon = lab, daemon
 
     def run(self, *arguments):
-        return self.lab.gateway.run(BIN / "wicket", "doctor", "--config", self.daemon.config, *arguments,
+        return self.lab.gateway.run(TOOLS / "wicket", "doctor", "--config", self.daemon.config, *arguments,
                                     check=False)
 
     def findings(self):
@@ -98,7 +98,7 @@ def test_it_needs_no_rights():
         daemon.start()
         # Not a folder of root's alone.
         run("chmod", "755", lab.dir)
-        result = lab.gateway.run("setpriv", "--reuid=65534", "--clear-groups", "--inh-caps=-all", BIN / "wicket",
+        result = lab.gateway.run("setpriv", "--reuid=65534", "--clear-groups", "--inh-caps=-all", TOOLS / "wicket",
                                  "doctor", "--config", daemon.config, "--json", check=False)
         grades = {finding["check"]: finding["grade"] for finding in json.loads(result.stdout)["findings"]}
         equal(grades["rights"], "WARN", result.stdout)

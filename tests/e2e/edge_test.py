@@ -18,7 +18,7 @@ from pathlib import Path
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from edge import CHDIR, NOBODY, Edge, make_system_call  # noqa: E402
 from gateway_test import check, equal, gateway, main  # noqa: E402
-from lab import BIN, CLIENT4, SLOW, Key, run, wait_for  # noqa: E402
+from lab import BIN, CLIENT4, SLOW, TOOLS, Key, run, wait_for  # noqa: E402
 
 
 @contextmanager
@@ -117,7 +117,7 @@ def test_the_command_line_reaches_it_by_a_name():
         key = Key().public64
 
         def wicket(*words, **kwargs):
-            return lab.client.run("env", f"XDG_CONFIG_HOME={home}", BIN / "wicket", *words, check=False, **kwargs)
+            return lab.client.run("env", f"XDG_CONFIG_HOME={home}", TOOLS / "wicket", *words, check=False, **kwargs)
         added = wicket("peer", "add", key, "--allowed-ips", "10.9.0.1/32", "--remote", "write")
         equal(added.returncode, 0, added.stderr)
         check(key in wicket("peer", "list", "--json", "--remote", "read").stdout, "the peer is not listed")

@@ -23,7 +23,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from client import Client, connect_all  # noqa: E402
 from control import Watch  # noqa: E402
 from edge import CHDIR, make_system_call  # noqa: E402
-from lab import BIN, CLIENT4, GATEWAY4, GATEWAY6, PORT, ROOT, SLOW, Lab, run, wait_for  # noqa: E402
+from lab import BIN, CLIENT4, GATEWAY4, GATEWAY6, PORT, ROOT, SLOW, TOOLS, Lab, run, wait_for  # noqa: E402
 from noise import Handshake, Key, StaticOnlyForgery, tai64n  # noqa: E402
 
 SCALE = float(os.environ.get("WICKET_SCALE", "1"))  # of how many clients come at once
@@ -758,7 +758,7 @@ def test_a_long_import_stops_no_install():
         store(lab, device, *clients)
         daemon.start()
         check(clients[0].connect() is not None, "no session")
-        pending = subprocess.Popen([BIN / "wicket", "import", "--offline", "--store", lab.store, "--device",
+        pending = subprocess.Popen([TOOLS / "wicket", "import", "--offline", "--store", lab.store, "--device",
                                     device.name, "-"], stdin=subprocess.PIPE,
                                    stdout=subprocess.DEVNULL, text=True)
         late = Client(lab, device.key.public)
@@ -777,7 +777,7 @@ def test_stopping_does_not_wait_for_another_writer_for_ever():
         client = Client(lab, device.key.public)
         store(lab, device, client)
         daemon.start()
-        pending = subprocess.Popen([BIN / "wicket", "import", "--offline", "--store", lab.store, "--device",
+        pending = subprocess.Popen([TOOLS / "wicket", "import", "--offline", "--store", lab.store, "--device",
                                     device.name, "-"], stdin=subprocess.PIPE,
                                    stdout=subprocess.DEVNULL, text=True)
         pending.stdin.write(json.dumps(Client(lab, device.key.public).stored) + "\n")

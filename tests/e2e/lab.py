@@ -28,6 +28,7 @@ from noise import Key
 
 ROOT = Path(__file__).resolve().parents[2]
 BIN = Path(os.environ.get("WICKET_BIN", ROOT / "build" / "release" / "bin"))
+TOOLS = Path(os.environ.get("WICKET_TOOLS", BIN))  # where wicket and wicket-blast are
 PORT = 51820
 GATEWAY4, CLIENT4 = "192.0.2.1", "192.0.2.2"
 GATEWAY6, CLIENT6 = "2001:db8::1", "2001:db8::2"
@@ -345,7 +346,7 @@ class Wicketd:
                                     check=False)
 
     def status(self):
-        result = self.lab.gateway.run(BIN / "wicket", "status", "--json", "--status-file",
+        result = self.lab.gateway.run(TOOLS / "wicket", "status", "--json", "--status-file",
                                       self.status_file, check=False)
         return json.loads(result.stdout)
 
@@ -498,7 +499,7 @@ class Lab:
     def import_peers(self, lines, device, check=True, store=None):
         """Stores peers given as dictionaries."""
         text = "".join(json.dumps(line) + "\n" for line in lines)
-        return run(BIN / "wicket", "import", "--offline", "--store", store or self.store, "--device",
+        return run(TOOLS / "wicket", "import", "--offline", "--store", store or self.store, "--device",
                    device, "-", input=text, check=check)
 
     def ping(self, target="10.0.0.1", count=1, seconds=2, source=None):

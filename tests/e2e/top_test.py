@@ -20,10 +20,10 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from blast_test import blast, import_fleet  # noqa: E402
 from client import Client  # noqa: E402
 from gateway_test import check, equal, gateway, main  # noqa: E402
-from lab import BIN, SLOW, wait_for  # noqa: E402
+from lab import SLOW, TOOLS, wait_for  # noqa: E402
 from noise import Key  # noqa: E402
 
-WICKET = BIN / "wicket"
+WICKET = TOOLS / "wicket"
 
 
 class Terminal:

@@ -21,7 +21,7 @@ from blast_test import blast, import_fleet  # noqa: E402
 from client import Client  # noqa: E402
 from control import Control, UnixConnection, Watch  # noqa: E402
 from gateway_test import check, equal, gateway, main, store  # noqa: E402
-from lab import BIN, PORT, SLOW, Clock, Lab, StoppedThread, run, wait_for  # noqa: E402
+from lab import BIN, PORT, SLOW, TOOLS, Clock, Lab, StoppedThread, run, wait_for  # noqa: E402
 from noise import Key  # noqa: E402
 
 
@@ -189,7 +189,7 @@ def test_a_device_that_never_answers_holds_up_nothing_else():
         control = Control(daemon, device)
         equal(control.put(Key()).status, 201, "a new peer of the device that answers")
         asked = time.monotonic()
-        equal(run(BIN / "wicket", "reload", "--socket", daemon.control).returncode, 0, "reload")
+        equal(run(TOOLS / "wicket", "reload", "--socket", daemon.control).returncode, 0, "reload")
         check(time.monotonic() - asked < 5 * SLOW, "a reload waits for the device")
 
 
@@ -358,7 +358,7 @@ def test_a_backup_moved_over_the_store_is_served():
         both, restored, dropped = (Client(lab, device.key.public) for _ in range(3))
         store(lab, device, both)
         backup = lab.dir / "backup"
-        run(BIN / "wicket", "db", "backup", "--store", lab.store, backup)
+        run(TOOLS / "wicket", "db", "backup", "--store", lab.store, backup)
         lab.import_peers([restored.stored], device.name, store=backup)
         store(lab, device, dropped)
         daemon.start()
@@ -458,7 +458,7 @@ def test_a_spoofed_source_hears_one_response_and_no_more():
 def test_a_crash_right_after_a_first_session_makes_no_replay_good():
     with gateway() as (lab, device, daemon):
         def told(key):
-            return run(BIN / "wicket", "peer", "why", key.public64, "--store", lab.store, "--socket",
+            return run(TOOLS / "wicket", "peer", "why", key.public64, "--store", lab.store, "--socket",
                        "/nonexistent", check=False).stdout
         for _ in range(5):
             client = Client(lab, device.key.public)

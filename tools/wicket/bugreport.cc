@@ -50,7 +50,7 @@ std::string OutputOf(const std::string& command) {
   return text;
 }
 
-std::string TextOf(const std::string& path) {
+std::string ContentOf(const std::string& path) {
   std::ifstream file(path);
   if (!file) return absl::StrCat(path, ": cannot be read\n");
   std::string text{std::istreambuf_iterator<char>(file), {}};
@@ -125,7 +125,7 @@ int Bugreport(BugreportOptions options) {
   const fs::path inside = fs::path(folder) / name;
   fs::create_directory(inside);
   const auto config = gateway::LoadConfig(options.config);
-  if (const absl::Status wrote = Write(inside / "wicket.toml", Redact(TextOf(options.config)));
+  if (const absl::Status wrote = Write(inside / "wicket.toml", Redact(ContentOf(options.config)));
       !wrote.ok()) {
     return Fail(wrote);
   }
