@@ -2,14 +2,15 @@
 install(FILES ${CMAKE_CURRENT_LIST_DIR}/systemd/wicketd.service DESTINATION lib/systemd/system COMPONENT wicket)
 install(FILES ${CMAKE_CURRENT_LIST_DIR}/systemd/wicket.sysusers DESTINATION lib/sysusers.d RENAME wicket.conf
         COMPONENT wicket)
-install(FILES ${CMAKE_CURRENT_LIST_DIR}/systemd/wicket-edge.service DESTINATION lib/systemd/system
+install(FILES ${CMAKE_CURRENT_LIST_DIR}/systemd/wicket-edge.service
+              ${CMAKE_CURRENT_LIST_DIR}/systemd/wicket-hook.service DESTINATION lib/systemd/system
         COMPONENT wicket-edge)
 install(FILES ${CMAKE_CURRENT_LIST_DIR}/systemd/wicket-edge.sysusers DESTINATION lib/sysusers.d
         RENAME wicket-edge.conf COMPONENT wicket-edge)
-install(FILES ${CMAKE_CURRENT_LIST_DIR}/debian/edge/edge.toml DESTINATION share/doc/wicket-edge/examples
+install(FILES ${CMAKE_CURRENT_LIST_DIR}/debian/edge/edge.toml ${CMAKE_CURRENT_LIST_DIR}/debian/edge/hooks.toml DESTINATION share/doc/wicket-edge/examples
         COMPONENT wicket-edge)
-install(FILES ${CMAKE_SOURCE_DIR}/docs/edge.md DESTINATION share/doc/wicket-edge COMPONENT wicket-edge)
-foreach(page IN ITEMS guide config operations peers)
+install(FILES ${CMAKE_SOURCE_DIR}/docs/edge.md ${CMAKE_SOURCE_DIR}/docs/hooks.md DESTINATION share/doc/wicket-edge COMPONENT wicket-edge)
+foreach(page IN ITEMS guide config operations peers scaling tuning)
   install(FILES ${CMAKE_SOURCE_DIR}/docs/${page}.md DESTINATION share/doc/wicket COMPONENT wicket)
 endforeach()
 install(FILES ${CMAKE_SOURCE_DIR}/docs/openapi.yaml ${CMAKE_SOURCE_DIR}/docs/monitoring/alerts.yml
@@ -52,7 +53,7 @@ set(CPACK_DEBIAN_WICKET-EDGE_PACKAGE_DEPENDS "wicket (= ${PROJECT_VERSION})")
 set(CPACK_DEBIAN_WICKET-EDGE_PACKAGE_CONTROL_EXTRA ${CMAKE_CURRENT_LIST_DIR}/debian/edge/postinst
     ${CMAKE_CURRENT_LIST_DIR}/debian/edge/prerm ${CMAKE_CURRENT_LIST_DIR}/debian/edge/postrm)
 set(CPACK_COMPONENT_WICKET-EDGE_DESCRIPTION
-    "network face of a Wicket gateway\nHTTPS with tokens and roles before the gateway's control socket. It runs as a\nuser of its own without any right.")
+    "network face of a Wicket gateway\nHTTPS with tokens and roles before the gateway's control socket, a page for the\nbrowser, and webhooks. It runs as a user of its own without any right.")
 set(CPACK_DEBIAN_WICKET-TOOLS_PACKAGE_NAME wicket-tools)
 set(CPACK_COMPONENT_WICKET-TOOLS_DESCRIPTION
     "load generator for WireGuard endpoints\nMakes real handshakes of many clients, floods included, and reports what was\nanswered and how fast.")

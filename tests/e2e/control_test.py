@@ -20,7 +20,7 @@ import yaml
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from client import Client  # noqa: E402
-from control import Control  # noqa: E402
+from control import Control, Watch  # noqa: E402
 from gateway_test import SCALE, check, equal, gateway, main  # noqa: E402
 from lab import BIN, GATEWAY4, PORT, ROOT, SLOW, TOOLS, run, wait_for  # noqa: E402
 from noise import Key, tai64n  # noqa: E402
@@ -101,11 +101,15 @@ def test_every_documented_answer_is_given_and_is_as_documented():
         control.call("PUT", control.peers(key), "x" * (1 << 20 | 1))
         control = Control(daemon, device)  # the connection above is closed after that
         calls = control.seen
+        for path in "history", "history?from=1", "history?from=x", "findings":
+            control.call("GET", f"/v1/{path}")
         control.call("PUT", f"/v1/devices/none/peers/{key.public64.replace('/', '%2F')}", {})
         control.put(key, allowed_ips=["10.1.0.1"], labels={"team": "a"}, pinned=True)
         control.get(key)
         control.get(other)
         control.get("AAAA")
+        for who in key, other, "A":
+            control.call("GET", control.peers(who, "/why"))
         control.list(label="team=a")
         control.list(limit=0)
         control.call("GET", "/v1/devices/none/peers")
@@ -138,6 +142,42 @@ def test_every_documented_answer_is_given_and_is_as_documented():
         left = {(template, method, status) for template, method, status in document.missing()
                 if (method, status) not in ELSEWHERE and template != "/v1/events"}
         equal(left, set(), "documented and never given")
+
+
+def test_a_peer_that_uses_up_its_quota_leaves_and_stays_out():
+    with gateway() as (lab, device, daemon):
+        client, other = Client(lab, device.key.public), Client(lab, device.key.public)
+        daemon.start()
+        control = Control(daemon, device)
+        equal(control.put(client.key, quota_bytes=2000, quota_seconds=86400).status, 201, "the peer")
+        equal(control.put(other.key, quota_bytes=2_000_000).status, 201, "another")
+        watch = Watch(daemon)
+        for one in client, other:
+            check(one.connect() is not None, "no session")
+        used = lambda: control.get(client.key).json["session"]["quota_used_bytes"]  # noqa: E731
+        check(wait_for(lambda: client.key.public64 in device.peers() and used() == 0, 10), "no period begins")
+
+        def over():
+            client.connect(seconds=0.2)
+            return client.key.public64 not in device.peers()
+        check(wait_for(over, 30), f"it stays, with {used()} bytes")
+        check(used() >= 2000, used())
+        equal(client.connect(seconds=1), None, "answered beyond its quota")
+        check(other.key.public64 in device.peers() and other.connect() is not None, "the other one left, too")
+        check(daemon.counts()["over_quota"] >= 1, daemon.counts())
+        check(wait_for(lambda: "over_quota" in [event["event"] for event in watch.events], 5), watch.events)
+        watch.close()
+        why = lab.gateway.run(TOOLS / "wicket", "peer", "why", "--socket", daemon.control, client.key.public64).stdout
+        check("of the 2000 bytes of its period" in why, why)
+        # It stays out over a restart, and is let in with a larger one.
+        daemon.stop()
+        daemon.start()
+        equal(client.connect(seconds=1), None, "answered after a restart")
+        control = Control(daemon, device)
+        equal(control.put(client.key, quota_bytes=1_000_000, quota_seconds=86400).status, 200, "more")
+        check(wait_for(lambda: client.connect(seconds=1) is not None, 10), "refused in spite of a larger quota")
+        equal(control.put(client.key, quota_bytes=-1).error["field"], "quota_bytes", "a bad quota")
+        equal(control.put(client.key, quota_bytes=1, quota_seconds=5).error["field"], "quota_seconds", "a bad period")
 
 
 def test_errors_name_the_field():

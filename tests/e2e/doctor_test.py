@@ -3,6 +3,7 @@
 
 Run all scenarios, or those named as arguments. Needs root.
 """
+import glob
 import json
 import os
 import signal
@@ -103,6 +104,31 @@ def test_it_needs_no_rights():
         grades = {finding["check"]: finding["grade"] for finding in json.loads(result.stdout)["findings"]}
         equal(grades["rights"], "WARN", result.stdout)
         equal(grades["nic in: interface"], "OK", result.stdout)
+
+
+def test_the_certificate_of_the_edge_is_looked_at():
+    with gateway() as (lab, device, daemon):
+        daemon.start()
+        doctor = Doctor(lab, daemon)
+        home = lab.dir / "edge"
+        home.mkdir()
+        (home / "tokens").touch(0o600)
+        config = home / "edge.toml"
+        config.write_text('listen = ["127.0.0.1:1"]\ntls_certificate = "cert.pem"\ntls_key = "key.pem"\ntokens = "tokens"\n')
+
+        def found(days):
+            """Of a certificate that many days from its end: the grade, and what is said."""
+            preload, = glob.glob("/usr/lib/*/faketime/libfaketime.so.1")
+            run("env", f"LD_PRELOAD={preload}", f"FAKETIME={days - 100:+d}d", "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+                "ec_paramgen_curve:P-256", "-nodes", "-keyout", home / "key.pem", "-out", home / "cert.pem", "-days",
+                "100", "-subj", "/CN=x")
+            all = json.loads(doctor.run("--json", "--edge-config", config).stdout)["findings"]
+            return next((one["grade"], one["what"]) for one in all if one["check"] == "wicket-edge: certificate")
+        equal([found(days)[0] for days in (50, 10, -1)], ["OK", "WARN", "FAIL"], "by the days that are left")
+        check("expired" in found(-1)[1], found(-1))
+        (home / "key.pem").unlink()
+        check("key.pem" in json.loads(doctor.run("--json", "--edge-config", config).stdout)["findings"][-1]["what"], "no key")
+        check("wicket-edge" not in doctor.run("--edge-config", home / "none").stdout, "an edge that is not set up")
 
 
 if __name__ == "__main__":

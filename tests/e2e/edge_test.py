@@ -150,7 +150,7 @@ def test_an_address_that_guesses_tokens_has_to_wait():
         for _ in range(3):
             answer = face.control("0123456789abcdef").call("GET", "/v1/status")
             equal((answer.status, answer.headers["connection"]), (401, "close"), "a wrong token")
-        check(f"{CLIENT4}: too many wrong tokens" in face.log_text, face.log_text)
+        check(wait_for(lambda: f"{CLIENT4}: too many wrong tokens" in face.log_text, 5), face.log_text)
         equal(face.control("read").call("GET", "/v1/status").status, 401, "the right token, after three wrong ones")
         with face.lab.gateway.inside():  # of another address
             other = ssl.create_default_context(cafile=face.certificate).wrap_socket(

@@ -290,7 +290,8 @@ def test_unknown_keys_from_one_source():
         watch.close()
         told = [event["figures"] for event in watch.events if event["event"] == "attack"]
         check(len(told) >= 2, f"told {len(told)} times")  # every 10 s
-        check(told[-1]["steer_cookie"] > 10_000 and told[-1]["sources"] == 1 and
+        # The flood's one, and clients that come in the same second.
+        check(told[-1]["steer_cookie"] > 10_000 and 1 <= told[-1]["sources"] <= 50 and
               0 < told[-1]["install_p99_ms"] < 1000, told)
         check(status["verdicts"]["cookie"] > 100, f"no cookies: {status['verdicts']}")
 

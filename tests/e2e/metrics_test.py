@@ -122,6 +122,34 @@ def test_metrics_are_well_formed_and_agree_with_the_status():
         check(client.key.public64 not in answer.text, "a peer's key is a label")
 
 
+def test_the_busiest_peers_have_series_where_that_is_wanted():
+    with gateway() as (lab, device, daemon):
+        clients = [Client(lab, device.key.public) for _ in range(4)]
+        lab.import_peers([{"public_key": client.key.public64, "allowed_ips": [f"10.1.0.{i + 1}/32"],
+                           "labels": {"friendly_name": f"client {i}"}} for i, client in enumerate(clients)], device.name)
+        daemon.text += "[metrics]\npeers = 2\n"
+        daemon.start()
+        for client in clients:
+            check(client.connect() is not None, "no session")
+        for _ in range(4):
+            check(wait_for(lambda: clients[2].connect() is not None, 5), "no further session")
+        control = Control(daemon, device)
+
+        def series():
+            text = control.call("GET", "/metrics").text
+            found = dict(re.findall(r'wireguard_received_bytes_total\{interface="[^"]+",public_key="([^"]+)",[^}]*\} (\d+)', text))
+            capped = re.search(r"wicket_device_peers_capped\{[^}]*\} (\d+)", text)
+            return text, {key: int(value) for key, value in found.items()}, capped and int(capped[1])
+        busiest = clients[2].key.public64
+        check(wait_for(lambda: series()[1].get(busiest, 0) >= 5 * (148 + 32) and series()[2] == 2, 15), series()[1:])
+        text, found, _ = series()
+        equal((len(found), max(found, key=found.get)), (2, busiest), "the busiest")
+        check(f'public_key="{busiest}",allowed_ips="10.1.0.3/32",friendly_name="client 2"' in text, text[-2000:])
+        check(re.search(r'wireguard_latest_handshake_seconds\{[^}]*friendly_name="client 2"\} 1\d{9}(\.\d+)?\n', text), re.findall("wireguard_la.*", text))
+        checked = subprocess.run(["promtool", "check", "metrics"], input=text, text=True, capture_output=True)
+        equal((checked.returncode, checked.stdout + checked.stderr), (0, ""), "promtool check metrics")
+
+
 def test_a_prometheus_evaluates_every_rule_and_every_panel():
     alerts = [rule["alert"] for group in yaml.safe_load(ALERTS.read_text())["groups"] for rule in group["rules"]]
     told = re.findall(r"^### (Wicket\w+)$", (ROOT / "docs/operations.md").read_text(), re.M)

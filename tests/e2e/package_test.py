@@ -20,6 +20,7 @@ from pathlib import Path
 OUTPUT = Path("/var/tmp/wicket-test.out")
 END = re.compile(r"^(ok     |FAILED )", re.M)
 KEY = "/etc/wireguard/wg0.key"
+CLIENTS = 500
 UNIT = """[Unit]
 Description=The test of Wicket's packages
 After=basic.target
@@ -64,7 +65,7 @@ def boot(packages):
     check(run("findmnt", "-no", "FSTYPE", "/").stdout.strip() == "overlay", "not in the VM: nothing is done")
     # A booting systemd empties /tmp, where all this may lie.
     home = Path("/opt/wicket-test")
-    shutil.copytree(packages, home)
+    shutil.copytree(packages, home, ignore=shutil.ignore_patterns("*dbgsym*"))
     program = shutil.copy(__file__, home)
     unit = Path("/etc/systemd/system/wicket-test.service")
     unit.write_text(UNIT.format(path=os.environ["PATH"], python=sys.executable, program=program, packages=home,
@@ -162,6 +163,16 @@ def network_face(packages):
     pid = unit_property("MainPID", "wicket-edge")
     rights = Path(f"/proc/{pid}/status").read_text()
     check(re.search(r"^CapEff:\s+0+$", rights, re.M) and re.search(r"^Seccomp_filters:\s+[2-9]", rights, re.M), rights)
+    # Webhooks, to a receiver that is not there.
+    (home / "hooks.toml").write_text(Path("/usr/share/doc/wicket-edge/examples/hooks.toml").read_text())
+    (home / "billing.secret").write_text(run("wicket-hook", "--new-secret").stdout)
+    shutil.chown(home / "billing.secret", "root", "wicket-edge")
+    (home / "billing.secret").chmod(0o640)
+    run("systemctl", "start", "wicket-hook")
+    check(wait_for(lambda: "billing: watching" in run("journalctl", "-u", "wicket-hook", "-o", "cat").stdout, 30),
+          run("journalctl", "-u", "wicket-hook", "-o", "cat").stdout)
+    check(unit_property("ActiveState", "wicket-hook") == "active", "wicket-hook does not run")
+    run("systemctl", "stop", "wicket-hook")
     run("systemctl", "reload", "wicket-edge")
     check(status(made.stdout.strip())[0] == 200, "the connection is lost by a reload")
     run("systemctl", "stop", "wicket-edge")
@@ -170,14 +181,42 @@ def network_face(packages):
     print("asked over the network, by a user without rights", flush=True)
 
 
+def sessions():
+    """The last handshake of each peer in the device."""
+    lines = run("wg", "show", "wg0", "latest-handshakes").stdout.splitlines()
+    return dict(line.split("\t") for line in lines)
+
+
+def crowd(packages):
+    """500 clients in session, by the load generator. Returns: their keys."""
+    deb, = Path(packages).glob("wicket-tools_*.deb")
+    dpkg("--no-triggers", "-i", deb)
+    fleet = run("wicket-blast", "--export", "ndjson", "--clients", CLIENTS, "--seed", "upgrade").stdout
+    run("wicket", "import", "--device", "wg0", "-", input=fleet)
+    keys = {json.loads(line)["public_key"] for line in fleet.splitlines()}
+    public = run("wg", "show", "wg0", "public-key").stdout.strip()
+    run("ip", "netns", "exec", "client", "wicket-blast", "--target", "192.0.2.1:51820", "--public-key", public,
+        "--clients", CLIENTS, "--seed", "upgrade", "--mix", "new", "--rate", "20", "--count", CLIENTS, "--json", "-")
+
+    def connected():
+        known = sessions()
+        return all(known.get(key, "0") != "0" for key in keys)
+    check(wait_for(connected, 60), f"{sum(v != '0' for v in sessions().values())} of {CLIENTS} clients are in session")
+    dpkg("-P", "wicket-tools")
+    return keys
+
+
 def scenario(packages):
     deb, = Path(packages).glob("wicket_*.deb")
-    dpkg("--no-triggers", "-i", deb)
+    before, = Path(packages).glob("before/wicket_*.deb")
+    dpkg("--no-triggers", "-i", before)
     check(run("getent", "passwd", "wicket").stdout, "no user")
     check(unit_property("UnitFileState") == "enabled", unit_property("UnitFileState"))
     print("installed", flush=True)
     clients = network()
-    Path("/etc/wicket.toml").write_text(Path("/usr/share/doc/wicket/examples/wicket.toml").read_text())
+    example = Path("/usr/share/doc/wicket/examples/wicket.toml").read_text()
+    config = 'log_level = "debug"\n' + example
+    Path("/etc/wicket.toml").write_text(config)
     run("wicketd", "--check", "--config", "/etc/wicket.toml")
     run("systemctl", "start", "wicketd")
     run("wicket", "status", "--wait", "60")
@@ -194,13 +233,23 @@ def scenario(packages):
     run("systemctl", "reload", "wicketd")
     Path("/etc/wicket.toml").open("a").write("nonsense = 1\n")
     check(run("systemctl", "reload", "wicketd", check=False).returncode != 0, "a bad file is taken")
-    Path("/etc/wicket.toml").write_text(Path("/usr/share/doc/wicket/examples/wicket.toml").read_text())
+    Path("/etc/wicket.toml").write_text(config)
     check(wait_for(lambda: unit_property("ActiveState") == "active", 30), unit_property("ActiveState"))
     print("reloaded, and told of a bad file", flush=True)
+    # Entries of the journal about a device and a peer.
+    told = run("journalctl", "-o", "cat", "WICKET_DEVICE=wg0").stdout
+    check("wg0: " in told, f"the journal has nothing of wg0: {told}")
+    told = run("journalctl", "-o", "cat", f"WICKET_PEER={clients[0]}").stdout
+    check("proven from" in told, f"the journal has nothing of the first client: {told}")
     network_face(packages)
     # During an upgrade sessions go on, and newcomers are served after it.
+    keys = crowd(packages)
+    known = {key: at for key, at in sessions().items() if key in keys}
     dpkg("--no-triggers", "-i", deb)
     check(int(unit_property("MainPID")) not in (0, pid), "the old daemon runs on")
+    after = sessions()
+    check({key: after.get(key) for key in keys} == known, "sessions were lost by the upgrade")
+    print(f"upgraded with {len(known)} clients in session", flush=True)
     check(ping(1, count=3), "a session was lost by the upgrade")
     run("wicket", "status", "--wait", "60")
     check(ping(2), "a newcomer stays out after the upgrade")

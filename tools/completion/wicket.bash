@@ -2,7 +2,7 @@
 _wicket() {
   local word=${COMP_WORDS[COMP_CWORD]} command=${COMP_WORDS[1]} words=""
   if ((COMP_CWORD == 1)); then
-    words="peer conf import export events status top doctor bugreport explain db config reload --help --version"
+    words="peer conf import export events status top doctor bugreport explain db config reload plan web --help --version"
   elif ((COMP_CWORD == 2)); then
     case $command in
       peer) words="add rm show ls why reset-replay" ;;

@@ -27,5 +27,7 @@ void AddDoctorCommand(CLI::App* app, std::function<int()>* run);
 void AddBugreportCommand(CLI::App* app, std::function<int()>* run);
 void AddTopCommand(CLI::App* app, std::function<int()>* run);
 void AddReloadCommand(CLI::App* app, std::function<int()>* run);
+void AddPlanCommand(CLI::App* app, std::function<int()>* run);
+void AddWebCommand(CLI::App* app, std::function<int()>* run);
 
 }  // namespace wicket::tools

@@ -4,7 +4,6 @@
 
 #include <CLI/CLI.hpp>
 #include <algorithm>
-#include <boost/json.hpp>
 #include <fstream>
 #include <iostream>
 #include <iterator>
@@ -12,19 +11,21 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "edge/access.h"
+#include "edge/config.h"
+#include "gateway/machine.h"
 #include "tools/wicket/commands.h"
-#include "tools/wicket/machine.h"
 #include "tools/wicket/text.h"
 
 namespace wicket::tools {
 namespace {
 
-namespace json = boost::json;
 using report::Finding;
 using report::Grade;
 
 struct DoctorOptions {
   std::string config = "/etc/wicket.toml";
+  std::string edge_config = "/etc/wicket-edge/edge.toml";
   std::string status_file;  // empty: as configured
   bool json = false;
   bool nagios = false;
@@ -63,20 +64,6 @@ std::string Totals(const std::vector<Finding>& findings) {
   return absl::StrCat(CountOf(findings, Grade::kFailure), " failed, ",
                       CountOf(findings, Grade::kWarning), " warnings, ",
                       CountOf(findings, Grade::kOk), " ok");
-}
-
-void PrintJson(const std::vector<Finding>& findings) {
-  json::array all;
-  for (const Finding& finding : findings) {
-    json::object one{{"grade", report::ToString(finding.grade)},
-                     {"check", finding.check},
-                     {"what", finding.what}};
-    if (!finding.why.empty()) one["why"] = finding.why;
-    if (!finding.mend.empty()) one["mend"] = finding.mend;
-    if (!finding.fix.empty()) one["fix"] = json::value_from(finding.fix);
-    all.push_back(std::move(one));
-  }
-  std::cout << json::serialize(json::object{{"findings", std::move(all)}}) << "\n";
 }
 
 // One line, and after a bar the numbers that a monitoring system draws.
@@ -134,17 +121,37 @@ bool Fix(const std::vector<Finding>& findings, bool yes) {
   return all_worked;
 }
 
+// The certificate of wicket-edge. nullopt: wicket-edge is not set up, or its files are not for this
+// user's eyes.
+std::optional<report::CertificateFacts> LookAtEdge(const std::string& path) {
+  if (access(path.c_str(), R_OK) != 0) return std::nullopt;
+  const auto config = edge::Config::Load(path);
+  if (!config.ok()) {
+    return report::CertificateFacts{.problem = std::string(config.status().message())};
+  }
+  if (access(config->tls_key.c_str(), R_OK) != 0 && errno == EACCES) return std::nullopt;
+  edge::Access access;
+  report::CertificateFacts facts{.path = config->tls_certificate};
+  if (const absl::Status loaded = access.Load(*config); !loaded.ok()) {
+    facts.problem = std::string(loaded.message());
+  } else {
+    facts.expires = access.latest()->tls.expires();
+  }
+  return facts;
+}
+
 int Doctor(const DoctorOptions& options) {
   const auto config = gateway::LoadConfig(options.config);
   std::string status_file = options.status_file;
   if (status_file.empty())
     status_file = config.ok() ? config->status_file : gateway::Config{}.status_file;
   const std::optional<document::Status> status = ReadStatus(status_file);
-  const std::vector<Finding> findings =
-      report::Diagnose(LookAtMachine(options.config, config), status ? &*status : nullptr);
+  report::Machine machine = gateway::LookAtMachine(options.config, config, geteuid() == 0);
+  machine.edge = LookAtEdge(options.edge_config);
+  const std::vector<Finding> findings = report::Diagnose(machine, status ? &*status : nullptr);
   if (options.nagios) return PrintForNagios(findings);
   if (options.json) {
-    PrintJson(findings);
+    std::cout << report::ToJson(findings) << "\n";
   } else {
     for (const Finding& finding : findings) Print(finding);
     std::cout << Totals(findings) << "\n";
@@ -160,6 +167,9 @@ void AddDoctorCommand(CLI::App* app, std::function<int()>* run) {
   CLI::App* command = app->add_subcommand(
       "doctor", "what is wrong with the gateway or its machine, and what mends it");
   command->add_option("-c,--config", options.config, "wicketd's configuration")
+      ->type_name("FILE")
+      ->capture_default_str();
+  command->add_option("--edge-config", options.edge_config, "wicket-edge's configuration, if any")
       ->type_name("FILE")
       ->capture_default_str();
   command->add_option("--status-file", options.status_file, "default: as configured")

@@ -53,7 +53,7 @@ int Main(int argc, char** argv) {
   for (const auto add :
        {AddImportCommand, AddExportCommand, AddStatusCommand, AddDoctorCommand, AddExplainCommand,
         AddPeerCommands, AddConfCommand, AddEventsCommand, AddDbCommands, AddConfigCommand,
-        AddReloadCommand, AddTopCommand, AddBugreportCommand}) {
+        AddReloadCommand, AddTopCommand, AddPlanCommand, AddWebCommand, AddBugreportCommand}) {
     add(&app, &run);
   }
   if (const std::optional<int> exit_status = Parse(&app, argc, argv)) return *exit_status;

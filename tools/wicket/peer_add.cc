@@ -26,6 +26,7 @@ struct AddOptions {
   std::vector<std::string> allowed_ips, labels;
   int keepalive = 0;
   int64_t ttl_s = 0;
+  int64_t quota_bytes = 0, quota_s = 0;
   bool pinned = false, json = false;
 };
 
@@ -54,6 +55,8 @@ absl::StatusOr<std::string> BodyOf(const AddOptions& options) {
   if (options.ttl_s) body["ttl"] = options.ttl_s;
   if (!options.expires_at.empty()) body["expires_at"] = options.expires_at;
   if (options.pinned) body["pinned"] = true;
+  if (options.quota_bytes) body["quota_bytes"] = options.quota_bytes;
+  if (options.quota_s) body["quota_seconds"] = options.quota_s;
   if (!options.labels.empty()) {
     json::object& labels = body["labels"].emplace_object();
     for (const std::string& label : options.labels) {
@@ -115,6 +118,12 @@ void AddPeerAddCommand(CLI::App* peer, std::function<int()>* run) {
       });
   command->add_option("--expires-at", options.expires_at, "it expires then (RFC 3339)");
   command->add_option("--label", options.labels, "NAME=VALUE, any number of times");
+  auto* quota = command->add_option("--quota-bytes", options.quota_bytes,
+                                    "most bytes in a period; beyond that it leaves");
+  quota->type_name("BYTES");
+  command->add_option("--quota-seconds", options.quota_s, "the period; default: 30 days")
+      ->type_name("SECONDS")
+      ->needs(quota);
   command->add_flag("--pinned", options.pinned, "once in the device, it stays");
   command->add_flag("--json", options.json, "print the stored peer as JSON");
   command->callback([run] { *run = [] { return Add(where, options); }; });

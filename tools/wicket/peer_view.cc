@@ -56,6 +56,13 @@ void PrintWicketsOwn(const json::object& peer, const json::object& session) {
                                          NumberOf(session, "installs"), " installations"));
   }
   if (peer.contains("expires_at")) PrintLine("expires", TextOf(peer, "expires_at"));
+  if (const auto* quota = peer.if_contains("quota_bytes")) {
+    const auto* session = peer.if_contains("session");
+    const auto* used = session ? session->get_object().if_contains("quota_used_bytes") : nullptr;
+    PrintLine("quota", absl::StrCat(Size(used ? used->to_number<uint64_t>() : 0), " of ",
+                                    Size(quota->to_number<uint64_t>()), " in ",
+                                    peer.at("quota_seconds").to_number<uint64_t>(), " s"));
+  }
   if (peer.contains("pinned")) PrintLine("pinned", "yes");
   if (const auto* labels = peer.if_contains("labels")) {
     for (const auto& label : labels->get_object()) {

@@ -60,8 +60,11 @@ const std::vector<std::pair<std::string, std::string>>& SteeringNames() {
 
 void PrintNic(const document::NicStatus& nic) {
   absl::PrintF("nic: %s\n", nic.name);
-  if (nic.xdp_mode == "away")
-    return absl::PrintF("  away: its packets pass to the kernel\n"), void();
+  if (nic.xdp_mode == "away") {
+    return absl::PrintF("  away: its packets pass to the kernel%s%s\n",
+                        nic.away_reason.empty() ? "" : "; ", nic.away_reason),
+           void();
+  }
   absl::PrintF("  xdp: %s%s, %d %s, %s\n", nic.xdp_mode, nic.shared ? " beside other programs" : "",
                nic.queues, nic.queues == 1 ? "queue" : "queues",
                nic.zero_copy ? "zero copy" : "copy mode");
@@ -80,7 +83,11 @@ void PrintNic(const document::NicStatus& nic) {
 
 void PrintDevice(const document::DeviceStatus& device) {
   absl::PrintF("device: %s\n", device.name);
-  if (device.backend == "away") return absl::PrintF("  away: waiting for it\n"), void();
+  if (device.backend == "away") {
+    return absl::PrintF("  away: waiting for it%s%s\n", device.away_reason.empty() ? "" : "; ",
+                        device.away_reason),
+           void();
+  }
   absl::PrintF("  public key: %s\n  listening port: %d (%s backend)\n", device.public_key,
                device.port, device.backend);
   absl::PrintF("  installed: %d peers, %d unconfirmed, %d of others\n", device.installed,

@@ -1,6 +1,9 @@
 #include "base/log.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -11,8 +14,10 @@
 #include <thread>
 #include <utility>
 
+#include "absl/strings/str_replace.h"
 #include "absl/time/time.h"
 #include "base/clock.h"
+#include "base/fd.h"
 #include "base/thread.h"
 
 namespace wicket {
@@ -20,11 +25,17 @@ namespace {
 
 std::atomic<int> g_most_verbose{static_cast<int>(LogLevel::kInfo)};
 
+struct Line {
+  LogLevel level;
+  absl::Time at;
+  std::string text, device, peer;
+};
+
 // The lines that wait for a LogThread.
 struct Lines {
   std::mutex mutex;  // held only to move a line
   std::condition_variable changed;
-  std::deque<std::string> waiting;
+  std::deque<Line> waiting;
   uint64_t dropped = 0;
   bool taken = false;  // a LogThread writes the lines
   bool idle = true;
@@ -66,11 +77,38 @@ bool LogEnabled(LogLevel level) {
 
 namespace {
 
-std::string Format(LogLevel level, absl::string_view line) {
+// The journal's own protocol, for entries with fields; [systemd, Native Journal Protocol].
+class Journal {
+ public:
+  // Returns: whether the journal took the entry.
+  bool Send(const Line& line) {
+    if (!fd_.valid()) fd_ = Fd(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0));
+    // A value with a line feed would need a length before it.
+    std::string entry = absl::StrCat(
+        "PRIORITY=", static_cast<int>(line.level),
+        "\nSYSLOG_IDENTIFIER=", program_invocation_short_name, "\nWICKET_DEVICE=", line.device,
+        line.peer.empty() ? "" : "\nWICKET_PEER=", line.peer,
+        "\nMESSAGE=", absl::StrReplaceAll(line.text, {{"\n", " "}}), "\n");
+    constexpr sockaddr_un kJournal{.sun_family = AF_UNIX,
+                                   .sun_path = "/run/systemd/journal/socket"};
+    return sendto(fd_.get(), entry.data(), entry.size(), MSG_NOSIGNAL,
+                  reinterpret_cast<const sockaddr*>(&kJournal),
+                  sizeof(kJournal)) == static_cast<ssize_t>(entry.size());
+  }
+
+ private:
+  Fd fd_;
+};
+
+void PrintLine(const Line& line) {
   static const bool to_journal = getenv("JOURNAL_STREAM") != nullptr;
-  return to_journal ? absl::StrCat("<", static_cast<int>(level), ">", line, "\n")
-                    : absl::StrCat(absl::FormatTime("%H:%M:%E6S", WallNow(), absl::LocalTimeZone()),
-                                   " ", NameOf(level), " ", line, "\n");
+  static Journal* const journal = new Journal;
+  if (!to_journal) {
+    return Print(absl::StrCat(absl::FormatTime("%H:%M:%E6S", line.at, absl::LocalTimeZone()), " ",
+                              NameOf(line.level), " ", line.text, "\n"));
+  }
+  if (!line.device.empty() && journal->Send(line)) return;
+  Print(absl::StrCat("<", static_cast<int>(line.level), ">", line.text, "\n"));
 }
 
 // Detached, since a write may block for ever.
@@ -88,11 +126,13 @@ void PrintLines() {
       continue;
     }
     const uint64_t dropped = std::exchange(lines.dropped, 0);
-    std::deque<std::string> batch = std::exchange(lines.waiting, {});
+    std::deque<Line> batch = std::exchange(lines.waiting, {});
     lock.unlock();
-    for (const std::string& line : batch) Print(line);
+    for (const Line& line : batch) PrintLine(line);
     if (dropped > 0) {
-      Print(Format(LogLevel::kWarning, absl::StrCat(dropped, " lines were dropped here")));
+      PrintLine({.level = LogLevel::kWarning,
+                 .at = WallNow(),
+                 .text = absl::StrCat(dropped, " lines were dropped here")});
     }
     lock.lock();
   }
@@ -100,8 +140,17 @@ void PrintLines() {
 
 }  // namespace
 
-void WriteLog(LogLevel level, absl::string_view line) {
-  std::string text = Format(level, line);
+void WriteLog(LogLevel level, const About& about, absl::string_view text) {
+  Line line{.level = level,
+            .at = WallNow(),
+            .text = std::string(text),
+            .device = std::string(about.device)};
+  if (about.peer != nullptr) {
+    line.peer = ToBase64(*about.peer);
+    line.text = absl::StrCat(about.device, ": peer ", Abbreviate(*about.peer), text);
+  } else if (!about.device.empty()) {
+    line.text = absl::StrCat(about.device, ": ", text);
+  }
   Lines& lines = TheLines();
   {
     const std::lock_guard lock(lines.mutex);
@@ -110,12 +159,12 @@ void WriteLog(LogLevel level, absl::string_view line) {
         ++lines.dropped;
         return;
       }
-      lines.waiting.push_back(std::move(text));
+      lines.waiting.push_back(std::move(line));
       lines.changed.notify_all();
       return;
     }
   }
-  Print(text);
+  PrintLine(line);
 }
 
 LogThread::LogThread() {

@@ -1,6 +1,9 @@
 // Log lines on standard error, in journald's form.
 //
-// Each line starts with its syslog priority in angle brackets when standard error is the journal.
+// Each line starts with its syslog priority in angle brackets when standard error is the journal. A
+// line about a device or a peer is then an entry with the fields WICKET_DEVICE and WICKET_PEER, the
+// whole key: `journalctl WICKET_PEER=KEY` finds it.
+//
 // A line names a peer only after the peer has proven its key, and by Abbreviate(). What a packet
 // did is counted; a line about a single packet is at debug level, or rate-limited.
 #pragma once
@@ -8,13 +11,20 @@
 #include "absl/strings/string_view.h"
 
 #include "absl/strings/str_cat.h"
+#include "base/key.h"
 
 namespace wicket {
 
 enum class LogLevel : int { kError = 3, kWarning = 4, kInfo = 6, kDebug = 7 };
 
-// Thread: any. One write(2) a line, by the LogThread if there is one.
-void WriteLog(LogLevel level, absl::string_view line);
+// What a line is about. It begins "DEVICE: " or "DEVICE: peer ABBREVIATION".
+struct About {
+  absl::string_view device;
+  const PublicKey* peer = nullptr;
+};
+
+// Thread: any. One write(2) or sendto(2) a line, by the LogThread if there is one.
+void WriteLog(LogLevel level, const About& about, absl::string_view line);
 void SetLogLevel(LogLevel most_verbose);
 bool LogEnabled(LogLevel level);
 
@@ -33,8 +43,12 @@ class LogThread {
 };
 
 template <typename... Parts>
+void Log(LogLevel level, const About& about, const Parts&... parts) {
+  if (LogEnabled(level)) WriteLog(level, about, absl::StrCat(parts...));
+}
+template <typename... Parts>
 void Log(LogLevel level, const Parts&... parts) {
-  if (LogEnabled(level)) WriteLog(level, absl::StrCat(parts...));
+  if (LogEnabled(level)) WriteLog(level, {}, absl::StrCat(parts...));
 }
 
 }  // namespace wicket

@@ -2,12 +2,14 @@
 
 #include <string.h>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/clock.h"
 #include "control/bulk.h"
 #include "control/event_filter.h"
 #include "control/listing.h"
 #include "control/query.h"
+#include "control/why.h"
 #include "document/answer_text.h"
 #include "document/peer_text.h"
 
@@ -80,11 +82,14 @@ const std::vector<Api::Route>& Api::Routes() {
   static const auto* routes = new std::vector<Route>{
       {"GET", {"v1", "status"}, Role::kRead, &Api::GetStatus},
       {"GET", {"metrics"}, Role::kMetrics, &Api::GetMetrics},
+      {"GET", {"v1", "history"}, Role::kRead, &Api::GetHistory},
+      {"GET", {"v1", "findings"}, Role::kRead, &Api::GetFindings},
       {"GET", {"v1", "events"}, Role::kRead, &Api::GetEvents},
       {"POST", {"v1", "reload"}, Role::kWrite, &Api::PostReload},
       {"GET", {"v1", "devices", "{}", "peers"}, Role::kRead, &Api::GetPeers},
       {"PUT", {"v1", "devices", "{}", "peers", "{}"}, Role::kWrite, &Api::PutPeer},
       {"GET", {"v1", "devices", "{}", "peers", "{}"}, Role::kRead, &Api::GetPeer},
+      {"GET", {"v1", "devices", "{}", "peers", "{}", "why"}, Role::kRead, &Api::GetWhy},
       {"DELETE", {"v1", "devices", "{}", "peers", "{}"}, Role::kWrite, &Api::DeletePeer},
       {"POST",
        {"v1", "devices", "{}", "peers", "{}", "reset-replay"},
@@ -130,11 +135,28 @@ void Api::Handle(Exchange& exchange) {
 
 // --- the gateway ------------------------------------------------------------
 
-void Api::GetStatus(Exchange& exchange) { exchange.Answer(200, sources_.status()); }
+void Api::GetStatus(Exchange& exchange) {
+  const auto status = sources_.status();
+  exchange.Answer(200, status == nullptr ? "{}" : document::ToJson(*status));
+}
 
 void Api::GetMetrics(Exchange& exchange) {
   exchange.Answer(200, sources_.metrics(), "text/plain; version=0.0.4; charset=utf-8");
 }
+
+void Api::GetHistory(Exchange& exchange) {
+  const auto known = CheckQuery(exchange.target(), {"from"});
+  if (!known.ok()) return exchange.AnswerError(known);
+  uint64_t from = 0;
+  const auto it = exchange.target().query.find("from");
+  if (it != exchange.target().query.end() && !absl::SimpleAtoi(it->second, &from)) {
+    return exchange.AnswerError(document::AboutField(
+        "from", absl::InvalidArgumentError("from: accepted: what an earlier answer gave as next")));
+  }
+  exchange.Answer(200, sources_.history(from));
+}
+
+void Api::GetFindings(Exchange& exchange) { exchange.Answer(200, sources_.findings()); }
 
 // Server-sent events; [WHATWG HTML 9.2].
 void Api::GetEvents(Exchange& exchange) {
@@ -178,6 +200,14 @@ void Api::PostReload(Exchange& exchange) {
 
 // --- one peer ---------------------------------------------------------------
 
+absl::StatusOr<store::Peer> Api::Find(const Exchange& exchange,
+                                      const store::Snapshot& snapshot) const {
+  WICKET_ASSIGN_OR_RETURN(const PublicKey key, KeyOf(exchange));
+  WICKET_ASSIGN_OR_RETURN(store::Peer peer, snapshot.FindPeer(key));
+  if (peer.device != DeviceOf(exchange)) return OfAnotherDevice(peer);
+  return peer;
+}
+
 std::string Api::Report(const store::Peer& peer, const store::Snapshot& snapshot) {
   return std::move(ToReports({&peer, 1}, snapshot, *sources_.devices)[0]);
 }
@@ -197,13 +227,10 @@ void Api::PutPeer(Exchange& exchange) {
 }
 
 void Api::GetPeer(Exchange& exchange) {
-  const auto key = KeyOf(exchange);
-  if (!key.ok()) return exchange.AnswerError(key.status());
   const auto snapshot = sources_.store->NewSnapshot();
   if (!snapshot.ok()) return exchange.AnswerError(snapshot.status());
-  const auto peer = snapshot->FindPeer(*key);
+  const auto peer = Find(exchange, *snapshot);
   if (!peer.ok()) return exchange.AnswerError(peer.status());
-  if (peer->device != DeviceOf(exchange)) return exchange.AnswerError(OfAnotherDevice(*peer));
   if (const auto known = CheckQuery(exchange.target(), {"secrets"}); !known.ok()) {
     return exchange.AnswerError(known);
   }
@@ -215,6 +242,17 @@ void Api::GetPeer(Exchange& exchange) {
         absl::PermissionDeniedError("secrets are for those that may write"));
   }
   exchange.Answer(200, document::ToJsonLine(*peer));
+}
+
+void Api::GetWhy(Exchange& exchange) {
+  const auto snapshot = sources_.store->NewSnapshot();
+  if (!snapshot.ok()) return exchange.AnswerError(snapshot.status());
+  const auto peer = Find(exchange, *snapshot);
+  if (!peer.ok()) return exchange.AnswerError(peer.status());
+  const Standing standing = StandingOf(*peer, *snapshot, *sources_.devices);
+  const auto status = sources_.status();
+  exchange.Answer(200, document::ToReasonsJson(WhyOf(*peer, standing.state, standing.session,
+                                                     status.get(), WallNow())));
 }
 
 void Api::DeletePeer(Exchange& exchange) {

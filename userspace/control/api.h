@@ -1,11 +1,14 @@
 // What can be asked of a running gateway; docs/openapi.yaml is its reference.
 #pragma once
 
+#include <cstdint>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
 #include "base/status.h"
+#include "document/status_text.h"
 #include "event/event_log.h"
 #include "http/exchange.h"
 #include "roster/roster.h"
@@ -26,9 +29,13 @@ struct Sources {
   roster::Devices* devices;
   const store::Store* store;
   event::EventLog* events;
-  std::function<std::string()> status = [] { return "{}"; };  // what `wicket status` shows
-  std::function<std::string()> metrics = [] { return ""; };   // the same for Prometheus
-  Reload reload = nullptr;                                    // empty: there is no daemon
+  // The latest status; null: there is no daemon.
+  std::function<std::shared_ptr<const document::Status>()> status = [] { return nullptr; };
+  std::function<std::string()> metrics = [] { return ""; };  // the same for Prometheus
+  // report::History::ToJson, and report::ToJson of what a look at the machine found.
+  std::function<std::string(uint64_t)> history = [](uint64_t) { return "{}"; };
+  std::function<std::string()> findings = [] { return "{}"; };
+  Reload reload = nullptr;  // empty: there is no daemon
 };
 
 // Thread: Handle from any number of connections at once.
@@ -45,17 +52,23 @@ class Api {
 
   void GetStatus(http::Exchange& exchange);
   void GetMetrics(http::Exchange& exchange);
+  void GetHistory(http::Exchange& exchange);
+  void GetFindings(http::Exchange& exchange);
   void GetEvents(http::Exchange& exchange);
   void PostReload(http::Exchange& exchange);
   void GetPeers(http::Exchange& exchange);
   void PutPeer(http::Exchange& exchange);
   void GetPeer(http::Exchange& exchange);
+  void GetWhy(http::Exchange& exchange);
   void DeletePeer(http::Exchange& exchange);
   void ResetReplay(http::Exchange& exchange);
   void GetAddress(http::Exchange& exchange);
   void PostImport(http::Exchange& exchange);
   void GetExport(http::Exchange& exchange);
 
+  // The peer of the path. Errors: also when it is stored for another device than the path's.
+  absl::StatusOr<store::Peer> Find(const http::Exchange& exchange,
+                                   const store::Snapshot& snapshot) const;
   std::string Report(const store::Peer& peer, const store::Snapshot& snapshot);
 
   const Sources sources_;

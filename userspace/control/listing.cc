@@ -106,13 +106,18 @@ absl::StatusOr<Listing> ListNotInstalled(const Page& page, const store::Snapshot
   return listing;
 }
 
+Standing StandingOf(const PublicKey& key, const roster::InstalledByKey& installed,
+                    const store::Snapshot& snapshot) {
+  if (const auto it = installed.find(key); it != installed.end()) {
+    return {.state = it->second.state, .session = it->second.session};
+  }
+  return {.session = snapshot.FindSession(key)};
+}
+
 std::string ToReport(const store::Peer& peer, const roster::InstalledByKey& installed,
                      const store::Snapshot& snapshot) {
-  const PublicKey& key = peer.config.public_key;
-  if (const auto it = installed.find(key); it != installed.end()) {
-    return document::ToReport(peer, it->second.session, it->second.state);
-  }
-  return document::ToReport(peer, snapshot.FindSession(key), "stored");
+  const Standing standing = StandingOf(peer.config.public_key, installed, snapshot);
+  return document::ToReport(peer, standing.session, standing.state);
 }
 
 }  // namespace
@@ -153,6 +158,13 @@ absl::StatusOr<Page> ParsePage(const http::Target& target, absl::Time now) {
   WICKET_ASSIGN_OR_RETURN(page.expired, FlagOf(target, "expired"));
   if (page.expired == true) page.selection.expired_by = now;
   return page;
+}
+
+Standing StandingOf(const store::Peer& peer, const store::Snapshot& snapshot,
+                    roster::Devices& devices) {
+  const PublicKey& key = peer.config.public_key;
+  const auto installed = devices.Find(peer.device, {&key, 1});
+  return StandingOf(key, installed.ok() ? *installed : roster::InstalledByKey{}, snapshot);
 }
 
 std::vector<std::string> ToReports(std::span<const store::Peer> peers,

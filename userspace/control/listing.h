@@ -38,6 +38,15 @@ absl::StatusOr<Page> ParsePage(const http::Target& target, absl::Time now);
 // not answer.
 void ListPeers(http::Exchange& exchange, const store::Store& store, roster::Devices& devices);
 
+// What is known of a peer beside its record.
+struct Standing {
+  std::string state = "stored";  // or as roster::Installed
+  std::optional<store::Session> session;
+};
+// Of one peer; with what the store has of its session when the device's thread does not answer.
+Standing StandingOf(const store::Peer& peer, const store::Snapshot& snapshot,
+                    roster::Devices& devices);
+
 // Peers of one device as answers show them; with what the store has of their sessions when the
 // device's thread does not answer.
 std::vector<std::string> ToReports(std::span<const store::Peer> peers,

@@ -48,6 +48,10 @@ std::string ToJson(const event::Event& event) {
   return json::serialize(object);
 }
 
+std::string ToReasonsJson(const std::vector<std::string>& reasons) {
+  return json::serialize(json::object{{"reasons", json::array(reasons.begin(), reasons.end())}});
+}
+
 std::string ToErrorJson(absl::string_view code, absl::string_view message, absl::string_view field,
                         std::optional<uint64_t> line) {
   json::object object;

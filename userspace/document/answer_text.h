@@ -18,6 +18,8 @@ std::string FieldOf(const absl::Status& status);
 std::string ToErrorJson(absl::string_view code, absl::string_view message, absl::string_view field,
                         std::optional<uint64_t> line = std::nullopt);
 std::string ToJson(const event::Event& event);
+// {"reasons": [...]}: why a peer has a session, or none.
+std::string ToReasonsJson(const std::vector<std::string>& reasons);
 // {"needs_restart": [...]}: what a reload could not apply.
 std::string ToReloadJson(const std::vector<std::string>& needs_restart);
 

@@ -33,6 +33,7 @@ TEST(PeerTextTest, JsonRoundTripsWithEveryField) {
                            "\",\"device\":\"wg1\",\"allowed_ips\":[\"10.0.0.1/32\",\"fd00::/64\"],"
                            "\"persistent_keepalive\":25,\"created_at\":\"2020-01-01T00:00:00Z\","
                            "\"expires_at\":\"2030-01-01T00:00:00Z\",\"pinned\":true,"
+                           "\"quota_bytes\":5000000000,\"quota_seconds\":86400,"
                            "\"labels\":{\"a\":\"b\"},\"preshared_key\":\"" +
                            kSecret + "\"}";
   const auto peers = ReadAll(line + "\n\n" + line, Format::kNdjson);

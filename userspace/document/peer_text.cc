@@ -80,6 +80,24 @@ absl::Status ReadField(absl::string_view name, const json::value& value, store::
     peer->pinned = value.get_bool();
     return absl::OkStatus();
   }
+  if (name == "quota_bytes") {
+    if (!value.is_int64() || value.get_int64() < 0) {
+      return Invalid(name, value.is_int64() ? absl::StrCat(value.get_int64()) : KindName(value),
+                     "a number of bytes; 0 is no quota");
+    }
+    peer->quota.bytes = static_cast<uint64_t>(value.get_int64());
+    return absl::OkStatus();
+  }
+  if (name == "quota_seconds") {
+    static const int64_t kLeast = absl::ToInt64Seconds(store::Quota::kPeriodMin);
+    static const int64_t kMost = absl::ToInt64Seconds(store::Quota::kPeriodMax);
+    if (!value.is_int64() || value.get_int64() < kLeast || value.get_int64() > kMost) {
+      return Invalid(name, value.is_int64() ? absl::StrCat(value.get_int64()) : KindName(value),
+                     absl::StrCat(kLeast, " to ", kMost, " seconds"));
+    }
+    peer->quota.period = absl::Seconds(value.get_int64());
+    return absl::OkStatus();
+  }
   if (name == "device") {
     WICKET_ASSIGN_OR_RETURN(const absl::string_view text, StringOf(name, value));
     peer->device = std::string(text);
@@ -97,8 +115,8 @@ absl::Status ReadField(absl::string_view name, const json::value& value, store::
                     absl::InvalidArgumentError(absl::StrCat(
                         "unknown field ", Quoted(name),
                         "; accepted: public_key, allowed_ips, preshared_key, persistent_keepalive, "
-                        "expires_at, ttl, created_at, pinned, labels, device; through wicketd "
-                        "also allocate")));
+                        "expires_at, ttl, created_at, pinned, quota_bytes, quota_seconds, labels, "
+                        "device; through wicketd also allocate")));
 }
 
 // Reads what is of a request and not of a peer: `ttl` and `allocate`. Returns: false for others.
@@ -177,6 +195,10 @@ json::object ToObject(const store::Peer& peer) {
   if (peer.created != absl::UnixEpoch()) object["created_at"] = Rfc3339(peer.created);
   if (peer.expires != absl::InfiniteFuture()) object["expires_at"] = Rfc3339(peer.expires);
   if (peer.pinned) object["pinned"] = true;
+  if (peer.quota.limits()) {
+    object["quota_bytes"] = peer.quota.bytes;
+    object["quota_seconds"] = absl::ToInt64Seconds(peer.quota.period);
+  }
   if (!peer.labels.empty()) {
     json::object labels;
     for (const auto& [name, text] : peer.labels) labels[name] = text;
@@ -212,6 +234,9 @@ std::string ToReport(const store::Peer& peer, const std::optional<store::Session
     out["installs"] = session->installs;
     out["received_bytes"] = session->received_bytes;
     out["sent_bytes"] = session->sent_bytes;
+    if (peer.quota.limits()) {
+      out["quota_used_bytes"] = store::UsedOf(peer.quota, *session, WallNow());
+    }
   }
   return json::serialize(object);
 }

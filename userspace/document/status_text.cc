@@ -37,6 +37,7 @@ T Number(const json::object& object, json::string_view name) {
 NicStatus ReadNic(const json::object& object) {
   return {.name = Text(object, "name"),
           .xdp_mode = Text(object, "xdp_mode"),
+          .away_reason = Text(object, "away_reason"),
           .shared = object.at("shared").as_bool(),
           .reinject = Text(object, "reinject"),
           .reinject_reason = Text(object, "reinject_reason"),
@@ -54,6 +55,7 @@ NicStatus ReadNic(const json::object& object) {
 DeviceStatus ReadDevice(const json::object& object) {
   return {.name = Text(object, "name"),
           .backend = Text(object, "backend"),
+          .away_reason = Text(object, "away_reason"),
           .public_key = Text(object, "public_key"),
           .port = Number<uint16_t>(object, "port"),
           .installed = Number<uint64_t>(object, "installed"),
@@ -69,7 +71,8 @@ DeviceStatus ReadDevice(const json::object& object) {
           .confirmed = {},
           .dump = {},
           .installed_max = Number<uint64_t>(object, "installed_max"),
-          .probation_max = Number<uint64_t>(object, "probation_max")};
+          .probation_max = Number<uint64_t>(object, "probation_max"),
+          .busiest = {}};
 }
 
 DefenceStatus ReadDefence(const json::object& object) {
@@ -123,6 +126,7 @@ std::string ToJson(const Status& status) {
   for (const NicStatus& nic : status.nics) {
     nics.push_back({{"name", nic.name},
                     {"xdp_mode", nic.xdp_mode},
+                    {"away_reason", nic.away_reason},
                     {"shared", nic.shared},
                     {"reinject", nic.reinject},
                     {"reinject_reason", nic.reinject_reason},
@@ -137,6 +141,7 @@ std::string ToJson(const Status& status) {
   for (const DeviceStatus& device : status.devices) {
     devices.push_back({{"name", device.name},
                        {"backend", device.backend},
+                       {"away_reason", device.away_reason},
                        {"public_key", device.public_key},
                        {"port", device.port},
                        {"installed", device.installed},

@@ -8,6 +8,7 @@
 
 #include "absl/time/time.h"
 #include "base/histogram.h"
+#include "base/key.h"
 #include "base/status.h"
 
 namespace wicket::document {
@@ -34,9 +35,10 @@ struct ThreadStatus {
 
 struct NicStatus {
   std::string name;
-  std::string xdp_mode;  // "native", "generic", "away"
-  bool shared = false;   // beside other XDP programs
-  std::string reinject;  // "live", "raw", "invert", "wait"
+  std::string xdp_mode;     // "native", "generic", "away"
+  std::string away_reason;  // what kept it away the last time; empty: nothing yet
+  bool shared = false;      // beside other XDP programs
+  std::string reinject;     // "live", "raw", "invert", "wait"
   std::string reinject_reason;
   uint32_t queues = 0;
   bool zero_copy = false;
@@ -51,10 +53,19 @@ struct NicStatus {
   HistogramStatus ring_waiting;  // frames in a ring when a batch was taken from it
 };
 
+// Of an installed peer that has series of its own.
+struct PeerTraffic {
+  PublicKey public_key;
+  std::string allowed_ips, friendly_name;  // the latter: its label of this name
+  uint64_t received_bytes = 0, sent_bytes = 0;
+  absl::Time last_handshake = absl::UnixEpoch();
+};
+
 struct DeviceStatus {
   std::string name;
-  std::string backend;     // "netlink", "uapi", "away"
-  std::string public_key;  // base64
+  std::string backend;      // "netlink", "uapi", "away"
+  std::string away_reason;  // as of a NIC
+  std::string public_key;   // base64
   uint16_t port = 0;
   uint64_t installed = 0;  // peers of ours in the device
   uint64_t installed_unconfirmed = 0;
@@ -74,6 +85,8 @@ struct DeviceStatus {
   // The limits of the configuration.
   uint64_t installed_max = 0;
   uint64_t probation_max = 0;
+  std::vector<PeerTraffic> busiest;  // in no order; empty unless configured
+  uint64_t peers_capped = 0;         // installed peers that are not in it
 };
 
 // Of the last second.
@@ -84,6 +97,12 @@ struct DefenceStatus {
   uint64_t sources = 0;  // about how many were refused, by the program or by shards
   double proven_per_s = 0;
   std::map<std::string, double> refused_per_s;  // by the names of verdicts and steering
+};
+
+// What the series of single peers are called; each is what dashboards of another exporter expect.
+enum class PeerNames {
+  kTotals,  // wireguard_sent_bytes_total, of prometheus_wireguard_exporter
+  kPeer,    // wireguard_peer_transmit_bytes_total, of wireguard_exporter
 };
 
 struct Status {
@@ -106,9 +125,10 @@ struct Status {
   DefenceStatus defence;
   std::map<std::string, uint64_t> verdicts;  // by intake::ToString(Verdict)
   std::map<std::string, uint64_t> steering;  // by the texts of STEER_COUNTS
+  PeerNames peer_names = PeerNames::kTotals;
 };
 
-// Without histograms.
+// Without histograms and single peers.
 std::string ToJson(const Status& status);
 absl::StatusOr<Status> ParseStatus(absl::string_view text);
 

@@ -1,20 +1,17 @@
 #include "edge/tls_gate.h"
 
-#include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <atomic>
 #include <optional>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "edge/listener.h"
 
 namespace wicket::edge {
 namespace {
-
-constexpr int kBacklog = 128;
 
 // Logs a locked-out address. Rate limit: one line a second for all addresses together.
 void TellOfGuesses(const Address& from) {
@@ -30,24 +27,7 @@ void TellOfGuesses(const Address& from) {
 absl::StatusOr<std::unique_ptr<http::Gate>> TlsGate::Listen(const Endpoint& endpoint,
                                                             const Access* access,
                                                             Callers* callers) {
-  sockaddr_storage storage;
-  const socklen_t bytes = ToSockaddr(endpoint, &storage);
-  Fd fd(socket(storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  if (!fd.valid()) return ErrnoStatus(errno, "socket()");
-  const int on = 1;
-  setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-  // So that each address family is listed, and an IPv4 address has one form.
-  if (storage.ss_family == AF_INET6) {
-    setsockopt(fd.get(), IPPROTO_IPV6, IPV6_V6ONLY, &on, sizeof(on));
-  }
-  const std::string name = absl::StrCat("listen: ", ToString(endpoint));
-  if (bind(fd.get(), reinterpret_cast<sockaddr*>(&storage), bytes) != 0) {
-    return ErrnoStatus(errno, absl::StrCat(name, ": bind()"),
-                       errno == EADDRINUSE ? "another process listens there: ss -ltnp"
-                       : errno == EACCES   ? "a port below 1024 needs a systemd socket"
-                                           : "is it an address of this machine?");
-  }
-  if (listen(fd.get(), kBacklog) != 0) return ErrnoStatus(errno, absl::StrCat(name, ": listen()"));
+  WICKET_ASSIGN_OR_RETURN(Fd fd, ListenAt(endpoint));
   return std::make_unique<TlsGate>(std::move(fd), access, callers);
 }
 
@@ -83,11 +63,7 @@ http::Role TlsGate::RoleOf(const TlsTransport& transport, const Address& from,
   }
   const absl::Duration steady = SteadyNow();
   if (!callers_->MayTry(from, steady)) return http::Role::kNone;
-  constexpr absl::string_view kScheme = "Bearer ";
-  const absl::string_view given = authorization;
-  const http::Role role = absl::StartsWithIgnoreCase(given, kScheme)
-                              ? credentials->tokens.Find(given.substr(kScheme.size()))
-                              : http::Role::kNone;
+  const http::Role role = credentials->tokens.FindBearer(authorization);
   if (role == http::Role::kNone && callers_->NoteFailure(from, steady)) TellOfGuesses(from);
   return role;
 }

@@ -72,6 +72,12 @@ http::Role Tokens::Find(absl::string_view token) const {
   return role;
 }
 
+http::Role Tokens::FindBearer(absl::string_view authorization) const {
+  constexpr absl::string_view kScheme = "Bearer ";
+  if (!absl::StartsWithIgnoreCase(authorization, kScheme)) return http::Role::kNone;
+  return Find(authorization.substr(kScheme.size()));
+}
+
 absl::StatusOr<std::pair<std::string, std::string>> MakeToken(absl::string_view name,
                                                               absl::string_view role) {
   if (name.empty() || name.find_first_of(" \t\r\n#") != name.npos) {

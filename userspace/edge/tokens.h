@@ -23,6 +23,8 @@ class Tokens {
 
   // Cost: the same for any token of the same length.
   http::Role Find(absl::string_view token) const;
+  // Of an Authorization header; kNone unless it is "Bearer TOKEN".
+  http::Role FindBearer(absl::string_view authorization) const;
   bool empty() const { return entries_.empty(); }
 
  private:

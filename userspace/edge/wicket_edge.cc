@@ -3,7 +3,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/signalfd.h>
-#include <sys/socket.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
@@ -17,7 +16,9 @@
 #include "edge/access.h"
 #include "edge/callers.h"
 #include "edge/config.h"
+#include "edge/page.h"
 #include "edge/proxy.h"
+#include "edge/system_calls.h"
 #include "edge/tls_gate.h"
 #include "http/server.h"
 #include "sandbox/system_calls.h"
@@ -27,14 +28,6 @@ namespace {
 
 constexpr int kFailure = 1;
 constexpr int kUsage = 2;
-
-// Beside what every program of threads needs: connections, files read again by a reload, and what
-// new threads of the server set.
-constexpr char kCalls[] =
-    "accept4 access capset connect faccessat faccessat2 fadvise64 getpeername getsockname "
-    "getsockopt lstat open openat readlink readlinkat recvfrom recvmsg sched_setattr sendmsg "
-    "sendto setpriority setsockopt shutdown signalfd4 stat statx";
-constexpr int kFamilies[] = {AF_UNIX};
 
 // Half of wicketd's 256 connections: the other half stays free for callers of its Unix socket.
 constexpr size_t kConnectionsMax = 128;
@@ -113,12 +106,13 @@ int Run(const std::string& path) {
   auto gates = OpenGates(*config, &access, &callers);
   if (!gates.ok()) return Fail(gates.status());
   DropRights();
-  const absl::Status confined = sandbox::AllowOnly({.calls = kCalls, .socket_families = kFamilies});
+  const absl::Status confined =
+      sandbox::AllowOnly({.calls = kSystemCalls, .socket_families = kSocketFamilies});
   if (!confined.ok()) return Fail(confined);
   const Proxy proxy(config->socket);
-  http::Server server(
-      *std::move(gates), [&proxy](http::Exchange& exchange) { proxy.Handle(exchange); },
-      kConnectionsMax);
+  http::Server server(*std::move(gates),
+                      WithPage([&proxy](http::Exchange& exchange) { proxy.Handle(exchange); }),
+                      kConnectionsMax);
   sd_notify(0, "READY=1");
   Log(LogLevel::kInfo, "ready; passes requests on to ", config->socket);
   signalfd_siginfo info;

@@ -30,6 +30,8 @@ namespace wicket::event {
   X(Confirmed, "confirmed", "the first data packet of a session arrived")              \
   X(Evicted, "evicted", "a peer was removed from its device")                          \
   X(Expired, "expired", "a peer expired and was deleted")                              \
+  X(OverQuota, "over_quota",                                                           \
+    "a peer used up the bytes of its period, and leaves its device")                   \
   X(Created, "created", "a peer was stored")                                           \
   X(Updated, "updated", "a stored peer was changed")                                   \
   X(Deleted, "deleted", "a peer was deleted")                                          \

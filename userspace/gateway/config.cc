@@ -25,6 +25,9 @@ constexpr Choice<reinject::Mode> kReinjectModes[] = {{"auto", reinject::Mode::kA
                                                      {"raw", reinject::Mode::kRaw},
                                                      {"invert", reinject::Mode::kInvert},
                                                      {"wait", reinject::Mode::kWait}};
+constexpr Choice<document::PeerNames> kPeerNames[] = {{"totals", document::PeerNames::kTotals},
+                                                      {"peer", document::PeerNames::kPeer}};
+constexpr uint64_t kMetricsPeersMax = 10'000;  // some megabytes a scrape
 constexpr Choice<LogLevel> kLogLevels[] = {{"error", LogLevel::kError},
                                            {"warning", LogLevel::kWarning},
                                            {"info", LogLevel::kInfo},
@@ -55,6 +58,7 @@ class ConfigReader {
   void ReadNic(const toml::table& table);
   void ReadDevice(const toml::table& table);
   void ReadControl(const toml::table& table);
+  void ReadMetrics(const toml::table& table);
   void ReadPool(const toml::table& table);
   std::string AddCidr(const std::string& text, PoolConfig* pool) const;
 
@@ -83,6 +87,7 @@ void ConfigReader::ReadFile(const toml::table& file) {
   section.Tables("nic", [this](const toml::table& table) { ReadNic(table); });
   section.Tables("device", [this](const toml::table& table) { ReadDevice(table); });
   section.Table("control", [this](const toml::table& table) { ReadControl(table); });
+  section.Table("metrics", [this](const toml::table& table) { ReadMetrics(table); });
   section.Tables("pool", [this](const toml::table& table) { ReadPool(table); });
   if (config_.nics.empty()) problems_.Add(1, "nic", "none", "at least one [[nic]] table");
   if (config_.devices.empty()) problems_.Add(1, "device", "none", "at least one [[device]] table");
@@ -144,6 +149,13 @@ void ConfigReader::ReadControl(const toml::table& table) {
                "(/etc/wicket-edge/edge.toml; man wicket-edge)");
 }
 
+void ConfigReader::ReadMetrics(const toml::table& table) {
+  Section section(table, "metrics", &problems_);
+  section.Number("peers", 0, kMetricsPeersMax, " peers", &config_.metrics.peers);
+  section.OneOf("peer_names", kPeerNames, &config_.metrics.peer_names);
+  for (DeviceConfig& device : config_.devices) device.busiest_max = config_.metrics.peers;
+}
+
 void ConfigReader::ReadPool(const toml::table& table) {
   Section section(table, "pool", &problems_);
   PoolConfig pool;
@@ -190,7 +202,9 @@ absl::StatusOr<Config> ParseConfig(absl::string_view text, const std::string& na
 
 absl::StatusOr<Config> LoadConfig(const std::string& path) {
   WICKET_ASSIGN_OR_RETURN(const std::string text, ReadConfigFile(path));
-  return ParseConfig(text, path);
+  WICKET_ASSIGN_OR_RETURN(Config config, ParseConfig(text, path));
+  config.path = path;
+  return config;
 }
 
 }  // namespace wicket::gateway

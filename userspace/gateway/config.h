@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "base/status.h"
 #include "crypto/x25519_batch.h"
+#include "document/status_text.h"
 #include "http/unix_gate.h"
 #include "installer/options.h"
 #include "reinject/mode.h"
@@ -35,7 +36,15 @@ struct PoolConfig {
   friend bool operator==(const PoolConfig&, const PoolConfig&) = default;
 };
 
+struct MetricsConfig {
+  uint64_t peers = 0;  // of a device, with series of their own
+  document::PeerNames peer_names = document::PeerNames::kTotals;
+
+  friend bool operator==(const MetricsConfig&, const MetricsConfig&) = default;
+};
+
 struct Config {
+  std::string path;  // of the file it was read from
   std::string pin_dir = "/sys/fs/bpf/wicket";
   std::string status_file = "/run/wicket/status.json";
   LogLevel log_level = LogLevel::kInfo;
@@ -46,6 +55,7 @@ struct Config {
   store::Options store{.path = "/var/lib/wicket"};
   // How long an expired peer is kept before it is deleted, without a step of the clock.
   absl::Duration store_keeps_expired = absl::Minutes(10);
+  MetricsConfig metrics;
   std::vector<NicConfig> nics;
   std::vector<DeviceConfig> devices;
   std::vector<PoolConfig> pools;

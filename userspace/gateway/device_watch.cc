@@ -107,6 +107,7 @@ void DeviceWatch::FillStatus(document::Status* status) const {
     device.name = configs_[i].name;
     const bool away = watched.found.ifindex == 0;
     device.backend = away ? "away" : watched.found.backend;
+    device.away_reason = watched.found.problem;
     device.public_key = away ? "" : ToBase64(watched.found.public_key);
     device.port = watched.found.port;
     device.installed_max = configs_[i].installed_max;

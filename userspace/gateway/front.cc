@@ -2,6 +2,9 @@
 
 #include <utility>
 
+#include "gateway/machine.h"
+#include "report/diagnose.h"
+
 namespace wicket::gateway {
 namespace {
 
@@ -37,8 +40,17 @@ Front::Front(const Config& config, const DeviceWatch& devices, const store::Stor
             .devices = &installers_,
             .store = store,
             .events = events,
-            .status = [reporter] { return document::ToJson(*reporter->latest()); },
+            .status = [reporter] { return reporter->latest(); },
             .metrics = [reporter] { return reporter->Metrics(); },
+            .history = [reporter](uint64_t from) { return reporter->history().ToJson(from); },
+            .findings =
+                [reporter, path = config.path] {
+                  const auto status = reporter->latest();
+                  report::Machine machine =
+                      LookAtMachine(path, LoadConfig(path), /*privileged=*/false);
+                  machine.root = true;  // what root would see beside, the status tells
+                  return report::ToJson(report::Diagnose(machine, status.get()));
+                },
             .reload = std::move(reload)}) {}
 
 absl::Status Front::Listen(const http::UnixOptions& options) {

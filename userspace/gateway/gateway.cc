@@ -197,6 +197,7 @@ document::Status Gateway::ReadStatus() const {
   status.commit = document::SecondsOf(storage_.committer->times());
   nics_->FillStatus(&status);
   devices_.FillStatus(&status);
+  NamePeers(&status);
   nics_->AddThreads(&status.threads);
   devices_.AddThreads(&status.threads);
   const uint64_t busy_since_ns = storage_.committer->busy_since_ns();
@@ -207,6 +208,26 @@ document::Status Gateway::ReadStatus() const {
   status.steering = xsk::NamedCounters(steering_->ReadCounters());
   status.defence = defence_.status();
   return status;
+}
+
+// What the devices do not know of the peers that have series of their own.
+void Gateway::NamePeers(document::Status* status) const {
+  status->peer_names = config_.metrics.peer_names;
+  if (config_.metrics.peers == 0) return;
+  const auto snapshot = storage_.store->NewSnapshot();
+  if (!snapshot.ok()) return;
+  for (document::DeviceStatus& device : status->devices) {
+    for (document::PeerTraffic& traffic : device.busiest) {
+      const auto peer = snapshot->FindPeer(traffic.public_key);
+      if (!peer.ok()) continue;
+      traffic.allowed_ips = absl::StrJoin(
+          peer->config.allowed_ips, ",",
+          [](std::string* out, const Prefix& prefix) { absl::StrAppend(out, ToString(prefix)); });
+      for (const auto& [name, text] : peer->labels) {
+        if (name == "friendly_name") traffic.friendly_name = text;
+      }
+    }
+  }
 }
 
 void Gateway::NoteDefence() {

@@ -86,6 +86,7 @@ class Gateway {
   void Publish();
   void NoteDefence();
   document::Status ReadStatus() const;
+  void NamePeers(document::Status* status) const;
 
   // Destruction runs from the bottom up: NICs stop feeding installers before those go, and
   // everything goes before the store.

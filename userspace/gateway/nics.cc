@@ -124,7 +124,10 @@ void Nics::AddThreads(std::vector<document::ThreadStatus>* threads) const {
 
 void Nics::FillStatus(document::Status* status) const {
   status->verdicts = Verdicts();
-  for (const auto& nic : nics_) status->nics.push_back(nic->Status());
+  for (size_t i = 0; i < nics_.size(); ++i) {
+    status->nics.push_back(nics_[i]->Status());
+    status->nics.back().away_reason = trials_[i].problem;
+  }
 }
 
 }  // namespace wicket::gateway

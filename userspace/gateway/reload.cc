@@ -34,6 +34,7 @@ std::vector<std::string> NeedRestart(const Config& a, const Config& b) {
                 "device");
   needs_restart(a.pools != b.pools, "pool");
   needs_restart(a.control != b.control, "control");
+  needs_restart(a.metrics != b.metrics, "metrics");
   return restart;
 }
 

@@ -56,7 +56,7 @@ Decision Admission::Judge(const intake::Demand& demand, const Known& known,
     decision.session = *known.session;
   }
   StampMark& mark = decision.session.mark;
-  decision.refused = Refusal(demand, known, mark, residents, mode, now, steady);
+  decision.refused = Refusal(demand, known, decision.session, residents, mode, now, steady);
   if (decision.refused) {
     journal_->Add(*decision.refused);
     return decision;
@@ -89,10 +89,10 @@ Decision Admission::Judge(const intake::Demand& demand, const Known& known,
 }
 
 std::optional<Count> Admission::Refusal(const intake::Demand& demand, const Known& known,
-                                        const StampMark& mark, const Residents& residents,
+                                        const store::Session& session, const Residents& residents,
                                         reinject::Mode mode, const Instant& now,
                                         absl::Duration steady) {
-  if (!guard::IsFresh(mark, demand.stamp, now)) return Count::kReplays;
+  if (!guard::IsFresh(session.mark, demand.stamp, now)) return Count::kReplays;
   if (known.resident != nullptr && steady - known.resident->last_request < kInitiationInterval) {
     return Count::kTooOften;
   }
@@ -100,6 +100,7 @@ std::optional<Count> Admission::Refusal(const intake::Demand& demand, const Know
       demand.public_key == own_key_) {
     return Count::kGone;
   }
+  if (store::UsedUp(known.stored->quota, session, now.wall)) return Count::kOverQuota;
   if (mode == reinject::Mode::kRaw && IsMartian(demand.source.address)) return Count::kMartian;
   return known.resident != nullptr ? std::nullopt : NoRoom(demand, residents);
 }

@@ -30,12 +30,12 @@ struct Known {
 };
 
 struct Decision {
-  bool install = false;          // put the peer into the device, or update it there
-  bool reset = false;            // remove it first: the device must forget a stamp from the future
-  bool give_back = false;        // after the install, if there is one
-  store::Session session;        // with the mark after this initiation
-  // It may be a replay of one that passed us: the device decides. It is noted as a sign of life, and
-  // no more.
+  bool install = false;    // put the peer into the device, or update it there
+  bool reset = false;      // remove it first: the device must forget a stamp from the future
+  bool give_back = false;  // after the install, if there is one
+  store::Session session;  // with the mark after this initiation
+  // It may be a replay of one that passed us: the device decides. It is noted as a sign of life,
+  // and no more.
   bool passed_us = false;
   std::optional<Count> refused;  // the reason; nothing is to be done then
 };
@@ -61,7 +61,7 @@ class Admission {
 
  private:
   std::optional<Count> Refusal(const intake::Demand& demand, const Known& known,
-                               const StampMark& mark, const Residents& residents,
+                               const store::Session& session, const Residents& residents,
                                reinject::Mode mode, const Instant& now, absl::Duration steady);
   std::optional<Count> NoRoom(const intake::Demand& demand, const Residents& residents);
 

@@ -88,6 +88,21 @@ TEST_F(AdmissionTest, ANewcomerIsInstalledAndGivenBack) {
   EXPECT_EQ(decision.session.mark.exact, demand_.stamp) << "its stamp is remembered";
 }
 
+TEST_F(AdmissionTest, APeerThatHasUsedUpItsQuotaWaitsForTheNextPeriod) {
+  stored_.quota = {.bytes = 100, .period = absl::Hours(24)};
+  session_ = {
+      .received_bytes = 1100, .period_begun = stored_.quota.BeginOf(kWall), .period_base = 1000};
+  known_.session = &session_;
+  ExpectRefused(Count::kOverQuota);
+  --session_.received_bytes;
+  EXPECT_FALSE(Judge().refused);
+  session_.received_bytes += 500;
+  ExpectRefused(Count::kOverQuota);
+  now_ = At(stored_.quota.EndOf(kWall));
+  demand_.stamp = ToTai64n(now_.wall);
+  EXPECT_FALSE(Judge().refused);
+}
+
 TEST_F(AdmissionTest, AResidentFromElsewhereIsGivenBackWithoutAnInstall) {
   Reside("192.0.2.1:7", kSteady - absl::Seconds(60));
   const Decision decision = Judge();

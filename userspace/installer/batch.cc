@@ -140,7 +140,7 @@ bool Batch::Install() {
     }
     state_->journal.Add(Count::kInstallErrors);
     if (absl::IsNotFound(results[i])) return false;
-    Log(LogLevel::kWarning, state_->options.name, ": peer ", Abbreviate(key),
+    Log(LogLevel::kWarning, About{state_->options.name, &key},
         " was not installed: ", results[i].message());
     if (!absl::IsUnavailable(results[i])) failed.push_back(key);
   }
@@ -193,10 +193,9 @@ void Batch::GiveBack(Pending* pending) {
   }
   const bool given = returner_.GiveBack(&demand);
   if (!LogEnabled(LogLevel::kDebug)) return;
-  Log(LogLevel::kDebug, state_->options.name, ": peer ", Abbreviate(demand.public_key),
-      " proven from ", ToString(demand.source),
-      pending->decision.install ? ", installed" : ", known here", given ? ", given back (" : " (",
-      reinject::ToString(mode), ") after ",
+  Log(LogLevel::kDebug, About{state_->options.name, &demand.public_key}, " proven from ",
+      ToString(demand.source), pending->decision.install ? ", installed" : ", known here",
+      given ? ", given back (" : " (", reinject::ToString(mode), ") after ",
       absl::StrFormat("%.2f ms", static_cast<double>(SteadyNanos() - demand.seen_ns) / 1e6));
 }
 

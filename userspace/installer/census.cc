@@ -65,6 +65,17 @@ void Census::CheckStored(const wgdev::PeerStats& stats, const store::Snapshot& s
   if (found == store::Snapshot::Found::kDamaged) return;
   const bool here = found == store::Snapshot::Found::kYes && stored.device == journal_->device();
   if (here && stored.expires > wall) {
+    if (store::BeginPeriod(stored.quota, wall, &peer->session)) {
+      residents->MarkDirty(stats.public_key);
+    }
+    if (store::UsedUp(stored.quota, peer->session, wall)) {
+      if (!std::exchange(peer->over_quota, true)) {
+        journal_->Note(event::Kind::kOverQuota, stats.public_key, stats.endpoint);
+        flows->push_back({before, false});
+      }
+      return residents->Revoke(stats.public_key);
+    }
+    peer->over_quota = false;
     const bool was_expired = std::exchange(peer->expired_since, std::nullopt).has_value();
     // A leaving peer must come through us, or its next handshake would be missed.
     if (!was_expired || !peer->confirmed || peer->leaving) return;
@@ -135,7 +146,7 @@ Census::Outcome Census::End(bool complete, Residents* residents, size_t foreign_
   if (!complete) foreign_in_dump_.insert(foreign_->begin(), foreign_->end());
   if (foreign_in_dump_ != *foreign_) {
     if (foreign_in_dump_.size() > foreign_->size()) {
-      Log(LogLevel::kInfo, journal_->device(), ": ", foreign_in_dump_.size(),
+      Log(LogLevel::kInfo, About{journal_->device()}, foreign_in_dump_.size(),
           " peers in the device are not stored for it");
     }
     foreign_ = std::make_shared<const intake::ForeignPeers>(foreign_in_dump_);

@@ -57,7 +57,8 @@ std::vector<PublicKey> Departures::Slice(Residents* residents, const store::Snap
     if (peer == nullptr || !peer->leaving) continue;
     store::PeerView stored;
     if (peer->revoked && snapshot.ViewPeer(key, &stored) == store::Snapshot::Found::kYes &&
-        stored.device == journal_->device() && stored.expires > wall) {
+        stored.device == journal_->device() && stored.expires > wall &&
+        !store::UsedUp(stored.quota, peer->session, wall)) {
       residents->Stay(key);
     } else {
       slice.push_back(key);
@@ -68,7 +69,7 @@ std::vector<PublicKey> Departures::Slice(Residents* residents, const store::Snap
 
 bool Departures::Removed(const PublicKey& key, const absl::Status& status, Residents* residents) {
   if (!status.ok()) {
-    Log(LogLevel::kWarning, journal_->device(), ": peer ", Abbreviate(key),
+    Log(LogLevel::kWarning, About{journal_->device(), &key},
         " was not removed: ", status.message());
     residents->Stay(key);
     return false;
@@ -79,7 +80,8 @@ bool Departures::Removed(const PublicKey& key, const absl::Status& status, Resid
                 : peer.confirmed ? Count::kEvictedIdle
                                  : Count::kEvictedUnconfirmed);
   journal_->Note(event::Kind::kEvicted, key, {},
-                 revoked          ? "no longer stored"
+                 peer.over_quota  ? "its quota is used up"
+                 : revoked        ? "no longer stored"
                  : peer.confirmed ? "its session is dead"
                                   : "the session was never confirmed");
   residents->Erase(key);

@@ -193,7 +193,7 @@ void Installer::WakeGateway() {
 // Forgets the device and the peers in it. When it comes back, the first dump shows what is still
 // there.
 void Installer::LoseDevice(absl::string_view why) {
-  Log(LogLevel::kWarning, state_.options.name, ": the device went away (", why,
+  Log(LogLevel::kWarning, About{state_.options.name}, "the device went away (", why,
       "); its handshakes pass to the kernel until it is back");
   presence_.Lose();
   WakeGateway();
@@ -303,6 +303,7 @@ void Installer::FillStatus(document::DeviceStatus* status) const {
   status->installed = signals_.installed;
   status->installed_unconfirmed = signals_.unconfirmed;
   status->foreign = signals_.foreign;
+  upkeep_.busiest().FillStatus(status);
   // Read before the time is, or they could be later.
   const uint64_t beat_ns = state_.hand.beat_ns(), dumped_ns = signals_.dumped_ns;
   const uint64_t now_ns = SteadyNanos();

@@ -34,6 +34,7 @@ namespace wicket::installer {
   X(ProbationCookie, "probation_cookie", "refused: half of the slots taken, and no cookie") \
   X(ProbationSource, "probation_source", "refused: too many slots taken by one source")     \
   X(Martian, "martian", "refused: in raw mode, a source that no NIC receives")              \
+  X(OverQuota, "over_quota", "refused: the bytes of its period are used up")                \
   X(Gone, "gone", "refused: removed from the store, or expired, since it was proven")       \
   X(Confirmed, "confirmed", "sessions confirmed by a first data packet")                    \
   X(EvictedIdle, "evicted_idle", "peers removed because their session was dead")            \

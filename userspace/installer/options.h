@@ -15,6 +15,7 @@ struct Options {
   absl::Duration evict_after = absl::Seconds(180);  // of silence; see Resident
   uint64_t installed_max = 65536;
   uint64_t probation_max = 16384;  // installed peers without a confirmed session
+  uint64_t busiest_max = 0;        // installed peers with series of their own
   bool owned = false;              // remove peers that the store does not hold
 };
 

@@ -30,7 +30,11 @@ absl::StatusOr<std::unique_ptr<wgdev::Device>> Presence::Read(wgdev::Backend bac
   next_look_ = now + std::max(kLookInterval, now - began);
   const std::string problem(device.status().message());
   if (problem != std::exchange(last_problem_, problem) && !problem.empty()) {
-    Log(LogLevel::kWarning, hand_->name(), ": waiting for the device: ", problem);
+    Log(LogLevel::kWarning, About{hand_->name()}, "waiting for the device: ", problem);
+  }
+  if (found_.ifindex == 0 && found_.problem != problem) {
+    found_.problem = problem;
+    changed_.Put(std::make_unique<FoundDevice>(found_));
   }
   return device;
 }
@@ -60,10 +64,11 @@ absl::StatusOr<std::unique_ptr<wgdev::Device>> Presence::Open(wgdev::Backend bac
             .public_key = identity->public_key(),
             .port = info.listen_port,
             .backend = std::string(device->backend()),
-            .identity = nullptr};
+            .identity = nullptr,
+            .problem = ""};
   found_.identity = std::make_shared<const crypto::Locked<noise::Identity>>(std::move(identity));
   changed_.Put(std::make_unique<FoundDevice>(found_));
-  Log(LogLevel::kInfo, name, ": ", found_.backend, " backend, port ", found_.port, ", public key ",
+  Log(LogLevel::kInfo, About{name}, found_.backend, " backend, port ", found_.port, ", public key ",
       ToBase64(found_.public_key));
   return device;
 }

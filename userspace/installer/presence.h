@@ -23,6 +23,7 @@ struct FoundDevice {
   uint16_t port = 0;
   std::string backend;
   std::shared_ptr<const crypto::Locked<noise::Identity>> identity;  // null: away
+  std::string problem;  // why it is away; empty: not known yet
 };
 
 // Thread: one; but Take() from one other.

@@ -62,8 +62,9 @@ struct Resident {
   bool confirmed = false;                                   // established, not on probation
   bool leaving = false;
   bool revoked = false;
-  bool queued = false;  // removable, or taken to be removed
-  bool dirty = false;   // the session has changed since it was saved
+  bool over_quota = false;  // that is why it is revoked
+  bool queued = false;      // removable, or taken to be removed
+  bool dirty = false;       // the session has changed since it was saved
   bool pinned = false;
   std::optional<absl::Duration> expired_since;  // steady time; nullopt: not expired
   Address came_from;           // the source charged for its probation slot; see SourceOf

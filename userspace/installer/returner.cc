@@ -23,10 +23,11 @@ std::unique_ptr<reinject::Pacer> PacerFor(const wgdev::Device& device, const std
           : absl::UnimplementedError("a user-space WireGuard does not report it");
   reinject::Pacer::Waiting waiting = [](uint64_t) { return std::nullopt; };
   if (backlog.ok()) {
-    Log(LogLevel::kInfo, name, ": served as fast as it answers");
+    Log(LogLevel::kInfo, About{name}, "served as fast as it answers");
     waiting = [backlog = std::move(*backlog)](uint64_t now_ns) { return backlog->Waiting(now_ns); };
   } else {
-    Log(LogLevel::kInfo, name, ": served as fast as this machine should answer; its backlog is ",
+    Log(LogLevel::kInfo, About{name},
+        "served as fast as this machine should answer; its backlog is ",
         "not known: ", backlog.status().message());
   }
   return std::make_unique<reinject::Pacer>(reinject::PaceFor(device.backend()), std::move(waiting),
@@ -78,7 +79,7 @@ bool Returner::GiveBack(intake::Demand* demand) {
   journal_->RecordGivenBack(now_ns - demand->seen_ns, now_ns);
   if (!status.ok() && now_ns - told_ns_ >= kTellInterval_ns) {
     told_ns_ = now_ns;
-    Log(LogLevel::kWarning, journal_->device(), ": giving back: ", status.message());
+    Log(LogLevel::kWarning, About{journal_->device()}, "giving back: ", status.message());
   }
   const bool given = gives_back && status.ok();
   given_back_ += given;

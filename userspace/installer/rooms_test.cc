@@ -288,6 +288,37 @@ TEST_F(CensusTest, AnExpiredPeerComesThroughUsAtOnceAndLeavesWhenTheClockCanBeBe
   EXPECT_EQ(residents_.TakeRemovable(9), std::vector<PublicKey>{Key(1)});
 }
 
+TEST_F(CensusTest, APeerThatUsesUpItsQuotaLeavesAndThatIsToldOnce) {
+  event::EventLog::Watcher watcher(&events_);
+  store::Peer stored;
+  stored.config.public_key = Key(1);
+  stored.device = "wg0";
+  stored.quota = {.bytes = 1000, .period = absl::Hours(24)};
+  auto writer = store_->Write();
+  ASSERT_TRUE(writer->PutPeer(stored).ok());
+  ASSERT_TRUE(writer->Commit().ok());
+  const auto observe = [&](uint64_t bytes) {
+    wgdev::PeerStats stats = Stats(1, kWall);
+    stats.received_bytes = bytes;
+    return Observe(stats);
+  };
+  Install(1);
+  census_.Begin(&residents_);
+  observe(500);  // the period begins here
+  observe(1499);
+  EXPECT_TRUE(residents_.TakeRemovable(9).empty());
+  const auto finding = observe(1500);
+  ASSERT_FALSE(finding.flows.empty());
+  EXPECT_FALSE(finding.flows.back().known) << "its next initiation comes to us";
+  observe(1600);
+  EXPECT_EQ(residents_.TakeRemovable(9), std::vector<PublicKey>{Key(1)});
+  int told = 0;
+  for (const event::Event& event : watcher.Read(absl::ZeroDuration()).events) {
+    told += event.kind == event::Kind::kOverQuota;
+  }
+  EXPECT_EQ(told, 1);
+}
+
 TEST_F(CensusTest, AStepOfTheClockBeginsTheTimeOfTheExpiredAgain) {
   Put(1, "wg0", 0, kWall - absl::Seconds(5));
   Install(1);

@@ -89,12 +89,15 @@ bool Upkeep::BeginDump(absl::Duration steady) {
   next_dump_ = steady + kDumpInterval;
   const absl::Status begun = state_->hand.BeginDump();
   dump_took_ = SteadyNow() - steady;
-  if (begun.ok()) census_.Begin(&state_->residents);
+  if (begun.ok()) {
+    census_.Begin(&state_->residents);
+    busiest_.Begin();
+  }
   if (begun.ok() || absl::IsNotFound(begun)) return begun.ok();
   surveyed_ = true;
   if (state_->journal.Read(Count::kDumpErrors) == 0) {
-    Log(LogLevel::kWarning, state_->options.name, ": the device cannot be dumped, so no peer is ",
-        "confirmed or removed: ", begun.message());
+    Log(LogLevel::kWarning, About{state_->options.name},
+        "the device cannot be dumped, so no peer is ", "confirmed or removed: ", begun.message());
   }
   state_->journal.Add(Count::kDumpErrors);
   return true;
@@ -112,6 +115,10 @@ bool Upkeep::StepDump() {
     const Census::Finding finding =
         census_.Observe(stats, *state_->snapshot, &state_->residents, SteadyNow(), now);
     state_->hand.Apply(finding.flows);
+    if (busiest_.wanted()) {
+      const Resident* peer = state_->residents.Find(stats.public_key);
+      if (peer != nullptr) busiest_.Note(stats.public_key, peer->session);
+    }
     if (finding.outdated) reconciler_.AddOutdated(stats.public_key);
     if (finding.keepalive) reconciler_.AddKeepalive(stats.public_key);
   }
@@ -119,7 +126,7 @@ bool Upkeep::StepDump() {
   dump_took_ += SteadyNow() - begin;
   if (more.ok() && *more) return true;
   if (!more.ok()) {
-    Log(LogLevel::kDebug, state_->options.name, ": dump: ", more.status().message());
+    Log(LogLevel::kDebug, About{state_->options.name}, "dump: ", more.status().message());
     state_->journal.Add(Count::kDumpErrors);
     if (absl::IsNotFound(more.status())) return false;
   } else {
@@ -144,6 +151,7 @@ void Upkeep::FinishDump(bool complete) {
   }
   surveyed_ = true;
   if (complete) dumped_ns_ = SteadyNanos();
+  if (complete) busiest_.Publish();
   state_->journal.RecordDump(dump_took_);
   next_dump_ =
       std::max(next_dump_, SteadyNow() + std::min(kDumpPauseMax, kDumpDutyCycle * dump_took_));

@@ -3,6 +3,7 @@
 
 #include <memory>
 
+#include "installer/busiest.h"
 #include "installer/census.h"
 #include "installer/departures.h"
 #include "installer/reconciler.h"
@@ -18,10 +19,12 @@ class Upkeep {
         census_(&state->journal, state->surroundings.saver),
         departures_(&state->journal),
         reconciler_(&state->hand, &state->residents, &state->journal,
-                    state->surroundings.committer) {}
+                    state->surroundings.committer),
+        busiest_(state->options.busiest_max) {}
 
   Census& census() { return census_; }
   Reconciler& reconciler() { return reconciler_; }
+  const Busiest& busiest() const { return busiest_; }
 
   // Saves sessions, removes peers that leave, reads the next chunk of the dump, corrects peers.
   // Requires: the device is there. Returns: false when it is gone.
@@ -37,9 +40,9 @@ class Upkeep {
   bool busy() const { return departures_.waiting() || reconciler_.has_work(); }
   // When the last complete dump ended, in SteadyNanos(), 0 before the first.
   uint64_t dumped_ns() const { return dumped_ns_; }
-  // Whether the device has another key or port than the known ones.
   // Whether the device was dumped since it was found, as far as that is possible.
   bool surveyed() const { return surveyed_; }
+  // Whether the device has another key or port than the known ones.
   bool has_other_keys() const { return has_other_keys_; }
   void ForgetOtherKeys() { has_other_keys_ = false; }
 
@@ -54,6 +57,7 @@ class Upkeep {
   Census census_;
   Departures departures_;
   Reconciler reconciler_;
+  Busiest busiest_;
   absl::Duration next_save_, next_look_, next_dump_, dump_took_;
   uint64_t dumped_ns_ = 0;
   bool has_other_keys_ = false, surveyed_ = false;

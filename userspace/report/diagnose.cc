@@ -1,6 +1,7 @@
 #include "report/diagnose.h"
 
 #include <algorithm>
+#include <boost/json.hpp>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -10,8 +11,11 @@
 namespace wicket::report {
 namespace {
 
+namespace json = boost::json;
+
 constexpr absl::Duration kStatusAgeMax = absl::Seconds(5);
 constexpr double kSilentMax_s = 2;
+constexpr absl::Duration kCertificateLeftMin = absl::Hours(14 * 24);
 constexpr double kNearlyFull = 0.9;
 constexpr uint64_t kDiskFreeMin = uint64_t{1} << 30;
 // A frame and its headroom must fit into a page, and drivers want to put XDP's metadata there too.
@@ -212,6 +216,17 @@ void CheckNic(const Machine& machine, const NicFacts& nic, Findings* out) {
   } else {
     out->Ok("queues", absl::StrCat(nic.queues, " RX queues, ", machine.cpus, " CPUs"));
   }
+  if (nic.queues > 1 && nic.spreads_ports == false) {
+    out->Warn("RSS", "the ports of UDP do not count",
+              "all clients behind one address share a queue, and a shard",
+              absl::StrCat("ethtool -N ", nic.name, " rx-flow-hash udp4 sdfn; the same for udp6"),
+              {"ethtool", "-N", nic.name, "rx-flow-hash", "udp4", "sdfn"});
+  }
+  if (nic.irqs > 1 && nic.irq_cpus == 1) {
+    out->Warn("interrupts", absl::StrCat("all ", nic.irqs, " go to one CPU"),
+              "that CPU takes the packets of all queues",
+              "irqbalance, or /proc/irq/*/smp_affinity_list, a CPU for each queue");
+  }
   if (nic.strict_rp_filter) {
     out->Warn("rp_filter", "strict",
               "packets that go back through a raw socket are dropped when their source is not "
@@ -223,8 +238,10 @@ void CheckNic(const Machine& machine, const NicFacts& nic, Findings* out) {
 
 void CheckServedNic(const document::NicStatus& nic, Findings* out) {
   if (nic.xdp_mode == "away") {
-    return out->Fail("served", "no", "its newcomers are not let in",
-                     "journalctl -u wicketd | grep 'waiting for the interface'");
+    return out->Fail("served",
+                     nic.away_reason.empty() ? "no" : absl::StrCat("no: ", nic.away_reason),
+                     "its newcomers are not let in",
+                     "mend what it says; wicketd tries again by itself, every 4 s at least");
   }
   if (nic.xdp_mode == "generic") {
     out->Warn("XDP mode", "generic", "a flood costs several times as much as in the driver",
@@ -271,8 +288,9 @@ void CheckDevice(const Machine& machine, const WireGuardFacts& device, Findings*
 
 void CheckServedDevice(const document::DeviceStatus& device, Findings* out) {
   if (device.backend == "away") {
-    return out->Fail("served", "no", "it is not there, or has no private key or listen port",
-                     "journalctl -u wicketd | grep 'waiting for the device'");
+    return out->Fail(
+        "served", device.away_reason.empty() ? "no" : absl::StrCat("no: ", device.away_reason),
+        "its clients are not let in", "mend what it says; wicketd tries again by itself");
   }
   if (device.silent_s > kSilentMax_s) {
     out->Fail("answers", absl::StrFormat("not for %.0f s", device.silent_s),
@@ -343,6 +361,25 @@ void CheckProgram(const document::Status& status, Findings* out) {
   }
 }
 
+void CheckCertificate(const CertificateFacts& edge, Findings* out) {
+  if (!edge.problem.empty()) {
+    return out->Fail("certificate", edge.problem, "wicket-edge does not start with it",
+                     "wicket-edge --check --config /etc/wicket-edge/edge.toml");
+  }
+  const absl::Duration left = edge.expires - WallNow();
+  const std::string what = absl::StrCat(
+      edge.path, ": until ", absl::FormatTime("%Y-%m-%d", edge.expires, absl::UTCTimeZone()));
+  if (left <= absl::ZeroDuration()) {
+    out->Fail("certificate", what, "it has expired: clients refuse it",
+              "renew it, then systemctl reload wicket-edge");
+  } else if (left < kCertificateLeftMin) {
+    out->Warn("certificate", what, "clients refuse it after that",
+              "renew it, then systemctl reload wicket-edge");
+  } else {
+    out->Ok("certificate", what);
+  }
+}
+
 }  // namespace
 
 const char* ToString(Grade grade) {
@@ -385,7 +422,23 @@ std::vector<Finding> Diagnose(const Machine& machine, const document::Status* st
       }
     });
   }
+  if (machine.edge) {
+    add("wicket-edge", [&](Findings* out) { CheckCertificate(*machine.edge, out); });
+  }
   return all;
+}
+
+std::string ToJson(const std::vector<Finding>& findings) {
+  json::array all;
+  for (const Finding& finding : findings) {
+    json::object one{
+        {"grade", ToString(finding.grade)}, {"check", finding.check}, {"what", finding.what}};
+    if (!finding.why.empty()) one["why"] = finding.why;
+    if (!finding.mend.empty()) one["mend"] = finding.mend;
+    if (!finding.fix.empty()) one["fix"] = json::value_from(finding.fix);
+    all.push_back(std::move(one));
+  }
+  return json::serialize(json::object{{"findings", std::move(all)}});
 }
 
 Grade WorstOf(const std::vector<Finding>& findings) {

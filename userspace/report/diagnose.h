@@ -30,11 +30,13 @@ struct NicFacts {
   std::string driver;
   uint32_t mtu = 0;
   uint32_t queues = 0;
-  bool takes_vlan_tags = false;   // rxvlan is on
-  bool has_vlans = false;         // an interface of a VLAN is on it
-  bool merges_frames = false;     // large-receive-offload is on
-  bool strict_rp_filter = false;  // of it or of all
-  std::string other_program;      // an XDP program that is not ours and has the hook alone
+  std::optional<bool> spreads_ports;  // RSS counts UDP's ports; nullopt: the driver does not tell
+  uint32_t irqs = 0, irq_cpus = 0;    // interrupts of its queues, and the CPUs that take them
+  bool takes_vlan_tags = false;       // rxvlan is on
+  bool has_vlans = false;             // an interface of a VLAN is on it
+  bool merges_frames = false;         // large-receive-offload is on
+  bool strict_rp_filter = false;      // of it or of all
+  std::string other_program;          // an XDP program that is not ours and has the hook alone
 };
 
 struct WireGuardFacts {
@@ -45,6 +47,12 @@ struct WireGuardFacts {
   bool threaded = false;   // NAPI of the device in threads of its own
   bool has_route = false;  // a route leads through it, besides its own addresses
   uint32_t mtu = 0;
+};
+
+struct CertificateFacts {
+  std::string path;
+  std::string problem;  // empty: it can be used
+  absl::Time expires;
 };
 
 // What was found of the machine; strings are empty and numbers zero where nothing was.
@@ -66,12 +74,15 @@ struct Machine {
   bool store_open_to_others = false;  // its file's mode
   std::vector<NicFacts> nics;
   std::vector<WireGuardFacts> devices;
+  std::optional<CertificateFacts> edge;  // of wicket-edge; nullopt: it is not set up here
 };
 
 // Every check, good ones too. `status`: what a gateway last published; null: none runs.
 // Thread: any; no I/O.
 std::vector<Finding> Diagnose(const Machine& machine, const document::Status* status);
 
+// {"findings": [{"grade", "check", "what", "why", "mend", "fix"}]}; what is empty is left out.
+std::string ToJson(const std::vector<Finding>& findings);
 // The worst grade.
 Grade WorstOf(const std::vector<Finding>& findings);
 

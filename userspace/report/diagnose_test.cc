@@ -24,8 +24,16 @@ Machine GoodMachine() {
                   .store_path = "/var/lib/wicket",
                   .disk_free = uint64_t{50} << 30,
                   .disk_size = uint64_t{100} << 30};
-  machine.nics.push_back(
-      {.name = "eth0", .there = true, .up = true, .driver = "mlx5_core", .mtu = 1500, .queues = 4});
+  machine.nics.push_back({.name = "eth0",
+                          .there = true,
+                          .up = true,
+                          .driver = "mlx5_core",
+                          .mtu = 1500,
+                          .queues = 4,
+                          .spreads_ports = true,
+                          .irqs = 4,
+                          .irq_cpus = 4});
+  machine.edge = CertificateFacts{.path = "cert.pem", .expires = WallNow() + absl::Hours(2000)};
   machine.devices.push_back(
       {.name = "wg0", .there = true, .up = true, .has_route = true, .mtu = 1420});
   return machine;
@@ -91,6 +99,13 @@ TEST(DiagnoseTest, EachThingThatIsBrokenIsFoundAndNothingElse) {
        [](auto& m, auto&) { m.nics[0].takes_vlan_tags = m.nics[0].has_vlans = true; }},
       {"nic eth0: LRO", warn, [](auto& m, auto&) { m.nics[0].merges_frames = true; }},
       {"nic eth0: queues", warn, [](auto& m, auto&) { m.cpus = 2; }},
+      {"nic eth0: RSS", warn, [](auto& m, auto&) { m.nics[0].spreads_ports = false; }},
+      {"nic eth0: interrupts", warn, [](auto& m, auto&) { m.nics[0].irq_cpus = 1; }},
+      {"wicket-edge: certificate", fail, [](auto& m, auto&) { m.edge->problem = "no key"; }},
+      {"wicket-edge: certificate", fail,
+       [](auto& m, auto&) { m.edge->expires = WallNow() - absl::Seconds(1); }},
+      {"wicket-edge: certificate", warn,
+       [](auto& m, auto&) { m.edge->expires = WallNow() + absl::Hours(24); }},
       {"nic eth0: rp_filter", warn, [](auto& m, auto&) { m.nics[0].strict_rp_filter = true; }},
       {"nic eth0: served", fail, [](auto&, auto& s) { s.nics[0].xdp_mode = "away"; }},
       {"nic eth0: XDP mode", warn, [](auto&, auto& s) { s.nics[0].xdp_mode = "generic"; }},

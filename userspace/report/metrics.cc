@@ -155,6 +155,27 @@ void AddDevice(const document::DeviceStatus& device, Families* out) {
 #undef WICKET_METRIC
 }
 
+// Series of single peers are named and labelled as the exporters do whose dashboards are around.
+void AddPeers(const document::DeviceStatus& device, document::PeerNames names, Families* out) {
+  const bool totals = names == document::PeerNames::kTotals;
+  if (device.busiest.empty() && device.peers_capped == 0) return;
+  out->Gauge("wicket_device_peers_capped", "installed peers without series of their own",
+             {{"device", device.name}}, static_cast<double>(device.peers_capped));
+  for (const document::PeerTraffic& peer : device.busiest) {
+    const Labels labels{{totals ? "interface" : "device", device.name},
+                        {"public_key", ToBase64(peer.public_key)},
+                        {"allowed_ips", peer.allowed_ips},
+                        {"friendly_name", peer.friendly_name}};
+    out->Counter(totals ? "wireguard_sent_bytes_total" : "wireguard_peer_transmit_bytes_total",
+                 "bytes sent to the peer", labels, peer.sent_bytes);
+    out->Counter(totals ? "wireguard_received_bytes_total" : "wireguard_peer_receive_bytes_total",
+                 "bytes received from the peer", labels, peer.received_bytes);
+    out->Gauge(
+        totals ? "wireguard_latest_handshake_seconds" : "wireguard_peer_last_handshake_seconds",
+        "the last handshake, in Unix time; 0: never", labels, Seconds(peer.last_handshake));
+  }
+}
+
 void AddDefence(const document::Status& status, Families* out) {
   out->Gauge("wicket_attack", "1 during an attack, and for ten seconds after it", {},
              status.defence.attack);
@@ -180,6 +201,9 @@ std::string ToPrometheus(const document::Status& status) {
   AddStore(status, &families);
   for (const document::NicStatus& nic : status.nics) AddNic(nic, &families);
   for (const document::DeviceStatus& device : status.devices) AddDevice(device, &families);
+  for (const document::DeviceStatus& device : status.devices) {
+    AddPeers(device, status.peer_names, &families);
+  }
   AddDefence(status, &families);
   return families.Text();
 }

@@ -8,6 +8,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "report/defence.h"
+#include "report/history.h"
+#include "report/metrics.h"
 #include "report/reporter.h"
 
 namespace wicket::report {
@@ -150,6 +152,83 @@ TEST_F(ReporterTest, ALivingGatewaysFileIsNotTaken) {
   first->reset();
   EXPECT_FALSE(std::filesystem::exists(path_)) << "what is not current stays";
   EXPECT_TRUE(Reporter::Open(path_).ok());
+}
+
+// --- history ----------------------------------------------------------------
+
+document::Status StatusAt(int64_t unix_s, uint64_t installs, double bad_mac1_per_s = 0) {
+  document::Status status{.written = absl::FromUnixSeconds(unix_s)};
+  status.devices.push_back({.name = "wg0",
+                            .installed = 5,
+                            .counts = {{"installs", installs}, {"evicted_idle", installs / 2}},
+                            .install_p99_ms = 1.5});
+  status.devices.push_back({.name = "wg1", .installed = 2, .install_p99_ms = 2.5});
+  if (bad_mac1_per_s > 0) status.defence.refused_per_s["drop_mac1"] = bad_mac1_per_s;
+  return status;
+}
+
+TEST(HistoryTest, RatesAreThoseBetweenTwoStatuses) {
+  History history;
+  history.Note(StatusAt(1000, 100), absl::Seconds(50));
+  EXPECT_EQ(history.ToJson(0).substr(0, 18), "{\"next\":0,\"at\":[],") << "no rate of one status";
+  history.Note(StatusAt(1001, 110), absl::Seconds(51));
+  history.Note(StatusAt(1003, 130, 7), absl::Seconds(53));
+  const std::string json = history.ToJson(0);
+  for (const char* part : {"\"next\":2", "\"at\":[1001000,1003000]", "\"new_per_s\":[10,10]",
+                           "\"evicted_per_s\":[5,5]", "\"installed\":[7,7]", "\"p99_ms\":[2.5,2.5]",
+                           "\"refused_per_s\":{\"drop_mac1\":[0,7]}"}) {
+    EXPECT_NE(json.find(part), std::string::npos) << part << ": " << json;
+  }
+}
+
+TEST(HistoryTest, AStepOfTheWallClockChangesNoRate) {
+  History history;
+  history.Note(StatusAt(1000, 100), absl::Seconds(50));
+  history.Note(StatusAt(500'000, 110), absl::Seconds(51));
+  history.Note(StatusAt(900, 120), absl::Seconds(52));
+  EXPECT_NE(history.ToJson(0).find("\"new_per_s\":[10,10]"), std::string::npos);
+}
+
+TEST(HistoryTest, OnlyWhatIsNewIsToldAndTheOldestIsForgotten) {
+  History history;
+  for (int i = 0; i <= 1000; ++i) history.Note(StatusAt(1000 + i, 0), absl::Seconds(i));
+  EXPECT_EQ(history.ToJson(999), history.ToJson(999));
+  EXPECT_NE(history.ToJson(999).find("\"next\":1000,\"at\":[2000000]"), std::string::npos);
+  EXPECT_NE(history.ToJson(1000).find("\"at\":[]"), std::string::npos);
+  // All that is kept, to who asks for what is not any more, or has asked another process before.
+  for (const uint64_t from : {uint64_t{0}, uint64_t{5}, uint64_t{5000}}) {
+    EXPECT_NE(history.ToJson(from).find("\"at\":[1101000,"), std::string::npos) << from;
+  }
+}
+
+// --- series of single peers -------------------------------------------------
+
+TEST(MetricsTest, PeersHaveSeriesWhereThereAreSomeByEitherConvention) {
+  document::Status status = StatusAt(1000, 1);
+  EXPECT_EQ(ToPrometheus(status).find("public_key"), std::string::npos);
+  status.devices[0].busiest.push_back({.allowed_ips = "10.0.0.1/32",
+                                       .friendly_name = "say \"hi\"",
+                                       .received_bytes = 7,
+                                       .sent_bytes = 9,
+                                       .last_handshake = absl::FromUnixSeconds(900)});
+  status.devices[0].peers_capped = 4;
+  const std::string key(43, 'A');
+  const std::string labels = absl::StrCat("interface=\"wg0\",public_key=\"", key,
+                                          "=\",allowed_ips=\"10.0.0.1/32\",friendly_name=\"say "
+                                          "\\\"hi\\\"\"}");
+  const std::string totals = ToPrometheus(status);
+  for (const std::string& line :
+       {absl::StrCat("wireguard_sent_bytes_total{", labels, " 9\n"),
+        absl::StrCat("wireguard_received_bytes_total{", labels, " 7\n"),
+        absl::StrCat("wireguard_latest_handshake_seconds{", labels, " 900\n"),
+        std::string("wicket_device_peers_capped{device=\"wg0\"} 4\n")}) {
+    EXPECT_NE(totals.find(line), std::string::npos) << line << totals;
+  }
+  status.peer_names = document::PeerNames::kPeer;
+  const std::string by_peer = ToPrometheus(status);
+  EXPECT_NE(by_peer.find("wireguard_peer_transmit_bytes_total{device=\"wg0\",public_key="),
+            std::string::npos);
+  EXPECT_EQ(by_peer.find("wireguard_sent_bytes_total"), std::string::npos);
 }
 
 }  // namespace

@@ -12,6 +12,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "base/clock.h"
 #include "report/metrics.h"
 
 namespace wicket::report {
@@ -83,6 +84,7 @@ Reporter::~Reporter() {
 
 absl::Status Reporter::Publish(document::Status status) {
   const std::string json = document::ToJson(status);
+  history_.Note(status, SteadyNow());
   auto published = std::make_shared<const document::Status>(std::move(status));
   {
     const std::lock_guard lock(mutex_);

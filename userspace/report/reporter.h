@@ -10,6 +10,7 @@
 
 #include "base/fd.h"
 #include "document/status_text.h"
+#include "report/history.h"
 
 namespace wicket::report {
 
@@ -27,6 +28,8 @@ class Reporter {
   absl::Status Publish(document::Status status);
   // Thread: any. Never null.
   std::shared_ptr<const document::Status> latest() const;
+  // Thread: any.
+  const History& history() const { return history_; }
   // The latest status for Prometheus, made once for all who ask. Thread: any.
   std::string Metrics();
 
@@ -37,6 +40,7 @@ class Reporter {
   Fd lock_;
   mutable std::mutex mutex_;  // held to copy a pointer
   std::shared_ptr<const document::Status> latest_ = std::make_shared<const document::Status>();
+  History history_;
   std::mutex page_mutex_;  // held while the page is made; of readers alone
   std::shared_ptr<const document::Status> page_of_;
   std::string page_;

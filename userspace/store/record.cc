@@ -18,16 +18,19 @@ constexpr size_t kFewPrefixes = 16;
 static_assert(std::endian::native == std::endian::little, "records are read in place");
 
 constexpr uint8_t kPeerVersion = 1;
-constexpr uint8_t kSessionVersion = 2;
+constexpr uint8_t kSessionVersion = 3;
 constexpr uint8_t kFlagPresharedKey = 1;
 constexpr uint8_t kFlagPinned = 2;
+constexpr uint8_t kFlagQuota = 4;
+constexpr size_t kQuotaBytes = 12;
 constexpr size_t kCrcOffset = 4;
 constexpr size_t kPeerHeaderBytes = 28;
 constexpr uint8_t kEstimated = 1;
 constexpr uint8_t kLowered = 2;
-constexpr size_t kSessionBytes = 120;
-constexpr uint8_t kSessionVersionBefore = 1;
-constexpr size_t kSessionBytesBefore = 104;
+constexpr size_t kSessionBytes = 136;
+// Of older formats.
+constexpr uint8_t kSessionVersionWithoutBoot = 1, kSessionVersionWithoutPeriod = 2;
+constexpr size_t kSessionBytesWithoutBoot = 104, kSessionBytesWithoutPeriod = 120;
 
 template <typename T>
 T Get(absl::string_view bytes, size_t offset) {
@@ -139,6 +142,14 @@ class Reader {
   absl::string_view bytes_;
 };
 
+bool TakeQuota(Reader* reader, Quota* quota) {
+  absl::string_view bytes;
+  if (!reader->Take(kQuotaBytes, &bytes)) return false;
+  quota->bytes = Get<uint64_t>(bytes, 0);
+  quota->period = absl::Seconds(Get<uint32_t>(bytes, 8));
+  return quota->period >= Quota::kPeriodMin;
+}
+
 }  // namespace
 
 absl::StatusOr<std::string> EncodePeer(const Peer& peer) {
@@ -146,7 +157,8 @@ absl::StatusOr<std::string> EncodePeer(const Peer& peer) {
   std::string out(kPeerHeaderBytes, '\0');
   const bool has_psk = peer.config.preshared_key.has_value();
   out[0] = kPeerVersion;
-  out[1] = static_cast<char>((has_psk ? kFlagPresharedKey : 0) | (peer.pinned ? kFlagPinned : 0));
+  out[1] = static_cast<char>((has_psk ? kFlagPresharedKey : 0) | (peer.pinned ? kFlagPinned : 0) |
+                             (peer.quota.limits() ? kFlagQuota : 0));
   Set(&out, 2, peer.config.persistent_keepalive_s);
   Set(&out, 8, absl::ToUnixSeconds(peer.created));
   Set(&out, 16,
@@ -155,6 +167,11 @@ absl::StatusOr<std::string> EncodePeer(const Peer& peer) {
   out[27] = static_cast<char>(peer.labels.size());
   if (has_psk) {
     out.append(reinterpret_cast<const char*>(peer.config.preshared_key->data()), kKeyBytes);
+  }
+  if (peer.quota.limits()) {
+    out.append(kQuotaBytes, '\0');
+    Set(&out, out.size() - kQuotaBytes, peer.quota.bytes);
+    Set(&out, out.size() - 4, static_cast<uint32_t>(absl::ToInt64Seconds(peer.quota.period)));
   }
   out += peer.device;
   Set(&out, 24, AppendAllowedIps(&out, peer.config.allowed_ips));
@@ -170,11 +187,13 @@ absl::StatusOr<std::string> EncodePeer(const Peer& peer) {
 
 std::optional<PeerView> ViewPeer(const PublicKey& key, absl::string_view value) {
   if (!Verify(key, value, kPeerVersion, kPeerHeaderBytes)) return std::nullopt;
-  const size_t psk_bytes = (value[1] & kFlagPresharedKey) ? kKeyBytes : 0;
-  const auto device_bytes = static_cast<uint8_t>(value[26]);
-  if (value.size() < kPeerHeaderBytes + psk_bytes + device_bytes) return std::nullopt;
-  return PeerView{value.substr(kPeerHeaderBytes + psk_bytes, device_bytes),
-                  ExpiresAt(Get<int64_t>(value, 16)), value};
+  Reader reader(value.substr(kPeerHeaderBytes));
+  PeerView view{.expires = ExpiresAt(Get<int64_t>(value, 16)), .value = value};
+  absl::string_view key_bytes;
+  if ((value[1] & kFlagPresharedKey) && !reader.Take(kKeyBytes, &key_bytes)) return std::nullopt;
+  if ((value[1] & kFlagQuota) && !TakeQuota(&reader, &view.quota)) return std::nullopt;
+  if (!reader.Take(static_cast<uint8_t>(value[26]), &view.device)) return std::nullopt;
+  return view;
 }
 
 std::optional<Peer> DecodePeer(const PublicKey& key, absl::string_view value) {
@@ -191,6 +210,7 @@ std::optional<Peer> DecodePeer(const PublicKey& key, absl::string_view value) {
     if (!reader.Take(kKeyBytes, &bytes)) return std::nullopt;
     memcpy(peer.config.preshared_key.emplace().data(), bytes.data(), kKeyBytes);
   }
+  if ((value[1] & kFlagQuota) && !TakeQuota(&reader, &peer.quota)) return std::nullopt;
   if (!reader.Take(static_cast<uint8_t>(value[26]), &bytes)) return std::nullopt;
   peer.device = std::string(bytes);
   for (uint16_t i = Get<uint16_t>(value, 24); i > 0; --i) {
@@ -238,17 +258,22 @@ std::string EncodeSession(const PublicKey& key, const Session& session) {
   Set(&out, 96, session.handshakes);
   Set(&out, 104, absl::ToInt64Nanoseconds(session.mark.accepted.up));
   Set(&out, 112, session.mark.accepted.boot);
+  Set(&out, 120, absl::ToUnixSeconds(session.period_begun));
+  Set(&out, 128, session.period_base);
   Set(&out, kCrcOffset, Checksum(key, out));
   return out;
 }
 
 std::optional<Session> DecodeSession(const PublicKey& key, absl::string_view value) {
-  const bool before = value.size() == kSessionBytesBefore;
-  if (before
-          ? !Verify(key, value, kSessionVersionBefore, kSessionBytesBefore)
-          : value.size() != kSessionBytes || !Verify(key, value, kSessionVersion, kSessionBytes)) {
-    return std::nullopt;
-  }
+  const bool has_boot = value.size() > kSessionBytesWithoutBoot;
+  const bool has_period = value.size() > kSessionBytesWithoutPeriod;
+  const uint8_t version = has_period ? kSessionVersion
+                          : has_boot ? kSessionVersionWithoutPeriod
+                                     : kSessionVersionWithoutBoot;
+  const size_t size = has_period ? kSessionBytes
+                      : has_boot ? kSessionBytesWithoutPeriod
+                                 : kSessionBytesWithoutBoot;
+  if (value.size() != size || !Verify(key, value, version, size)) return std::nullopt;
   Session session;
   session.mark.bounded = Get<Tai64n>(value, 8);
   session.mark.exact = Get<Tai64n>(value, 20);
@@ -262,11 +287,14 @@ std::optional<Session> DecodeSession(const PublicKey& key, absl::string_view val
   session.received_bytes = Get<uint64_t>(value, 80);
   session.sent_bytes = Get<uint64_t>(value, 88);
   session.handshakes = Get<uint64_t>(value, 96);
-  if (before) return session;
+  if (!has_boot) return session;
   session.mark.estimated = (static_cast<uint8_t>(value[1]) & kEstimated) != 0;
   session.mark.lowered = (static_cast<uint8_t>(value[1]) & kLowered) != 0;
   session.mark.accepted.up = absl::Nanoseconds(Get<int64_t>(value, 104));
   session.mark.accepted.boot = Get<uint64_t>(value, 112);
+  if (!has_period) return session;
+  session.period_begun = absl::FromUnixSeconds(Get<int64_t>(value, 120));
+  session.period_base = Get<uint64_t>(value, 128);
   return session;
 }
 

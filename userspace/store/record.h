@@ -1,6 +1,6 @@
 // The records of a peer and its session, and the format of the file.
 //
-// Format 3. All integers are little-endian, unless said otherwise. A record is refused
+// Format 4. All integers are little-endian, unless said otherwise. A record is refused
 // when its version is unknown, when it is shorter or longer than its counts say, or when
 // its checksum is wrong. The checksum covers the key, so a record under a wrong key is
 // refused too.
@@ -10,18 +10,21 @@
 //     1 u8  flags               8 i64 created, Unix seconds
 //           1 preshared key    16 i64 expires, Unix seconds; 0 never
 //           2 pinned           24 u16 allowed ips    26 u8 device name bytes
-//     2 u16 keepalive, s       27 u8 labels
-//    28     [preshared key, 32], device name,
+//           4 quota            27 u8 labels
+//     2 u16 keepalive, s
+//    28     [preshared key, 32], [quota: u64 bytes, u32 seconds of its period], device name,
 //           allowed ips {u8 4|6, u8 length, 4|16 bytes},
 //           labels {u8 key bytes, u8 value bytes, key, value}
 //
 //   sessions   key: public key, 32 bytes
-//     0 u8  version (2)         4 u32 crc32, as above
+//     0 u8  version (3)         4 u32 crc32, as above
 //     1 u8  flags               1 the stamp mark is an estimate   2 it was lowered
 //     8     stamp mark: bounded, 12   20     stamp mark: exact, 12
 //    32 i64 stamp mark: accepted at, Unix ns
 //   104 i64 the same, ns since the boot    112 u64 the boot's name
 //           A record of format 2 has version 1 and ends before these.
+//   120 i64 begin of the quota's period, Unix seconds   128 u64 bytes both ways, before it
+//           A record of format 3 has version 2 and ends before these.
 //    40 u8  endpoint family 0|4|6     42 u16 endpoint port   44 u32 endpoint scope id
 //    48     endpoint address, 16
 //    64 i64 last handshake, Unix ns   72 u64 installs
@@ -31,7 +34,7 @@
 //   prefixes   key: device name, 0, u8 4|6, u8 length, 4|16 bytes   value: public key
 //   expiries   key: u64 big-endian, Unix seconds; public key        value: none
 //   labels     key: device name, 0, name, 0, value, 0, public key   value: none
-//   meta       key: "format"  value: u32 3
+//   meta       key: "format"  value: u32 4
 //
 //   revoked    key: device name, 0, public key        value: u64 Unix ns of the deletion
 //
@@ -56,11 +59,12 @@
 #include "base/peer.h"
 #include "base/status.h"
 #include "base/tai64n.h"
+#include "store/quota.h"
 
 namespace wicket::store {
 
-inline constexpr uint32_t kFormat = 3;
-inline constexpr uint32_t kFormatBefore = 2;       // read, and taken for format 3 from then on
+inline constexpr uint32_t kFormat = 4;
+inline constexpr uint32_t kFormatOldest = 2;  // read, and taken for the format above from then on
 inline constexpr size_t kDeviceNameBytesMax = 15;  // IFNAMSIZ - 1
 inline constexpr size_t kAllowedIpsMax = 4096;
 inline constexpr size_t kLabelsMax = 64;
@@ -74,12 +78,14 @@ struct Peer {
   absl::Time expires = absl::InfiniteFuture();  // whole seconds
   bool pinned = false;
   std::vector<std::pair<std::string, std::string>> labels;
+  Quota quota;
 };
 
 // The fields of a peer that a shard needs. Lifetime: points into the record.
 struct PeerView {
   absl::string_view device;
   absl::Time expires;
+  Quota quota;
   absl::string_view value;  // the record, for DecodePeer
 };
 
@@ -91,6 +97,9 @@ struct Session {
   uint64_t handshakes = 0;  // seen in dumps of the device
   uint64_t received_bytes = 0;
   uint64_t sent_bytes = 0;
+  // Of a peer with a quota: the period that it was last seen in, and its bytes before that.
+  absl::Time period_begun = absl::UnixEpoch();
+  uint64_t period_base = 0;
 };
 
 // A prefix that occurs twice in allowed_ips is encoded once, at its first place.

@@ -27,6 +27,7 @@ TEST(RecordTest, PeerRoundTripsWithEveryField) {
   peer.expires = absl::FromUnixSeconds(2'000'000'000);
   peer.pinned = true;
   peer.labels = {{"customer", "42"}, {"empty", ""}};
+  peer.quota = {.bytes = 1'000'000'000'000, .period = absl::Hours(24)};
   const auto record = EncodePeer(peer);
   ASSERT_TRUE(record.ok());
   const auto back = DecodePeer(Key(1), *record);
@@ -43,11 +44,41 @@ TEST(RecordTest, PeerRoundTripsWithEveryField) {
   ASSERT_TRUE(view);
   EXPECT_EQ(view->device, "wg0");
   EXPECT_EQ(view->expires, peer.expires);
+  EXPECT_EQ(view->quota, peer.quota);
+  EXPECT_EQ(back->quota, peer.quota);
+}
+
+TEST(QuotaTest, PeriodsFollowEachOtherAndUseIsCountedFromTheirBegin) {
+  const Quota day{.bytes = 100, .period = absl::Hours(24)};
+  const absl::Time noon = absl::FromUnixSeconds(1'700'000'000);
+  EXPECT_EQ(absl::ToUnixSeconds(day.BeginOf(noon)) % 86'400, 0);
+  EXPECT_LE(day.BeginOf(noon), noon);
+  EXPECT_GT(day.EndOf(noon), noon);
+  Session session{.received_bytes = 900, .sent_bytes = 50};
+  EXPECT_EQ(UsedOf(day, session, noon), 0u) << "what was before its first period does not count";
+  EXPECT_TRUE(BeginPeriod(day, noon, &session));
+  EXPECT_FALSE(BeginPeriod(day, noon + absl::Seconds(1), &session));
+  session.received_bytes += 60;
+  session.sent_bytes += 39;
+  EXPECT_EQ(UsedOf(day, session, noon), 99u);
+  EXPECT_FALSE(UsedUp(day, session, noon));
+  ++session.sent_bytes;
+  EXPECT_TRUE(UsedUp(day, session, noon));
+  EXPECT_TRUE(UsedUp(day, session, day.EndOf(noon) - absl::Seconds(1)));
+  EXPECT_FALSE(UsedUp(day, session, day.EndOf(noon)));
+  EXPECT_TRUE(BeginPeriod(day, day.EndOf(noon), &session));
+  EXPECT_EQ(UsedOf(day, session, day.EndOf(noon)), 0u);
+  // A clock that is set back begins no period anew, and forgives nothing.
+  session.sent_bytes += 100;
+  EXPECT_FALSE(BeginPeriod(day, noon - absl::Hours(1000), &session));
+  EXPECT_TRUE(UsedUp(day, session, noon - absl::Hours(1000)));
+  EXPECT_FALSE(UsedUp(Quota{}, session, noon)) << "no quota";
 }
 
 TEST(RecordTest, EveryFlippedBitAndEveryTruncationIsRefused) {
   Peer peer = MakePeer(1, {"10.0.0.1/32"});
   peer.labels = {{"a", "b"}};
+  peer.quota.bytes = 5;
   const std::string record = *EncodePeer(peer);
   for (size_t bit = 0; bit < record.size() * 8; ++bit) {
     std::string damaged = record;
@@ -301,20 +332,25 @@ void PutRaw(const std::string& path, const char* table, absl::string_view key,
 
 absl::string_view Bytes(const auto& of) { return {reinterpret_cast<const char*>(&of), sizeof(of)}; }
 
-TEST_F(StoreTest, AFileOfTheFormatBeforeIsTakenOver) {
+// Of format 2, whose session records have version 1, and of format 3.
+class OlderFormatTest : public StoreTest, public ::testing::WithParamInterface<uint32_t> {};
+INSTANTIATE_TEST_SUITE_P(StoreTest, OlderFormatTest, ::testing::Values(2, 3));
+
+TEST_P(OlderFormatTest, AFileIsTakenOver) {
   ASSERT_TRUE(Open().ok());
-  std::string record(104, '\0');
-  record[0] = 1;
+  const size_t size = GetParam() == 2 ? 104 : 120;
+  std::string record(size, '\0');
+  record[0] = static_cast<char>(GetParam() - 1);
   const Tai64n stamp = ToTai64n(absl::FromUnixSeconds(1'700'000'000));
   const int64_t accepted_ns = 1'700'000'001'000'000'000;
   memcpy(&record[20], stamp.data(), stamp.size());
   memcpy(&record[32], &accepted_ns, sizeof(accepted_ns));
   uLong crc = crc32(0, Key(1).bytes.data(), kKeyBytes);
-  crc = crc32(crc, reinterpret_cast<const Bytef*>(record.data()), 104);
+  crc = crc32(crc, reinterpret_cast<const Bytef*>(record.data()), static_cast<uInt>(size));
   const auto checksum = static_cast<uint32_t>(crc);
   memcpy(&record[4], &checksum, sizeof(checksum));
   PutRaw(path_ + "/db", "sessions", Bytes(Key(1)), record);
-  const uint32_t before = 2;
+  const uint32_t before = GetParam();
   PutRaw(path_ + "/db", "meta", "format", Bytes(before));
   {
     auto store = Open();
@@ -329,7 +365,7 @@ TEST_F(StoreTest, AFileOfTheFormatBeforeIsTakenOver) {
     ASSERT_TRUE(writer->Commit().ok());
     EXPECT_EQ(store->NewSnapshot()->FindSession(Key(1))->mark.exact, stamp);
   }
-  const uint32_t after = 4;
+  const uint32_t after = 5;
   PutRaw(path_ + "/db", "meta", "format", Bytes(after));
   EXPECT_TRUE(absl::IsFailedPrecondition(Open().status())) << Open().status();
 }

@@ -1,4 +1,4 @@
-#include "tools/wicket/machine.h"
+#include "gateway/machine.h"
 
 #include <linux/ethtool.h>
 #include <linux/if_vlan.h>
@@ -15,9 +15,11 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <filesystem>
 #include <fstream>
 #include <iterator>
 #include <optional>
+#include <set>
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
@@ -30,7 +32,7 @@
 #include "xsk/hook.h"
 #include "xsk/interface.h"
 
-namespace wicket::tools {
+namespace wicket::gateway {
 namespace {
 
 std::string TextOf(const std::string& path) {
@@ -57,6 +59,14 @@ class Interface {
     info.cmd = ETHTOOL_GDRVINFO;
     return Ask(&info) ? info.driver : "";
   }
+  // Whether the ports of UDP count where RSS spreads packets over queues.
+  std::optional<bool> SpreadsPorts() {
+    ethtool_rxnfc flow{};
+    flow.cmd = ETHTOOL_GRXFH;
+    flow.flow_type = UDP_V4_FLOW;
+    if (!Ask(&flow) || flow.data == 0) return std::nullopt;
+    return (flow.data & (RXH_L4_B_0_1 | RXH_L4_B_2_3)) != 0;
+  }
   bool Has(uint32_t flag) {
     ethtool_value flags{ETHTOOL_GFLAGS, 0};
     return Ask(&flags) && (flags.data & flag) != 0;
@@ -71,6 +81,21 @@ class Interface {
   Fd fd_;
   ifreq request_{};
 };
+
+// The interrupts of a NIC's own device, and how many CPUs take them.
+void LookAtInterrupts(const std::string& nic, report::NicFacts* facts) {
+  std::set<std::string> cpus;
+  std::error_code none;
+  for (const auto& entry : std::filesystem::directory_iterator(
+           absl::StrCat("/sys/class/net/", nic, "/device/msi_irqs"), none)) {
+    const std::string cpu = TextOf(
+        absl::StrCat("/proc/irq/", entry.path().filename().string(), "/effective_affinity_list"));
+    if (cpu.empty()) continue;
+    ++facts->irqs;
+    cpus.insert(cpu);
+  }
+  facts->irq_cpus = static_cast<uint32_t>(cpus.size());
+}
 
 // /proc/net/vlan/config: "NAME | ID | NIC".
 bool HasVlans(const std::string& nic) {
@@ -103,6 +128,8 @@ report::NicFacts LookAtNic(const std::string& name, bool root) {
   facts.driver = interface.Driver();
   facts.mtu = interface.Mtu();
   facts.queues = xsk::QueueCount(name);
+  facts.spreads_ports = interface.SpreadsPorts();
+  LookAtInterrupts(name, &facts);
   facts.takes_vlan_tags = interface.Has(ETH_FLAG_RXVLAN);
   facts.has_vlans = HasVlans(name);
   facts.merges_frames = interface.Has(ETH_FLAG_LRO);
@@ -175,8 +202,8 @@ void LookAtStore(const std::string& path, report::Machine* machine) {
 
 }  // namespace
 
-report::Machine LookAtMachine(const std::string& config_path,
-                              const absl::StatusOr<gateway::Config>& config) {
+report::Machine LookAtMachine(const std::string& config_path, const absl::StatusOr<Config>& config,
+                              bool privileged) {
   report::Machine machine;
   utsname name;
   if (uname(&name) == 0) {
@@ -184,7 +211,7 @@ report::Machine LookAtMachine(const std::string& config_path,
     sscanf(name.release, "%d.%d", &machine.kernel_major, &machine.kernel_minor);
   }
   machine.cpus = static_cast<uint32_t>(sysconf(_SC_NPROCESSORS_ONLN));
-  machine.root = geteuid() == 0;
+  machine.root = privileged;
   machine.has_btf = access("/sys/kernel/btf/vmlinux", F_OK) == 0;
   machine.has_bpffs = IsBpffs("/sys/fs/bpf");
   machine.has_wireguard = KernelHasWireGuard(machine.kernel);
@@ -199,13 +226,13 @@ report::Machine LookAtMachine(const std::string& config_path,
     return machine;
   }
   LookAtStore(config->store.path, &machine);
-  for (const gateway::NicConfig& nic : config->nics) {
+  for (const NicConfig& nic : config->nics) {
     machine.nics.push_back(LookAtNic(nic.name, machine.root));
   }
-  for (const gateway::DeviceConfig& device : config->devices) {
+  for (const DeviceConfig& device : config->devices) {
     machine.devices.push_back(LookAtDevice(device.name));
   }
   return machine;
 }
 
-}  // namespace wicket::tools
+}  // namespace wicket::gateway

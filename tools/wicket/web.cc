@@ -1,0 +1,91 @@
+// wicket web: the page of the gateway on loopback, for whoever may read its control socket.
+#include <signal.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <iostream>
+#include <memory>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "base/thread.h"
+#include "edge/loopback_gate.h"
+#include "edge/page.h"
+#include "edge/proxy.h"
+#include "edge/system_calls.h"
+#include "http/server.h"
+#include "sandbox/system_calls.h"
+#include "tools/wicket/commands.h"
+#include "tools/wicket/connection.h"
+
+namespace wicket::tools {
+namespace {
+
+constexpr size_t kBrowserConnectionsMax = 32;
+
+struct WebOptions {
+  ConnectionOptions where;
+  uint16_t port = 0;
+};
+
+int Web(const WebOptions& options) {
+  // That nobody answers may change while the page is open; that it is not allowed will not.
+  const absl::Status reached = Connection::OpenOnline(options.where).status();
+  if (absl::IsPermissionDenied(reached)) return Fail(reached);
+  if (!reached.ok()) {
+    std::cerr << "wicket: " << reached.message() << "; the page shows when wicketd answers\n";
+  }
+  const auto made = edge::MakeToken("web", "read");
+  if (!made.ok()) return Fail(made.status());
+  auto tokens = edge::Tokens::Parse(made->second, "the token of this page");
+  if (!tokens.ok()) return Fail(tokens.status());
+  auto gate = edge::LoopbackGate::Listen(options.port, *std::move(tokens));
+  if (!gate.ok()) return Fail(gate.status());
+  const uint16_t port = (*gate)->port();
+
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (int signal : {SIGTERM, SIGINT}) sigaddset(&signals, signal);
+  sigprocmask(SIG_BLOCK, &signals, nullptr);  // before any thread is made
+  const Fd signal_fd(signalfd(-1, &signals, SFD_CLOEXEC));
+  signal(SIGPIPE, SIG_IGN);
+  // A browser's bytes are those of whatever page it has open.
+  DropRights();
+  const absl::Status confined =
+      sandbox::AllowOnly({.calls = edge::kSystemCalls, .socket_families = edge::kSocketFamilies});
+  if (!confined.ok()) return Fail(confined);
+  const edge::Proxy proxy(options.where.socket);
+  std::vector<std::unique_ptr<http::Gate>> gates;
+  gates.push_back(*std::move(gate));
+  const http::Server server(std::move(gates), edge::WithPage([&proxy](http::Exchange& exchange) {
+                              proxy.Handle(exchange);
+                            }),
+                            kBrowserConnectionsMax);
+  std::cout << "http://127.0.0.1:" << port << "/#token=" << made->first << "\n"
+            << "It shows, and changes nothing. Ctrl-C ends it.\n"
+            << std::flush;
+  signalfd_siginfo info;
+  while (read(signal_fd.get(), &info, sizeof(info)) < 0) {
+  }
+  return kOk;
+}
+
+}  // namespace
+
+void AddWebCommand(CLI::App* app, std::function<int()>* run) {
+  static WebOptions options;
+  CLI::App* command = app->add_subcommand("web", "the gateway in a browser on this machine");
+  command->add_option("--socket", options.where.socket, "wicketd's control socket")
+      ->type_name("PATH")
+      ->capture_default_str();
+  command->add_option("--port", options.port, "of 127.0.0.1; 0: any that is free")
+      ->type_name("PORT")
+      ->capture_default_str();
+  command->footer(
+      "From elsewhere: ssh -L 8080:127.0.0.1:PORT GATEWAY, with --port PORT. For a team:\n"
+      "wicket-edge.");
+  command->callback([run] { *run = [] { return Web(options); }; });
+}
+
+}  // namespace wicket::tools

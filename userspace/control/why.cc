@@ -1,0 +1,84 @@
+#include "control/why.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+
+namespace wicket::control {
+namespace {
+
+const document::DeviceStatus* DeviceOf(const store::Peer& peer, const document::Status& status) {
+  const auto it =
+      std::find_if(status.devices.begin(), status.devices.end(),
+                   [&](const document::DeviceStatus& one) { return one.name == peer.device; });
+  return it == status.devices.end() ? nullptr : &*it;
+}
+
+// What keeps any client of the gateway out, whatever it sends.
+void AddTroubles(const store::Peer& peer, const document::Status& status,
+                 std::vector<std::string>* reasons) {
+  const document::DeviceStatus* device = DeviceOf(peer, status);
+  if (device == nullptr) return;
+  if (device->backend == "away") {
+    reasons->push_back(
+        absl::StrCat("its device, ", peer.device, ", is away: nobody gets in until it is back"));
+  } else if (device->installed_max != 0 && device->installed >= device->installed_max) {
+    reasons->push_back(absl::StrCat("its device holds installed_max = ", device->installed_max,
+                                    " peers: who is not installed is refused as `full`"));
+  } else if (device->probation_max != 0 && device->installed_unconfirmed >= device->probation_max) {
+    reasons->push_back(absl::StrCat(
+        "all probation slots of its device are taken (probation_max = ", device->probation_max,
+        "): newcomers are refused as `probation_full`"));
+  }
+  const bool all_away = std::all_of(status.nics.begin(), status.nics.end(),
+                                    [](const auto& nic) { return nic.xdp_mode == "away"; });
+  if (all_away && !status.nics.empty()) {
+    reasons->push_back("no network interface is served: no initiation is seen");
+  }
+}
+
+}  // namespace
+
+std::vector<std::string> WhyOf(const store::Peer& peer, const std::string& state,
+                               const std::optional<store::Session>& session,
+                               const document::Status* status, absl::Time now) {
+  std::vector<std::string> reasons;
+  const bool expired = peer.expires <= now;
+  if (expired) reasons.push_back("it has expired: its initiations are refused");
+  const bool over_quota = session && store::UsedUp(peer.quota, *session, now);
+  if (over_quota) {
+    reasons.push_back(absl::StrCat(
+        "it has used ", store::UsedOf(peer.quota, *session, now), " of the ", peer.quota.bytes,
+        " bytes of its period: its initiations are refused until ",
+        absl::FormatTime("%Y-%m-%dT%H:%M:%SZ", peer.quota.EndOf(now), absl::UTCTimeZone())));
+  }
+  if (peer.config.allowed_ips.empty()) {
+    reasons.push_back("it has no allowed ips: a session comes about and carries no data");
+  }
+  if (state == "established") {
+    reasons.push_back("it is installed and has a session");
+  } else if (state == "probation") {
+    reasons.push_back(
+        "it is installed, and waits for the first data of its session; if that takes longer than "
+        "some seconds, the answer does not reach it (its firewall, or the route back), or its "
+        "preshared key differs");
+  } else if (state == "leaving") {
+    reasons.push_back("its session is dead and it is about to be removed");
+  } else if (!expired && !session) {
+    reasons.push_back(
+        "no initiation of it was ever proven: none arrived, it was made for another public key of "
+        "the gateway, or its clock or key is wrong (`wicket status` counts what was refused)");
+  } else if (!expired && !over_quota && status != nullptr) {
+    reasons.push_back("it was here before and is not installed: it has not called since");
+  }
+  if (status != nullptr) {
+    if (state == "stored") AddTroubles(peer, *status, &reasons);
+  } else {
+    reasons.push_back(
+        "no wicketd runs here: whether it is in its device, `wg show` tells; if it is not, nobody "
+        "puts it there");
+  }
+  return reasons;
+}
+
+}  // namespace wicket::control

@@ -1,0 +1,21 @@
+// Why a peer has a session, or none: in sentences, as far as the gateway can know.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/time/time.h"
+#include "document/status_text.h"
+#include "store/record.h"
+
+namespace wicket::control {
+
+// `state`:   "probation", "established" or "leaving" of an installed peer; else "stored".
+// `session`: its last; nullopt: no initiation of it was ever proven.
+// `status`:  the gateway's; null: none runs.
+std::vector<std::string> WhyOf(const store::Peer& peer, const std::string& state,
+                               const std::optional<store::Session>& session,
+                               const document::Status* status, absl::Time now);
+
+}  // namespace wicket::control

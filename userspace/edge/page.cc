@@ -1,0 +1,39 @@
+#include "edge/page.h"
+
+#include <string>
+#include <utility>
+
+// The linker keeps the bytes as they are: as a C++ literal they would take a minute to compile.
+asm(".section .rodata\n"
+    "wicket_page:\n"
+    ".incbin \"" WICKET_PAGE
+    "\"\n"
+    "wicket_page_end:\n"
+    ".byte 0\n"
+    ".previous\n");
+
+extern "C" {
+extern const char wicket_page[];
+extern const char wicket_page_end[];
+}
+
+namespace wicket::edge {
+
+absl::string_view Page() {
+  return {wicket_page, static_cast<size_t>(wicket_page_end - wicket_page)};
+}
+
+http::Handler WithPage(http::Handler next) {
+  return [next = std::move(next)](http::Exchange& exchange) {
+    const bool read = exchange.method() == "GET" || exchange.method() == "HEAD";
+    if (!read || !exchange.target().path.empty()) return next(exchange);
+    // Its own policy is in the page; this part of it counts in a header alone.
+    exchange.AddHeader("Content-Security-Policy", "frame-ancestors 'none'");
+    exchange.AddHeader("X-Content-Type-Options", "nosniff");
+    exchange.AddHeader("Referrer-Policy", "no-referrer");
+    exchange.AddHeader("Cache-Control", "no-cache");
+    exchange.Answer(200, std::string(Page()), "text/html; charset=utf-8");
+  };
+}
+
+}  // namespace wicket::edge

@@ -1,0 +1,16 @@
+// The page: a gateway as a browser shows it. One answer, the same for everybody and without a
+// secret; what it shows, it asks for with the rights of whoever looks at it.
+#pragma once
+
+#include "absl/strings/string_view.h"
+#include "http/server.h"
+
+namespace wicket::edge {
+
+// HTML, with its styles and scripts in it.
+absl::string_view Page();
+
+// Answers GET and HEAD of "/" with the page, to anybody; leaves the rest to `next`.
+http::Handler WithPage(http::Handler next);
+
+}  // namespace wicket::edge

@@ -1,0 +1,90 @@
+#include "hook/config.h"
+
+#include <stdlib.h>
+
+#include <algorithm>
+#include <filesystem>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "base/config_section.h"
+
+namespace wicket::hook {
+namespace {
+
+constexpr size_t kHooksMax = 16;  // each has a connection to wicketd
+constexpr size_t kNameBytesMax = 64;
+
+// It is the name of a folder, too.
+bool IsName(const std::string& text) {
+  return !text.empty() && text.size() <= kNameBytesMax &&
+         std::all_of(text.begin(), text.end(), [](char c) {
+           return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '_';
+         });
+}
+
+void ReadHook(const toml::table& table, Problems* problems, Config* config) {
+  Section section(table, "hook", problems);
+  HookConfig hook;
+  section.Text("name", &hook.name);
+  section.Text("url", &hook.url);
+  section.Text("secret_file", &hook.secret_file);
+  section.Text("ca", &hook.ca);
+  section.Text("device", &hook.device);
+  section.Number("queue_max", 1, 10'000'000, " events", &hook.queue_max);
+  section.Texts("kinds", [&](const std::string& kind) -> std::string {
+    hook.kinds.push_back(kind);
+    return IsName(kind) ? "" : "kinds of events, such as \"confirmed\"";
+  });
+  if (!IsName(hook.name)) {
+    section.AddProblem("name", absl::StrCat("\"", hook.name, "\""), "letters, digits, - and _");
+  }
+  if (!absl::StartsWith(hook.url, "https://")) {
+    section.AddProblem("url", absl::StrCat("\"", hook.url, "\""), "https://HOST[:PORT]/PATH");
+  }
+  if (hook.secret_file.empty()) {
+    section.AddProblem("secret_file", "nothing",
+                       "a file with the secret that signs, as wicket-hook --new-secret prints one");
+  }
+  if (std::any_of(config->hooks.begin(), config->hooks.end(),
+                  [&](const HookConfig& other) { return other.name == hook.name; })) {
+    section.AddProblem("name", absl::StrCat(hook.name, " a second time"), "each name once");
+  }
+  config->hooks.push_back(std::move(hook));
+}
+
+}  // namespace
+
+absl::StatusOr<Config> Config::Parse(absl::string_view text, const std::string& name) {
+  WICKET_ASSIGN_OR_RETURN(const toml::table table, ParseToml(text, name));
+  Problems problems(name);
+  Config config;
+  {
+    Section section(table, "", &problems);
+    section.Text("socket", &config.socket);
+    section.Text("queue", &config.queue);
+    section.Tables("hook", [&](const toml::table& hook) { ReadHook(hook, &problems, &config); });
+    if (config.hooks.empty() || config.hooks.size() > kHooksMax) {
+      section.AddProblem("hook", absl::StrCat(config.hooks.size(), " tables"),
+                         absl::StrCat("1 to ", kHooksMax, " [[hook]] tables"));
+    }
+  }
+  WICKET_RETURN_IF_ERROR(problems.ToStatus());
+  return config;
+}
+
+absl::StatusOr<Config> Config::Load(const std::string& path) {
+  WICKET_ASSIGN_OR_RETURN(const std::string text, ReadConfigFile(path));
+  WICKET_ASSIGN_OR_RETURN(Config config, Parse(text, path));
+  const char* credentials = getenv("CREDENTIALS_DIRECTORY");
+  const std::filesystem::path folder =
+      credentials ? std::filesystem::path(credentials) : std::filesystem::path(path).parent_path();
+  for (HookConfig& hook : config.hooks) {
+    for (std::string* file : {&hook.secret_file, &hook.ca}) {
+      if (!file->empty()) *file = folder / *file;
+    }
+  }
+  return config;
+}
+
+}  // namespace wicket::hook

@@ -1,0 +1,41 @@
+// The installed peers with the most traffic, for series of their own.
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <mutex>
+#include <utility>
+#include <vector>
+
+#include "base/key.h"
+#include "document/status_text.h"
+#include "store/record.h"
+
+namespace wicket::installer {
+
+// Collects during a dump, and publishes at its end. Cost of a peer that is not among them: one
+// comparison.
+//
+// Thread: the installer's; but FillStatus from any.
+class Busiest {
+ public:
+  // `most`: of peers; 0: none are collected.
+  explicit Busiest(size_t most) : most_(most) {}
+
+  bool wanted() const { return most_ > 0; }
+  void Begin();
+  void Note(const PublicKey& key, const store::Session& session);
+  void Publish();
+  // Sets busiest and peers_capped. Requires: status->installed is set.
+  void FillStatus(document::DeviceStatus* status) const;
+
+ private:
+  using Entry = std::pair<uint64_t, document::PeerTraffic>;  // bytes in both directions
+
+  const size_t most_;
+  std::vector<Entry> heap_;   // the one with the least traffic first
+  mutable std::mutex mutex_;  // held to copy a pointer
+  std::shared_ptr<const std::vector<document::PeerTraffic>> published_;
+};
+
+}  // namespace wicket::installer
