@@ -49,6 +49,7 @@ set(CPACK_DEBIAN_WICKET_PACKAGE_CONTROL_EXTRA ${CMAKE_CURRENT_LIST_DIR}/debian/p
 set(CPACK_COMPONENT_WICKET_DESCRIPTION
     "just-in-time WireGuard gateway\nKeeps all peers in an embedded database, and installs one into the WireGuard\ndevice when its own handshake arrives.")
 set(CPACK_DEBIAN_WICKET-EDGE_PACKAGE_NAME wicket-edge)
+set(CPACK_DEBIAN_WICKET-EDGE_PACKAGE_RECOMMENDS "ca-certificates")
 set(CPACK_DEBIAN_WICKET-EDGE_PACKAGE_DEPENDS "wicket (= ${PROJECT_VERSION})")
 set(CPACK_DEBIAN_WICKET-EDGE_PACKAGE_CONTROL_EXTRA ${CMAKE_CURRENT_LIST_DIR}/debian/edge/postinst
     ${CMAKE_CURRENT_LIST_DIR}/debian/edge/prerm ${CMAKE_CURRENT_LIST_DIR}/debian/edge/postrm)

@@ -159,15 +159,20 @@ def network_face(packages):
         return answer.status, answer.read()
     code, text = status(made.stdout.strip())
     check(code == 200 and json.loads(text)["devices"][0]["name"] == "wg0", (code, text))
+    # Before a wrong token, which ends the connection.
+    connection.request("GET", "/v1/findings", headers={"Authorization": f"Bearer {made.stdout.strip()}"})
+    findings = json.loads(connection.getresponse().read())["findings"]
+    check(len(findings) > 8 and not [one for one in findings if one["grade"] == "FAIL"], findings)
     check(status("nonsense")[0] == 401, "a wrong token is taken")
     pid = unit_property("MainPID", "wicket-edge")
     rights = Path(f"/proc/{pid}/status").read_text()
     check(re.search(r"^CapEff:\s+0+$", rights, re.M) and re.search(r"^Seccomp_filters:\s+[2-9]", rights, re.M), rights)
     # Webhooks, to a receiver that is not there.
-    (home / "hooks.toml").write_text(Path("/usr/share/doc/wicket-edge/examples/hooks.toml").read_text())
-    (home / "billing.secret").write_text(run("wicket-hook", "--new-secret").stdout)
-    shutil.chown(home / "billing.secret", "root", "wicket-edge")
-    (home / "billing.secret").chmod(0o640)
+    hooks = Path("/etc/wicket-hook")
+    (hooks / "hooks.toml").write_text(Path("/usr/share/doc/wicket-edge/examples/hooks.toml").read_text())
+    (hooks / "billing.secret").write_text(run("wicket-hook", "--new-secret").stdout)
+    shutil.chown(hooks / "billing.secret", "root", "wicket-hook")
+    (hooks / "billing.secret").chmod(0o640)
     run("systemctl", "start", "wicket-hook")
     check(wait_for(lambda: "billing: watching" in run("journalctl", "-u", "wicket-hook", "-o", "cat").stdout, 30),
           run("journalctl", "-u", "wicket-hook", "-o", "cat").stdout)
@@ -177,7 +182,7 @@ def network_face(packages):
     check(status(made.stdout.strip())[0] == 200, "the connection is lost by a reload")
     run("systemctl", "stop", "wicket-edge")
     dpkg("-P", "wicket-edge")
-    check(not home.exists(), "left after a purge")
+    check(not home.exists() and not hooks.exists(), "left after a purge")
     print("asked over the network, by a user without rights", flush=True)
 
 

@@ -124,6 +124,7 @@ def browser(ns, home):
 @contextmanager
 def web(lab, daemon, *options):
     """`wicket web`. Yields its URL, with the token."""
+    lab.dir.chmod(0o755)  # of root it makes nobody
     process = lab.gateway.start(TOOLS / "wicket", "web", "--socket", daemon.control, *options,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
@@ -169,7 +170,7 @@ def test_the_page_shows_sessions_a_flood_and_what_a_client_did():
             for wanted, pattern in ((clients[3].key.public64, "installed and has a session"),
                                     ("10.1.0.4", re.escape(clients[3].key.public64)),
                                     ("10.1.0.0/29", re.escape(clients[5].key.public64)),
-                                    ("team=b", "team=b"), (absent.public64, "no initiation of it was ever proven"),
+                                    ("10.1.0.8/29", "established"), ("team=b", "team=b"), (absent.public64, "no initiation of it was ever proven"),
                                     (stranger.public64, "No stored peer"), ("10.1.0.1", re.escape(markup))):
                 page.find("wanted").clear()
                 page.find("wanted").send_keys(wanted, Keys.ENTER)
@@ -255,9 +256,8 @@ def test_the_page_says_that_wicketd_is_away_and_recovers():
             device.close()
             page.shows("findings", "FAIL .*" + device.name, 60)
             page.shows("state", "failed checks")
-        # Before wicketd runs, and without the token.
-        daemon.stop()
         with web(lab, daemon) as url, browser(lab.gateway, lab.dir) as page:
+            daemon.stop()  # before the page is opened
             page.open(url)
             page.shows("banner", "wicketd does not answer")
             check(not page.seen("main"), "figures of nothing")
@@ -287,6 +287,15 @@ def test_web_is_for_its_user_alone():
                 equal([ask(method, changed, **bearer).status for method in ("PUT", "DELETE")], [403] * 2, "a change")
             listening = lab.gateway.run("ss", "-Hltn").stdout
             check(re.search(rf"127\.0\.0\.1:{port}\b", listening) and f"0.0.0.0:{port}" not in listening, listening)
+        # As root before a daemon that is another user's: with no more rights than the socket asks for.
+        run("chown", "4321:4322", daemon.control)
+        with web(lab, daemon) as url:
+            port, token = re.fullmatch(r"http://127\.0\.0\.1:(\d+)/#token=(\S+)", url).groups()
+            with lab.gateway.inside():
+                connection = HTTPConnection("127.0.0.1", int(port), timeout=5 * SLOW)
+                connection.request("GET", "/v1/status", headers={"Authorization": f"Bearer {token}"})
+                equal(connection.getresponse().status, 200, "the socket of another user's group")
+        run("chown", "0:0", daemon.control)
         refused = lab.gateway.run("setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups",
                                   TOOLS / "wicket", "web", "--socket", daemon.control, check=False, timeout=10 * SLOW)
         check(refused.returncode == 1 and "Permission denied" in refused.stderr, refused)

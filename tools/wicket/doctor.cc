@@ -146,7 +146,7 @@ int Doctor(const DoctorOptions& options) {
   if (status_file.empty())
     status_file = config.ok() ? config->status_file : gateway::Config{}.status_file;
   const std::optional<document::Status> status = ReadStatus(status_file);
-  report::Machine machine = gateway::LookAtMachine(options.config, config, geteuid() == 0);
+  report::Machine machine = gateway::LookAtMachine(options.config, config);
   machine.edge = LookAtEdge(options.edge_config);
   const std::vector<Finding> findings = report::Diagnose(machine, status ? &*status : nullptr);
   if (options.nagios) return PrintForNagios(findings);

@@ -57,8 +57,7 @@ void PrintWicketsOwn(const json::object& peer, const json::object& session) {
   }
   if (peer.contains("expires_at")) PrintLine("expires", TextOf(peer, "expires_at"));
   if (const auto* quota = peer.if_contains("quota_bytes")) {
-    const auto* session = peer.if_contains("session");
-    const auto* used = session ? session->get_object().if_contains("quota_used_bytes") : nullptr;
+    const auto* used = session.if_contains("quota_used_bytes");
     PrintLine("quota", absl::StrCat(Size(used ? used->to_number<uint64_t>() : 0), " of ",
                                     Size(quota->to_number<uint64_t>()), " in ",
                                     peer.at("quota_seconds").to_number<uint64_t>(), " s"));

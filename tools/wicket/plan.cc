@@ -79,15 +79,15 @@ void AddPlanCommand(CLI::App* app, std::function<int()>* run) {
   static PlanOptions options;
   CLI::App* command = app->add_subcommand(
       "plan", "memory, disk and cores for so many clients, and what gives out first");
-  const auto number = [&](const char* name, double* value, const char* help) {
+  const auto number = [&](const char* name, double* value, const char* help, double least = 0) {
     return command->add_option(name, *value, help)
         ->type_name("N")
-        ->check(CLI::Range(0.0, 1e12))
+        ->check(CLI::Range(least, 1e12))
         ->capture_default_str();
   };
   Load& load = options.load;
-  number("--peers", &load.stored, "stored peers")->required();
-  number("--active", &load.active, "peers in session at once")->required();
+  number("--peers", &load.stored, "stored peers", 1)->required();
+  number("--active", &load.active, "peers in session at once", 1)->required();
   number("--newcomers", &load.newcomers_per_s, "a second: peers that are not installed")
       ->required();
   number("--return-within", &load.return_within_s,
@@ -97,9 +97,9 @@ void AddPlanCommand(CLI::App* app, std::function<int()>* run) {
   number("--creates", &load.creates_per_s, "a second, by the control interface");
   number("--cores", &options.cores, "of the gateway; 0: as this machine");
   number("--proofs-per-core", &options.costs.proofs_per_s,
-         "proofs a second, as scripts/bench measures proofs_per_core there");
+         "proofs a second, as scripts/bench measures proofs_sustained there", 1);
   number("--kernel-handshakes-per-core", &options.costs.kernel_handshakes_per_s,
-         "handshakes a second of the kernel's WireGuard");
+         "handshakes a second of the kernel's WireGuard", 1);
   command->add_flag("--json", options.json, "print JSON");
   command->footer(
       "The figures are measured costs; docs/scaling.md tells which, and how far to trust it.");

@@ -40,9 +40,10 @@ uint64_t RoomFor(double count) {
 
 Plan MakePlan(const Load& load, const Costs& costs, double cores) {
   // A session that stays makes a new handshake every two minutes. The program passes those of known
-  // flows to the kernel; flows beyond its map are proven again.
+  // flows to the kernel. Its map forgets the flow that was used longest ago: where more are active
+  // than it holds, any rekey may find its flow forgotten, and is proven again.
   const double rekeys = load.active / kRekey_s;
-  const double unknown_flows = std::max(0.0, load.active - kFlowsMax) / kRekey_s;
+  const double unknown_flows = load.active > kFlowsMax ? rekeys : 0;
   const double returning = load.active / std::max(load.return_within_s, 1.0);
   const double newcomers = std::max(load.newcomers_per_s, returning);
   const double proofs = newcomers + unknown_flows;
@@ -80,10 +81,14 @@ Plan MakePlan(const Load& load, const Costs& costs, double cores) {
   const gateway::DeviceConfig configured;
   plan.limits = {
       {"installed_max", load.active, static_cast<double>(device.installed_max),
-       "newcomers are refused as `full`", absl::StrCat("installed_max = ", RoomFor(load.active))},
-      {"probation_max", probation, static_cast<double>(device.probation_max),
-       "newcomers are refused as `probation_full`",
-       absl::StrCat("probation_max = ", RoomFor(probation))},
+       "newcomers are refused as `full`",
+       load.active > kKernelPeersMax
+           ? std::string("more than a device may hold: a second device")
+           : absl::StrCat("installed_max = ",
+                          std::min(RoomFor(load.active), static_cast<uint64_t>(kKernelPeersMax)))},
+      {"open probation slots", probation, static_cast<double>(device.probation_max) / 2,
+       "newcomers are asked for a cookie first, and those that have none wait 5 s",
+       absl::StrCat("probation_max = ", 2 * RoomFor(probation))},
       {"handshakes_per_second", proofs + load.strangers_per_s,
        static_cast<double>(configured.handshakes_per_second), "cookies are asked for",
        absl::StrCat("handshakes_per_second = ", RoomFor(proofs + load.strangers_per_s))},
@@ -92,7 +97,8 @@ Plan MakePlan(const Load& load, const Costs& costs, double cores) {
       {"peers of a device", load.active, kKernelPeersMax, "the kernel takes no more",
        "a second device, or a second gateway"},
       {"installs of a device", newcomers, costs.installs_per_s,
-       "newcomers wait, and those that wait 2.5 s try again", "a second device"},
+       "newcomers wait, and those that wait 2.5 s try again",
+       "a second device; with a user-space device or without BTF the limit is lower, and shared"},
       {"creates by the socket", load.creates_per_s, costs.creates_per_s, "callers wait",
        "wicket import, or more peers in a request"},
       {"cores", all_cores, cores, "the gateway is under load: cookies, then waits",

@@ -23,8 +23,8 @@ struct Costs {
   double store_bytes_per_peer = 284;        // store_bytes_after_creates
   double kernel_bytes_per_peer = 1773;      // kernel_bytes_per_stored_peer
   double wicketd_bytes_per_peer = 400;      // an installed peer's record in its installer
-  double proofs_per_s = 74'600;             // proofs_per_core
-  double unknown_per_s = 137'000;           // unknown_proofs_per_core
+  double proofs_per_s = 60'000;             // proofs_sustained
+  double unknown_per_s = 91'300;            // unknown_key_per_core
   double drops_per_s = 1'310'000;           // forged_drop_per_core
   double kernel_handshakes_per_s = 10'000;  // of the kernel's WireGuard, published figures
   double creates_per_s = 13'100;            // create_over_socket

@@ -37,19 +37,27 @@ TEST(PlanTest, AReturnOfAllIsPlannedFor) {
   EXPECT_NEAR(Of(MakePlan(load, {}, 4), "installs of a device").used, 1000, 1e-6);
 }
 
-TEST(PlanTest, FlowsThatTheMapForgetsAreProvenAgain) {
+TEST(PlanTest, WhereTheMapForgetsFlowsAllRekeysMayBeProvenAgain) {
   const Plan all = MakePlan({.stored = 1e6, .active = 131'072, .return_within_s = 1e9}, {}, 4);
-  const Plan more = MakePlan({.stored = 1e6, .active = 251'072, .return_within_s = 1e9}, {}, 4);
+  const Plan more = MakePlan({.stored = 1e6, .active = 240'000, .return_within_s = 1e9}, {}, 4);
   EXPECT_LT(Of(all, "handshakes_per_second").used, 1);
-  EXPECT_NEAR(Of(more, "handshakes_per_second").used, 120'000 / 120.0, 1);
+  EXPECT_NEAR(Of(more, "handshakes_per_second").used, 2000, 1);
 }
 
-TEST(PlanTest, WhatIsAdvisedIsEnough) {
-  for (const double active : {1e3, 7e4, 3e5, 9e5}) {
+TEST(PlanTest, WhatIsAdvisedIsEnoughAndAccepted) {
+  for (const double active : {1e3, 7e4, 3e5, 7e5}) {
     const Plan plan = MakePlan({.stored = 1e7, .active = active, .newcomers_per_s = 1}, {}, 4);
     const std::string& change = Of(plan, "installed_max").change;
     EXPECT_GE(std::stod(change.substr(change.rfind(' '))), active / 0.75) << change;
+    EXPECT_LE(std::stod(change.substr(change.rfind(' '))), 1 << 20) << change;
   }
+  const Plan many = MakePlan({.stored = 1e7, .active = 2e6, .newcomers_per_s = 1}, {}, 4);
+  EXPECT_NE(Of(many, "installed_max").change.find("a second device"), std::string::npos);
+}
+
+TEST(PlanTest, OnlyHalfOfTheProbationSlotsAreOpen) {
+  const Plan plan = MakePlan({.stored = 1e6, .active = 1e4, .newcomers_per_s = 4000}, {}, 4);
+  EXPECT_GT(Of(plan, "open probation slots").share(), 1);
 }
 
 TEST(PlanTest, MoreCoresBearMore) {

@@ -1,6 +1,8 @@
 // wicket web: the page of the gateway on loopback, for whoever may read its control socket.
+#include <grp.h>
 #include <signal.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -23,13 +25,34 @@ namespace wicket::tools {
 namespace {
 
 constexpr size_t kBrowserConnectionsMax = 32;
+constexpr uid_t kNobody = 65534;
 
 struct WebOptions {
   ConnectionOptions where;
   uint16_t port = 0;
 };
 
+// Root gives itself up for a user that can do no more than connect to the socket, as a member of
+// its group: a browser's bytes are those of whatever page it has open.
+absl::Status BecomeReader(const std::string& socket) {
+  if (geteuid() != 0) return absl::OkStatus();
+  struct stat info;
+  if (stat(socket.c_str(), &info) != 0) {
+    return ErrnoStatus(errno, absl::StrCat("stat(", socket, ")"),
+                       "as root, wicket web starts when wicketd runs");
+  }
+  const gid_t group = info.st_gid;
+  // Where only its owner's group is root's, the socket is for root alone, or for everybody.
+  if (setgroups(1, &group) != 0 || setgid(group) != 0 || setuid(kNobody) != 0) {
+    return ErrnoStatus(errno, "becoming nobody");
+  }
+  return absl::OkStatus();
+}
+
 int Web(const WebOptions& options) {
+  if (const absl::Status became = BecomeReader(options.where.socket); !became.ok()) {
+    return Fail(became);
+  }
   // That nobody answers may change while the page is open; that it is not allowed will not.
   const absl::Status reached = Connection::OpenOnline(options.where).status();
   if (absl::IsPermissionDenied(reached)) return Fail(reached);
@@ -50,7 +73,6 @@ int Web(const WebOptions& options) {
   sigprocmask(SIG_BLOCK, &signals, nullptr);  // before any thread is made
   const Fd signal_fd(signalfd(-1, &signals, SFD_CLOEXEC));
   signal(SIGPIPE, SIG_IGN);
-  // A browser's bytes are those of whatever page it has open.
   DropRights();
   const absl::Status confined =
       sandbox::AllowOnly({.calls = edge::kSystemCalls, .socket_families = edge::kSocketFamilies});

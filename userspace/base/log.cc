@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -100,8 +101,17 @@ class Journal {
   Fd fd_;
 };
 
+// Whether standard error is the stream that the journal gave this process, and no file or terminal
+// that took its place.
+bool WritesToJournal() {
+  const char* stream = getenv("JOURNAL_STREAM");
+  struct stat info;
+  if (stream == nullptr || fstat(STDERR_FILENO, &info) != 0) return false;
+  return absl::StrCat(info.st_dev, ":", info.st_ino) == stream;
+}
+
 void PrintLine(const Line& line) {
-  static const bool to_journal = getenv("JOURNAL_STREAM") != nullptr;
+  static const bool to_journal = WritesToJournal();
   static Journal* const journal = new Journal;
   if (!to_journal) {
     return Print(absl::StrCat(absl::FormatTime("%H:%M:%E6S", line.at, absl::LocalTimeZone()), " ",

@@ -164,7 +164,8 @@ Standing StandingOf(const store::Peer& peer, const store::Snapshot& snapshot,
                     roster::Devices& devices) {
   const PublicKey& key = peer.config.public_key;
   const auto installed = devices.Find(peer.device, {&key, 1});
-  return StandingOf(key, installed.ok() ? *installed : roster::InstalledByKey{}, snapshot);
+  if (installed.ok()) return StandingOf(key, *installed, snapshot);
+  return {.state = kNotReached, .session = snapshot.FindSession(key)};
 }
 
 std::vector<std::string> ToReports(std::span<const store::Peer> peers,

@@ -38,12 +38,15 @@ absl::StatusOr<Page> ParsePage(const http::Target& target, absl::Time now);
 // not answer.
 void ListPeers(http::Exchange& exchange, const store::Store& store, roster::Devices& devices);
 
+// The state of a peer whose device's thread did not answer.
+inline constexpr char kNotReached[] = "not reached";
+
 // What is known of a peer beside its record.
 struct Standing {
-  std::string state = "stored";  // or as roster::Installed
+  std::string state = "stored";  // or as roster::Installed, or kNotReached
   std::optional<store::Session> session;
 };
-// Of one peer; with what the store has of its session when the device's thread does not answer.
+// Of one peer; its session is the stored one where the device was not reached.
 Standing StandingOf(const store::Peer& peer, const store::Snapshot& snapshot,
                     roster::Devices& devices);
 

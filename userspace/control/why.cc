@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "control/listing.h"
 
 namespace wicket::control {
 namespace {
@@ -64,6 +65,10 @@ std::vector<std::string> WhyOf(const store::Peer& peer, const std::string& state
         "preshared key differs");
   } else if (state == "leaving") {
     reasons.push_back("its session is dead and it is about to be removed");
+  } else if (state == kNotReached) {
+    reasons.push_back(
+        "its device does not answer, so whether it is installed is not known; newcomers "
+        "are not let in until it does");
   } else if (!expired && !session) {
     reasons.push_back(
         "no initiation of it was ever proven: none arrived, it was made for another public key of "

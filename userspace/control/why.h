@@ -11,7 +11,8 @@
 
 namespace wicket::control {
 
-// `state`:   "probation", "established" or "leaving" of an installed peer; else "stored".
+// `state`:   "probation", "established" or "leaving" of an installed peer; else "stored", or
+//            kNotReached.
 // `session`: its last; nullopt: no initiation of it was ever proven.
 // `status`:  the gateway's; null: none runs.
 std::vector<std::string> WhyOf(const store::Peer& peer, const std::string& state,

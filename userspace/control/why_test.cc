@@ -39,6 +39,8 @@ TEST_F(WhyTest, EachStateHasItsSentence) {
   EXPECT_TRUE(absl::StrContains(Why("probation"), "waits for the first data"));
   EXPECT_TRUE(absl::StrContains(Why("leaving"), "about to be removed"));
   EXPECT_TRUE(absl::StrContains(Why(), "it has not called since"));
+  EXPECT_TRUE(absl::StrContains(Why("not reached"), "its device does not answer"));
+  EXPECT_FALSE(absl::StrContains(Why("not reached", false), "proven"));
   EXPECT_TRUE(absl::StrContains(Why("stored", false), "no initiation of it was ever proven"));
 }
 

@@ -3,24 +3,36 @@
 #include <string>
 #include <utility>
 
+#include "absl/strings/match.h"
+
 // The linker keeps the bytes as they are: as a C++ literal they would take a minute to compile.
 asm(".section .rodata\n"
     "wicket_page:\n"
     ".incbin \"" WICKET_PAGE
     "\"\n"
     "wicket_page_end:\n"
+    "wicket_page_gz:\n"
+    ".incbin \"" WICKET_PAGE
+    ".gz\"\n"
+    "wicket_page_gz_end:\n"
     ".byte 0\n"
     ".previous\n");
 
 extern "C" {
 extern const char wicket_page[];
 extern const char wicket_page_end[];
+extern const char wicket_page_gz[];
+extern const char wicket_page_gz_end[];
 }
 
 namespace wicket::edge {
 
 absl::string_view Page() {
   return {wicket_page, static_cast<size_t>(wicket_page_end - wicket_page)};
+}
+
+absl::string_view PageGz() {
+  return {wicket_page_gz, static_cast<size_t>(wicket_page_gz_end - wicket_page_gz)};
 }
 
 http::Handler WithPage(http::Handler next) {
@@ -32,7 +44,10 @@ http::Handler WithPage(http::Handler next) {
     exchange.AddHeader("X-Content-Type-Options", "nosniff");
     exchange.AddHeader("Referrer-Policy", "no-referrer");
     exchange.AddHeader("Cache-Control", "no-cache");
-    exchange.Answer(200, std::string(Page()), "text/html; charset=utf-8");
+    exchange.AddHeader("Vary", "Accept-Encoding");
+    const bool gzip = absl::StrContains(exchange.header("Accept-Encoding"), "gzip");
+    if (gzip) exchange.AddHeader("Content-Encoding", "gzip");
+    exchange.Answer(200, std::string(gzip ? PageGz() : Page()), "text/html; charset=utf-8");
   };
 }
 

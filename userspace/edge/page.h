@@ -9,6 +9,7 @@ namespace wicket::edge {
 
 // HTML, with its styles and scripts in it.
 absl::string_view Page();
+absl::string_view PageGz();  // the same, compressed
 
 // Answers GET and HEAD of "/" with the page, to anybody; leaves the rest to `next`.
 http::Handler WithPage(http::Handler next);

@@ -34,7 +34,8 @@ constexpr absl::Duration kPatience =
 constexpr absl::Duration kConnect = absl::Seconds(5);
 constexpr int kRetry_ms = 50;
 constexpr size_t kWholeBytesMax = 64 << 10;  // a larger answer is passed on in pieces
-constexpr int kLook_ms = 1000;               // at whether the gateway stops
+constexpr absl::Duration kRoleInterval = absl::Seconds(2);
+constexpr int kLook_ms = 1000;  // at whether the gateway stops
 constexpr size_t kPieceBytes = 16 << 10;
 
 // Errors: Unavailable says why nobody answers; Cancelled when the client hung up, or the edge
@@ -67,10 +68,22 @@ class UpstreamTransport : public http::Transport {
   UpstreamTransport(Fd fd, const Exchange* exchange)
       : Transport(std::move(fd)), exchange_(exchange) {}
   void set_give_up(absl::Duration steady) { give_up_ = steady; }
+  // From here on the answer ends when the client's right does.
+  void set_streaming() {
+    streaming_ = true;
+    next_role_ = SteadyNow() + kRoleInterval;
+  }
 
  private:
   size_t Read(void* data, size_t bytes, error_code* error) override {
     for (;;) {
+      if (streaming_ && SteadyNow() >= next_role_) {
+        next_role_ = SteadyNow() + kRoleInterval;
+        if (exchange_->role_now() < exchange_->role) {
+          *error = boost::asio::error::operation_aborted;
+          return 0;
+        }
+      }
       const ssize_t n = recv(fd(), data, bytes, 0);
       *error = {};
       if (n > 0) return static_cast<size_t>(n);
@@ -94,6 +107,8 @@ class UpstreamTransport : public http::Transport {
 
   const Exchange* exchange_;
   absl::Duration give_up_ = absl::InfiniteDuration();
+  bool streaming_ = false;
+  absl::Duration next_role_;
 };
 
 // One request to wicketd.
@@ -193,6 +208,7 @@ class Upstream {
 
   void Stream(const std::string& type) {
     if (!exchange_->BeginStream(type.c_str())) return;
+    transport_.set_streaming();
     char piece[kPieceBytes];
     error_code error;
     bool written = true;

@@ -54,9 +54,9 @@ bool DeviceWatch::TickOne(size_t index) {
     watched.answers = answers;
     if (!answers) watched.silent_since_ns = SteadyNanos();
     changed = true;
-    Log(answers ? LogLevel::kInfo : LogLevel::kError, configs_[index].name,
-        answers ? ": the device answers again"
-                : ": the device does not answer; its handshakes pass to the kernel");
+    Log(answers ? LogLevel::kInfo : LogLevel::kError, About{configs_[index].name},
+        answers ? "the device answers again"
+                : "the device does not answer; its handshakes pass to the kernel");
   }
   if (auto foreign = watched.installer->TakeForeign()) {
     watched.foreign = std::move(foreign);

@@ -1,12 +1,18 @@
 #include "gateway/front.h"
 
+#include <algorithm>
+#include <memory>
 #include <utility>
+#include <vector>
 
-#include "gateway/machine.h"
-#include "report/diagnose.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "gateway/findings.h"
 
 namespace wicket::gateway {
 namespace {
+
+constexpr size_t kPrefixesInLabel = 16;
 
 std::map<std::string, installer::Installer*> ByName(const DeviceWatch& devices) {
   std::map<std::string, installer::Installer*> by_name;
@@ -28,6 +34,27 @@ roster::Pools PoolsOf(const Config& config) {
   return pools;
 }
 
+// What the devices do not know of the peers that have series of their own.
+void NamePeers(const store::Store& store, document::Status* status) {
+  const auto snapshot = store.NewSnapshot();
+  if (!snapshot.ok()) return;
+  for (document::DeviceStatus& device : status->devices) {
+    for (document::PeerTraffic& traffic : device.busiest) {
+      const auto peer = snapshot->FindPeer(traffic.public_key);
+      if (!peer.ok()) continue;
+      const auto& all = peer->config.allowed_ips;
+      const std::vector<Prefix> some(all.begin(), all.begin() + static_cast<ptrdiff_t>(std::min(
+                                                                    all.size(), kPrefixesInLabel)));
+      traffic.allowed_ips = absl::StrJoin(some, ",", [](std::string* out, const Prefix& prefix) {
+        absl::StrAppend(out, ToString(prefix));
+      });
+      for (const auto& [name, text] : peer->labels) {
+        if (name == "friendly_name") traffic.friendly_name = text;
+      }
+    }
+  }
+}
+
 }  // namespace
 
 Front::Front(const Config& config, const DeviceWatch& devices, const store::Store* store,
@@ -41,16 +68,14 @@ Front::Front(const Config& config, const DeviceWatch& devices, const store::Stor
             .store = store,
             .events = events,
             .status = [reporter] { return reporter->latest(); },
-            .metrics = [reporter] { return reporter->Metrics(); },
-            .history = [reporter](uint64_t from) { return reporter->history().ToJson(from); },
-            .findings =
-                [reporter, path = config.path] {
-                  const auto status = reporter->latest();
-                  report::Machine machine =
-                      LookAtMachine(path, LoadConfig(path), /*privileged=*/false);
-                  machine.root = true;  // what root would see beside, the status tells
-                  return report::ToJson(report::Diagnose(machine, status.get()));
+            .metrics =
+                [reporter, store] {
+                  return reporter->Metrics(
+                      [store](document::Status* status) { NamePeers(*store, status); });
                 },
+            .history = [reporter](uint64_t from) { return reporter->history().ToJson(from); },
+            .findings = [findings = std::make_shared<Findings>(
+                             config, reporter)] { return findings->ToJson(); },
             .reload = std::move(reload)}) {}
 
 absl::Status Front::Listen(const http::UnixOptions& options) {

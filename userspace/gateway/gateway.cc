@@ -113,8 +113,9 @@ absl::Status Gateway::Tick() {
   }
   if (steady >= seen_.next_status) {
     seen_.next_status = steady + kStatusInterval;
-    NoteDefence();
-    if (const absl::Status written = reporter_->Publish(ReadStatus()); !written.ok()) {
+    document::Status status = ReadStatus();
+    NoteDefence(&status);
+    if (const absl::Status written = reporter_->Publish(std::move(status)); !written.ok()) {
       Log(LogLevel::kWarning, "status file: ", written.message());
     }
   }
@@ -197,7 +198,7 @@ document::Status Gateway::ReadStatus() const {
   status.commit = document::SecondsOf(storage_.committer->times());
   nics_->FillStatus(&status);
   devices_.FillStatus(&status);
-  NamePeers(&status);
+  status.peer_names = config_.metrics.peer_names;
   nics_->AddThreads(&status.threads);
   devices_.AddThreads(&status.threads);
   const uint64_t busy_since_ns = storage_.committer->busy_since_ns();
@@ -210,35 +211,14 @@ document::Status Gateway::ReadStatus() const {
   return status;
 }
 
-// What the devices do not know of the peers that have series of their own.
-void Gateway::NamePeers(document::Status* status) const {
-  status->peer_names = config_.metrics.peer_names;
-  if (config_.metrics.peers == 0) return;
-  const auto snapshot = storage_.store->NewSnapshot();
-  if (!snapshot.ok()) return;
-  for (document::DeviceStatus& device : status->devices) {
-    for (document::PeerTraffic& traffic : device.busiest) {
-      const auto peer = snapshot->FindPeer(traffic.public_key);
-      if (!peer.ok()) continue;
-      traffic.allowed_ips = absl::StrJoin(
-          peer->config.allowed_ips, ",",
-          [](std::string* out, const Prefix& prefix) { absl::StrAppend(out, ToString(prefix)); });
-      for (const auto& [name, text] : peer->labels) {
-        if (name == "friendly_name") traffic.friendly_name = text;
-      }
-    }
-  }
-}
-
-void Gateway::NoteDefence() {
-  document::Status devices;
-  devices_.FillStatus(&devices);
+void Gateway::NoteDefence(document::Status* status) {
   double install_p99_ms = 0;
-  for (const document::DeviceStatus& device : devices.devices) {
+  for (const document::DeviceStatus& device : status->devices) {
     install_p99_ms = std::max(install_p99_ms, device.install_p99_ms);
   }
-  defence_.Note(SteadyNow(), xsk::NamedCounters(steering_->ReadCounters()), nics_->Verdicts(),
-                nics_->under_load(), steering_->TakeSources(), install_p99_ms);
+  defence_.Note(SteadyNow(), status->steering, status->verdicts, nics_->under_load(),
+                steering_->TakeSources(), install_p99_ms);
+  status->defence = defence_.status();
 }
 
 std::string Gateway::HangingThread() const {

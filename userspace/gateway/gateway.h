@@ -84,9 +84,8 @@ class Gateway {
   void WatchKeys();
   absl::Status WatchNics();
   void Publish();
-  void NoteDefence();
+  void NoteDefence(document::Status* status);
   document::Status ReadStatus() const;
-  void NamePeers(document::Status* status) const;
 
   // Destruction runs from the bottom up: NICs stop feeding installers before those go, and
   // everything goes before the store.

@@ -143,12 +143,15 @@ report::NicFacts LookAtNic(const std::string& name, bool root) {
 
 // Whether a route that is no connected one leads through the interface.
 bool HasRoute(const std::string& device) {
-  for (absl::string_view line : absl::StrSplit(TextOf("/proc/thread-self/net/route"), '\n')) {
+  // Of a router each may have a million lines.
+  std::ifstream ipv4("/proc/thread-self/net/route"), ipv6("/proc/thread-self/net/ipv6_route");
+  std::string line;
+  while (std::getline(ipv4, line)) {
     const std::vector<std::string> fields =
         absl::StrSplit(line, absl::ByAnyChar("\t "), absl::SkipEmpty());
     if (fields.size() > 2 && fields[0] == device) return true;
   }
-  for (absl::string_view line : absl::StrSplit(TextOf("/proc/thread-self/net/ipv6_route"), '\n')) {
+  while (std::getline(ipv6, line)) {
     const std::vector<std::string> fields = absl::StrSplit(line, ' ', absl::SkipEmpty());
     // Of every interface there are routes to fe80::/64, ff00::/8 and its own addresses.
     if (fields.size() != 10 || fields[9] != device || fields[1] == "80") continue;
@@ -200,38 +203,64 @@ void LookAtStore(const std::string& path, report::Machine* machine) {
       stat((path + "/data.mdb").c_str(), &data) == 0 && (data.st_mode & 0007) != 0;
 }
 
-}  // namespace
-
-report::Machine LookAtMachine(const std::string& config_path, const absl::StatusOr<Config>& config,
-                              bool privileged) {
-  report::Machine machine;
+void LookAtKernel(report::Machine* machine) {
   utsname name;
   if (uname(&name) == 0) {
-    machine.kernel = name.release;
-    sscanf(name.release, "%d.%d", &machine.kernel_major, &machine.kernel_minor);
+    machine->kernel = name.release;
+    sscanf(name.release, "%d.%d", &machine->kernel_major, &machine->kernel_minor);
   }
-  machine.cpus = static_cast<uint32_t>(sysconf(_SC_NPROCESSORS_ONLN));
-  machine.root = privileged;
-  machine.has_btf = access("/sys/kernel/btf/vmlinux", F_OK) == 0;
-  machine.has_bpffs = IsBpffs("/sys/fs/bpf");
+  machine->cpus = static_cast<uint32_t>(sysconf(_SC_NPROCESSORS_ONLN));
+  machine->has_btf = access("/sys/kernel/btf/vmlinux", F_OK) == 0;
+  machine->has_bpffs = IsBpffs("/sys/fs/bpf");
+}
+
+void LookAtParts(const Config& config, report::Machine* machine) {
+  LookAtStore(config.store.path, machine);
+  for (const NicConfig& nic : config.nics) {
+    machine->nics.push_back(LookAtNic(nic.name, machine->root));
+  }
+  for (const DeviceConfig& device : config.devices) {
+    machine->devices.push_back(LookAtDevice(device.name));
+  }
+}
+
+bool IsWritableByOthers(const std::string& path) {
+  struct stat file;
+  return stat(path.c_str(), &file) == 0 && (file.st_mode & 0022) != 0;
+}
+
+}  // namespace
+
+report::Machine LookAtMachine(const std::string& config_path,
+                              const absl::StatusOr<Config>& config) {
+  report::Machine machine;
+  LookAtKernel(&machine);
+  machine.root = geteuid() == 0;
   machine.has_wireguard = KernelHasWireGuard(machine.kernel);
   timex clock{};
-  machine.clock_synchronised = adjtimex(&clock) != TIME_ERROR && !(clock.status & STA_UNSYNC);
+  const int state = adjtimex(&clock);
+  machine.clock_synchronised = state >= 0 && state != TIME_ERROR && !(clock.status & STA_UNSYNC);
   machine.config_path = config_path;
-  struct stat file;
-  machine.config_writable_by_others =
-      stat(config_path.c_str(), &file) == 0 && (file.st_mode & 0022) != 0;
-  if (!config.ok()) {
+  machine.config_writable_by_others = IsWritableByOthers(config_path);
+  if (config.ok()) {
+    LookAtParts(*config, &machine);
+  } else {
     machine.config_problem = std::string(config.status().message());
-    return machine;
   }
-  LookAtStore(config->store.path, &machine);
-  for (const NicConfig& nic : config->nics) {
-    machine.nics.push_back(LookAtNic(nic.name, machine.root));
+  return machine;
+}
+
+report::Machine LookAtMachineFromWithin(const Config& running) {
+  report::Machine machine;
+  machine.from_within = true;
+  LookAtKernel(&machine);
+  machine.config_path = running.path;
+  machine.config_writable_by_others = IsWritableByOthers(running.path);
+  // Without rights the file may not be readable, which says nothing of what is in it.
+  if (access(running.path.c_str(), R_OK) == 0) {
+    machine.config_problem = std::string(LoadConfig(running.path).status().message());
   }
-  for (const DeviceConfig& device : config->devices) {
-    machine.devices.push_back(LookAtDevice(device.name));
-  }
+  LookAtParts(running, &machine);
   return machine;
 }
 

@@ -8,8 +8,9 @@ namespace wicket::gateway {
 
 // Looks, and changes nothing. What cannot be seen is left empty.
 // `config`: as it was read; with a problem, only the machine itself is looked at.
-// `privileged`: XDP hooks are looked at, too.
-report::Machine LookAtMachine(const std::string& config_path, const absl::StatusOr<Config>& config,
-                              bool privileged);
+report::Machine LookAtMachine(const std::string& config_path, const absl::StatusOr<Config>& config);
+// The same without rights, from within a service that hides parts of the machine: what may be
+// hidden is left out. `running`: what the gateway runs with; its file is checked beside.
+report::Machine LookAtMachineFromWithin(const Config& running);
 
 }  // namespace wicket::gateway

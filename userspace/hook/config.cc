@@ -7,13 +7,21 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
+#include "absl/strings/str_join.h"
 #include "base/config_section.h"
+#include "event/event_log.h"
 
 namespace wicket::hook {
 namespace {
 
 constexpr size_t kHooksMax = 16;  // each has a connection to wicketd
 constexpr size_t kNameBytesMax = 64;
+
+constexpr absl::string_view kKinds[] = {
+#define WICKET_HOOK_KIND(name, text, help) text,
+    WICKET_EVENTS(WICKET_HOOK_KIND)
+#undef WICKET_HOOK_KIND
+};
 
 // It is the name of a folder, too.
 bool IsName(const std::string& text) {
@@ -31,11 +39,18 @@ void ReadHook(const toml::table& table, Problems* problems, Config* config) {
   section.Text("secret_file", &hook.secret_file);
   section.Text("ca", &hook.ca);
   section.Text("device", &hook.device);
-  section.Number("queue_max", 1, 10'000'000, " events", &hook.queue_max);
+  section.Number("queue_max", 100, 10'000'000, " events", &hook.queue_max);
   section.Texts("kinds", [&](const std::string& kind) -> std::string {
     hook.kinds.push_back(kind);
-    return IsName(kind) ? "" : "kinds of events, such as \"confirmed\"";
+    return std::find(std::begin(kKinds), std::end(kKinds), kind) != std::end(kKinds)
+               ? ""
+               : absl::StrCat("kinds of events: ", absl::StrJoin(kKinds, ", "));
   });
+  // It goes into a URL.
+  if (std::any_of(hook.device.begin(), hook.device.end(),
+                  [](char c) { return c <= ' ' || c >= 127 || absl::StrContains("%&#+?", c); })) {
+    section.AddProblem("device", absl::StrCat("\"", hook.device, "\""), "a device's name");
+  }
   if (!IsName(hook.name)) {
     section.AddProblem("name", absl::StrCat("\"", hook.name, "\""), "letters, digits, - and _");
   }

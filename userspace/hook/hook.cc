@@ -1,5 +1,8 @@
 #include "hook/hook.h"
 
+#include <stdlib.h>
+#include <unistd.h>
+
 #include <algorithm>
 #include <random>
 #include <utility>
@@ -13,7 +16,6 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/thread.h"
-#include "hook/transfer.h"
 
 namespace wicket::hook {
 namespace {
@@ -43,6 +45,12 @@ std::string TargetOf(const HookConfig& config) {
   if (!config.device.empty()) query.push_back(absl::StrCat("device=", config.device));
   return absl::StrCat("http://wicketd/v1/events", query.empty() ? "" : "?",
                       absl::StrJoin(query, "&"));
+}
+
+// Without its path, which may hold a secret of the receiver's.
+std::string HostOf(const std::string& url) {
+  const size_t host = url.find("://");
+  return url.substr(0, url.find('/', host == url.npos ? 0 : host + 3));
 }
 
 }  // namespace
@@ -102,20 +110,27 @@ bool Hook::Sleep(absl::Duration duration) {
 
 // --- from wicketd -----------------------------------------------------------
 
+void Hook::Die(const absl::Status& status) {
+  Log(LogLevel::kError, config_.name, ": ", status.message(), "; starting again");
+  Sleep(absl::Seconds(1));  // the log is written by a thread of its own
+  _exit(EXIT_FAILURE);
+}
+
 void Hook::Enqueue(std::vector<std::string> events) {
-  if (missed_ > 0) events.insert(events.begin(), LaggedEvent(missed_));
+  const bool tells = missed_ > 0;
+  if (tells) events.insert(events.begin(), LaggedEvent(missed_));
   if (events.empty()) return;
-  const absl::Status pushed = queue_.Push(events);
-  if (!pushed.ok()) {
-    if (missed_ == 0) {
-      Log(LogLevel::kError, config_.name, ": events are missed: ", pushed.message());
-    } else {
-      events.erase(events.begin());  // it is still to be told
+  const auto pushed = queue_.Push(events);
+  if (!pushed.ok()) Die(pushed.status());
+  if (*pushed > 0) missed_ = 0;  // what was missed is told
+  const uint64_t left = events.size() - *pushed;
+  if (left > 0) {
+    if (missed_ == 0 && !tells) {
+      Log(LogLevel::kError, config_.name, ": events are missed: the queue, or its disk, is full");
     }
-    missed_ += events.size();
-    return;
+    missed_ += left - (tells && *pushed == 0 ? 1 : 0);
   }
-  missed_ = 0;
+  if (*pushed == 0) return;
   const std::lock_guard lock(mutex_);
   fresh_ = true;
   wake_.notify_all();
@@ -124,6 +139,7 @@ void Hook::Enqueue(std::vector<std::string> events) {
 void Hook::Follow() {
   NameThread(absl::StrCat("follow/", config_.name));
   std::string told;  // of wicketd's absence, once
+  Client client;
   do {
     EventReader reader;
     bool watching = false;
@@ -136,11 +152,11 @@ void Hook::Follow() {
       auto events = reader.Take(piece, &missed_);
       Enqueue(std::move(events));
     };
-    const auto ended = Transfer({.url = TargetOf(config_),
-                                 .unix_socket = socket_,
-                                 .headers = {"Wicket-Role: read"},
-                                 .piece = take},
-                                stopping_);
+    const auto ended = client.Do({.url = TargetOf(config_),
+                                  .unix_socket = socket_,
+                                  .headers = {"Wicket-Role: read"},
+                                  .piece = take},
+                                 stopping_);
     const std::string why = !ended.ok()     ? std::string(ended.status().message())
                             : *ended == 200 ? "it closed the connection"
                                             : absl::StrCat("HTTP status ", *ended);
@@ -153,12 +169,12 @@ void Hook::Follow() {
 
 // --- to the receiver --------------------------------------------------------
 
-bool Hook::Send(const Batch& batch) {
+bool Hook::Send(Client* client, const Batch& batch) {
   const std::string body = absl::StrCat("{\"events\":[", absl::StrJoin(batch.events, ","), "]}");
   // The same for every attempt, so that a receiver can tell a second delivery.
-  const std::string id = absl::StrCat("msg_", config_.name, "_", batch.first, "-", batch.last);
+  const std::string id = absl::StrCat("msg_", queue_.name(), "_", batch.first, "-", batch.last);
   const int64_t now_s = absl::ToUnixSeconds(WallNow());
-  const auto status = Transfer(
+  const auto status = client->Do(
       {.url = config_.url,
        .ca = config_.ca,
        .headers = {"Content-Type: application/json", "Expect:", absl::StrCat("webhook-id: ", id),
@@ -174,8 +190,8 @@ bool Hook::Send(const Batch& batch) {
   }
   if (absl::IsCancelled(status.status())) return false;
   if (failed_++ == 0) {
-    Log(LogLevel::kWarning, config_.name, ": ", config_.url, " did not take ", batch.events.size(),
-        " events: ",
+    Log(LogLevel::kWarning, config_.name, ": ", HostOf(config_.url), " did not take ",
+        batch.events.size(), " events: ",
         status.ok() ? absl::StrCat("HTTP status ", *status) : status.status().message(),
         "; they are kept and sent again");
   }
@@ -185,6 +201,9 @@ bool Hook::Send(const Batch& batch) {
 void Hook::Deliver() {
   NameThread(absl::StrCat("deliver/", config_.name));
   std::mt19937_64 random{std::random_device()()};
+  Client client;
+  uint64_t delivered = 0;
+  bool popped = true;
   Batch batch;  // kept until it is delivered: an attempt repeats what the one before sent
   while (!stopping_) {
     if (batch.events.empty()) {
@@ -192,25 +211,32 @@ void Hook::Deliver() {
         std::unique_lock lock(mutex_);
         fresh_ = false;
       }
-      auto front = queue_.Front(kBatchMax);
-      if (!front.ok()) {
-        Log(LogLevel::kError, config_.name, ": ", front.status().message());
-        if (!Sleep(kPauseMax)) return;
+      auto front = queue_.Front(delivered, kBatchMax);
+      if (absl::IsInternal(front.status())) Die(front.status());
+      if (!front.ok()) {  // a disk that is full
+        if (!Sleep(kPauseMin)) return;
         continue;
       }
       batch = *std::move(front);
     }
     if (batch.events.empty()) {
       std::unique_lock lock(mutex_);
-      wake_.wait(lock, [this] { return fresh_ || stopping_; });
+      const auto ready = [this] { return fresh_ || stopping_; };
+      if (popped) {
+        wake_.wait(lock, ready);
+      } else {
+        wake_.wait_for(lock, absl::ToChronoNanoseconds(kPauseMin), ready);
+        lock.unlock();
+        popped = queue_.Pop(delivered).ok();
+      }
       continue;
     }
-    if (Send(batch)) {
-      // A batch that cannot be removed is delivered again, which its id tells.
-      if (const absl::Status popped = queue_.Pop(batch.last); !popped.ok()) {
-        Log(LogLevel::kError, config_.name, ": ", popped.message());
-        if (!Sleep(kPauseMin)) return;
-      }
+    if (Send(&client, batch)) {
+      // Where a full disk takes no deletion either, what is delivered is not taken again.
+      delivered = batch.last;
+      const absl::Status status = queue_.Pop(delivered);
+      if (absl::IsInternal(status)) Die(status);
+      popped = status.ok();
       batch = {};
     } else if (!Sleep(PauseAfter(failed_, std::uniform_real_distribution<>(0, 1)(random)))) {
       return;

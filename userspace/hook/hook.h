@@ -15,6 +15,7 @@
 #include "hook/config.h"
 #include "hook/queue.h"
 #include "hook/secret.h"
+#include "hook/transfer.h"
 
 namespace wicket::hook {
 
@@ -47,7 +48,9 @@ class Hook {
   // Adds events to the queue; those that find no room are counted as missed.
   void Enqueue(std::vector<std::string> events);
   // Returns: whether the receiver took the batch.
-  bool Send(const Batch& batch);
+  bool Send(Client* client, const Batch& batch);
+  // The queue cannot be used any more: ends the process, which the service manager starts again.
+  [[noreturn]] void Die(const absl::Status& status);
   // Returns: false when the hook stops.
   bool Sleep(absl::Duration duration);
 

@@ -26,7 +26,8 @@ constexpr char kGood[] =
 TEST(HookConfigTest, EveryProblemIsTold) {
   EXPECT_EQ(Problem(kGood), "");
   EXPECT_EQ(
-      Problem(absl::StrCat(kGood, "kinds = [\"confirmed\"]\ndevice = \"wg0\"\nqueue_max = 5")), "");
+      Problem(absl::StrCat(kGood, "kinds = [\"confirmed\"]\ndevice = \"wg0\"\nqueue_max = 500")),
+      "");
   EXPECT_NE(Problem("").find("1 to 16 [[hook]] tables"), std::string::npos);
   const std::string bad = Problem(
       "[[hook]]\nname = \"../x\"\nurl = \"http://h\"\nkinds = [\"a&b\"]\nqueue_max = 0\nother = "
@@ -86,18 +87,18 @@ TEST_F(FolderTest, AQueueKeepsItsOrderAndSurvivesARestart) {
   {
     auto queue = Queue::Open(folder_ + "/q", 10);
     ASSERT_TRUE(queue.ok()) << queue.status();
-    EXPECT_TRUE(queue->Front(5)->events.empty());
+    EXPECT_TRUE(queue->Front(0, 5)->events.empty());
     ASSERT_TRUE(queue->Push(Texts{"a", "b", "c"}).ok());
-    const auto batch = queue->Front(2);
+    const auto batch = queue->Front(0, 2);
     EXPECT_EQ(batch->events, (Texts{"a", "b"}));
     EXPECT_EQ(batch->first + 1, batch->last);
     last = batch->last;
   }
   auto queue = Queue::Open(folder_ + "/q", 10);
   EXPECT_EQ(*queue->size(), 3u);
-  EXPECT_EQ(queue->Front(9)->events, (Texts{"a", "b", "c"}));
+  EXPECT_EQ(queue->Front(0, 9)->events, (Texts{"a", "b"})) << "the batch that was given, again";
   ASSERT_TRUE(queue->Pop(last).ok());
-  const auto rest = queue->Front(9);
+  const auto rest = queue->Front(0, 9);
   EXPECT_EQ(rest->events, (Texts{"c"}));
   EXPECT_EQ(rest->first, last + 1);
 }
@@ -107,7 +108,7 @@ TEST_F(FolderTest, ANumberIsNeverGivenAgain) {
   for (int i = 0; i < 3; ++i) {
     auto queue = Queue::Open(folder_ + "/q", 10);
     ASSERT_TRUE(queue->Push(Texts{"x"}).ok());
-    const auto batch = queue->Front(1);
+    const auto batch = queue->Front(0, 1);
     EXPECT_GT(batch->first, last);
     last = batch->last;
     ASSERT_TRUE(queue->Pop(last).ok());
@@ -115,15 +116,37 @@ TEST_F(FolderTest, ANumberIsNeverGivenAgain) {
   }
 }
 
-TEST_F(FolderTest, AFullQueueTakesNothingOfAPush) {
+TEST_F(FolderTest, AFullQueueTakesWhatItHasRoomFor) {
   auto queue = Queue::Open(folder_ + "/q", 3);
-  ASSERT_TRUE(queue->Push(Texts{"a", "b"}).ok());
-  EXPECT_TRUE(absl::IsResourceExhausted(queue->Push(Texts{"c", "d"})));
-  EXPECT_EQ(*queue->size(), 2u);
-  EXPECT_TRUE(queue->Push(Texts{"c"}).ok());
-  ASSERT_TRUE(queue->Pop(queue->Front(1)->last).ok());
-  EXPECT_TRUE(queue->Push(Texts{"d"}).ok());
-  EXPECT_EQ(queue->Front(9)->events, (Texts{"b", "c", "d"}));
+  ASSERT_EQ(queue->Push(Texts{"a", "b"}).value_or(9), 2u);
+  EXPECT_EQ(queue->Push(Texts{"c", "d"}).value_or(9), 1u);
+  EXPECT_EQ(queue->Push(Texts{"e"}).value_or(9), 0u);
+  ASSERT_TRUE(queue->Pop(queue->Front(0, 1)->last).ok());
+  EXPECT_EQ(queue->Push(Texts{"f"}).value_or(9), 1u);
+  EXPECT_EQ(queue->Front(0, 9)->events, (Texts{"b", "c", "f"}));
+}
+
+TEST_F(FolderTest, WhatIsDeliveredAndCouldNotBeRemovedIsPassedOver) {
+  auto queue = Queue::Open(folder_ + "/q", 9);
+  ASSERT_TRUE(queue->Push(Texts{"a", "b", "c"}).ok());
+  const auto first = queue->Front(0, 2);
+  const auto second = queue->Front(first->last, 2);
+  EXPECT_EQ(second->events, (Texts{"c"}));
+  EXPECT_EQ(queue->Front(0, 9)->events, (Texts{"a", "b", "c"}));
+}
+
+TEST_F(FolderTest, EachFolderHasANameOfItsOwnAndKeepsIt) {
+  const std::string name = Queue::Open(folder_ + "/q", 9)->name();
+  EXPECT_EQ(name.size(), 12u);
+  EXPECT_EQ(Queue::Open(folder_ + "/q", 9)->name(), name);
+  EXPECT_NE(Queue::Open(folder_ + "/r", 9)->name(), name);
+}
+
+TEST_F(FolderTest, ADamagedFileIsNamed) {
+  std::filesystem::create_directory(folder_ + "/q");
+  std::ofstream(folder_ + "/q/data.mdb") << "x";
+  const auto queue = Queue::Open(folder_ + "/q", 9);
+  EXPECT_NE(queue.status().message().find(folder_ + "/q"), std::string::npos) << queue.status();
 }
 
 TEST(EventReaderTest, EventsAreReadWhereverThePiecesEnd) {

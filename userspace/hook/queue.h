@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -15,7 +16,7 @@ namespace wicket::hook {
 
 struct Batch {
   std::vector<std::string> events;
-  uint64_t first = 0, last = 0;  // their numbers, which are never given again
+  uint64_t first = 0, last = 0;  // their numbers, which are never given again in this folder
 };
 
 // Thread: one pushes, one takes.
@@ -25,26 +26,31 @@ class Queue {
   static absl::StatusOr<Queue> Open(const std::string& folder, uint64_t events_max);
   Queue(Queue&&) = default;
 
-  // Adds them all, or none. Errors: ResourceExhausted when there is no room in the queue or on the
-  // disk.
-  absl::Status Push(std::span<const std::string> events);
-  // The oldest, at most `count`; they stay in the queue. Empty: there are none.
-  absl::StatusOr<Batch> Front(size_t count) const;
-  // Removes those up to the number `last`.
+  // Adds the first ones, as far as there is room for them; of a disk that is full, none.
+  // Returns: how many. Errors: Internal, and the queue must be opened again.
+  absl::StatusOr<size_t> Push(std::span<const std::string> events);
+  // The oldest after the number `after`, at most `count`; they stay in the queue. What was given
+  // once is given again as the same batch, also to a later process, until it is popped.
+  // Errors: ResourceExhausted: of a full disk; Internal as of Push.
+  absl::StatusOr<Batch> Front(uint64_t after, size_t count);
+  // Removes those up to the number `last`. Errors: as of Front.
   absl::Status Pop(uint64_t last);
   absl::StatusOr<uint64_t> size() const;
+  // Of this folder alone, and as long as it lasts: numbers begin at 1 in every new one.
+  const std::string& name() const { return name_; }
 
  private:
   struct Close {
     void operator()(MDB_env* env) const;
   };
 
-  Queue(std::unique_ptr<MDB_env, Close> env, unsigned table, uint64_t events_max)
-      : env_(std::move(env)), table_(table), events_max_(events_max) {}
+  Queue(std::unique_ptr<MDB_env, Close> env, unsigned events, unsigned meta, uint64_t events_max)
+      : env_(std::move(env)), events_(events), meta_(meta), events_max_(events_max) {}
 
   std::unique_ptr<MDB_env, Close> env_;
-  unsigned table_;
+  unsigned events_, meta_;
   uint64_t events_max_;
+  std::string name_;
 };
 
 }  // namespace wicket::hook

@@ -37,9 +37,17 @@ int Look(void* stopping, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
 
 }  // namespace
 
-absl::StatusOr<long> Transfer(const Request& request, const std::atomic<bool>& stopping) {
-  const std::unique_ptr<CURL, Easy> curl(curl_easy_init());
+struct Client::Handle {
+  std::unique_ptr<CURL, Easy> curl{curl_easy_init()};
+};
+
+Client::Client() : handle_(std::make_unique<Handle>()) {}
+Client::~Client() = default;
+
+absl::StatusOr<long> Client::Do(const Request& request, const std::atomic<bool>& stopping) {
+  CURL* curl = handle_->curl.get();
   if (curl == nullptr) return absl::UnavailableError("libcurl has no memory");
+  curl_easy_reset(curl);  // but for its connection
   std::unique_ptr<curl_slist, List> headers;
   for (const std::string& header : request.headers) {
     curl_slist* longer = curl_slist_append(headers.get(), header.c_str());
@@ -48,10 +56,8 @@ absl::StatusOr<long> Transfer(const Request& request, const std::atomic<bool>& s
     headers.reset(longer);
   }
   char why[CURL_ERROR_SIZE] = "";
-  Taking taking{curl.get(), &request};
-  const auto set = [&](CURLoption option, auto value) {
-    curl_easy_setopt(curl.get(), option, value);
-  };
+  Taking taking{curl, &request};
+  const auto set = [&](CURLoption option, auto value) { curl_easy_setopt(curl, option, value); };
   set(CURLOPT_URL, request.url.c_str());
   set(CURLOPT_NOSIGNAL, 1L);
   set(CURLOPT_PROTOCOLS_STR, request.unix_socket.empty() ? "https" : "http");
@@ -75,13 +81,13 @@ absl::StatusOr<long> Transfer(const Request& request, const std::atomic<bool>& s
     set(CURLOPT_POSTFIELDSIZE, static_cast<long>(request.body.size()));
     set(CURLOPT_POSTFIELDS, request.body.c_str());
   }
-  const CURLcode code = curl_easy_perform(curl.get());
+  const CURLcode code = curl_easy_perform(curl);
   if (code == CURLE_ABORTED_BY_CALLBACK) return absl::CancelledError("stopping");
   if (code != CURLE_OK) {
     return absl::UnavailableError(*why != '\0' ? why : curl_easy_strerror(code));
   }
   long status = 0;
-  curl_easy_getinfo(curl.get(), CURLINFO_RESPONSE_CODE, &status);
+  curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
   return status;
 }
 

@@ -1,8 +1,9 @@
-// One HTTP request by libcurl, which ends early when the program stops.
+// HTTP requests by libcurl, which end early when the program stops.
 #pragma once
 
 #include <atomic>
 #include <functional>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -23,9 +24,19 @@ struct Request {
   std::function<void(absl::string_view)> piece = [](absl::string_view) {};
 };
 
-// Follows no redirection. Returns: the HTTP status. Errors: Cancelled when `stopping` was set;
-// Unavailable with the reason.
-// Thread: any; blocks. `stopping` is looked at once a second.
-absl::StatusOr<long> Transfer(const Request& request, const std::atomic<bool>& stopping);
+// Keeps the connection of one request for the next. Thread: one at a time.
+class Client {
+ public:
+  Client();
+  ~Client();
+
+  // Follows no redirection. Blocks. Returns: the HTTP status. Errors: Cancelled when `stopping` was
+  // set, which is looked at once a second; Unavailable with the reason.
+  absl::StatusOr<long> Do(const Request& request, const std::atomic<bool>& stopping);
+
+ private:
+  struct Handle;  // libcurl's
+  const std::unique_ptr<Handle> handle_;
+};
 
 }  // namespace wicket::hook

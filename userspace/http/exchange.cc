@@ -280,7 +280,8 @@ void Exchange::Answer(unsigned status, std::string body, const char* content_typ
   if (status == 401) response.set(http::field::www_authenticate, "Bearer");
   response.keep_alive(keep_alive_);
   response.body() = std::move(body);
-  if (status != 204 && !response.body().ends_with('\n')) response.body().push_back('\n');
+  const bool json = absl::string_view(content_type) == "application/json";
+  if (json && status != 204 && !response.body().ends_with('\n')) response.body().push_back('\n');
   response.prepare_payload();
   error_code error;
   transport_->ExpireIn(kPatience);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <streambuf>
@@ -75,6 +76,8 @@ class Exchange : private std::streambuf {
   const std::string& raw_target() const { return raw_target_; }
   std::string header(const char* name) const;
   Role role = Role::kNone;
+  // What the sender may do by now, for an answer that takes long: rights can be taken away.
+  std::function<Role()> role_now = [this] { return role; };
   bool stopping() const { return *stopping_; }
   // The client has hung up. Cost: a system call.
   bool Abandoned() const;
@@ -88,7 +91,8 @@ class Exchange : private std::streambuf {
   // True when the body came to its proper end.
   bool body_done() const;
 
-  // An answer at once, JSON unless said otherwise. A line feed at its end is added where missing.
+  // An answer at once, JSON unless said otherwise. A line feed at the end of JSON is added where
+  // it is missing.
   void Answer(unsigned status, std::string body, const char* content_type = "application/json");
   void AnswerError(const absl::Status& status);
   void AnswerError(unsigned status, const char* code, absl::string_view message);

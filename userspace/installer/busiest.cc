@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "absl/container/flat_hash_map.h"
+
 namespace wicket::installer {
 namespace {
 
@@ -28,12 +30,31 @@ void Busiest::Note(const PublicKey& key, const store::Session& session) {
   std::push_heap(heap_.begin(), heap_.end(), More);
 }
 
-void Busiest::Publish() {
+void Busiest::Publish(bool complete,
+                      const std::function<const store::Session*(const PublicKey&)>& resident) {
+  if (!wanted()) return;
+  if (!complete && published_ != nullptr) {
+    for (const document::PeerTraffic& before : *published_) {
+      const store::Session* session = resident(before.public_key);
+      if (session != nullptr) Note(before.public_key, *session);
+    }
+  }
+  absl::flat_hash_map<PublicKey, const Entry*> distinct;
+  for (const Entry& entry : heap_) {
+    const Entry*& known = distinct[entry.second.public_key];
+    if (known == nullptr || known->first < entry.first) known = &entry;
+  }
   auto peers = std::make_shared<std::vector<document::PeerTraffic>>();
-  for (const Entry& entry : heap_) peers->push_back(entry.second);
+  for (const auto& [key, entry] : distinct) peers->push_back(entry->second);
   std::shared_ptr<const std::vector<document::PeerTraffic>> fresh = std::move(peers);
   const std::lock_guard lock(mutex_);
   published_.swap(fresh);
+}
+
+void Busiest::Clear() {
+  heap_.clear();
+  const std::lock_guard lock(mutex_);
+  published_.reset();
 }
 
 void Busiest::FillStatus(document::DeviceStatus* status) const {

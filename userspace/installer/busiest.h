@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <utility>
@@ -25,7 +26,13 @@ class Busiest {
   bool wanted() const { return most_ > 0; }
   void Begin();
   void Note(const PublicKey& key, const store::Session& session);
-  void Publish();
+  // At the end of a dump. One that was interrupted may have left peers out, or shown one twice:
+  // those that were told before stay, as `resident` knows them; null: the peer is not in the
+  // device.
+  void Publish(bool complete,
+               const std::function<const store::Session*(const PublicKey&)>& resident);
+  // The device went away.
+  void Clear();
   // Sets busiest and peers_capped. Requires: status->installed is set.
   void FillStatus(document::DeviceStatus* status) const;
 

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
 #include <random>
 
 namespace wicket::installer {
@@ -32,7 +33,7 @@ TEST(BusiestTest, TheMostAreKeptAndTheRestCounted) {
     for (const uint8_t n : order) {
       busiest.Note(Key(n), {.received_bytes = uint64_t{n} * 3, .sent_bytes = uint64_t{n}});
     }
-    busiest.Publish();
+    busiest.Publish(/*complete=*/true, [](const PublicKey&) { return nullptr; });
     const document::DeviceStatus status = StatusOf(busiest, 100);
     EXPECT_EQ(status.peers_capped, 90u);
     std::vector<uint8_t> kept;
@@ -47,13 +48,36 @@ TEST(BusiestTest, ADumpThatDoesNotEndChangesNothing) {
   busiest.Begin();
   busiest.Note(Key(1), {.sent_bytes = 5});
   EXPECT_TRUE(StatusOf(busiest, 1).busiest.empty());
-  busiest.Publish();
+  busiest.Publish(/*complete=*/true, [](const PublicKey&) { return nullptr; });
   busiest.Begin();
   busiest.Note(Key(2), {.sent_bytes = 9});
   ASSERT_EQ(StatusOf(busiest, 1).busiest.size(), 1u);
   EXPECT_EQ(StatusOf(busiest, 1).busiest[0].sent_bytes, 5u);
-  busiest.Publish();
+  busiest.Publish(/*complete=*/true, [](const PublicKey&) { return nullptr; });
   EXPECT_EQ(StatusOf(busiest, 1).busiest[0].sent_bytes, 9u);
+}
+
+TEST(BusiestTest, AnInterruptedDumpKeepsWhoWasToldBeforeAndShowsNobodyTwice) {
+  const auto resident = [](const PublicKey& key) -> const store::Session* {
+    static const store::Session session{.sent_bytes = 7};
+    return key == Key(1) ? &session : nullptr;  // the other has left
+  };
+  Busiest busiest(3);
+  busiest.Begin();
+  busiest.Note(Key(1), {.sent_bytes = 5});
+  busiest.Note(Key(2), {.sent_bytes = 6});
+  busiest.Publish(true, resident);
+  busiest.Begin();
+  busiest.Note(Key(3), {.sent_bytes = 1});
+  busiest.Note(Key(3), {.sent_bytes = 2});
+  busiest.Publish(false, resident);
+  std::map<uint8_t, uint64_t> sent;
+  const document::DeviceStatus status = StatusOf(busiest, 3);
+  for (const auto& peer : status.busiest) sent[peer.public_key.bytes[0]] = peer.sent_bytes;
+  EXPECT_EQ(sent, (std::map<uint8_t, uint64_t>{{1, 7}, {3, 2}}));
+  EXPECT_EQ(status.busiest.size(), 2u);
+  busiest.Clear();
+  EXPECT_TRUE(StatusOf(busiest, 0).busiest.empty());
 }
 
 TEST(BusiestTest, NoneAreWanted) {

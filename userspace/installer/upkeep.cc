@@ -30,6 +30,7 @@ bool Upkeep::Step(Residents::Press press) {
 }
 
 void Upkeep::Clear() {
+  busiest_.Clear();
   departures_.Clear();
   census_.Clear();
   reconciler_.Clear();
@@ -151,7 +152,10 @@ void Upkeep::FinishDump(bool complete) {
   }
   surveyed_ = true;
   if (complete) dumped_ns_ = SteadyNanos();
-  if (complete) busiest_.Publish();
+  busiest_.Publish(complete, [this](const PublicKey& key) {
+    const Resident* peer = state_->residents.Find(key);
+    return peer == nullptr ? nullptr : &peer->session;
+  });
   state_->journal.RecordDump(dump_took_);
   next_dump_ =
       std::max(next_dump_, SteadyNow() + std::min(kDumpPauseMax, kDumpDutyCycle * dump_took_));

@@ -65,6 +65,7 @@ std::string Gigabytes(uint64_t bytes) {
 // --- the machine ------------------------------------------------------------
 
 void CheckKernel(const Machine& machine, Findings* out) {
+  if (machine.kernel.empty()) return;  // no look has ended yet
   if (OlderThan(machine, 5, 18)) {
     out->Warn("kernel", absl::StrCat("Linux ", machine.kernel),
               "before 5.18 packets go back to the kernel through a raw socket, which is slower and "
@@ -89,6 +90,7 @@ void CheckKernel(const Machine& machine, Findings* out) {
               "wicketd mounts it at its start, unless its unit forbids that",
               "mount -t bpf bpf /sys/fs/bpf", {"mount", "-t", "bpf", "bpf", "/sys/fs/bpf"});
   }
+  if (machine.from_within) return;
   const bool all_in_user_space =
       !machine.devices.empty() &&
       std::all_of(machine.devices.begin(), machine.devices.end(),
@@ -399,7 +401,15 @@ std::vector<Finding> Diagnose(const Machine& machine, const document::Status* st
     CheckConfig(machine, out);
     CheckStore(machine, status, out);
     if (status != nullptr) CheckProgram(*status, out);
-    if (!machine.root) {
+    if (machine.look_hangs) {
+      out->Fail("look", "the kernel does not answer questions about network interfaces",
+                "something holds RTNL; newcomers cannot be installed either",
+                "look for a process in D state: ps -eo pid,stat,wchan:32,cmd | grep ' D'");
+    }
+    if (machine.from_within) {
+      out->Ok("view",
+              "from within wicketd; wicket doctor also sees clock, rp_filter and interrupts");
+    } else if (!machine.root) {
       out->Warn("rights", "not root", "XDP hooks and the store cannot be looked at",
                 "sudo wicket doctor");
     }

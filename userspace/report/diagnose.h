@@ -60,7 +60,10 @@ struct Machine {
   std::string kernel;  // "6.12.9-amd64"
   int kernel_major = 0, kernel_minor = 0;
   uint32_t cpus = 0;
-  bool root = false;  // without it some of the rest cannot be seen
+  bool root = false;         // without it some of the rest cannot be seen
+  bool from_within = false;  // seen by wicketd, from which its service hides the clock, WireGuard's
+                             // module, rp_filter and interrupts
+  bool look_hangs = false;   // the kernel does not answer; the rest is of an earlier look, or empty
   bool has_btf = false;
   bool has_bpffs = false;
   bool has_wireguard = false;  // the kernel's driver is loaded, built in, or can be loaded

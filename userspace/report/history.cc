@@ -32,7 +32,7 @@ template <typename Samples, typename Value>
 std::string ListOf(const Samples& samples, Value value) {
   std::string list = "[";
   for (const auto& sample : samples) {
-    absl::StrAppendFormat(&list, "%s%.6g", list.size() > 1 ? "," : "", value(sample));
+    absl::StrAppendFormat(&list, "%s%.6g", list.size() > 1 ? "," : "", value(*sample));
   }
   return list + "]";
 }
@@ -78,12 +78,12 @@ void History::Note(const document::Status& status, absl::Duration steady) {
                 .refused_per_s = status.defence.refused_per_s};
   const std::lock_guard lock(mutex_);
   if (samples_.size() == kSamplesMax) samples_.pop_front();
-  samples_.push_back(std::move(sample));
+  samples_.push_back(std::make_shared<const Sample>(std::move(sample)));
   ++next_;
 }
 
 std::string History::ToJson(uint64_t from) const {
-  std::vector<Sample> samples;
+  std::vector<std::shared_ptr<const Sample>> samples;
   uint64_t next = 0;
   {
     const std::lock_guard lock(mutex_);
@@ -93,16 +93,16 @@ std::string History::ToJson(uint64_t from) const {
     samples.assign(samples_.begin() + static_cast<ptrdiff_t>(skipped), samples_.end());
   }
   std::string at, figures, refused;
-  for (const Sample& sample : samples) {
-    absl::StrAppend(&at, at.empty() ? "" : ",", absl::ToUnixMillis(sample.at));
+  for (const auto& sample : samples) {
+    absl::StrAppend(&at, at.empty() ? "" : ",", absl::ToUnixMillis(sample->at));
   }
   for (size_t i = 0; i < kFigures; ++i) {
     absl::StrAppend(&figures, i == 0 ? "" : ",", "\"", kNames[i], "\":",
                     ListOf(samples, [&](const Sample& sample) { return sample.figures[i]; }));
   }
   std::set<std::string> reasons;
-  for (const Sample& sample : samples) {
-    for (const auto& [reason, rate] : sample.refused_per_s) reasons.insert(reason);
+  for (const auto& sample : samples) {
+    for (const auto& [reason, rate] : sample->refused_per_s) reasons.insert(reason);
   }
   for (const std::string& reason : reasons) {
     absl::StrAppend(&refused, refused.empty() ? "" : ",", "\"", reason,

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -59,8 +60,8 @@ class History {
 
   std::optional<absl::Duration> noted_;
   Totals before_;
-  mutable std::mutex mutex_;  // held to add a sample, or to copy them
-  std::deque<Sample> samples_;
+  mutable std::mutex mutex_;  // held to add a sample, or to copy pointers
+  std::deque<std::shared_ptr<const Sample>> samples_;
   uint64_t next_ = 0;  // the number of the next sample
 };
 

@@ -125,7 +125,9 @@ TEST_F(ReporterTest, MetricsAreOfTheLatestStatus) {
   for (const uint64_t stored : {5u, 6u}) {
     ASSERT_TRUE((*reporter)->Publish(With(stored)).ok());
     for (int i = 0; i < 2; ++i) {
-      EXPECT_NE((*reporter)->Metrics().find(absl::StrCat("\nwicket_store_peers ", stored, "\n")),
+      EXPECT_NE((*reporter)
+                    ->Metrics([](document::Status*) {})
+                    .find(absl::StrCat("\nwicket_store_peers ", stored, "\n")),
                 std::string::npos);
     }
   }

@@ -93,11 +93,13 @@ absl::Status Reporter::Publish(document::Status status) {
   return Replace(path_, json);
 }
 
-std::string Reporter::Metrics() {
+std::string Reporter::Metrics(const std::function<void(document::Status*)>& complete) {
   const std::lock_guard lock(page_mutex_);
   auto status = latest();
   if (status != page_of_) {
-    page_ = ToPrometheus(*status);
+    document::Status completed = *status;
+    complete(&completed);
+    page_ = ToPrometheus(completed);
     page_of_ = std::move(status);
   }
   return page_;

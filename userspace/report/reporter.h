@@ -4,6 +4,7 @@
 // line read it, and nothing that serves packets waits for a reader.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -30,8 +31,9 @@ class Reporter {
   std::shared_ptr<const document::Status> latest() const;
   // Thread: any.
   const History& history() const { return history_; }
-  // The latest status for Prometheus, made once for all who ask. Thread: any.
-  std::string Metrics();
+  // The latest status for Prometheus, made once for all who ask. `complete` adds to a copy of it
+  // what only readers of the metrics need. Thread: any.
+  std::string Metrics(const std::function<void(document::Status*)>& complete);
 
  private:
   Reporter(std::string path, Fd lock) : path_(std::move(path)), lock_(std::move(lock)) {}

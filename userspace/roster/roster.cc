@@ -26,6 +26,7 @@ store::Peer CopyOf(const store::Peer& peer) {
   copy.created = peer.created;
   copy.expires = peer.expires;
   copy.pinned = peer.pinned;
+  copy.quota = peer.quota;
   copy.labels = peer.labels;
   return copy;
 }

@@ -39,10 +39,19 @@ TEST(SandboxTest, AnyOtherCallEndsTheProcess) {
   EXPECT_EXIT(Confined([] { static_cast<void>(chdir("/")); }), killed, "");
   EXPECT_EXIT(Confined([] { static_cast<void>(fork()); }), killed, "");
   EXPECT_EXIT(Confined([] { socket(AF_INET, SOCK_STREAM, 0); }), killed, "");
-  EXPECT_EXIT(Confined([] {
-                mmap(nullptr, 4096, PROT_READ | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-              }),
-              killed, "");
+}
+
+TEST(SandboxTest, NoMemoryBecomesExecutable) {
+  const auto refused = [] {
+    const auto map = [](int protection) {
+      return mmap(nullptr, 4096, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    };
+    if (map(PROT_READ | PROT_EXEC) != MAP_FAILED || errno != EPERM) _exit(1);
+    void* page = map(PROT_READ | PROT_WRITE);
+    if (page == MAP_FAILED) _exit(2);
+    if (mprotect(page, 4096, PROT_READ | PROT_EXEC) == 0 || errno != EPERM) _exit(3);
+  };
+  EXPECT_EXIT(Confined(refused), testing::ExitedWithCode(0), "");
 }
 
 TEST(SandboxTest, ItHoldsForThreadsThatRunAlready) {

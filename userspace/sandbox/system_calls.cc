@@ -71,6 +71,9 @@ absl::Status AllowOnly(const Allowed& allowed) {
   }
   for (const char* name : {"mmap", "mprotect"}) {
     filter.Add(SCMP_ACT_ALLOW, name, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+    // An error and not the end: the C library loads modules of its name service switch when a name
+    // is looked up, and does without those that cannot be loaded.
+    filter.Add(SCMP_ACT_ERRNO(EPERM), name, SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, PROT_EXEC));
   }
   for (const int family : allowed.socket_families) {
     filter.Add(SCMP_ACT_ALLOW, "socket", SCMP_A0(SCMP_CMP_EQ, static_cast<scmp_datum_t>(family)));

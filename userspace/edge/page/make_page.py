@@ -2,8 +2,11 @@
 """Makes one self-contained page of its parts, with a policy that lets exactly these scripts run.
 
     make_page.py PAGE.html STYLE.css SCRIPT.js CHART.js OUTPUT
+
+OUTPUT.gz is the same, compressed.
 """
 import base64
+import gzip
 import hashlib
 import sys
 from pathlib import Path
@@ -28,3 +31,4 @@ for name, text in (("@POLICY@", policy), ("@STYLE@", style), ("@CHART@", chart),
     before, after = page.split(name)
     page = before + text + after
 Path(sys.argv[5]).write_text(page)
+Path(sys.argv[5] + ".gz").write_bytes(gzip.compress(page.encode(), 9, mtime=0))

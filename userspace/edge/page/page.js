@@ -4,8 +4,9 @@
 //   /v1/findings  every ten seconds       /v1/events    one request that never ends
 // All text is put in as text, so nothing that a peer, a label or a device is called can be markup.
 
-const POLL_MS = 1000, RETRY_MS = 2000, FINDINGS_MS = 10000;
-const SAMPLES_MAX = 900, TICK_MS = 180000, EVENTS_KEPT = 500, EVENTS_SHOWN = 200, PEERS_SHOWN = 20;
+const POLL_MS = 1000, RETRY_MS = 2000, FINDINGS_MS = 10000, PATIENCE_MS = 10000;
+const STREAM_SILENT_MS = 40000, DRAW_MS = 250;  // wicketd says something every 15 s
+const SAMPLES_MAX = 900, TICK_MS = 180000, EVENTS_KEPT = 500, EVENTS_SHOWN = 200, PEERS_SHOWN = 20, EXPLAINED = 5;
 const by = (id) => document.getElementById(id);
 
 function make(tag, options = {}, ...children) {
@@ -45,21 +46,33 @@ class Refused extends Error {
   }
 }
 
-let token = sessionStorage.getItem("token") || "";
-const given = new URLSearchParams(location.hash.slice(1)).get("token");
-if (given) {
-  token = given;
-  sessionStorage.setItem("token", token);
-  history.replaceState(null, "", location.pathname);  // out of the address bar and its history
+let token = "", tokenGiven = () => {};
+function takeToken(fresh) {
+  token = fresh;
+  try {
+    sessionStorage.setItem("token", token);
+  } catch {}  // where a page may keep nothing, it is asked for again after a reload
+  tokenGiven();
 }
+// Of the URL that `wicket web` prints; also of one that is pasted into this tab.
+function takeHash() {
+  const given = new URLSearchParams(location.hash.slice(1)).get("token");
+  if (!given) return;
+  history.replaceState(null, "", location.pathname);  // out of the address bar and its history
+  takeToken(given);
+}
+try {
+  token = sessionStorage.getItem("token") || "";
+} catch {}
+takeHash();
+addEventListener("hashchange", takeHash);
 
-async function ask(path, signal) {
+async function ask(path, signal = AbortSignal.timeout(PATIENCE_MS)) {
   const headers = token ? {Authorization: "Bearer " + token} : {};
   let answer;
   try {
     answer = await fetch(path, {headers, cache: "no-store", signal});
-  } catch (error) {
-    if (error.name === "AbortError") throw error;
+  } catch {
     throw new Refused(0, "the server of this page does not answer");
   }
   if (answer.ok) return answer;
@@ -69,7 +82,14 @@ async function ask(path, signal) {
   } catch {}
   throw new Refused(answer.status, message);
 }
-const read = async (path) => (await ask(path)).json();
+async function read(path) {
+  const answer = await ask(path);
+  try {
+    return await answer.json();
+  } catch {
+    throw new Refused(0, "the answer broke off");
+  }
+}
 
 // --- charts ---------------------------------------------------------------------
 
@@ -141,8 +161,12 @@ function append(list, more, length) {
   return list;
 }
 
+function forgetHistory() {
+  next = 0;
+  Object.assign(series, {at: [], figures: {}, refused: {}});
+}
+
 function takeHistory(fresh) {
-  if (fresh.next < next) Object.assign(series, {at: [], figures: {}, refused: {}});  // another process
   next = fresh.next;
   if (fresh.at.length === 0) return;
   const before = series.at.length;
@@ -244,6 +268,10 @@ function showState() {
   const [kind, text] = latest.defence.attack ? ["bad", "under attack since " + clock(latest.defence.attack_since)]
     : worst("FAIL") ? ["bad", worst("FAIL") + " failed checks"]
     : worst("WARN") ? ["warn", worst("WARN") + " warnings"] : ["good", "healthy"];
+  setState(kind, text);
+}
+
+function setState(kind, text) {
   const state = by("state");
   if (state.textContent === text) return;  // a screen reader reads it out
   state.className = "badge " + kind;
@@ -308,24 +336,36 @@ async function findPeers(device, wanted) {
 }
 
 async function lookUp(wanted) {
-  const shown = [];
+  const found = [], shown = [];
   for (const device of latest.devices.map((one) => one.name)) {
-    for (const peer of await findPeers(device, wanted)) {
+    for (const peer of await findPeers(device, wanted)) found.push([device, peer]);
+  }
+  for (const [device, peer] of found.slice(0, PEERS_SHOWN)) {
+    let reasons = [];  // of a few: each asks the device
+    if (found.length <= EXPLAINED) {
       const why = await read(path(device, "/peers/" + encodeURIComponent(peer.public_key) + "/why"));
-      shown.push(showPeer(peer, why.reasons));
+      reasons = why.reasons;
     }
+    shown.push(showPeer(peer, reasons));
+  }
+  if (found.length >= PEERS_SHOWN) {
+    shown.push(make("p", {}, "The first " + PEERS_SHOWN + "; there may be more: wicket peer ls."));
   }
   return shown.length ? shown : [make("p", {}, "No stored peer has this: its initiations are refused in silence.")];
 }
 
+let lookUps = 0;
 by("look-up").addEventListener("submit", async (event) => {
   event.preventDefault();
+  const number = ++lookUps;
   by("found").replaceChildren(make("p", {}, "looking …"));
+  let shown;
   try {
-    by("found").replaceChildren(...await lookUp(by("wanted").value.trim()));
+    shown = await lookUp(by("wanted").value.trim());
   } catch (error) {
-    by("found").replaceChildren(make("p", {class: "bad"}, error.message));
+    shown = [make("p", {class: "bad"}, error.message)];
   }
+  if (number === lookUps) by("found").replaceChildren(...shown);  // not one that was overtaken
 });
 
 // --- events ---------------------------------------------------------------------
@@ -346,9 +386,18 @@ function showEvents() {
     ]), events.length ? "none of the last " + events.length + " fits the filters" : following ? "none yet" : "not watching yet");
 }
 
+let drawn = 0;
+function showEventsSoon() {
+  drawn ||= setTimeout(() => {
+    drawn = 0;
+    showEvents();
+  }, DRAW_MS);
+}
+
 function takeEvent(name, data) {
-  const event = name === "lagged" ? {event: "lagged", at: new Date().toISOString(),
-    reason: data.missed + " events were missed: they came faster than they were read"} : data;
+  const own = {lagged: data.missed + " events were missed: they came faster than they were read",
+    watching: "again; what happened since the line below may be missing"}[name];
+  const event = own ? {event: name, at: new Date().toISOString(), reason: own} : data;
   events.unshift(event);
   events.length = Math.min(events.length, EVENTS_KEPT);
   if (![...by("kind").options].some((option) => option.value === event.event)) {
@@ -358,20 +407,33 @@ function takeEvent(name, data) {
 
 // Server-sent events by fetch: EventSource cannot send a token.
 async function follow() {
-  const reader = (await ask("/v1/events")).body.pipeThrough(new TextDecoderStream()).getReader();
-  let rest = "";
-  following = true;
-  showEvents();
-  for (;;) {
-    const {value, done} = await reader.read();
-    if (done) return;
-    const messages = (rest + value).split("\n\n");
-    rest = messages.pop();
-    for (const message of messages) {
-      const fields = Object.fromEntries(message.split("\n").map((line) => line.split(/: (.*)/s)));
-      if (fields.data) takeEvent(fields.event, JSON.parse(fields.data));
+  stream = new AbortController();
+  let silence = 0;
+  const heard = () => {
+    clearTimeout(silence);
+    silence = setTimeout(() => stream.abort(), STREAM_SILENT_MS);
+  };
+  try {
+    heard();
+    const reader = (await ask("/v1/events", stream.signal)).body.pipeThrough(new TextDecoderStream()).getReader();
+    let rest = "";
+    if (events.length) takeEvent("watching", {});
+    following = true;
+    showEvents();
+    for (;;) {
+      const {value, done} = await reader.read();
+      if (done) return;
+      heard();
+      const messages = (rest + value).split("\n\n");
+      rest = messages.pop();
+      for (const message of messages) {
+        const fields = Object.fromEntries(message.split("\n").map((line) => line.split(/: (.*)/s)));
+        if (fields.data) takeEvent(fields.event, JSON.parse(fields.data));
+      }
+      if (!paused) showEventsSoon();
     }
-    if (!paused) showEvents();
+  } finally {
+    clearTimeout(silence);
   }
 }
 
@@ -393,66 +455,75 @@ function showTrouble(error) {
   const refused = error.status === 401 || error.status === 403;
   by("sign-in").hidden = !refused;
   by("main").hidden = refused || latest === null;
+  const told = refused ? (token || error.status === 403 ? error.message : "A token is needed.")
+    : (error instanceof Refused ? error.message : "this page failed: " + error.message) + ". Trying again every " + RETRY_MS / 1000 + " s; figures below are the last ones.";
+  if (by("banner").hidden || by("banner").textContent !== told) by("banner").textContent = told;
   by("banner").hidden = false;
-  by("banner").textContent = refused ? (token || error.status === 403 ? error.message : "A token is needed.")
-    : error.message + ". Trying again every " + RETRY_MS / 1000 + " s; figures below are the last ones.";
-  by("state").className = "badge bad";
-  by("state").textContent = refused ? "not signed in" : "no answer";
+  setState("bad", refused ? "not signed in" : "no answer");
   if (!refused && latest === null) by("summary").textContent = "no answer yet";
   if (refused && document.activeElement === document.body) by("token").focus();
 }
 
 async function poll() {
-  let looked = -Infinity;
   for (;;) {
     if (document.hidden) {
       await pause(POLL_MS);
       continue;
     }
     try {
-      takeHistory(await read("/v1/history?from=" + next));
       const status = await read("/v1/status");
+      if (latest && latest.started !== status.started) forgetHistory();  // another process
+      takeHistory(await read("/v1/history?from=" + next));
       by("main").hidden = false;
       by("sign-in").hidden = by("banner").hidden = true;
       showStatus(status);
       if (!listening) listen();
-      if (Date.now() - looked > FINDINGS_MS) {
-        looked = Date.now();
-        showFindings((await read("/v1/findings")).findings);
-      }
       await pause(POLL_MS);
     } catch (error) {
-      if (!(error instanceof Refused)) throw error;
       showTrouble(error);
-      looked = -Infinity;
       if (error.status === 401 || error.status === 403) await signedIn();
       else await pause(RETRY_MS);
     }
   }
 }
 
-let listening = false;
-async function listen() {
-  listening = true;
+async function look() {
   for (;;) {
-    try {
-      await follow();
-    } catch {}  // poll() says what is wrong
-    await pause(RETRY_MS);
+    if (latest && !document.hidden) {
+      try {
+        showFindings((await read("/v1/findings")).findings);
+      } catch {}  // poll() says what is wrong
+    }
+    await pause(latest ? FINDINGS_MS : POLL_MS);
   }
 }
 
-const signedIn = () => new Promise((resolve) => {
-  by("sign-in").addEventListener("submit", (event) => {
-    event.preventDefault();
-    token = by("token").value.trim();
-    by("token").value = "";
-    sessionStorage.setItem("token", token);
-    resolve();
-  }, {once: true});
+// While somebody looks: an open stream is one of the few connections that a browser makes.
+let listening = false, stream = null;
+async function listen() {
+  listening = true;
+  while (!document.hidden) {
+    try {
+      await follow();
+    } catch (error) {
+      if (error.status === 401 || error.status === 403) break;  // each try counts as a guess
+    }
+    following = false;
+    await pause(RETRY_MS);
+  }
+  listening = following = false;  // poll() begins again
+}
+document.addEventListener("visibilitychange", () => document.hidden && stream?.abort());
+
+const signedIn = () => new Promise((resolve) => (tokenGiven = resolve));
+by("sign-in").addEventListener("submit", (event) => {
+  event.preventDefault();
+  takeToken(by("token").value.trim());
+  by("token").value = "";
 });
 
 matchMedia("(prefers-color-scheme: dark)").addEventListener("change", makeCharts);
 makeCharts();
 showEvents();
 poll();
+look();
