@@ -246,7 +246,6 @@ def scenario(packages):
     check("wg0: " in told, f"the journal has nothing of wg0: {told}")
     told = run("journalctl", "-o", "cat", f"WICKET_PEER={clients[0]}").stdout
     check("proven from" in told, f"the journal has nothing of the first client: {told}")
-    network_face(packages)
     # During an upgrade sessions go on, and newcomers are served after it.
     keys = crowd(packages)
     known = {key: at for key, at in sessions().items() if key in keys}
@@ -259,6 +258,7 @@ def scenario(packages):
     run("wicket", "status", "--wait", "60")
     check(ping(2), "a newcomer stays out after the upgrade")
     print("upgraded", flush=True)
+    network_face(packages)
     pid = int(unit_property("MainPID"))
     os.kill(pid, 9)
     check(wait_for(lambda: int(unit_property("MainPID")) not in (0, pid), 30), "it is not started again")

@@ -36,76 +36,83 @@ uint64_t RoomFor(double count) {
   return room;
 }
 
-}  // namespace
+// A second, and cores.
+struct Work {
+  Work(const Load& load, const Costs& costs) {
+    // A session that stays makes a new handshake every two minutes. The program passes those of
+    // known flows to the kernel. Its map forgets the flow that was used longest ago: where more are
+    // active than it holds, any rekey may find its flow forgotten, and is proven again.
+    rekeys = load.active / kRekey_s;
+    newcomers = std::max(load.newcomers_per_s, load.active / std::max(load.return_within_s, 1.0));
+    proofs = newcomers + (load.active > kFlowsMax ? rekeys : 0);
+    own_cores = proofs / costs.proofs_per_s + load.strangers_per_s / costs.unknown_per_s +
+                load.flood_per_s / costs.drops_per_s;
+    kernel_cores = (newcomers + rekeys) / costs.kernel_handshakes_per_s;
+    on_probation = newcomers * ((1 - kDeadShare) * kConfirm_s + kDeadShare * kDeadProbation_s);
+  }
 
-Plan MakePlan(const Load& load, const Costs& costs, double cores) {
-  // A session that stays makes a new handshake every two minutes. The program passes those of known
-  // flows to the kernel. Its map forgets the flow that was used longest ago: where more are active
-  // than it holds, any rekey may find its flow forgotten, and is proven again.
-  const double rekeys = load.active / kRekey_s;
-  const double unknown_flows = load.active > kFlowsMax ? rekeys : 0;
-  const double returning = load.active / std::max(load.return_within_s, 1.0);
-  const double newcomers = std::max(load.newcomers_per_s, returning);
-  const double proofs = newcomers + unknown_flows;
-  const double probation =
-      newcomers * ((1 - kDeadShare) * kConfirm_s + kDeadShare * kDeadProbation_s);
-  const double shard_cores =
-      proofs / costs.proofs_per_s + load.strangers_per_s / costs.unknown_per_s;
-  const double drop_cores = load.flood_per_s / costs.drops_per_s;
-  const double kernel_cores = (newcomers + rekeys) / costs.kernel_handshakes_per_s;
-  const double all_cores = shard_cores + drop_cores + kernel_cores;
-  const double writes = 2 * newcomers + load.creates_per_s;  // a session in, a session out
+  double rekeys, newcomers, proofs, own_cores, kernel_cores, on_probation;
+};
+
+std::vector<Need> NeedsOf(const Load& load, const Costs& costs, const Work& work, double cores) {
+  const double writes = 2 * work.newcomers + load.creates_per_s;  // a session in, a session out
   const double queues = std::clamp(std::ceil(cores), 1.0, kQueuesMax);
+  return {{"store", Bytes(load.stored * costs.store_bytes_per_peer),
+           "on disk, and as page cache for look-ups that do not read the disk"},
+          {"kernel memory", Bytes(load.active * costs.kernel_bytes_per_peer),
+           "for the peers in the device; stored peers take none"},
+          {"wicketd memory",
+           Bytes(kProcessBytes + kMapBytes + queues * kQueueBytes +
+                 load.active * costs.wicketd_bytes_per_peer),
+           absl::StrFormat("rings of %.0f queues, maps, installed peers", queues)},
+          {"cores, wicketd", absl::StrFormat("%.2f", work.own_cores),
+           absl::StrFormat("%.0f proofs a second, what is forged in the driver", work.proofs)},
+          {"cores, kernel", absl::StrFormat("%.2f", work.kernel_cores),
+           absl::StrFormat("%.0f handshakes a second, %.0f of them rekeys; data comes on top",
+                           work.newcomers + work.rekeys, work.rekeys)},
+          {"disk writes", absl::StrCat(Bytes(writes * kPageBytes), "/s at most"),
+           absl::StrFormat("%.0f changes a second, in common commits", writes)}};
+}
 
-  Plan plan;
-  plan.needs = {
-      {"store", Bytes(load.stored * costs.store_bytes_per_peer),
-       "on disk, and as page cache for look-ups that do not read the disk"},
-      {"kernel memory", Bytes(load.active * costs.kernel_bytes_per_peer),
-       "for the peers in the device; stored peers take none"},
-      {"wicketd memory",
-       Bytes(kProcessBytes + kMapBytes + queues * kQueueBytes +
-             load.active * costs.wicketd_bytes_per_peer),
-       absl::StrFormat("rings of %.0f queues, maps, installed peers", queues)},
-      {"cores, wicketd", absl::StrFormat("%.2f", shard_cores + drop_cores),
-       absl::StrFormat("%.0f proofs a second, what is forged in the driver", proofs)},
-      {"cores, kernel", absl::StrFormat("%.2f", kernel_cores),
-       absl::StrFormat("%.0f handshakes a second, %.0f of them rekeys; data comes on top",
-                       newcomers + rekeys, rekeys)},
-      {"disk writes", absl::StrCat(Bytes(writes * kPageBytes), "/s at most"),
-       absl::StrFormat("%.0f changes a second, in common commits", writes)},
-  };
-
+std::vector<Limit> LimitsOf(const Load& load, const Costs& costs, const Work& work, double cores) {
   const installer::Options device;
-  const gateway::Config config;
   const gateway::DeviceConfig configured;
-  plan.limits = {
+  return {
       {"installed_max", load.active, static_cast<double>(device.installed_max),
        "newcomers are refused as `full`",
        load.active > kKernelPeersMax
            ? std::string("more than a device may hold: a second device")
            : absl::StrCat("installed_max = ",
                           std::min(RoomFor(load.active), static_cast<uint64_t>(kKernelPeersMax)))},
-      {"open probation slots", probation, static_cast<double>(device.probation_max) / 2,
+      {"open probation slots", work.on_probation, static_cast<double>(device.probation_max) / 2,
        "newcomers are asked for a cookie first, and those that have none wait 5 s",
-       absl::StrCat("probation_max = ", 2 * RoomFor(probation))},
-      {"handshakes_per_second", proofs + load.strangers_per_s,
+       absl::StrCat("probation_max = ", 2 * RoomFor(work.on_probation))},
+      {"handshakes_per_second", work.proofs + load.strangers_per_s,
        static_cast<double>(configured.handshakes_per_second), "cookies are asked for",
-       absl::StrCat("handshakes_per_second = ", RoomFor(proofs + load.strangers_per_s))},
+       absl::StrCat("handshakes_per_second = ", RoomFor(work.proofs + load.strangers_per_s))},
       {"known flows", load.active, kFlowsMax,
        "rekeys of forgotten flows are proven again, a fraction of a core", ""},
       {"peers of a device", load.active, kKernelPeersMax, "the kernel takes no more",
        "a second device, or a second gateway"},
-      {"installs of a device", newcomers, costs.installs_per_s,
+      {"installs of a device", work.newcomers, costs.installs_per_s,
        "newcomers wait, and those that wait 2.5 s try again",
        "a second device; with a user-space device or without BTF the limit is lower, and shared"},
       {"creates by the socket", load.creates_per_s, costs.creates_per_s, "callers wait",
        "wicket import, or more peers in a request"},
-      {"cores", all_cores, cores, "the gateway is under load: cookies, then waits",
+      {"cores", work.own_cores + work.kernel_cores, cores,
+       "the gateway is under load: cookies, then waits",
        "more cores, with a queue of the NIC each"},
       {"bytes_max of the store", load.stored * costs.store_bytes_per_peer, 64.0 * (1ull << 30),
        "creates are refused", "[store] bytes_max"},
   };
+}
+
+}  // namespace
+
+Plan MakePlan(const Load& load, const Costs& costs, double cores) {
+  const Work work(load, costs);
+  Plan plan{.needs = NeedsOf(load, costs, work, cores),
+            .limits = LimitsOf(load, costs, work, cores)};
   std::sort(plan.limits.begin(), plan.limits.end(),
             [](const Limit& a, const Limit& b) { return a.share() > b.share(); });
   return plan;

@@ -13,14 +13,10 @@ namespace {
 
 using Counts = std::map<std::string, uint64_t>;
 
-uint64_t CountOf(const Counts& counts, const std::string& name) {
-  const auto it = counts.find(name);
-  return it == counts.end() ? 0 : it->second;
-}
-
 uint64_t SumOf(const document::Status& status, const char* name) {
   uint64_t sum = 0;
-  for (const document::DeviceStatus& device : status.devices) sum += CountOf(device.counts, name);
+  for (const document::DeviceStatus& device : status.devices)
+    sum += document::CountOf(device.counts, name);
   return sum;
 }
 
@@ -32,7 +28,7 @@ double Rate(uint64_t before, uint64_t after, double seconds) {
 std::map<std::string, double> Rates(const Counts& before, const Counts& after, double seconds) {
   std::map<std::string, double> rates;
   for (const auto& [name, count] : after) {
-    const double rate = Rate(CountOf(before, name), count, seconds);
+    const double rate = Rate(document::CountOf(before, name), count, seconds);
     if (rate > 0) rates[name] = rate;
   }
   return rates;

@@ -1,6 +1,7 @@
 #include "document/peer_text.h"
 
 #include <boost/json.hpp>
+#include <limits>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -50,6 +51,24 @@ absl::Status ReadTime(absl::string_view field, absl::string_view text, absl::Tim
   return absl::OkStatus();
 }
 
+absl::Status ReadQuota(absl::string_view name, const json::value& value, store::Quota* quota) {
+  const bool is_period = name == "quota_seconds";
+  const int64_t least = is_period ? absl::ToInt64Seconds(store::Quota::kPeriodMin) : 0;
+  const int64_t most = is_period ? absl::ToInt64Seconds(store::Quota::kPeriodMax)
+                                 : std::numeric_limits<int64_t>::max();
+  if (!value.is_int64() || value.get_int64() < least || value.get_int64() > most) {
+    return Invalid(name, value.is_int64() ? absl::StrCat(value.get_int64()) : KindName(value),
+                   is_period ? absl::StrCat(least, " to ", most, " seconds")
+                             : "a number of bytes; 0 is no quota");
+  }
+  if (is_period) {
+    quota->period = absl::Seconds(value.get_int64());
+  } else {
+    quota->bytes = static_cast<uint64_t>(value.get_int64());
+  }
+  return absl::OkStatus();
+}
+
 absl::Status ReadField(absl::string_view name, const json::value& value, store::Peer* peer) {
   if (name == "public_key") {
     WICKET_ASSIGN_OR_RETURN(const absl::string_view text, StringOf(name, value));
@@ -80,23 +99,8 @@ absl::Status ReadField(absl::string_view name, const json::value& value, store::
     peer->pinned = value.get_bool();
     return absl::OkStatus();
   }
-  if (name == "quota_bytes") {
-    if (!value.is_int64() || value.get_int64() < 0) {
-      return Invalid(name, value.is_int64() ? absl::StrCat(value.get_int64()) : KindName(value),
-                     "a number of bytes; 0 is no quota");
-    }
-    peer->quota.bytes = static_cast<uint64_t>(value.get_int64());
-    return absl::OkStatus();
-  }
-  if (name == "quota_seconds") {
-    static const int64_t kLeast = absl::ToInt64Seconds(store::Quota::kPeriodMin);
-    static const int64_t kMost = absl::ToInt64Seconds(store::Quota::kPeriodMax);
-    if (!value.is_int64() || value.get_int64() < kLeast || value.get_int64() > kMost) {
-      return Invalid(name, value.is_int64() ? absl::StrCat(value.get_int64()) : KindName(value),
-                     absl::StrCat(kLeast, " to ", kMost, " seconds"));
-    }
-    peer->quota.period = absl::Seconds(value.get_int64());
-    return absl::OkStatus();
+  if (name == "quota_bytes" || name == "quota_seconds") {
+    return ReadQuota(name, value, &peer->quota);
   }
   if (name == "device") {
     WICKET_ASSIGN_OR_RETURN(const absl::string_view text, StringOf(name, value));

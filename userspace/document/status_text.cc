@@ -118,6 +118,11 @@ HistogramStatus SecondsOf(const Histogram& nanoseconds) {
 
 HistogramStatus FramesOf(const Histogram& frames) { return ToStatus(frames, kFramesBounds, 1); }
 
+uint64_t CountOf(const std::map<std::string, uint64_t>& counts, const std::string& name) {
+  const auto it = counts.find(name);
+  return it == counts.end() ? 0 : it->second;
+}
+
 std::string ToJson(const Status& status) {
   json::array nics, devices, threads;
   for (const ThreadStatus& thread : status.threads) {

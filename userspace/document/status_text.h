@@ -128,6 +128,9 @@ struct Status {
   PeerNames peer_names = PeerNames::kTotals;
 };
 
+// Returns: 0 for a name that is not there.
+uint64_t CountOf(const std::map<std::string, uint64_t>& counts, const std::string& name);
+
 // Without histograms and single peers.
 std::string ToJson(const Status& status);
 absl::StatusOr<Status> ParseStatus(absl::string_view text);

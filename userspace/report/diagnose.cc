@@ -1,7 +1,6 @@
 #include "report/diagnose.h"
 
 #include <algorithm>
-#include <boost/json.hpp>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -11,51 +10,16 @@
 namespace wicket::report {
 namespace {
 
-namespace json = boost::json;
-
-constexpr absl::Duration kStatusAgeMax = absl::Seconds(5);
-constexpr double kSilentMax_s = 2;
-constexpr absl::Duration kCertificateLeftMin = absl::Hours(14 * 24);
-constexpr double kNearlyFull = 0.9;
+constexpr absl::Duration kStatusAgeMax = absl::Seconds(5),
+                         kCertificateLeftMin = absl::Hours(14 * 24);
+constexpr double kSilentMax_s = 2, kNearlyFull = 0.9;
 constexpr uint64_t kDiskFreeMin = uint64_t{1} << 30;
 // A frame and its headroom must fit into a page, and drivers want to put XDP's metadata there too.
 constexpr uint32_t kXdpMtuMax = 3498;
 constexpr uint32_t kTunnelOverhead = 80;  // IPv6, UDP, a data message's header and tag
 
-class Findings {
- public:
-  explicit Findings(std::string about) : about_(std::move(about)) {}
-
-  void Ok(const char* check, std::string what) { Add(Grade::kOk, check, std::move(what), "", ""); }
-  void Warn(const char* check, std::string what, std::string why, std::string mend,
-            std::vector<std::string> fix = {}) {
-    Add(Grade::kWarning, check, std::move(what), std::move(why), std::move(mend), std::move(fix));
-  }
-  void Fail(const char* check, std::string what, std::string why, std::string mend) {
-    Add(Grade::kFailure, check, std::move(what), std::move(why), std::move(mend));
-  }
-  void MoveTo(std::vector<Finding>* out) {
-    std::move(all_.begin(), all_.end(), std::back_inserter(*out));
-  }
-
- private:
-  void Add(Grade grade, const char* check, std::string what, std::string why, std::string mend,
-           std::vector<std::string> fix = {}) {
-    all_.push_back({grade, about_.empty() ? check : absl::StrCat(about_, ": ", check),
-                    std::move(what), std::move(why), std::move(mend), std::move(fix)});
-  }
-
-  std::string about_;
-  std::vector<Finding> all_;
-};
-
 bool OlderThan(const Machine& machine, int major, int minor) {
   return std::pair(machine.kernel_major, machine.kernel_minor) < std::pair(major, minor);
-}
-
-uint64_t CountOf(const std::map<std::string, uint64_t>& counts, const char* name) {
-  const auto it = counts.find(name);
-  return it == counts.end() ? 0 : it->second;
 }
 
 std::string Gigabytes(uint64_t bytes) {
@@ -310,7 +274,7 @@ void CheckServedDevice(const document::DeviceStatus& device, Findings* out) {
          "newcomers wait until a session is dead");
   nearly(device.installed_unconfirmed, device.probation_max / 2, "probation_max",
          "senders without a cookie are turned away");
-  if (const uint64_t failed = CountOf(device.counts, "install_errors"); failed > 0) {
+  if (const uint64_t failed = document::CountOf(device.counts, "install_errors"); failed > 0) {
     out->Warn("installs", absl::StrCat(failed, " peers were refused by the device"),
               "these clients cannot connect", "journalctl -u wicketd says why");
   }
@@ -350,13 +314,13 @@ void CheckService(const document::Status* status, Findings* out) {
 }
 
 void CheckProgram(const document::Status& status, Findings* out) {
-  if (const uint64_t faults = CountOf(status.steering, "pass_fault"); faults > 0) {
+  if (const uint64_t faults = document::CountOf(status.steering, "pass_fault"); faults > 0) {
     out->Warn("XDP program", absl::StrCat(faults, " packets passed because a helper failed"),
               "this is a bug", "report it with: uname -r");
   }
-  const uint64_t forged = CountOf(status.steering, "drop_mac1");
-  if (forged > 0 && CountOf(status.verdicts, "proven") == 0 &&
-      CountOf(status.steering, "pass_flow") == 0) {
+  const uint64_t forged = document::CountOf(status.steering, "drop_mac1");
+  if (forged > 0 && document::CountOf(status.verdicts, "proven") == 0 &&
+      document::CountOf(status.steering, "pass_flow") == 0) {
     out->Warn("clients' key", absl::StrCat(forged, " initiations are made for another public key"),
               "clients have an old key of this gateway, or its private key was replaced",
               "compare the clients' PublicKey with: wg show all public-key");
@@ -383,10 +347,6 @@ void CheckCertificate(const CertificateFacts& edge, Findings* out) {
 }
 
 }  // namespace
-
-const char* ToString(Grade grade) {
-  return grade == Grade::kOk ? "OK" : grade == Grade::kWarning ? "WARN" : "FAIL";
-}
 
 std::vector<Finding> Diagnose(const Machine& machine, const document::Status* status) {
   std::vector<Finding> all;
@@ -436,25 +396,6 @@ std::vector<Finding> Diagnose(const Machine& machine, const document::Status* st
     add("wicket-edge", [&](Findings* out) { CheckCertificate(*machine.edge, out); });
   }
   return all;
-}
-
-std::string ToJson(const std::vector<Finding>& findings) {
-  json::array all;
-  for (const Finding& finding : findings) {
-    json::object one{
-        {"grade", ToString(finding.grade)}, {"check", finding.check}, {"what", finding.what}};
-    if (!finding.why.empty()) one["why"] = finding.why;
-    if (!finding.mend.empty()) one["mend"] = finding.mend;
-    if (!finding.fix.empty()) one["fix"] = json::value_from(finding.fix);
-    all.push_back(std::move(one));
-  }
-  return json::serialize(json::object{{"findings", std::move(all)}});
-}
-
-Grade WorstOf(const std::vector<Finding>& findings) {
-  Grade worst = Grade::kOk;
-  for (const Finding& finding : findings) worst = std::max(worst, finding.grade);
-  return worst;
 }
 
 }  // namespace wicket::report

@@ -7,21 +7,9 @@
 #include <vector>
 
 #include "document/status_text.h"
+#include "report/finding.h"
 
 namespace wicket::report {
-
-enum class Grade { kOk, kWarning, kFailure };
-const char* ToString(Grade grade);  // "OK", "WARN", "FAIL"
-
-struct Finding {
-  Grade grade = Grade::kOk;
-  std::string check;  // "nic eth0: queues"
-  std::string what;   // what was found
-  std::string why;    // why it matters; empty when all is well
-  std::string mend;   // what to do, a command where there is one
-  // A command that mends it, is safe, and can be undone. Empty: none.
-  std::vector<std::string> fix;
-};
 
 struct NicFacts {
   std::string name;
@@ -83,10 +71,5 @@ struct Machine {
 // Every check, good ones too. `status`: what a gateway last published; null: none runs.
 // Thread: any; no I/O.
 std::vector<Finding> Diagnose(const Machine& machine, const document::Status* status);
-
-// {"findings": [{"grade", "check", "what", "why", "mend", "fix"}]}; what is empty is left out.
-std::string ToJson(const std::vector<Finding>& findings);
-// The worst grade.
-Grade WorstOf(const std::vector<Finding>& findings);
 
 }  // namespace wicket::report

@@ -18,11 +18,6 @@ constexpr const char* kNames[] = {
 #undef WICKET_HISTORY_NAME
 };
 
-uint64_t CountOf(const document::DeviceStatus& device, const char* name) {
-  const auto it = device.counts.find(name);
-  return it == device.counts.end() ? 0 : it->second;
-}
-
 // A count that went down began again, with a device that came back.
 double Rate(uint64_t before, uint64_t after, double seconds) {
   return after < before ? 0 : static_cast<double>(after - before) / seconds;
@@ -42,8 +37,8 @@ std::string ListOf(const Samples& samples, Value value) {
 History::Totals History::TotalsOf(const document::Status& status) {
   Totals totals;
   for (const document::DeviceStatus& device : status.devices) {
-    totals.installs += CountOf(device, "installs");
-    totals.confirmed += CountOf(device, "confirmed");
+    totals.installs += document::CountOf(device.counts, "installs");
+    totals.confirmed += document::CountOf(device.counts, "confirmed");
     for (const auto& [name, count] : device.counts) {
       totals.evictions += absl::StartsWith(name, "evicted") ? count : 0;
     }

@@ -58,11 +58,6 @@ class Families {
   std::vector<prometheus::MetricFamily> families_;
 };
 
-uint64_t CountOf(const std::map<std::string, uint64_t>& counts, const char* name) {
-  const auto it = counts.find(name);
-  return it == counts.end() ? 0 : it->second;
-}
-
 double Seconds(absl::Time time) { return absl::ToDoubleSeconds(time - absl::UnixEpoch()); }
 
 void AddProcess(const document::Status& status, Families* out) {
@@ -149,8 +144,9 @@ void AddDevice(const document::DeviceStatus& device, Families* out) {
                  document::kSecondsBounds);
   out->Histogram("wicket_device_dump_seconds", "reads of all the device's peers", labels,
                  device.dump, document::kSecondsBounds);
-#define WICKET_METRIC(name, text, help) \
-  out->Counter("wicket_device_" text "_total", help, labels, CountOf(device.counts, text));
+#define WICKET_METRIC(name, text, help)                      \
+  out->Counter("wicket_device_" text "_total", help, labels, \
+               document::CountOf(device.counts, text));
   WICKET_INSTALLER_COUNTS(WICKET_METRIC)
 #undef WICKET_METRIC
 }
@@ -183,12 +179,12 @@ void AddDefence(const document::Status& status, Families* out) {
              static_cast<double>(status.defence.sources));
 #define WICKET_METRIC(name, text, help)                                             \
   out->Counter("wicket_initiations_total", "initiations at the shards, by verdict", \
-               {{"verdict", text}}, CountOf(status.verdicts, text));
+               {{"verdict", text}}, document::CountOf(status.verdicts, text));
   WICKET_VERDICTS(WICKET_METRIC)
 #undef WICKET_METRIC
 #define WICKET_METRIC(name, action, text, help)                                          \
   out->Counter("wicket_xdp_packets_total", "packets at the XDP program, by what it did", \
-               {{"verdict", text}}, CountOf(status.steering, text));
+               {{"verdict", text}}, document::CountOf(status.steering, text));
   STEER_COUNTS(WICKET_METRIC)
 #undef WICKET_METRIC
 }
