@@ -35,6 +35,9 @@ StandardError=append:{output}
 
 
 def run(*command, check=True, **kwargs):
+    # virtiofsd on the host keeps a descriptor open for each inode in the guest's cache, and runs out of them.
+    if command[0] in ("dpkg", "systemctl", "wicket"):
+        Path("/proc/sys/vm/drop_caches").write_text("3\n")
     result = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=100, **kwargs)
     if check and result.returncode != 0:
         raise RuntimeError(f"{' '.join(map(str, command))}: {result.returncode}\n{result.stdout}{result.stderr}")
@@ -42,8 +45,6 @@ def run(*command, check=True, **kwargs):
 
 
 def dpkg(*words):
-    # virtiofsd on the host keeps a descriptor open for each inode in the guest's cache, and runs out of them.
-    Path("/proc/sys/vm/drop_caches").write_text("3\n")
     run("dpkg", *words)
 
 
@@ -201,7 +202,7 @@ def crowd(packages):
     keys = {json.loads(line)["public_key"] for line in fleet.splitlines()}
     public = run("wg", "show", "wg0", "public-key").stdout.strip()
     run("ip", "netns", "exec", "client", "wicket-blast", "--target", "192.0.2.1:51820", "--public-key", public,
-        "--clients", CLIENTS, "--seed", "upgrade", "--mix", "new", "--rate", "20", "--count", CLIENTS, "--json", "-")
+        "--clients", CLIENTS, "--seed", "upgrade", "--mix", "new", "--rate", "20", "--count", CLIENTS, "--duration", "60", "--json", "-")
 
     def connected():
         known = sessions()
