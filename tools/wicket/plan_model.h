@@ -22,7 +22,7 @@ struct Load {
 struct Costs {
   double store_bytes_per_peer = 284;        // store_bytes_after_creates
   double kernel_bytes_per_peer = 1773;      // kernel_bytes_per_stored_peer
-  double wicketd_bytes_per_peer = 400;      // an installed peer's record in its installer
+  double wicketd_bytes_per_peer = 900;      // an installed peer's record in its installer
   double proofs_per_s = 60'000;             // proofs_sustained
   double unknown_per_s = 91'300;            // unknown_key_per_core
   double drops_per_s = 1'310'000;           // forged_drop_per_core

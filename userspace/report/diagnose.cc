@@ -10,8 +10,7 @@
 namespace wicket::report {
 namespace {
 
-constexpr absl::Duration kStatusAgeMax = absl::Seconds(5),
-                         kCertificateLeftMin = absl::Hours(14 * 24);
+constexpr absl::Duration kStatusAgeMax = absl::Seconds(5);
 constexpr double kSilentMax_s = 2, kNearlyFull = 0.9;
 constexpr uint64_t kDiskFreeMin = uint64_t{1} << 30;
 // A frame and its headroom must fit into a page, and drivers want to put XDP's metadata there too.
@@ -338,7 +337,7 @@ void CheckCertificate(const CertificateFacts& edge, Findings* out) {
   if (left <= absl::ZeroDuration()) {
     out->Fail("certificate", what, "it has expired: clients refuse it",
               "renew it, then systemctl reload wicket-edge");
-  } else if (left < kCertificateLeftMin) {
+  } else if (left < absl::Hours(14 * 24)) {
     out->Warn("certificate", what, "clients refuse it after that",
               "renew it, then systemctl reload wicket-edge");
   } else {
