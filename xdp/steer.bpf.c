@@ -16,7 +16,7 @@
  *                                                |            DROP
  *                                                TX a cookie reply, or XSK, or DROP
  *
- * Each box is a function. A function that decides returns the packet's count, and STEER_COUNTS says
+ * Each line of boxes is a function. A function that decides returns the packet's count, and STEER_COUNTS says
  * what is done with a packet of that count. What a box remembers is in a header of its own:
  * locals.bpf.h, repeats.bpf.h, flows.bpf.h and buckets.bpf.h.
  *

@@ -3,6 +3,7 @@
 #include <boost/json.hpp>
 #include <iostream>
 
+#include "absl/strings/match.h"
 #include "tools/wicket/commands.h"
 #include "tools/wicket/connection.h"
 
@@ -18,7 +19,10 @@ int Reload(const ConnectionOptions& where) {
   if (!answer.ok()) return Fail(answer.status());
   if (const absl::Status error = ErrorOf(*answer); !error.ok()) {
     const int status = Fail(error);
-    if (answer->status == 422) std::cerr << "wicket: wicketd goes on with what it had\n";
+    // Of a file with errors nothing is taken; the other kind of refusal says what is.
+    if (absl::StrContains(answer->text, "\"invalid_configuration\"")) {
+      std::cerr << "wicket: wicketd goes on with what it had\n";
+    }
     return status;
   }
   const json::value outcome = json::parse(json::string_view(answer->text));

@@ -193,7 +193,9 @@ void Api::PostReload(Exchange& exchange) {
     return exchange.AnswerError(needs_restart.status());
   }
   if (!needs_restart.ok()) {
-    return exchange.AnswerError(422, "invalid_configuration", needs_restart.status().message());
+    const bool partly = absl::IsAborted(needs_restart.status());
+    return exchange.AnswerError(422, partly ? "partly_applied" : "invalid_configuration",
+                                needs_restart.status().message());
   }
   exchange.Answer(200, document::ToReloadJson(*needs_restart));
 }

@@ -3,7 +3,8 @@
 //
 //   {"public_key": "…", "allowed_ips": ["10.0.0.2/32"], "preshared_key": "…",
 //    "persistent_keepalive": 25, "expires_at": "2030-01-01T00:00:00Z",
-//    "pinned": false, "labels": {"customer": "42"}, "device": "wg0"}
+//    "pinned": false, "quota_bytes": 5000000000, "quota_seconds": 86400,
+//    "labels": {"customer": "42"}, "device": "wg0"}
 //
 // Only public_key is required. A line may also have `created_at`, and `ttl`, in seconds, in
 // place of `expires_at`. `device` may be left out where the caller names one.

@@ -24,7 +24,8 @@ struct WatchedDevice {
 };
 
 // Follows devices that appear, disappear or change. The installers find that out: this waits for
-// no device and no installer, so a device that hangs stops nothing but itself.
+// no device and no installer. A device that hangs stops nothing but itself, until the watchdog ends
+// the process.
 //
 // Thread: one.
 class DeviceWatch {

@@ -173,8 +173,12 @@ absl::StatusOr<std::vector<std::string>> Gateway::Reload(const Config& config) {
   if (set.ok()) config_.reinject = config.reinject;
   devices_.SetRoutes(nics_->routes());
   if (set.ok()) return restart;
-  return absl::Status(set.code(), absl::StrCat(set.message(), "; the mode stays ",
-                                               reinject::ToString(config_.reinject)));
+  return absl::AbortedError(absl::StrCat(
+      "reinject: ", set.message(), "; the mode stays ", reinject::ToString(config_.reinject),
+      "; the rest of the file was taken",
+      restart.empty()
+          ? ""
+          : absl::StrCat(", but for ", absl::StrJoin(restart, ", "), ", which need a restart")));
 }
 
 // --- status -----------------------------------------------------------------

@@ -41,14 +41,18 @@ absl::Status Nics::Tick(reinject::Mode reinject, bool* changed) {
       nic.Down();
       *changed = true;
     }
-    if (nic.up() || !answered || SteadyNow() < trials_[i].next) continue;
+    // Right after an answer: while a look is under way, it may be RTNL that it waits for.
+    if (nic.up() || asked_ns_ != 0 || SteadyNow() < trials_[i].next) continue;
     const absl::Status taken = Take(i, reinject);
     if (first && absl::IsPermissionDenied(taken)) return taken;
     *changed |= taken.ok();
   }
   if (asked_ns_ != 0) return absl::OkStatus();
-  std::vector<int> ifindexes;
-  for (const installer::NicRoute& route : routes()) ifindexes.push_back(route.ifindex);
+  std::vector<int> ifindexes;  // also of those that are not up: that they are asked about is a test
+  for (const auto& nic : nics_) {
+    const int ifindex = nic->up() ? nic->route().ifindex : wgdev::InterfaceIndex(nic->name());
+    if (ifindex != 0) ifindexes.push_back(ifindex);
+  }
   asked_ns_ = SteadyNanos();
   watch_.Ask(std::move(ifindexes));
   return absl::OkStatus();

@@ -17,8 +17,8 @@ class Nics {
 
   // Brings up NICs that are present, and takes down those that changed. A NIC that cannot be
   // brought up is tried again after half a second to four. While RTNL is held, nothing is brought
-  // up: this blocks on RTNL only if another process takes it between the last look and the attach.
-  // `changed`: set to true when shards were started or stopped.
+  // up: this blocks on RTNL only if another process takes it between a look's answer and the
+  // attach, within half a second. `changed`: set to true when shards were started or stopped.
   // Errors: from the first call only, and only PermissionDenied, which no later call could mend.
   absl::Status Tick(reinject::Mode reinject, bool* changed);
   // All NICs take the mode, or none does. Errors: that of a NIC that cannot; the mode stays.

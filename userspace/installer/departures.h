@@ -34,9 +34,10 @@ class Departures {
     bool fail = false;             // the last write did
     bool memory_has_room = false;  // for sessions that the store does not take
   };
-  // Returns: whether the next slice may be removed. Either its save has reached the ticket; or
-  // saves
-  //          fail or take too long, and memory has room. Without room, the chosen peers stay.
+  // Returns: whether the next slice may be removed: its save has reached the ticket, or saves fail
+  // or
+  //          take too long; and memory has room for sessions that the store does not take. Without
+  //          room, the chosen peers stay.
   bool MayGo(const Saves& saves, absl::Duration steady, Residents* residents);
   // Requires: `snapshot` is renewed.
   // Returns:  up to `count` chosen peers. A revoked peer that is stored again stays.

@@ -1,15 +1,15 @@
 // Deletes expired peers, late enough that a wrong clock deletes nobody.
 //
 // An expired peer is refused at once, elsewhere. It is deleted when it has been expired for
-// kGrace of steady time in which the wall clock did not step:
+// its grace of steady time in which the wall clock did not step:
 //
-//   step or start      first Tick           kGrace later
+//   step or start      first Tick           grace later
 //   ----|------------------|---------------------|-------------> steady time
 //       no deletions until here ................ | those expired at the first Tick, and from
-//                                                  then on each kGrace after its expiry
+//                                                  then on each that long after its expiry
 //
-// So a clock that is wrong for less than kGrace deletes nobody: not one that an operator sets
-// two days ahead, and not one that is wrong at boot.
+// So a clock that is wrong for less than the grace deletes nobody: not one that an operator sets
+// two days ahead, and not one that is wrong at boot. `[store] keep_expired` is the grace.
 #pragma once
 
 #include <condition_variable>
