@@ -25,6 +25,7 @@ from lab import CLIENT4, CLIENT6, GATEWAY4, GATEWAY6, PORT, SLOW, run, wait_for 
 from noise import Key  # noqa: E402
 
 CLIENTS, REAL = 16, 100  # made here, and of wireguard-go
+RETRY_S = 16  # within 15 s a flow's next initiation is a retry, which is judged like a stranger's
 TWO_TRIES_S = 9  # WireGuard tries every 5 s, and a little later at random
 FLOOD_PORTS = ("--ports", "20000-60000")
 SPOOFED4, SPOOFED6 = "172.16.0.0/12", "2001:db8:70::/44"  # a million addresses, and of /64s
@@ -183,10 +184,12 @@ def survive(lab, daemon, made, crowd, attack, tries=2, padded=False, asked=False
     warm, maps = rss_kib(daemon.process.pid), map_bytes(lab)
     # Who was there before has his rekeys answered, now and later, by the device that never lost him.
     rekeyed = [len(connect_all(crowd.settled, tries=tries))]
+    again = time.monotonic() + RETRY_S
     with ThreadPoolExecutor(1) as beside:
         coming = beside.submit(crowd.come)
         needed = connect_all(made[1:], tries=tries)
         came = coming.result()
+    time.sleep(max(0, again - time.monotonic()))
     rekeyed.append(len(connect_all(crowd.settled, tries=tries)))
     status = daemon.fresh_status()
     grown = rss_kib(daemon.process.pid) - warm

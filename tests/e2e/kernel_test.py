@@ -47,6 +47,7 @@ REST = {
         "test_device_key_and_port_changed_while_running",
         "test_installed_peers_rekey_without_the_daemon",
         "test_what_changed_in_the_store_while_nobody_looked_reaches_the_device",
+        "test_a_nic_that_is_away_makes_nothing_wait_for_rtnl",
     ],
     "6.12": [
         "test_a_source_has_a_quarter_of_the_free_places",
@@ -228,6 +229,24 @@ def test_sessions_outlive_a_held_rtnl():
         check(wait_for(lambda: "the device answers again" in daemon.log_text, 20), "it stays away")
         check(wait_for(lambda: clients[1].connect(seconds=1) is not None, 10), "a newcomer stays out afterwards")
         check(lab.ping(seconds=3), "a session was lost")
+
+
+def test_a_nic_that_is_away_makes_nothing_wait_for_rtnl():
+    """It is tried again and again, and each try needs the lock."""
+    with gateway() as (lab, device, daemon):
+        lab.gateway.ip("link", "set", "dev", "in", "xdpdrv", "obj", BIN.parent / "bench" / "bare.bpf.o", "sec", "xdp_drop")
+        daemon.start()
+        check(wait_for(lambda: daemon.status()["nics"][0]["away_reason"], 10), "no reason")
+        oldest = 0.0
+        with HeldRtnl():
+            began = time.monotonic()
+            while time.monotonic() < began + 20:
+                oldest = max(oldest, time.time() - json.loads(daemon.status_file.read_text())["written"] / 1000)
+                time.sleep(0.2)
+        print(f"  the oldest status: {oldest:.1f} s")
+        check(oldest < 2 * SLOW, f"a status was {oldest:.1f} s old")
+        lab.gateway.ip("link", "set", "dev", "in", "xdpdrv", "off")
+        check(wait_for(lambda: daemon.status()["nics"][0]["xdp_mode"] == "native", 15), "never served")
 
 
 def binaries():
