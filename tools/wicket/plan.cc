@@ -1,4 +1,4 @@
-// wicket plan: what a gateway needs for so many clients, and what gives out first.
+// wicket plan: the memory, disk and cores that a load needs, and the first limit that it reaches.
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -50,7 +50,7 @@ void PrintPlan(const Plan& plan) {
   }
   const Limit& first = plan.limits.front();
   std::cout << "\n"
-            << (first.share() > 1 ? "Too much: " : "What gives out first: ") << first.name
+            << (first.share() > 1 ? "Too much: " : "First limit reached: ") << first.name
             << absl::StrFormat(", at %.1f times this load; then ", 1 / first.share())
             << first.beyond << ".\n";
   for (const Limit& limit : plan.limits) {
@@ -78,7 +78,7 @@ int MakeAndPrint(const PlanOptions& options) {
 void AddPlanCommand(CLI::App* app, std::function<int()>* run) {
   static PlanOptions options;
   CLI::App* command = app->add_subcommand(
-      "plan", "memory, disk and cores for so many clients, and what gives out first");
+      "plan", "memory, disk and cores for a load, and the first limit that it reaches");
   const auto number = [&](const char* name, double* value, const char* help, double least = 0) {
     return command->add_option(name, *value, help)
         ->type_name("N")

@@ -1,5 +1,5 @@
-// What a gateway needs for so many clients, and what gives out first: arithmetic over measured
-// costs, without I/O.
+// The memory, disk and cores that a load needs, and the limits that it reaches: arithmetic over
+// measured costs, without I/O.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,5 @@
-// wicket web: the page of the gateway on loopback, for whoever may read its control socket.
+// wicket web: the page of the gateway on loopback, for users that may connect to its control
+// socket.
 #include <grp.h>
 #include <signal.h>
 #include <sys/signalfd.h>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "base/signals.h"
 #include "base/thread.h"
 #include "edge/loopback_gate.h"
 #include "edge/page.h"
@@ -67,12 +69,7 @@ int Web(const WebOptions& options) {
   if (!gate.ok()) return Fail(gate.status());
   const uint16_t port = (*gate)->port();
 
-  sigset_t signals;
-  sigemptyset(&signals);
-  for (int signal : {SIGTERM, SIGINT}) sigaddset(&signals, signal);
-  sigprocmask(SIG_BLOCK, &signals, nullptr);  // before any thread is made
-  const Fd signal_fd(signalfd(-1, &signals, SFD_CLOEXEC));
-  signal(SIGPIPE, SIG_IGN);
+  const Fd signal_fd = TakeSignals({SIGTERM, SIGINT});
   DropRights();
   const absl::Status confined =
       sandbox::AllowOnly({.calls = edge::kSystemCalls, .socket_families = edge::kSocketFamilies});

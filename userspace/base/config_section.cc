@@ -1,5 +1,7 @@
 #include "base/config_section.h"
 
+#include <stdlib.h>
+
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
@@ -33,6 +35,11 @@ absl::StatusOr<std::string> ReadConfigFile(const std::string& path) {
   std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
   if (file.is_open() && !file.bad()) return text;
   return ErrnoStatus(errno ? errno : EIO, absl::StrCat("read(", path, ")"));
+}
+
+std::string FolderOfFiles(const std::string& path) {
+  const char* credentials = getenv("CREDENTIALS_DIRECTORY");
+  return credentials ? credentials : std::filesystem::path(path).parent_path().string();
 }
 
 absl::StatusOr<toml::table> ParseToml(absl::string_view text, const std::string& name) {

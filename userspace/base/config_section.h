@@ -17,6 +17,9 @@ namespace wicket {
 // Reads a configuration file.
 // Errors: NotFound and others when the file cannot be read.
 absl::StatusOr<std::string> ReadConfigFile(const std::string& path);
+// Where files are that the configuration at `path` names by a relative path: systemd's
+// $CREDENTIALS_DIRECTORY, or, without one, the folder of the configuration.
+std::string FolderOfFiles(const std::string& path);
 // Errors: InvalidArgument: "NAME:LINE: PROBLEM; accepted: TOML".
 absl::StatusOr<toml::table> ParseToml(absl::string_view text, const std::string& name);
 

@@ -1,7 +1,5 @@
 #include "edge/config.h"
 
-#include <stdlib.h>
-
 #include <filesystem>
 
 #include "base/config_section.h"
@@ -73,9 +71,7 @@ absl::StatusOr<Config> Config::Parse(absl::string_view text, const std::string& 
 absl::StatusOr<Config> Config::Load(const std::string& path) {
   WICKET_ASSIGN_OR_RETURN(const std::string text, ReadConfigFile(path));
   WICKET_ASSIGN_OR_RETURN(Config config, Parse(text, path));
-  const char* credentials = getenv("CREDENTIALS_DIRECTORY");
-  const std::filesystem::path folder =
-      credentials ? std::filesystem::path(credentials) : std::filesystem::path(path).parent_path();
+  const std::filesystem::path folder = FolderOfFiles(path);
   for (std::string* file :
        {&config.tls_certificate, &config.tls_key, &config.tokens, &config.client_ca}) {
     if (!file->empty()) *file = folder / *file;

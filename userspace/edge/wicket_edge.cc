@@ -12,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/signals.h"
 #include "base/thread.h"
 #include "edge/access.h"
 #include "edge/callers.h"
@@ -93,12 +94,7 @@ int Run(const std::string& path) {
   }
   const auto config = Config::Load(path);
   if (!config.ok()) return Fail(config.status());
-  sigset_t signals;
-  sigemptyset(&signals);
-  for (int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal);
-  sigprocmask(SIG_BLOCK, &signals, nullptr);  // before any thread is made
-  const Fd signal_fd(signalfd(-1, &signals, SFD_CLOEXEC));
-  signal(SIGPIPE, SIG_IGN);
+  const Fd signal_fd = TakeSignals({SIGTERM, SIGINT, SIGHUP});
   const LogThread log;
   Access access;
   if (const absl::Status loaded = access.Load(*config); !loaded.ok()) return Fail(loaded);

@@ -16,6 +16,7 @@ namespace {
 
 constexpr absl::Duration kKept = absl::Seconds(5);
 constexpr auto kPatience = std::chrono::seconds(1);
+constexpr absl::Duration kHang = absl::Seconds(5);  // a busy machine may take more than a second
 
 }  // namespace
 
@@ -28,6 +29,7 @@ struct Findings::Shared {
   std::optional<report::Machine> machine;
   absl::Duration looked = -absl::InfiniteDuration();  // steady time of the last look's end
   bool looking = false;
+  absl::Duration began;  // of the look under way
 };
 
 Findings::Findings(const Config& config, const report::Reporter* reporter)
@@ -39,6 +41,7 @@ std::string Findings::ToJson() {
     std::unique_lock lock(shared_->mutex);
     if (!shared_->looking && SteadyNow() - shared_->looked > kKept) {
       shared_->looking = true;
+      shared_->began = SteadyNow();
       std::thread([shared = shared_] {
         NameThread("look");
         DropRights();
@@ -53,7 +56,7 @@ std::string Findings::ToJson() {
     shared_->changed.wait_for(lock, kPatience, [&] { return !shared_->looking; });
     if (shared_->machine) machine = *shared_->machine;
     machine.from_within = true;
-    machine.look_hangs = shared_->looking;
+    machine.look_hangs = shared_->looking && SteadyNow() - shared_->began > kHang;
   }
   const auto status = reporter_->latest();
   return report::ToJson(report::Diagnose(machine, status.get()));

@@ -15,6 +15,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/signals.h"
 #include "gateway/serving.h"
 #include "gateway/system_calls.h"
 #include "sandbox/system_calls.h"
@@ -135,12 +136,7 @@ int Run(const std::string& path) {
   }
   SetLogLevel(config->log_level);
   HardenProcess();
-  sigset_t signals;
-  sigemptyset(&signals);
-  for (int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal);
-  sigprocmask(SIG_BLOCK, &signals, nullptr);  // before any thread is made
-  const Fd signal_fd(signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK));
-  signal(SIGPIPE, SIG_IGN);
+  const Fd signal_fd = TakeSignals({SIGTERM, SIGINT, SIGHUP}, SFD_NONBLOCK);
 
   InstantNow();         // finds the boot's name, before any thread needs it
   const LogThread log;  // a log that nobody reads stops no thread

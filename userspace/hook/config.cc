@@ -1,7 +1,5 @@
 #include "hook/config.h"
 
-#include <stdlib.h>
-
 #include <algorithm>
 #include <filesystem>
 
@@ -91,9 +89,7 @@ absl::StatusOr<Config> Config::Parse(absl::string_view text, const std::string& 
 absl::StatusOr<Config> Config::Load(const std::string& path) {
   WICKET_ASSIGN_OR_RETURN(const std::string text, ReadConfigFile(path));
   WICKET_ASSIGN_OR_RETURN(Config config, Parse(text, path));
-  const char* credentials = getenv("CREDENTIALS_DIRECTORY");
-  const std::filesystem::path folder =
-      credentials ? std::filesystem::path(credentials) : std::filesystem::path(path).parent_path();
+  const std::filesystem::path folder = FolderOfFiles(path);
   for (HookConfig& hook : config.hooks) {
     for (std::string* file : {&hook.secret_file, &hook.ca}) {
       if (!file->empty()) *file = folder / *file;

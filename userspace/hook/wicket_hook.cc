@@ -15,6 +15,7 @@
 #include "absl/strings/str_cat.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "base/signals.h"
 #include "base/thread.h"
 #include "hook/config.h"
 #include "hook/hook.h"
@@ -80,12 +81,7 @@ int Run(const std::string& path) {
     if (!queue.ok()) return Fail(queue.status());
     queues.push_back(*std::move(queue));
   }
-  sigset_t signals;
-  sigemptyset(&signals);
-  for (int signal : {SIGTERM, SIGINT}) sigaddset(&signals, signal);
-  sigprocmask(SIG_BLOCK, &signals, nullptr);  // before any thread is made
-  const Fd signal_fd(signalfd(-1, &signals, SFD_CLOEXEC));
-  signal(SIGPIPE, SIG_IGN);
+  const Fd signal_fd = TakeSignals({SIGTERM, SIGINT});
   curl_global_init(CURL_GLOBAL_DEFAULT);
   const LogThread log;
   DropRights();

@@ -68,7 +68,7 @@ TEST(QuotaTest, PeriodsFollowEachOtherAndUseIsCountedFromTheirBegin) {
   EXPECT_FALSE(UsedUp(day, session, day.EndOf(noon)));
   EXPECT_TRUE(BeginPeriod(day, day.EndOf(noon), &session));
   EXPECT_EQ(UsedOf(day, session, day.EndOf(noon)), 0u);
-  // A clock that is set back begins no period anew, and forgives nothing.
+  // A clock that is set back starts no period again, and resets no count.
   session.sent_bytes += 100;
   EXPECT_FALSE(BeginPeriod(day, noon - absl::Hours(1000), &session));
   EXPECT_TRUE(UsedUp(day, session, noon - absl::Hours(1000)));
