@@ -5,6 +5,7 @@
 #include <boost/json.hpp>
 #include <iostream>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "tools/wicket/commands.h"
@@ -13,6 +14,8 @@
 
 namespace wicket::tools {
 namespace {
+
+constexpr double kMost = 1e12;
 
 struct PlanOptions {
   Load load;
@@ -82,7 +85,13 @@ void AddPlanCommand(CLI::App* app, std::function<int()>* run) {
   const auto number = [&](const char* name, double* value, const char* help, double least = 0) {
     return command->add_option(name, *value, help)
         ->type_name("N")
-        ->check(CLI::Range(least, 1e12))
+        ->check([least](const std::string& text) {
+          double found = 0;
+          return absl::SimpleAtod(text, &found) && found >= least && found <= kMost
+                     ? std::string()
+                     : absl::StrFormat("found %s; accepted: a number from %g to %g", text, least,
+                                       kMost);
+        })
         ->capture_default_str();
   };
   Load& load = options.load;

@@ -11,6 +11,7 @@
 #include <memory>
 #include <vector>
 
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "base/signals.h"
 #include "base/thread.h"
@@ -100,6 +101,12 @@ void AddWebCommand(CLI::App* app, std::function<int()>* run) {
       ->capture_default_str();
   command->add_option("--port", options.port, "of 127.0.0.1; 0: any that is free")
       ->type_name("PORT")
+      ->check([](const std::string& text) {
+        int found = 0;
+        return absl::SimpleAtoi(text, &found) && found >= 0 && found <= 65535
+                   ? std::string()
+                   : absl::StrCat("found ", text, "; accepted: 0 to 65535");
+      })
       ->capture_default_str();
   command->footer(
       "From elsewhere: ssh -L 8080:127.0.0.1:PORT GATEWAY, with --port PORT. For a team:\n"

@@ -65,7 +65,7 @@ int Check(const std::string& path) {
 int Run(const std::string& path) {
   if (geteuid() == 0) {
     std::cerr << "wicket-hook: it needs no right of root's, so it does not run as root (the unit "
-                 "runs it as wicket-edge)\n";
+                 "runs it as wicket-hook)\n";
     return kFailure;
   }
   const auto config = Config::Load(path);
