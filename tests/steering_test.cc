@@ -7,11 +7,14 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <array>
 #include <atomic>
+#include <barrier>
 #include <filesystem>
 #include <set>
 #include <thread>
 
+#include "absl/cleanup/cleanup.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "crypto/curve25519.h"
@@ -234,6 +237,37 @@ TEST_F(TwoGatewaysTest, TheSecondIsRefusedWithTheNameOfTheFirst) {
   EXPECT_EQ(ProgramId(), program);
   EXPECT_TRUE(first_->Serves(ifindex_));
   EXPECT_FALSE(second_->Serves(ifindex_));
+}
+
+TEST_F(TwoGatewaysTest, OfTwoThatComeAtOnceOneIsRefusedWithTheNameOfTheOther) {
+  // Where the kernel can share a hook, both would find room on it.
+  ASSERT_EQ(unsetenv("LIBXDP_SKIP_DISPATCHER"), 0);
+  const absl::Cleanup restore = [] { setenv("LIBXDP_SKIP_DISPATCHER", "1", 1); };
+  for (int round = 0; round < 8; ++round) {
+    Start(&first_, kFirst);
+    Start(&second_, kSecond);
+    std::array<absl::Status, 2> results;
+    std::barrier begin(2);
+    const auto attach = [&](Steering* gateway, absl::Status* result) {
+      begin.arrive_and_wait();
+      *result = gateway->Attach("w0", XdpMode::kNative).status();
+    };
+    std::thread other(attach, second_.get(), &results[1]);
+    attach(first_.get(), &results[0]);
+    other.join();
+    ASSERT_NE(results[0].ok(), results[1].ok()) << results[0] << "; " << results[1];
+    ASSERT_EQ(first_->Serves(ifindex_), results[0].ok());
+    ASSERT_EQ(second_->Serves(ifindex_), results[1].ok());
+    const absl::Status& refused = results[results[0].ok() ? 1 : 0];
+    ASSERT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition) << refused;
+    ASSERT_THAT(refused.message(),
+                testing::HasSubstr("pin_dir " + (results[0].ok() ? kFirst : kSecond)));
+    first_.reset();
+    second_.reset();
+    for (const std::string& pin_dir : {kFirst, kSecond}) ASSERT_TRUE(DetachAll(pin_dir).ok());
+  }
+  Start(&first_, kFirst);
+  Start(&second_, kSecond);
 }
 
 TEST_F(TwoGatewaysTest, TheSecondTakesTheNicOfOneThatIsGone) {

@@ -106,17 +106,23 @@ absl::StatusOr<Listing> ListNotInstalled(const Page& page, const store::Snapshot
   return listing;
 }
 
+std::optional<store::Session> LastSession(const PublicKey& key, const store::Snapshot& snapshot,
+                                          const roster::Devices& devices) {
+  auto unsaved = devices.Unsaved(key);
+  return unsaved ? std::move(unsaved) : snapshot.FindSession(key);
+}
+
 Standing StandingOf(const PublicKey& key, const roster::InstalledByKey& installed,
-                    const store::Snapshot& snapshot) {
+                    const store::Snapshot& snapshot, const roster::Devices& devices) {
   if (const auto it = installed.find(key); it != installed.end()) {
     return {.state = it->second.state, .session = it->second.session};
   }
-  return {.session = snapshot.FindSession(key)};
+  return {.session = LastSession(key, snapshot, devices)};
 }
 
 std::string ToReport(const store::Peer& peer, const roster::InstalledByKey& installed,
-                     const store::Snapshot& snapshot) {
-  const Standing standing = StandingOf(peer.config.public_key, installed, snapshot);
+                     const store::Snapshot& snapshot, const roster::Devices& devices) {
+  const Standing standing = StandingOf(peer.config.public_key, installed, snapshot, devices);
   return document::ToReport(peer, standing.session, standing.state);
 }
 
@@ -164,8 +170,8 @@ Standing StandingOf(const store::Peer& peer, const store::Snapshot& snapshot,
                     roster::Devices& devices) {
   const PublicKey& key = peer.config.public_key;
   const auto installed = devices.Find(peer.device, {&key, 1});
-  if (installed.ok()) return StandingOf(key, *installed, snapshot);
-  return {.state = kNotReached, .session = snapshot.FindSession(key)};
+  if (installed.ok()) return StandingOf(key, *installed, snapshot, devices);
+  return {.state = kNotReached, .session = LastSession(key, snapshot, devices)};
 }
 
 std::vector<std::string> ToReports(std::span<const store::Peer> peers,
@@ -176,7 +182,8 @@ std::vector<std::string> ToReports(std::span<const store::Peer> peers,
     if (found.ok()) installed = std::move(*found);
   }
   std::vector<std::string> reports;
-  for (const store::Peer& peer : peers) reports.push_back(ToReport(peer, installed, snapshot));
+  for (const store::Peer& peer : peers)
+    reports.push_back(ToReport(peer, installed, snapshot, devices));
   return reports;
 }
 
@@ -195,7 +202,7 @@ void ListPeers(http::Exchange& exchange, const store::Store& store, roster::Devi
   std::vector<std::string> reports;
   if (listing->device_asked) {
     for (const store::Peer& peer : listing->peers) {
-      reports.push_back(ToReport(peer, listing->installed, *snapshot));
+      reports.push_back(ToReport(peer, listing->installed, *snapshot, devices));
     }
   } else {
     reports = ToReports(listing->peers, *snapshot, devices);

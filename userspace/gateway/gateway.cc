@@ -39,13 +39,18 @@ absl::Status Gateway::StartAll(installer::Sessions unsaved, ReloadHandler reload
   WICKET_ASSIGN_OR_RETURN(steering_, xsk::Steering::Open(config_.pin_dir));
   WICKET_ASSIGN_OR_RETURN(prober_, reinject::Injector::Open());
   services_ = std::make_unique<Services>(steering_.get());
-  WICKET_RETURN_IF_ERROR(devices_.Start(config_.devices, {.store = &*storage_.store,
-                                                          .committer = storage_.committer.get(),
-                                                          .saver = storage_.saver.get(),
-                                                          .steering = steering_.get(),
-                                                          .events = &events_,
-                                                          .turns = nullptr,
-                                                          .gateway = wake}));
+  WICKET_RETURN_IF_ERROR(devices_.Start(
+      config_.devices, {.store = &*storage_.store,
+                        .committer = storage_.committer.get(),
+                        .saver = storage_.saver.get(),
+                        .flows =
+                            [this](const installer::FlowChange& flow, uint16_t port) {
+                              return flow.known ? steering_->flows().Note(flow.source, port)
+                                                : steering_->flows().Forget(flow.source, port);
+                            },
+                        .events = &events_,
+                        .turns = nullptr,
+                        .gateway = wake}));
   nics_ = std::make_unique<Nics>(config_.nics, NicContext{.steering = steering_.get(),
                                                           .injector = prober_.get(),
                                                           .store = &*storage_.store,
@@ -54,10 +59,12 @@ absl::Status Gateway::StartAll(installer::Sessions unsaved, ReloadHandler reload
                                                           .verdicts = nullptr,
                                                           .slots_used = nullptr,
                                                           .events = &events_,
+                                                          .wake = wake,
                                                           .pin_threads = config_.pin_threads,
                                                           .x25519 = config_.x25519});
-  front_ = std::make_unique<Front>(config_, devices_, &*storage_.store, storage_.committer.get(),
-                                   &events_, reporter_.get(), std::move(reload));
+  front_ =
+      std::make_unique<Front>(config_, devices_, &*storage_.store, storage_.committer.get(),
+                              storage_.saver.get(), &events_, reporter_.get(), std::move(reload));
   WatchClock();
   WICKET_RETURN_IF_ERROR(services_->RotateCookies().status());
   devices_.Tick();

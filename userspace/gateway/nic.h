@@ -23,6 +23,7 @@ struct NicContext {
   intake::VerdictCounters* verdicts;              // sum over shards that are gone
   std::vector<bool>* slots_used;                  // STEER_SLOTS_MAX
   event::EventLog* events;
+  const Calls* wake;  // woken when a tick should come early; or null
   bool pin_threads;
   crypto::X25519Backend x25519;
 };

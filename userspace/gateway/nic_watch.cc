@@ -10,8 +10,8 @@
 
 namespace wicket::gateway {
 
-NicWatch::NicWatch(const xsk::Steering* steering)
-    : steering_(steering), thread_([this] { Loop(); }) {}
+NicWatch::NicWatch(const xsk::Steering* steering, const Calls* wake)
+    : steering_(steering), wake_(wake), thread_([this] { Loop(); }) {}
 
 NicWatch::~NicWatch() {
   {
@@ -39,6 +39,7 @@ void NicWatch::Loop() {
     const std::vector<int> ifindexes = *std::exchange(asked_, std::nullopt);
     lock.unlock();
     looks_.Put(std::make_unique<NicLook>(Look(ifindexes)));
+    if (wake_ != nullptr) wake_->Wake();
     lock.lock();
   }
 }

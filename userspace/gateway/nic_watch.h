@@ -10,6 +10,7 @@
 #include <thread>
 #include <vector>
 
+#include "base/calls.h"
 #include "base/handoff.h"
 #include "xsk/steering.h"
 
@@ -30,8 +31,8 @@ struct NicLook {
 // Thread: one, the gateway's; its own thread only looks.
 class NicWatch {
  public:
-  // `steering` outlives it.
-  explicit NicWatch(const xsk::Steering* steering);
+  // `steering` and `wake` outlive it. `wake`: woken at the end of each look; or null.
+  NicWatch(const xsk::Steering* steering, const Calls* wake);
   // Waits for the end of a look.
   ~NicWatch();
 
@@ -45,6 +46,7 @@ class NicWatch {
   NicLook Look(const std::vector<int>& ifindexes) const;
 
   const xsk::Steering* steering_;
+  const Calls* wake_;
   Handoff<NicLook> looks_;
   std::mutex mutex_;  // held for a moment
   std::condition_variable changed_;

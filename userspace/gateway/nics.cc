@@ -11,12 +11,13 @@ namespace {
 
 // A look that takes longer waits for RTNL.
 constexpr uint64_t kLookMax_ns = 2'000'000'000;
+constexpr uint64_t kLookInterval_ns = 400'000'000;
 constexpr absl::Duration kPauseMin = absl::Milliseconds(500), kPauseMax = absl::Seconds(4);
 
 }  // namespace
 
 Nics::Nics(const std::vector<NicConfig>& configs, NicContext context)
-    : trials_(configs.size()), watch_(context.steering) {
+    : trials_(configs.size()), watch_(context.steering, context.wake) {
   context.verdicts = &past_verdicts_;
   context.slots_used = &slots_used_;
   for (const NicConfig& config : configs) nics_.push_back(std::make_unique<Nic>(config, context));
@@ -24,11 +25,15 @@ Nics::Nics(const std::vector<NicConfig>& configs, NicContext context)
 
 absl::Status Nics::Tick(reinject::Mode reinject, bool* changed) {
   const bool first = !std::exchange(ticked_, true);
-  if (auto look = watch_.Take()) {
+  auto look = watch_.Take();
+  // RTNL may be held again by any later tick.
+  const bool may_take = first || look != nullptr;
+  if (look != nullptr) {
     look_ = std::move(look);
-    asked_ns_ = 0;
+    waits_ = false;
   }
-  const bool answered = asked_ns_ == 0 || SteadyNanos() - asked_ns_ < kLookMax_ns;
+  const uint64_t asked_ns_ago = SteadyNanos() - asked_ns_;
+  const bool answered = !waits_ || asked_ns_ago < kLookMax_ns;
   if (answered != std::exchange(answered_, answered)) {
     Log(LogLevel::kWarning, answered ? "the kernel answers questions about NICs again"
                                      : "the kernel does not answer questions about NICs: something "
@@ -41,19 +46,19 @@ absl::Status Nics::Tick(reinject::Mode reinject, bool* changed) {
       nic.Down();
       *changed = true;
     }
-    // Right after an answer: while a look is under way, it may be RTNL that it waits for.
-    if (nic.up() || asked_ns_ != 0 || SteadyNow() < trials_[i].next) continue;
+    if (nic.up() || !may_take || SteadyNow() < trials_[i].next) continue;
     const absl::Status taken = Take(i, reinject);
     if (first && absl::IsPermissionDenied(taken)) return taken;
     *changed |= taken.ok();
   }
-  if (asked_ns_ != 0) return absl::OkStatus();
+  if (waits_ || asked_ns_ago < kLookInterval_ns) return absl::OkStatus();
   std::vector<int> ifindexes;  // also of those that are not up: that they are asked about is a test
   for (const auto& nic : nics_) {
     const int ifindex = nic->up() ? nic->route().ifindex : wgdev::InterfaceIndex(nic->name());
     if (ifindex != 0) ifindexes.push_back(ifindex);
   }
   asked_ns_ = SteadyNanos();
+  waits_ = true;
   watch_.Ask(std::move(ifindexes));
   return absl::OkStatus();
 }

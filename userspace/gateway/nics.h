@@ -16,9 +16,9 @@ class Nics {
   Nics(const std::vector<NicConfig>& configs, NicContext context);
 
   // Brings up NICs that are present, and takes down those that changed. A NIC that cannot be
-  // brought up is tried again after half a second to four. While RTNL is held, nothing is brought
-  // up: this blocks on RTNL only if another process takes it between a look's answer and the
-  // attach, within half a second. `changed`: set to true when shards were started or stopped.
+  // brought up is tried again after half a second to four, and right after a look has been
+  // answered, which wakes the caller. So this blocks on RTNL only if another process takes it in
+  // the milliseconds between. `changed`: set to true when shards were started or stopped.
   // Errors: from the first call only, and only PermissionDenied, which no later call could mend.
   absl::Status Tick(reinject::Mode reinject, bool* changed);
   // All NICs take the mode, or none does. Errors: that of a NIC that cannot; the mode stays.
@@ -45,7 +45,8 @@ class Nics {
   std::vector<bool> slots_used_ = std::vector<bool>(STEER_SLOTS_MAX);
   std::vector<Trial> trials_;
   bool ticked_ = false;
-  uint64_t asked_ns_ = 0;          // when the look under way was asked for; 0: none is
+  uint64_t asked_ns_ = 0;          // when the last look was asked for
+  bool waits_ = false;             // for its answer
   bool answered_ = true;           // the last questions about NICs
   std::unique_ptr<NicLook> look_;  // the latest
   NicWatch watch_;

@@ -37,17 +37,13 @@ void Departures::Await(uint64_t ticket, absl::Duration steady) {
   patience_ends_ = steady + kPatience;
 }
 
-bool Departures::MayGo(const Saves& saves, absl::Duration steady, Residents* residents) {
-  if (!waiting()) return false;
-  if (saves.saved_up_to < ticket_ && !saves.fail && steady <= patience_ends_) return false;
-  if (saves.memory_has_room) return true;
-  for (const PublicKey& key : chosen_) residents->Stay(key);
-  chosen_.clear();
-  return false;
+bool Departures::MayGo(uint64_t saved_up_to, bool saves_fail, absl::Duration steady) const {
+  return waiting() && (saved_up_to >= ticket_ || saves_fail || steady > patience_ends_);
 }
 
 std::vector<PublicKey> Departures::Slice(Residents* residents, const store::Snapshot& snapshot,
-                                         absl::Time wall, size_t count) {
+                                         absl::Time wall, size_t count,
+                                         absl::FunctionRef<bool(const PublicKey&)> is_kept) {
   std::vector<PublicKey> slice;
   while (!chosen_.empty() && slice.size() < count) {
     const PublicKey key = chosen_.front();
@@ -56,9 +52,11 @@ std::vector<PublicKey> Departures::Slice(Residents* residents, const store::Snap
     const Resident* peer = residents->Find(key);
     if (peer == nullptr || !peer->leaving) continue;
     store::PeerView stored;
-    if (peer->revoked && snapshot.ViewPeer(key, &stored) == store::Snapshot::Found::kYes &&
-        stored.device == journal_->device() && stored.expires > wall &&
-        !store::UsedUp(stored.quota, peer->session, wall)) {
+    if (!is_kept(key)) {
+      residents->Stay(key);
+    } else if (peer->revoked && snapshot.ViewPeer(key, &stored) == store::Snapshot::Found::kYes &&
+               stored.device == journal_->device() && stored.expires > wall &&
+               !store::UsedUp(stored.quota, peer->session, wall)) {
       residents->Stay(key);
     } else {
       slice.push_back(key);

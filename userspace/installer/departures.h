@@ -10,6 +10,7 @@
 #include <deque>
 #include <vector>
 
+#include "absl/functional/function_ref.h"
 #include "installer/flow_change.h"
 #include "installer/journal.h"
 #include "installer/residents.h"
@@ -28,21 +29,17 @@ class Departures {
   bool Choose(Residents* residents);
   void Await(uint64_t ticket, absl::Duration steady);
 
-  // What the saver says of the sessions that the chosen peers would leave behind.
-  struct Saves {
-    uint64_t saved_up_to = 0;
-    bool fail = false;             // the last write did
-    bool memory_has_room = false;  // for sessions that the store does not take
-  };
+  // `saved_up_to`, `saves_fail`: as the saver says, the latter of its last write.
   // Returns: whether the next slice may be removed: its save has reached the ticket, or saves fail
-  // or
-  //          take too long; and memory has room for sessions that the store does not take. Without
-  //          room, the chosen peers stay.
-  bool MayGo(const Saves& saves, absl::Duration steady, Residents* residents);
+  //          or take too long.
+  bool MayGo(uint64_t saved_up_to, bool saves_fail, absl::Duration steady) const;
+  // `is_kept`: whether the peer's session is durable, or memory has room to keep it.
   // Requires: `snapshot` is renewed.
-  // Returns:  up to `count` chosen peers. A revoked peer that is stored again stays.
+  // Returns:  up to `count` chosen peers. A peer whose session would be lost stays, and so does a
+  //           revoked peer that is stored again.
   std::vector<PublicKey> Slice(Residents* residents, const store::Snapshot& snapshot,
-                               absl::Time wall, size_t count);
+                               absl::Time wall, size_t count,
+                               absl::FunctionRef<bool(const PublicKey&)> is_kept);
   // Returns: whether the peer was revoked, so that its revocation can be forgotten.
   bool Removed(const PublicKey& key, const absl::Status& status, Residents* residents);
 

@@ -1,9 +1,12 @@
 // A change of a flow's state in the XDP program.
 #pragma once
 
+#include <cstdint>
+#include <functional>
 #include <vector>
 
 #include "base/address.h"
+#include "base/status.h"
 
 namespace wicket::installer {
 
@@ -12,5 +15,7 @@ struct FlowChange {
   bool known;       // true: its first tries pass to the kernel; false: they come to us
 };
 using FlowChanges = std::vector<FlowChange>;
+// Makes the change for a device's port.
+using FlowTable = std::function<absl::Status(const FlowChange& flow, uint16_t port)>;
 
 }  // namespace wicket::installer

@@ -12,14 +12,13 @@
 #include "base/log.h"
 #include "installer/flow_change.h"
 #include "wgdev/device.h"
-#include "xsk/steering.h"
 
 namespace wicket::installer {
 
 // Thread: one.
 class Hand {
  public:
-  Hand(std::string name, xsk::Steering* steering) : name_(std::move(name)), steering_(steering) {}
+  Hand(std::string name, FlowTable flows) : name_(std::move(name)), flows_(std::move(flows)) {}
 
   // Null while the device is away.
   wgdev::Device* device() const { return device_.get(); }
@@ -77,8 +76,7 @@ class Hand {
   }
   void Apply(const FlowChange& flow) const {
     if (flow.source.address.family == Family::kNone) return;
-    const absl::Status changed = flow.known ? steering_->flows().Note(flow.source, port_)
-                                            : steering_->flows().Forget(flow.source, port_);
+    const absl::Status changed = flows_(flow, port_);
     if (!changed.ok()) Log(LogLevel::kDebug, name_, ": ", changed.message());
   }
   void Apply(const FlowChanges& flows) const {
@@ -92,7 +90,7 @@ class Hand {
 
  private:
   std::string name_;
-  xsk::Steering* steering_;
+  FlowTable flows_;
   std::unique_ptr<wgdev::Device> device_;
   PublicKey own_key_;
   uint16_t port_ = 0;

@@ -215,9 +215,10 @@ class Model : public ::testing::TestWithParam<int> {
     if (rooms_->departures.Choose(&rooms_->residents)) rooms_->departures.Await(1, steady_);
     if (!rooms_->departures.waiting()) return;
     Save();
-    ASSERT_TRUE(rooms_->departures.MayGo({1, false, true}, steady_, &rooms_->residents));
+    ASSERT_TRUE(rooms_->departures.MayGo(1, false, steady_));
     for (const PublicKey& key :
-         rooms_->departures.Slice(&rooms_->residents, *store_->NewSnapshot(), Wall(), 16)) {
+         rooms_->departures.Slice(&rooms_->residents, *store_->NewSnapshot(), Wall(), 16,
+                                  [](const PublicKey&) { return true; })) {
       const int n = key.bytes[0] - 1;
       const Resident& peer = *rooms_->residents.Find(key);
       if (!peer.revoked) {

@@ -1,5 +1,6 @@
 #include "installer/session_saver.h"
 
+#include <algorithm>
 #include <memory>
 #include <utility>
 
@@ -11,6 +12,8 @@ namespace {
 
 // At most a thousand peers in a batch: calls that wait for durability share the transaction.
 constexpr size_t kBatchMax = 1000;
+// Moved under the lock at once, so no other installer waits for a long submission.
+constexpr size_t kSliceMax = 256;
 constexpr absl::Duration kTryAgain = absl::Seconds(1);
 
 // `no_room`: the peers for whose first session the file has no room.
@@ -39,21 +42,31 @@ SessionSaver::~SessionSaver() {
 }
 
 uint64_t SessionSaver::Submit(Sessions sessions) {
+  for (size_t begin = 0; begin < sessions.size(); begin += kSliceMax) {
+    const std::lock_guard lock(mutex_);
+    const size_t end = std::min(begin + kSliceMax, sessions.size());
+    for (size_t i = begin; i < end; ++i) {
+      const auto& [key, session] = sessions[i];
+      no_room_.erase(key);
+      left_.erase(key);
+      waiting_[key] = session;
+    }
+    CountUnsaved();
+  }
   std::unique_lock lock(mutex_);
-  for (auto& [key, session] : sessions) {
-    no_room_.erase(key);
-    left_.erase(key);
-    waiting_[key] = session;
-  }
   if (!sessions.empty()) ++tickets_;
-  if (!no_room_.empty() && SteadyNow() >= next_try_) {
-    next_try_ = SteadyNow() + kTryAgain;
-    for (auto& [key, session] : std::exchange(no_room_, {})) waiting_.try_emplace(key, session);
-  }
-  CountUnsaved();
+  if (SteadyNow() >= next_try_) RetryWithoutRoom();
   const uint64_t ticket = tickets_;
   if (!waiting_.empty() && writing_ == nullptr) WriteSome(&lock);
   return ticket;
+}
+
+// A slice of them, so that a file that stays full costs little; Written() goes on when it fits.
+void SessionSaver::RetryWithoutRoom() {
+  next_try_ = SteadyNow() + kTryAgain;
+  for (size_t i = 0; i < kSliceMax && !no_room_.empty(); ++i) {
+    waiting_.insert(no_room_.extract(no_room_.begin()));
+  }
 }
 
 void SessionSaver::Forget(const PublicKey& key) {
@@ -125,30 +138,44 @@ void SessionSaver::Written(const Batch& batch, const std::vector<PublicKey>& no_
                            uint64_t ticket, const absl::Status& status) {
   std::unique_lock lock(mutex_);
   writing_ = nullptr;
-  fails_ = !status.ok();
+  const bool failed = fails_.exchange(!status.ok());
   bool more = false;
   if (status.ok()) {
     saved_ = ticket;
-    if (!no_room.empty()) {
-      Log(LogLevel::kError, "the store has no room for the first sessions of ", no_room.size(),
-          " peers; they are kept in memory until it has");
-    }
-    more = !waiting_.empty();
     for (const PublicKey& key : no_room) {
       if (!waiting_.contains(key)) no_room_.insert_or_assign(key, batch.at(key));
     }
+    if (no_room.empty()) RetryWithoutRoom();
     for (const auto& [key, session] : batch) {
       if (!IsUnsaved(key)) left_.erase(key);
     }
+    more = !waiting_.empty();
     ++generation_;
   } else {
-    Log(LogLevel::kError, "saving ", batch.size(), " sessions: ", status.message(),
-        "; they are kept in memory, and tried again with the next ones");
     for (const auto& [key, session] : batch) waiting_.try_emplace(key, session);
   }
   CountUnsaved();
+  LogChange(failed, status, batch.size());
   if (more) WriteSome(&lock);
   if (writing_ == nullptr) idle_.notify_all();
+}
+
+// Once when it begins and once when it ends; status and doctor tell of it in the meantime.
+void SessionSaver::LogChange(bool failed, const absl::Status& status, size_t sessions) {
+  if (!status.ok() && !failed) {
+    Log(LogLevel::kError, "saving ", sessions, " sessions: ", status.message(),
+        "; they are kept in memory, and tried again with the next ones");
+  } else if (status.ok() && failed) {
+    Log(LogLevel::kInfo, "sessions can be saved again");
+  }
+  if (!told_no_room_ && !no_room_.empty()) {
+    told_no_room_ = true;
+    Log(LogLevel::kError, "the store has no room for the first sessions of ", no_room_.size(),
+        " peers; they are kept in memory until it has");
+  } else if (told_no_room_ && unsaved_ == 0) {
+    told_no_room_ = false;
+    Log(LogLevel::kInfo, "the store has room for all sessions again");
+  }
 }
 
 }  // namespace wicket::installer

@@ -45,6 +45,8 @@ class SessionSaver {
   void Forget(const PublicKey& key);
   // The peer has left its device, so only this keeps its session until it is written.
   void NoteLeft(const PublicKey& key);
+  // Whether the peer's session survives the peer's leaving: it is saved, or there is room for it.
+  bool Keeps(const PublicKey& key) const { return left() < kLeftMax || !FindUnsaved(key); }
   // Unsaved sessions of peers that have left.
   size_t left() const { return left_count_.load(std::memory_order_relaxed); }
   // Whether the last write failed.
@@ -64,6 +66,8 @@ class SessionSaver {
            (writing_ && writing_->contains(key));
   }
   void WriteSome(std::unique_lock<std::mutex>* lock);
+  void RetryWithoutRoom();
+  void LogChange(bool failed, const absl::Status& status, size_t sessions);
   void CountUnsaved() {
     unsaved_ = waiting_.size() + no_room_.size() + (writing_ ? writing_->size() : 0);
     left_count_ = left_.size();
@@ -76,7 +80,8 @@ class SessionSaver {
   mutable std::mutex mutex_;
   std::condition_variable idle_;
   Batch waiting_;
-  Batch no_room_;  // the file has no room for them; tried again once a second
+  Batch no_room_;  // the file has no room for them; a slice is tried again once a second
+  bool told_no_room_ = false;
   absl::Duration next_try_;
   std::shared_ptr<const Batch> writing_;  // the batch at the committer, or null
   uint64_t tickets_ = 0;

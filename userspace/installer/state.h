@@ -21,7 +21,7 @@ struct Surroundings {
   const store::Store* store;
   store::Committer* committer;
   SessionSaver* saver;
-  xsk::Steering* steering;
+  FlowTable flows;
   event::EventLog* events;
   reinject::TurnClock* turns;  // of the packets that all devices are given back
   const Calls* gateway;        // woken when what it should know of a device has changed; or null
@@ -32,7 +32,7 @@ struct State {
   State(Options wanted, Surroundings around)
       : options(std::move(wanted)),
         surroundings(around),
-        hand(options.name, around.steering),
+        hand(options.name, around.flows),
         journal(options.name, around.events),
         residents(options.evict_after) {}
 

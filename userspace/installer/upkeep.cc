@@ -66,15 +66,11 @@ void Upkeep::LetLeave(absl::Duration steady, Residents::Press press) {
     departures_.Await(state_->surroundings.saver->Submit(state_->residents.TakeDirty()), steady);
   }
   const SessionSaver& saver = *state_->surroundings.saver;
-  if (!departures_.MayGo({.saved_up_to = saver.SavedUpTo(),
-                          .fail = saver.fails(),
-                          .memory_has_room = saver.left() < SessionSaver::kLeftMax},
-                         steady, &state_->residents)) {
-    return;
-  }
+  if (!departures_.MayGo(saver.SavedUpTo(), saver.fails(), steady)) return;
   if (!state_->snapshot->Renew().ok()) return;
   const std::vector<PublicKey> slice =
-      departures_.Slice(&state_->residents, *state_->snapshot, WallNow(), kSlice);
+      departures_.Slice(&state_->residents, *state_->snapshot, WallNow(), kSlice,
+                        [&](const PublicKey& key) { return saver.Keeps(key); });
   state_->snapshot->Release();
   if (slice.empty()) return;
   const std::vector<absl::Status> results = state_->hand.Remove(slice);

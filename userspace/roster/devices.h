@@ -43,6 +43,10 @@ class Devices {
                                               std::span<const PublicKey> /*keys*/) {
     return InstalledByKey{};
   }
+  // What a peer that is not installed left behind, while the store does not have it yet.
+  virtual std::optional<store::Session> Unsaved(const PublicKey& /*key*/) const {
+    return std::nullopt;
+  }
   // Installed peers after `after` in key order, at most `count`.
   virtual absl::StatusOr<std::vector<PublicKey>> List(absl::string_view /*device*/,
                                                       const std::optional<PublicKey>& /*after*/,

@@ -164,6 +164,7 @@ absl::StatusOr<Attachment> Steering::Attach(const std::string& nic, XdpMode mode
   const std::lock_guard lock(hooks_);
   const auto ifindex = static_cast<int>(if_nametoindex(nic.c_str()));
   if (ifindex == 0) return ErrnoStatus(errno, absl::StrCat("if_nametoindex(", nic, ")"));
+  WICKET_ASSIGN_OR_RETURN(const Fd nobody_else, LockHooks(pin_dir_));
   const Hook before = ReadHook(ifindex);
   WICKET_ASSIGN_OR_RETURN(const Predecessors replaced, FindPredecessors(nic, before));
   WICKET_ASSIGN_OR_RETURN(Skeleton skeleton, OpenSkeleton(pin_dir_));
