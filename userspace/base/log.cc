@@ -19,6 +19,7 @@
 #include "absl/time/time.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/task_clock.h"
 #include "base/thread.h"
 
 namespace wicket {
@@ -41,6 +42,7 @@ struct Lines {
   bool taken = false;  // a LogThread writes the lines
   bool idle = true;
   bool stop = false;
+  TaskClock task;  // of writing a batch
 };
 
 Lines& TheLines() {
@@ -138,12 +140,14 @@ void PrintLines() {
     const uint64_t dropped = std::exchange(lines.dropped, 0);
     std::deque<Line> batch = std::exchange(lines.waiting, {});
     lock.unlock();
+    lines.task.Begin();
     for (const Line& line : batch) PrintLine(line);
     if (dropped > 0) {
       PrintLine({.level = LogLevel::kWarning,
                  .at = WallNow(),
                  .text = absl::StrCat(dropped, " lines were dropped here")});
     }
+    lines.task.End();
     lock.lock();
   }
 }
@@ -186,6 +190,8 @@ LogThread::LogThread() {
   }
   std::thread(PrintLines).detach();
 }
+
+double LogThread::BusySeconds() { return TheLines().task.Seconds(); }
 
 LogThread::~LogThread() {
   Lines& lines = TheLines();

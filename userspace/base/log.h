@@ -39,6 +39,8 @@ class LogThread {
   LogThread();
   // Writes the waiting lines, and gives up after a second.
   ~LogThread();
+  // Of the lines being written. Thread: any.
+  static double BusySeconds();
   LogThread(const LogThread&) = delete;
 };
 

@@ -32,6 +32,8 @@ class Front {
   // Deletes peers whose time has long been over. Waits for no disk and no device.
   void Tick(absl::Duration steady, absl::Time wall) { collector_.Tick(steady, wall); }
   void NoteClockStep() { collector_.NoteStep(); }
+  // For how long its thread has been at the connection that it accepts.
+  double BusySeconds() const { return server_ ? server_->task().Seconds() : 0; }
   // The devices' keys, which no peer may have.
   void SetOwnKeys(const DeviceWatch& devices) { installers_.SetOwnKeys(devices); }
 

@@ -212,11 +212,10 @@ document::Status Gateway::ReadStatus() const {
   status.peer_names = config_.metrics.peer_names;
   nics_->AddThreads(&status.threads);
   devices_.AddThreads(&status.threads);
-  const uint64_t busy_since_ns = storage_.committer->busy_since_ns();
-  const uint64_t now_ns = std::max(SteadyNanos(), busy_since_ns);
-  status.threads.push_back(
-      {.name = "committer",
-       .silent_s = busy_since_ns == 0 ? 0 : static_cast<double>(now_ns - busy_since_ns) / 1e9});
+  status.threads.push_back({.name = "committer", .silent_s = storage_.committer->task().Seconds()});
+  status.threads.push_back({.name = "nic watch", .silent_s = nics_->look_task().Seconds()});
+  status.threads.push_back({.name = "control", .silent_s = front_ ? front_->BusySeconds() : 0});
+  status.threads.push_back({.name = "log", .silent_s = LogThread::BusySeconds()});
   status.steering = xsk::NamedCounters(steering_->ReadCounters());
   status.defence = defence_.status();
   return status;

@@ -38,7 +38,9 @@ void NicWatch::Loop() {
     if (ends_) return;
     const std::vector<int> ifindexes = *std::exchange(asked_, std::nullopt);
     lock.unlock();
+    task_.Begin();
     looks_.Put(std::make_unique<NicLook>(Look(ifindexes)));
+    task_.End();
     if (wake_ != nullptr) wake_->Wake();
     lock.lock();
   }

@@ -12,6 +12,7 @@
 
 #include "base/calls.h"
 #include "base/handoff.h"
+#include "base/task_clock.h"
 #include "xsk/steering.h"
 
 namespace wicket::gateway {
@@ -40,6 +41,8 @@ class NicWatch {
   void Ask(std::vector<int> ifindexes);
   // Returns: the latest look, or null when there is none since the last call.
   std::unique_ptr<NicLook> Take() { return looks_.Take(); }
+  // Of the look under way.
+  const TaskClock& task() const { return task_; }
 
  private:
   void Loop();
@@ -52,6 +55,7 @@ class NicWatch {
   std::condition_variable changed_;
   std::optional<std::vector<int>> asked_;
   bool ends_ = false;
+  TaskClock task_;
   std::thread thread_;
 };
 

@@ -29,7 +29,9 @@ class Nics {
   std::vector<installer::NicRoute> routes() const;
   std::map<std::string, uint64_t> Verdicts() const;
   bool under_load() const;
+  // The shards.
   void AddThreads(std::vector<document::ThreadStatus>* threads) const;
+  const TaskClock& look_task() const { return watch_.task(); }
   void FillStatus(document::Status* status) const;
 
  private:

@@ -74,7 +74,9 @@ void Server::Loop() {
     fcntl(gate->fd(), F_SETFL, fcntl(gate->fd(), F_GETFL) | O_NONBLOCK);
   }
   while (!stopping_) {
+    task_.End();
     const bool ready = poll(fds.data(), fds.size(), kReap_ms) > 0;
+    task_.Begin();
     Reap();
     if (!ready) continue;
     for (size_t i = 0; i < gates_.size(); ++i) {

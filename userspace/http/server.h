@@ -16,6 +16,7 @@
 
 #include "absl/time/time.h"
 #include "base/fd.h"
+#include "base/task_clock.h"
 #include "http/exchange.h"
 #include "http/gate.h"
 
@@ -42,6 +43,9 @@ class Server {
   // Ends all connections, then closes the gates.
   ~Server();
 
+  // Of the thread that accepts.
+  const TaskClock& task() const { return task_; }
+
  private:
   struct Connection {
     Visitor visitor;
@@ -65,6 +69,7 @@ class Server {
   std::list<Connection> connections_;
   // Answered, and closed a little after this steady time.
   std::deque<std::pair<absl::Duration, Visitor>> refused_;
+  TaskClock task_;
   std::thread thread_;
 };
 

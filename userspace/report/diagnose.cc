@@ -25,6 +25,15 @@ std::string Gigabytes(uint64_t bytes) {
   return absl::StrFormat("%.1f GB", static_cast<double>(bytes) / 1e9);
 }
 
+// What waits for the thread.
+absl::string_view WhileItHangs(absl::string_view thread) {
+  if (thread == "committer") return "changes of peers wait; clients of stored peers get in";
+  if (thread == "nic watch") return "something holds RTNL: NICs that come or change are not seen";
+  if (thread == "control") return "wicket and wicket-edge get no answer; clients get in";
+  if (thread == "log") return "standard error or the journal takes no line; they are dropped";
+  return "what it serves passes to the kernel";
+}
+
 // --- the machine ------------------------------------------------------------
 
 void CheckKernel(const Machine& machine, Findings* out) {
@@ -298,7 +307,7 @@ void CheckService(const document::Status* status, Findings* out) {
   for (const document::ThreadStatus& thread : status->threads) {
     if (thread.silent_s <= kSilentMax_s) continue;
     out->Fail("threads", absl::StrFormat("%s has hung for %.0f s", thread.name, thread.silent_s),
-              "what it serves passes to the kernel", "journalctl -u wicketd");
+              std::string(WhileItHangs(thread.name)), "journalctl -u wicketd");
   }
   if (status->clock_steps > 0) {
     out->Warn("clock steps", absl::StrCat(status->clock_steps, " since the start"),

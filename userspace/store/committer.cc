@@ -79,9 +79,9 @@ void Committer::Loop() {
       waiting_.erase(waiting_.begin(), end);
     }
     lock.unlock();
-    busy_since_ns_ = SteadyNanos();
+    task_.Begin();
     CommitBatch(&batch);
-    busy_since_ns_ = 0;
+    task_.End();
     lock.lock();
     wanted_ = batch.size();
   }

@@ -7,13 +7,13 @@
 //                  begin | change, change, ... | commit + fsync | done, done, ...
 #pragma once
 
-#include <atomic>
 #include <condition_variable>
 #include <functional>
 #include <mutex>
 #include <thread>
 #include <vector>
 
+#include "base/task_clock.h"
 #include "base/histogram.h"
 #include "store/store.h"
 
@@ -43,8 +43,8 @@ class Committer {
   absl::Status Commit(Change change);
   // The times that transactions took, since the start, in ns: changes, commit and fsync.
   const Histogram& times() const { return times_; }
-  // Since when a transaction is under way, in SteadyNanos(); 0: none is.
-  uint64_t busy_since_ns() const { return busy_since_ns_.load(std::memory_order_relaxed); }
+  // Of the transaction under way.
+  const TaskClock& task() const { return task_; }
 
  private:
   struct Item {
@@ -62,7 +62,7 @@ class Committer {
   size_t wanted_ = 1;  // as many waiting changes wake the writer
   bool stop_ = false;
   Histogram times_;
-  std::atomic<uint64_t> busy_since_ns_{0};
+  TaskClock task_;
   std::thread thread_;
 };
 

@@ -135,7 +135,8 @@ absl::Status Store::OpenTablesIn(MDB_txn* txn, bool create) {
     format = 0;
     if (value.mv_size == sizeof(format)) memcpy(&format, value.mv_data, sizeof(format));
     if (format == kFormat) return absl::OkStatus();
-    if (format >= kFormatOldest && format < kFormat && !create) return absl::NotFoundError("to be written");
+    if (format >= kFormatOldest && format < kFormat && !create)
+      return absl::NotFoundError("to be written");
   }
   if (code == MDB_NOTFOUND || (format >= kFormatOldest && format < kFormat)) {
     format = kFormat;
