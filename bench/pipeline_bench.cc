@@ -7,6 +7,7 @@
 
 #include "bench/costs.h"
 #include "base/clock.h"
+#include "base/histogram.h"
 #include "noise/initiator.h"
 #include "store/store.h"
 #include "intake/pipeline.h"
@@ -174,6 +175,31 @@ class Bench {
 
 // More packets than the repeat filter remembers.
 constexpr int kDistinct = 9000;
+
+// What a shard counts of a packet that is alone in its burst, so that a status can tell of it. The
+// same as in Shard::Judge, on counters of its own.
+template <bool kForStatus>
+void CountPacket(benchmark::State& state) {
+  VerdictCounters verdicts;
+  RecentHistogram waits;
+  Histogram waits_ever, ring_waiting;
+  uint64_t waited_ns = 1000;
+  for (auto _ : state) {
+    benchmark::DoNotOptimize(waited_ns);
+    verdicts.Count(static_cast<Verdict>(waited_ns % kVerdicts));
+    if (kForStatus) {
+      ring_waiting.Record(waited_ns & 63);
+      waits.Record(waited_ns, 1'000'000'000 + waited_ns);
+      waits_ever.Record(waited_ns);
+    }
+    waited_ns = waited_ns * 3 % 1'000'003;
+  }
+  benchmark::DoNotOptimize(waits_ever.Count() + ring_waiting.Count());
+}
+void BM_CountVerdict(benchmark::State& state) { CountPacket<false>(state); }
+BENCHMARK(BM_CountVerdict);
+void BM_CountForStatus(benchmark::State& state) { CountPacket<true>(state); }
+BENCHMARK(BM_CountForStatus);
 
 void BM_PipelineProven(benchmark::State& state) {
   Bench bench;

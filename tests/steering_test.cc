@@ -243,6 +243,7 @@ TEST_F(TwoGatewaysTest, OfTwoThatComeAtOnceOneIsRefusedWithTheNameOfTheOther) {
   // Where the kernel can share a hook, both would find room on it.
   ASSERT_EQ(unsetenv("LIBXDP_SKIP_DISPATCHER"), 0);
   const absl::Cleanup restore = [] { setenv("LIBXDP_SKIP_DISPATCHER", "1", 1); };
+  int served = 0;
   for (int round = 0; round < 8; ++round) {
     Start(&first_, kFirst);
     Start(&second_, kSecond);
@@ -255,17 +256,23 @@ TEST_F(TwoGatewaysTest, OfTwoThatComeAtOnceOneIsRefusedWithTheNameOfTheOther) {
     std::thread other(attach, second_.get(), &results[1]);
     attach(first_.get(), &results[0]);
     other.join();
-    ASSERT_NE(results[0].ok(), results[1].ok()) << results[0] << "; " << results[1];
+    // Both may give way, and try again later; never do both serve.
+    ASSERT_FALSE(results[0].ok() && results[1].ok());
+    served += results[0].ok() || results[1].ok();
     ASSERT_EQ(first_->Serves(ifindex_), results[0].ok());
     ASSERT_EQ(second_->Serves(ifindex_), results[1].ok());
-    const absl::Status& refused = results[results[0].ok() ? 1 : 0];
-    ASSERT_EQ(refused.code(), absl::StatusCode::kFailedPrecondition) << refused;
-    ASSERT_THAT(refused.message(),
-                testing::HasSubstr("pin_dir " + (results[0].ok() ? kFirst : kSecond)));
+    for (int i : {0, 1}) {
+      if (results[i].ok()) continue;
+      ASSERT_EQ(results[i].code(), absl::StatusCode::kFailedPrecondition) << results[i];
+      ASSERT_THAT(results[i].message(),
+                  testing::AnyOf(testing::HasSubstr("pin_dir " + (i == 0 ? kSecond : kFirst)),
+                                 testing::HasSubstr("another gateway that starts")));
+    }
     first_.reset();
     second_.reset();
     for (const std::string& pin_dir : {kFirst, kSecond}) ASSERT_TRUE(DetachAll(pin_dir).ok());
   }
+  EXPECT_GT(served, 0);
   Start(&first_, kFirst);
   Start(&second_, kSecond);
 }

@@ -118,6 +118,9 @@ MEASURES = {
     "unknown_flood_success": Measure(
         "legitimate first attempts answered, flood of unknown keys",
         "share", HIGHER, FLOODED, "value >= 0.99"),
+    "status_cost_ns": Measure(
+        "added to a shard's packet by the histograms of status and metrics", "ns", LOWER,
+        "the counter of its verdict alone", "value <= 25"),
     "xdp_pass_ns": Measure(
         "added to a data packet by the XDP program", "ns", LOWER, EMPTY, "value <= 10"),
     "xdp_bad_mac1_ns": Measure(

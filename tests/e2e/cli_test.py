@@ -219,7 +219,7 @@ def test_peer_commands_work_offline_and_say_so():
         check(f"wg0\t{other}\t{psk}\t(none)\t10.0.0.9/32\t0\t0\t0\toff\n" in dump, dump)
         check(psk not in wicket("peer", "show", other, *where).stdout, "show prints a secret")
         why = wicket("peer", "why", key, *where)
-        check("no initiation of it was ever proven" in why.stdout, why.stdout)
+        check("no proven initiation of it is known" in why.stdout, why.stdout)
         check("`wg show` tells" in why.stdout, "it claims to know what is in the device")
         equal(wicket("peer", "why", Key().public64, *where, "--device", "wg0").returncode, 1, "why")
         taken = wicket("peer", "add", Key().public64, *where, "--device", "wg0", "--allowed-ips",
@@ -247,8 +247,13 @@ def test_client_configuration_and_qr_code():
         equal(conf.returncode, 0, conf.stderr)
         equal(conf.stdout, f"[Interface]\nPrivateKey = {key.private64}\nAddress = 10.0.0.9/32\n\n"
                            f"[Peer]\nPublicKey = {device}\nPresharedKey = {psk}\n"
-                           "AllowedIPs = 0.0.0.0/0, ::/0\nEndpoint = gw.example:51820\n"
-                           "PersistentKeepalive = 25\n", "conf")
+                           "AllowedIPs = 0.0.0.0/0\nEndpoint = gw.example:51820\n", "conf")
+        chosen = wicket(*command, "--allowed-ips", "10.0.0.0/8,fd00::/8", "--persistent-keepalive", "25").stdout
+        check("AllowedIPs = 10.0.0.0/8, fd00::/8\n" in chosen and "PersistentKeepalive = 25\n" in chosen, chosen)
+        for wrong in (["--allowed-ips", "10.0.0.0/33"], ["--persistent-keepalive", "65536"], ["--dns", "a\nb"],
+                      ["--endpoint", "gw:99999"], ["--endpoint", "g w"]):
+            refused = wicket(*command, *wrong)
+            check(refused.returncode == 2 and wrong[0] in refused.stderr, f"{wrong}: {refused.stderr}")
         picture = wicket(*command, "--qr")
         equal(picture.returncode, 0, picture.stderr)
         widths = {len(line) for line in picture.stdout.splitlines()}

@@ -151,7 +151,9 @@ def test_an_address_that_guesses_tokens_has_to_wait():
             answer = face.control("0123456789abcdef").call("GET", "/v1/status")
             equal((answer.status, answer.headers["connection"]), (401, "close"), "a wrong token")
         check(wait_for(lambda: f"{CLIENT4}: too many wrong tokens" in face.log_text, 5), face.log_text)
-        equal(face.control("read").call("GET", "/v1/status").status, 401, "the right token, after three wrong ones")
+        answer = face.control("read").call("GET", "/v1/status")
+        equal((answer.status, answer.error["code"]), (429, "too_many_requests"), "the right token, after three wrong ones")
+        equal(answer.headers["retry-after"], "60", "when to come again")
         with face.lab.gateway.inside():  # of another address
             other = ssl.create_default_context(cafile=face.certificate).wrap_socket(
                 socket.create_connection((face.address, 8443), timeout=5 * SLOW), server_hostname=face.address)

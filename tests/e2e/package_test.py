@@ -269,6 +269,17 @@ def scenario(packages):
     check("prog/xdp" not in run("ip", "link", "show", "eth0").stdout, "the XDP program is left")
     check(ping(1), "a session was lost by the removal")
     check(Path("/var/lib/wicket/data.mdb").exists(), "a removal has deleted the store")
+    dpkg("--no-triggers", "-i", deb)
+    check(unit_property("UnitFileState") == "enabled", "not enabled when it is installed again")
+    run("systemctl", "disable", "wicketd")
+    dpkg("-r", "wicket")
+    dpkg("--no-triggers", "-i", deb)
+    check(unit_property("UnitFileState") == "disabled", "the administrator had disabled it")
+    run("systemctl", "start", "wicketd")
+    run("wicket", "status", "--wait", "60")
+    check(ping(3), "a newcomer stays out after it was installed again")
+    print("removed, and installed again", flush=True)
+    dpkg("-r", "wicket")
     dpkg("-P", "wicket", "wicket-tools")
     left = [path for path in ("/var/lib/wicket", "/etc/wicket.toml", "/usr/sbin/wicketd",
                               "/lib/systemd/system/wicketd.service") if os.path.exists(path)]

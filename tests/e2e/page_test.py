@@ -170,7 +170,7 @@ def test_the_page_shows_sessions_a_flood_and_what_a_client_did():
             for wanted, pattern in ((clients[3].key.public64, "installed and has a session"),
                                     ("10.1.0.4", re.escape(clients[3].key.public64)),
                                     ("10.1.0.0/29", re.escape(clients[5].key.public64)),
-                                    ("10.1.0.8/29", "established"), ("team=b", "team=b"), (absent.public64, "no initiation of it was ever proven"),
+                                    ("10.1.0.8/29", "established"), ("team=b", "team=b"), (absent.public64, "no proven initiation of it is known"),
                                     (stranger.public64, "No stored peer"), ("10.1.0.1", re.escape(markup))):
                 page.find("wanted").clear()
                 page.find("wanted").send_keys(wanted, Keys.ENTER)

@@ -3,11 +3,17 @@
 
 #include <CLI/CLI.hpp>
 #include <boost/json.hpp>
+#include <algorithm>
 #include <fstream>
 #include <iostream>
 #include <memory>
+#include <vector>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "base/address.h"
 #include "crypto/curve25519.h"
 #include "tools/wicket/commands.h"
@@ -22,8 +28,8 @@ namespace json = boost::json;
 struct ConfOptions {
   ConnectionOptions where;
   std::string key, private_key_file, endpoint, dns, device_public_key;
-  std::string allowed_ips = "0.0.0.0/0, ::/0";
-  int keepalive = 25;
+  std::vector<std::string> allowed_ips;
+  uint16_t keepalive = 0;
   bool qr = false;
 };
 
@@ -75,6 +81,45 @@ absl::StatusOr<std::string> PrivateKeyLine(const std::string& public_key,
   return private_key;
 }
 
+// Everything, by the IP versions that the peer has addresses of: a client without an IPv6 address
+// would lose its own IPv6 to a route into the tunnel.
+std::string Everything(const json::object& peer) {
+  bool ipv4 = false, ipv6 = false;
+  for (const json::value& text : peer.at("allowed_ips").as_array()) {
+    const auto prefix = ParsePrefix(std::string(text.as_string()));
+    if (!prefix) continue;
+    (prefix->address.family == Family::kIpv6 ? ipv6 : ipv4) = true;
+  }
+  return ipv4 == ipv6 ? "0.0.0.0/0, ::/0" : ipv4 ? "0.0.0.0/0" : "::/0";
+}
+
+// Empty: it is one.
+std::string CheckPrefix(const std::string& text) {
+  return ParsePrefix(text) ? "" : absl::StrCat(text, ": accepted: ADDRESS[/LENGTH]");
+}
+
+// They go into a file of lines.
+std::string CheckWords(const std::string& text) {
+  const bool printable = std::all_of(text.begin(), text.end(), [](char c) {
+    return absl::ascii_isprint(static_cast<unsigned char>(c));
+  });
+  return printable && !text.empty() ? "" : "accepted: addresses and search domains, with commas";
+}
+
+std::string CheckEndpoint(const std::string& text) {
+  constexpr char kAccepted[] = ": accepted: HOST, HOST:PORT, an address, or [ADDRESS]:PORT";
+  if (ParseAddress(text) || ParseEndpoint(text)) return "";
+  const std::vector<std::string> parts = absl::StrSplit(text, ':');
+  uint32_t port = 1;
+  const bool host = !parts[0].empty() && std::all_of(parts[0].begin(), parts[0].end(), [](char c) {
+    return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '.';
+  });
+  const bool right =
+      host && parts.size() <= 2 &&
+      (parts.size() < 2 || (absl::SimpleAtoi(parts[1], &port) && port != 0 && port <= 65535));
+  return right ? "" : absl::StrCat(text, kAccepted);
+}
+
 // Adds brackets and the device's port where they are left out.
 absl::StatusOr<std::string> EndpointOf(std::string endpoint, uint64_t port) {
   if (const auto address = ParseAddress(endpoint); address && address->family == Family::kIpv6) {
@@ -106,7 +151,10 @@ absl::StatusOr<std::string> ClientConf(Connection& connection, const ConfOptions
   if (const std::string preshared_key = TextOf(peer, "preshared_key"); !preshared_key.empty()) {
     absl::StrAppend(&conf, "PresharedKey = ", preshared_key, "\n");
   }
-  absl::StrAppend(&conf, "AllowedIPs = ", options.allowed_ips, "\nEndpoint = ", endpoint, "\n");
+  absl::StrAppend(
+      &conf, "AllowedIPs = ",
+      options.allowed_ips.empty() ? Everything(peer) : absl::StrJoin(options.allowed_ips, ", "),
+      "\nEndpoint = ", endpoint, "\n");
   if (options.keepalive) absl::StrAppend(&conf, "PersistentKeepalive = ", options.keepalive, "\n");
   return conf;
 }
@@ -155,6 +203,7 @@ void AddConfCommand(CLI::App* app, std::function<int()>* run) {
   command->add_option("key", options.key, "the peer's public key")->check(CheckKey)->required();
   command->add_option("--endpoint", options.endpoint, "where clients reach the gateway")
       ->type_name("HOST[:PORT]")
+      ->check(CheckEndpoint)
       ->required();
   command
       ->add_option("--private-key-file", options.private_key_file,
@@ -164,10 +213,19 @@ void AddConfCommand(CLI::App* app, std::function<int()>* run) {
       ->add_option("--device-public-key", options.device_public_key,
                    "of the gateway's device, for when no wicketd runs")
       ->check(CheckKey);
-  command->add_option("--allowed-ips", options.allowed_ips, "what the client sends to the gateway")
-      ->capture_default_str();
-  command->add_option("--dns", options.dns, "name servers of the client");
-  command->add_option("--persistent-keepalive", options.keepalive, "seconds; 0: off")
+  command
+      ->add_option(
+          "--allowed-ips", options.allowed_ips,
+          "what the client sends to the gateway, with commas; otherwise everything, by the "
+          "IP versions that it has addresses of")
+      ->type_name("PREFIXES")
+      ->delimiter(',')
+      ->check(CheckPrefix);
+  command->add_option("--dns", options.dns, "name servers of the client")->check(CheckWords);
+  command
+      ->add_option("--persistent-keepalive", options.keepalive,
+                   "seconds; 0: off. A client that sends one is never idle, and stays installed")
+      ->type_name("SECONDS")
       ->capture_default_str();
   command->add_flag("--qr", options.qr, "print a QR code");
   command->callback([run] { *run = [] { return Conf(options); }; });

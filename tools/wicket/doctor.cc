@@ -26,7 +26,8 @@ using report::Grade;
 struct DoctorOptions {
   std::string config = "/etc/wicket.toml";
   std::string edge_config = "/etc/wicket-edge/edge.toml";
-  std::string status_file;  // empty: as configured
+  std::string status_file;            // empty: as configured
+  std::vector<std::string> accepted;  // names of checks
   bool json = false;
   bool nagios = false;
   bool fix = false;
@@ -140,6 +141,14 @@ std::optional<report::CertificateFacts> LookAtEdge(const std::string& path) {
   return facts;
 }
 
+// Leaves out the warnings that the operator knows of.
+void Accept(const std::vector<std::string>& names, std::vector<Finding>* findings) {
+  std::erase_if(*findings, [&](const Finding& finding) {
+    return finding.grade == Grade::kWarning &&
+           std::find(names.begin(), names.end(), finding.check) != names.end();
+  });
+}
+
 int Doctor(const DoctorOptions& options) {
   const auto config = gateway::LoadConfig(options.config);
   std::string status_file = options.status_file;
@@ -148,7 +157,8 @@ int Doctor(const DoctorOptions& options) {
   const std::optional<document::Status> status = ReadStatus(status_file);
   report::Machine machine = gateway::LookAtMachine(options.config, config);
   machine.edge = LookAtEdge(options.edge_config);
-  const std::vector<Finding> findings = report::Diagnose(machine, status ? &*status : nullptr);
+  std::vector<Finding> findings = report::Diagnose(machine, status ? &*status : nullptr);
+  Accept(options.accepted, &findings);
   if (options.nagios) return PrintForNagios(findings);
   if (options.json) {
     std::cout << report::ToJson(findings) << "\n";
@@ -174,6 +184,11 @@ void AddDoctorCommand(CLI::App* app, std::function<int()>* run) {
       ->capture_default_str();
   command->add_option("--status-file", options.status_file, "default: as configured")
       ->type_name("FILE");
+  command
+      ->add_option("--accept", options.accepted,
+                   "leave out this check's warning, which you know of; may be given several times")
+      ->type_name("CHECK")
+      ->allow_extra_args(false);
   auto* json = command->add_flag("--json", options.json, "print JSON");
   auto* nagios = command->add_flag("--nagios", options.nagios,
                                    "one line, and exit status 0, 1 or 2, for a monitoring system");

@@ -4,6 +4,7 @@
 #include <sys/random.h>
 #include <time.h>
 
+#include <algorithm>
 #include <fstream>
 #include <string>
 
@@ -45,6 +46,10 @@ uint64_t FindBoot() {
 uint64_t SteadyNanos() {
   const timespec now = Read(CLOCK_MONOTONIC);
   return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+}
+
+double SecondsSince(uint64_t then_ns) {
+  return static_cast<double>(std::max(SteadyNanos(), then_ns) - then_ns) / 1e9;
 }
 
 absl::Duration SteadyNow() { return absl::Nanoseconds(static_cast<int64_t>(SteadyNanos())); }

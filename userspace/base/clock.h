@@ -13,6 +13,8 @@ namespace wicket {
 
 // CLOCK_MONOTONIC in ns: the clock of bpf_ktime_get_ns and of the XDP program's heartbeats.
 uint64_t SteadyNanos();
+// Seconds since `then_ns`, which another thread sets: 0 when that was after this clock was read.
+double SecondsSince(uint64_t then_ns);
 absl::Duration SteadyNow();
 
 // CLOCK_REALTIME, which an operator or a time daemon may set forwards or back.

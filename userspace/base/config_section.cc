@@ -50,6 +50,12 @@ absl::StatusOr<toml::table> ParseToml(absl::string_view text, const std::string&
                                                  "; accepted: TOML"));
 }
 
+void KeyReference::Add(absl::string_view table, absl::string_view key, absl::string_view fallback,
+                       const KeyDoc& doc) {
+  absl::StrAppend(&text_, table, "\t", key, "\t", doc.otherwise ? doc.otherwise : fallback, "\t",
+                  doc.reloads ? "reloads" : "", "\t", doc.meaning, "\n");
+}
+
 void Problems::Note(uint32_t line, absl::string_view text) {
   notes_.push_back(absl::StrCat(file_, ":", line, ": ", text));
 }
@@ -77,16 +83,16 @@ Section::~Section() {
   }
 }
 
-void Section::Text(const char* key, std::string* out) {
-  const toml::node* node = Take(key);
+void Section::Text(const char* key, std::string* out, const KeyDoc& doc) {
+  const toml::node* node = Take(key, Quoted(*out), doc);
   if (node == nullptr) return;
   const auto value = node->value_exact<std::string>();
   if (!value || value->empty()) return AddProblem(*node, key, "a string that is not empty");
   *out = *value;
 }
 
-void Section::Flag(const char* key, bool* out) {
-  const toml::node* node = Take(key);
+void Section::Flag(const char* key, bool* out, const KeyDoc& doc) {
+  const toml::node* node = Take(key, *out ? "true" : "false", doc);
   if (node == nullptr) return;
   const auto value = node->value_exact<bool>();
   if (!value) return AddProblem(*node, key, "true or false");
@@ -94,8 +100,8 @@ void Section::Flag(const char* key, bool* out) {
 }
 
 void Section::Number(const char* key, uint64_t least, uint64_t most, absl::string_view unit,
-                     uint64_t* out) {
-  const toml::node* node = Take(key);
+                     uint64_t* out, const KeyDoc& doc) {
+  const toml::node* node = Take(key, absl::StrCat(*out), doc);
   if (node == nullptr) return;
   const auto value = node->value_exact<int64_t>();
   if (!value || *value < 0 || static_cast<uint64_t>(*value) < least ||
@@ -106,10 +112,10 @@ void Section::Number(const char* key, uint64_t least, uint64_t most, absl::strin
 }
 
 void Section::Seconds(const char* key, absl::Duration least, absl::Duration most,
-                      absl::string_view unit, absl::Duration* out) {
+                      absl::string_view unit, absl::Duration* out, const KeyDoc& doc) {
   auto seconds = static_cast<uint64_t>(absl::ToInt64Seconds(*out));
   Number(key, static_cast<uint64_t>(absl::ToInt64Seconds(least)),
-         static_cast<uint64_t>(absl::ToInt64Seconds(most)), unit, &seconds);
+         static_cast<uint64_t>(absl::ToInt64Seconds(most)), unit, &seconds, doc);
   *out = absl::Seconds(static_cast<int64_t>(seconds));
 }
 
@@ -137,6 +143,10 @@ void Section::AddProblem(const toml::node& node, absl::string_view key,
 void Section::AddProblem(uint32_t line, absl::string_view key, absl::string_view found,
                          absl::string_view accepted) {
   problems_->Add(line, absl::StrCat(name_, name_.empty() ? "" : ".", key), found, accepted);
+}
+
+void Section::Describe(const char* key, absl::string_view fallback, const KeyDoc& doc) {
+  if (problems_->reference() != nullptr) problems_->reference()->Add(name_, key, fallback, doc);
 }
 
 const toml::node* Section::Take(const char* key) {

@@ -23,10 +23,34 @@ std::string FolderOfFiles(const std::string& path);
 // Errors: InvalidArgument: "NAME:LINE: PROBLEM; accepted: TOML".
 absl::StatusOr<toml::table> ParseToml(absl::string_view text, const std::string& name);
 
+// What documentation says of a key.
+struct KeyDoc {
+  const char* meaning = "";
+  const char* otherwise = nullptr;  // what holds without the key; null: the default that is read
+  bool reloads = false;             // it is taken over by a reload
+};
+
+// The keys that a program reads, in order. A configuration is read from an empty file to get them,
+// so they are those that the reader knows, with the defaults that it has.
+class KeyReference {
+ public:
+  void Add(absl::string_view table, absl::string_view key, absl::string_view fallback,
+           const KeyDoc& doc);
+  // A line for each key: table, key, default, "reloads" or nothing, meaning; tabs between.
+  const std::string& text() const { return text_; }
+
+ private:
+  std::string text_;
+};
+
 // What is wrong with a file.
 class Problems {
  public:
-  explicit Problems(std::string file) : file_(std::move(file)) {}
+  // `reference`: gets the keys that are read; or null.
+  explicit Problems(std::string file, KeyReference* reference = nullptr)
+      : file_(std::move(file)), reference_(reference) {}
+
+  KeyReference* reference() const { return reference_; }
 
   // "FILE:LINE: KEY: found FOUND; accepted: ACCEPTED".
   void Add(uint32_t line, absl::string_view key, absl::string_view found,
@@ -44,6 +68,7 @@ class Problems {
   };
 
   std::string file_;
+  KeyReference* reference_;
   std::vector<Problem> problems_;
   std::vector<std::string> notes_;
 };
@@ -67,17 +92,21 @@ class Section {
   Section(const Section&) = delete;
   ~Section();
 
-  void Text(const char* key, std::string* out);
-  void Flag(const char* key, bool* out);
+  void Text(const char* key, std::string* out, const KeyDoc& doc = {});
+  void Flag(const char* key, bool* out, const KeyDoc& doc = {});
   // `unit` follows the limits in a problem's text, such as " bytes".
-  void Number(const char* key, uint64_t least, uint64_t most, absl::string_view unit,
-              uint64_t* out);
+  void Number(const char* key, uint64_t least, uint64_t most, absl::string_view unit, uint64_t* out,
+              const KeyDoc& doc = {});
   void Seconds(const char* key, absl::Duration least, absl::Duration most, absl::string_view unit,
-               absl::Duration* out);
+               absl::Duration* out, const KeyDoc& doc = {});
 
   template <typename T, size_t N>
-  void OneOf(const char* key, const Choice<T> (&choices)[N], T* out) {
-    const toml::node* node = Take(key);
+  void OneOf(const char* key, const Choice<T> (&choices)[N], T* out, const KeyDoc& doc = {}) {
+    std::string fallback;
+    for (const auto& choice : choices) {
+      if (choice.value == *out) fallback = Quoted(choice.text);
+    }
+    const toml::node* node = Take(key, fallback, doc);
     if (node == nullptr) return;
     const auto value = node->value_exact<std::string>();
     std::string accepted;
@@ -86,7 +115,7 @@ class Section {
         *out = choice.value;
         return;
       }
-      absl::StrAppend(&accepted, accepted.empty() ? "" : ", ", "\"", choice.text, "\"");
+      absl::StrAppend(&accepted, accepted.empty() ? "" : ", ", Quoted(choice.text));
     }
     AddProblem(*node, key, accepted);
   }
@@ -94,6 +123,7 @@ class Section {
   // Calls `read` with every table of the array `key`.
   template <typename Read>
   void Tables(const char* key, Read read) {
+    if (problems_->reference() != nullptr) return read(toml::table{});
     const std::string accepted = absl::StrCat("[[", key, "]] tables");
     for (const toml::node* item : Items(key, accepted)) {
       if (const toml::table* table = item->as_table()) {
@@ -107,8 +137,9 @@ class Section {
   // Calls `read` with every string of the array `key`; it returns what is accepted
   // instead, or nothing.
   template <typename Read>
-  void Texts(const char* key, Read read) {
+  void Texts(const char* key, Read read, const KeyDoc& doc = {}) {
     constexpr char kAccepted[] = "an array of strings";
+    Describe(key, "", doc);
     for (const toml::node* item : Items(key, kAccepted)) {
       const auto value = item->value_exact<std::string>();
       const std::string accepted = value ? read(*value) : kAccepted;
@@ -118,6 +149,7 @@ class Section {
 
   template <typename Read>
   void Table(const char* key, Read read) {
+    if (problems_->reference() != nullptr) return read(toml::table{});
     const toml::node* node = Take(key);
     if (node == nullptr) return;
     if (const toml::table* table = node->as_table()) return read(*table);
@@ -134,8 +166,14 @@ class Section {
   void AddProblem(const toml::node& node, absl::string_view key, absl::string_view accepted);
   void AddProblem(uint32_t line, absl::string_view key, absl::string_view found,
                   absl::string_view accepted);
+  static std::string Quoted(absl::string_view text) { return absl::StrCat("\"", text, "\""); }
+  void Describe(const char* key, absl::string_view fallback, const KeyDoc& doc);
   // Returns: null when the key is not there.
   const toml::node* Take(const char* key);
+  const toml::node* Take(const char* key, absl::string_view fallback, const KeyDoc& doc) {
+    Describe(key, fallback, doc);
+    return Take(key);
+  }
   // The items of the array `key`.
   std::vector<const toml::node*> Items(const char* key, absl::string_view accepted);
 

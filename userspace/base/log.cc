@@ -140,8 +140,10 @@ void PrintLines() {
     const uint64_t dropped = std::exchange(lines.dropped, 0);
     std::deque<Line> batch = std::exchange(lines.waiting, {});
     lock.unlock();
-    lines.task.Begin();
-    for (const Line& line : batch) PrintLine(line);
+    for (const Line& line : batch) {
+      lines.task.Begin();
+      PrintLine(line);
+    }
     if (dropped > 0) {
       PrintLine({.level = LogLevel::kWarning,
                  .at = WallNow(),

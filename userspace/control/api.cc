@@ -111,7 +111,7 @@ void Api::Handle(Exchange& exchange) {
       absl::StrAppend(&allow, allow.empty() ? "" : ", ", route.method);
       continue;
     }
-    if (exchange.role == Role::kNone) {
+    if (exchange.role <= Role::kNone) {
       return exchange.AnswerError(absl::UnauthenticatedError("a valid bearer token is needed"));
     }
     if (exchange.role < route.role) {

@@ -153,11 +153,21 @@ TEST_F(ControlTest, ADeviceThatDoesNotAnswerHoldsUpChangesAndNoReports) {
   EXPECT_EQ(put.status, 503);
   EXPECT_TRUE(absl::StrContains(put.text, "stored, but the device was not updated: wg0 is busy"))
       << put.text;
-  EXPECT_EQ(All(Ask("GET", path).text, "state"), std::vector<std::string>{"stored"});
+  EXPECT_EQ(All(Ask("GET", path).text, "state"), std::vector<std::string>{"not reached"});
   const Answer deleted = Ask("DELETE", path);
   EXPECT_EQ(deleted.status, 503);
   EXPECT_TRUE(absl::StrContains(deleted.text, "deleted, but the device still has it"))
       << deleted.text;
+}
+
+TEST_F(ControlTest, APeerThatHasLeftHasTheSessionThatIsNotSavedYet) {
+  PutMany(2);
+  devices_.unsaved = {Key(1)};
+  const std::string text = Ask("GET", "/v1/devices/wg0/peers/" + Segment(Key(1))).text;
+  EXPECT_EQ(All(text, "state"), std::vector<std::string>{"stored"});
+  EXPECT_TRUE(absl::StrContains(text, "\"installs\":7")) << text;
+  EXPECT_EQ(All(Ask("GET", "/v1/devices/wg0/peers?installed=false").text, "state").size(), 2u);
+  EXPECT_EQ(All(Ask("GET", "/v1/devices/wg0/peers?installed=true").text, "state").size(), 0u);
 }
 
 TEST_F(ControlTest, TheDevicesOwnKeyIsRefused) {
@@ -244,7 +254,7 @@ TEST_F(ControlTest, WhatIsInstalledIsUnavailableWhenTheDeviceDoesNotAnswer) {
   EXPECT_EQ(Ask("GET", "/v1/devices/wg0/peers?installed=false").status, 503);
   const Answer plain = Ask("GET", "/v1/devices/wg0/peers");
   EXPECT_EQ(plain.status, 200);
-  EXPECT_EQ(All(plain.text, "state"), std::vector<std::string>(10, "stored"));
+  EXPECT_EQ(All(plain.text, "state"), std::vector<std::string>(10, "not reached"));
 }
 
 TEST_F(ControlTest, AListNamesTheParameterThatIsWrong) {

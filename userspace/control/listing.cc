@@ -42,6 +42,11 @@ absl::StatusOr<Listing> ListStored(const Page& page, const store::Snapshot& snap
   return listing;
 }
 
+bool IsInstalled(const PublicKey& key, const roster::InstalledByKey& known) {
+  const auto it = known.find(key);
+  return it != known.end() && it->second.state != nullptr;
+}
+
 // In the order of the device's keys; the cursor is the last of them.
 absl::StatusOr<Listing> ListInstalled(const Page& page, const store::Snapshot& snapshot,
                                       roster::Devices& devices) {
@@ -58,7 +63,7 @@ absl::StatusOr<Listing> ListInstalled(const Page& page, const store::Snapshot& s
   for (const PublicKey& key : keys) {
     auto peer = snapshot.FindPeer(key);
     if (peer.ok() && page.selection.Admits(*peer) && page.Admits(*peer) &&
-        listing.installed.contains(key)) {
+        IsInstalled(key, listing.installed)) {
       listing.peers.push_back(std::move(*peer));
     }
   }
@@ -89,7 +94,7 @@ absl::StatusOr<Listing> ListNotInstalled(const Page& page, const store::Snapshot
       WICKET_ASSIGN_OR_RETURN(installed, devices.Find(selection.device, candidates));
     }
     for (const PublicKey& key : candidates) {
-      if (installed.contains(key)) continue;
+      if (IsInstalled(key, installed)) continue;
       WICKET_ASSIGN_OR_RETURN(store::Peer peer, snapshot.FindPeer(key));
       listing.peers.push_back(std::move(peer));
       if (listing.peers.size() < page.limit) continue;
@@ -106,23 +111,18 @@ absl::StatusOr<Listing> ListNotInstalled(const Page& page, const store::Snapshot
   return listing;
 }
 
-std::optional<store::Session> LastSession(const PublicKey& key, const store::Snapshot& snapshot,
-                                          const roster::Devices& devices) {
-  auto unsaved = devices.Unsaved(key);
-  return unsaved ? std::move(unsaved) : snapshot.FindSession(key);
-}
-
-Standing StandingOf(const PublicKey& key, const roster::InstalledByKey& installed,
-                    const store::Snapshot& snapshot, const roster::Devices& devices) {
-  if (const auto it = installed.find(key); it != installed.end()) {
-    return {.state = it->second.state, .session = it->second.session};
-  }
-  return {.session = LastSession(key, snapshot, devices)};
+Standing StandingOf(const PublicKey& key, const roster::InstalledByKey& known,
+                    const store::Snapshot& snapshot) {
+  const auto it = known.find(key);
+  if (it == known.end()) return {.session = snapshot.FindSession(key)};
+  Standing standing{.session = it->second.session};
+  if (it->second.state != nullptr) standing.state = it->second.state;
+  return standing;
 }
 
 std::string ToReport(const store::Peer& peer, const roster::InstalledByKey& installed,
-                     const store::Snapshot& snapshot, const roster::Devices& devices) {
-  const Standing standing = StandingOf(peer.config.public_key, installed, snapshot, devices);
+                     const store::Snapshot& snapshot) {
+  const Standing standing = StandingOf(peer.config.public_key, installed, snapshot);
   return document::ToReport(peer, standing.session, standing.state);
 }
 
@@ -170,20 +170,21 @@ Standing StandingOf(const store::Peer& peer, const store::Snapshot& snapshot,
                     roster::Devices& devices) {
   const PublicKey& key = peer.config.public_key;
   const auto installed = devices.Find(peer.device, {&key, 1});
-  if (installed.ok()) return StandingOf(key, *installed, snapshot, devices);
-  return {.state = kNotReached, .session = LastSession(key, snapshot, devices)};
+  if (installed.ok()) return StandingOf(key, *installed, snapshot);
+  return {.state = kNotReached, .session = snapshot.FindSession(key)};
 }
 
 std::vector<std::string> ToReports(std::span<const store::Peer> peers,
                                    const store::Snapshot& snapshot, roster::Devices& devices) {
-  roster::InstalledByKey installed;
-  if (!peers.empty()) {
-    auto found = devices.Find(peers[0].device, KeysOf(peers));
-    if (found.ok()) installed = std::move(*found);
-  }
   std::vector<std::string> reports;
-  for (const store::Peer& peer : peers)
-    reports.push_back(ToReport(peer, installed, snapshot, devices));
+  if (peers.empty()) return reports;
+  const auto known = devices.Find(peers[0].device, KeysOf(peers));
+  for (const store::Peer& peer : peers) {
+    reports.push_back(
+        known.ok()
+            ? ToReport(peer, *known, snapshot)
+            : document::ToReport(peer, snapshot.FindSession(peer.config.public_key), kNotReached));
+  }
   return reports;
 }
 
@@ -202,7 +203,7 @@ void ListPeers(http::Exchange& exchange, const store::Store& store, roster::Devi
   std::vector<std::string> reports;
   if (listing->device_asked) {
     for (const store::Peer& peer : listing->peers) {
-      reports.push_back(ToReport(peer, listing->installed, *snapshot, devices));
+      reports.push_back(ToReport(peer, listing->installed, *snapshot));
     }
   } else {
     reports = ToReports(listing->peers, *snapshot, devices);

@@ -50,8 +50,8 @@ struct Standing {
 Standing StandingOf(const store::Peer& peer, const store::Snapshot& snapshot,
                     roster::Devices& devices);
 
-// Peers of one device as answers show them; with what the store has of their sessions when the
-// device's thread does not answer.
+// Peers of one device as answers show them. When the device's thread does not answer, their state
+// is kNotReached, and their sessions are the stored ones.
 std::vector<std::string> ToReports(std::span<const store::Peer> peers,
                                    const store::Snapshot& snapshot, roster::Devices& devices);
 

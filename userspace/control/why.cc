@@ -71,7 +71,7 @@ std::vector<std::string> WhyOf(const store::Peer& peer, const std::string& state
         "are not let in until it does");
   } else if (!expired && !session) {
     reasons.push_back(
-        "no initiation of it was ever proven: none arrived, it was made for another public key of "
+        "no proven initiation of it is known: none arrived, it was made for another public key of "
         "the gateway, or its clock or key is wrong (`wicket status` counts what was refused)");
   } else if (!expired && !over_quota && status != nullptr) {
     reasons.push_back("it was here before and is not installed: it has not called since");

@@ -13,7 +13,7 @@ namespace wicket::control {
 
 // `state`:   "probation", "established" or "leaving" of an installed peer; else "stored", or
 //            kNotReached.
-// `session`: its last; nullopt: no initiation of it was ever proven.
+// `session`: its last; nullopt: no proven initiation of it is known.
 // `status`:  the gateway's; null: none runs.
 std::vector<std::string> WhyOf(const store::Peer& peer, const std::string& state,
                                const std::optional<store::Session>& session,

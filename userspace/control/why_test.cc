@@ -41,7 +41,7 @@ TEST_F(WhyTest, EachStateHasItsSentence) {
   EXPECT_TRUE(absl::StrContains(Why(), "it has not called since"));
   EXPECT_TRUE(absl::StrContains(Why("not reached"), "its device does not answer"));
   EXPECT_FALSE(absl::StrContains(Why("not reached", false), "proven"));
-  EXPECT_TRUE(absl::StrContains(Why("stored", false), "no initiation of it was ever proven"));
+  EXPECT_TRUE(absl::StrContains(Why("stored", false), "no proven initiation of it is known"));
 }
 
 TEST_F(WhyTest, AnExpiredPeerIsToldThatAlone) {

@@ -27,7 +27,7 @@ inline constexpr double kFramesBounds[] = {1, 4, 16, 64, 128, 256, 512, 1024, 15
 HistogramStatus SecondsOf(const Histogram& nanoseconds);
 HistogramStatus FramesOf(const Histogram& frames);
 
-// A thread that packets or operators wait for.
+// A thread of the daemon.
 struct ThreadStatus {
   std::string name;
   double silent_s = 0;  // since it last made progress

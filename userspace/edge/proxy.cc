@@ -35,6 +35,8 @@ constexpr absl::Duration kConnect = absl::Seconds(5);
 constexpr int kRetry_ms = 50;
 constexpr size_t kWholeBytesMax = 64 << 10;  // a larger answer is passed on in pieces
 constexpr absl::Duration kRoleInterval = absl::Seconds(2);
+// By then at least one more token may be tried: failures_per_minute is at least 1.
+constexpr char kLockedOut_s[] = "60";
 constexpr int kLook_ms = 1000;  // at whether the gateway stops
 constexpr size_t kPieceBytes = 16 << 10;
 
@@ -229,6 +231,11 @@ class Upstream {
 }  // namespace
 
 void Proxy::Handle(Exchange& exchange) const {
+  if (exchange.role == http::Role::kLockedOut) {
+    exchange.AddHeader("Retry-After", kLockedOut_s);
+    return exchange.AnswerError(429, "too_many_requests",
+                                "too many wrong tokens came from this address; try again later");
+  }
   if (exchange.role == http::Role::kNone) {
     return exchange.AnswerError(
         absl::UnauthenticatedError("a valid bearer token or client certificate is needed"));

@@ -62,7 +62,7 @@ http::Role TlsGate::RoleOf(const TlsTransport& transport, const Address& from,
     return client == credentials->clients.end() ? http::Role::kNone : client->second;
   }
   const absl::Duration steady = SteadyNow();
-  if (!callers_->MayTry(from, steady)) return http::Role::kNone;
+  if (!callers_->MayTry(from, steady)) return http::Role::kLockedOut;
   const http::Role role = credentials->tokens.FindBearer(authorization);
   if (role == http::Role::kNone && callers_->NoteFailure(from, steady)) TellOfGuesses(from);
   return role;

@@ -140,13 +140,14 @@ int Main(int argc, char** argv) {
   CLI::App app("The network face of a Wicket gateway: HTTPS, tokens and roles before wicketd.",
                "wicket-edge");
   std::string config;
-  bool check = false;
+  bool check = false, reference = false;
   std::vector<std::string> new_token;
   app.add_option("-c,--config", config, "configuration file (TOML)")->type_name("FILE");
   app.add_flag("--check", check, "check the configuration, its certificate and tokens");
   app.add_option("--new-token", new_token, "make a token; ROLE: metrics, read, write")
       ->type_name("NAME ROLE")
       ->expected(2);
+  app.add_flag("--config-reference", reference)->group("");  // for scripts/make-docs
   app.set_version_flag("--version", "wicket-edge " WICKET_VERSION);
   app.footer(
       "Exit status: 0 stopped, 1 failed, 2 wrong usage.\n"
@@ -155,6 +156,10 @@ int Main(int argc, char** argv) {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kUsage;
+  }
+  if (reference) {
+    std::cout << Config::Reference();
+    return 0;
   }
   if (!new_token.empty()) return NewToken(new_token);
   if (config.empty()) {

@@ -1,4 +1,4 @@
-// The daemon's configuration file (TOML). docs/config.md is its reference.
+// The daemon's configuration file (TOML). docs/configuration.md is its reference.
 #pragma once
 
 #include <string>
@@ -70,5 +70,7 @@ struct Config {
 //         be read.
 absl::StatusOr<Config> LoadConfig(const std::string& path);
 absl::StatusOr<Config> ParseConfig(absl::string_view text, const std::string& name);
+// The keys of the file, as KeyReference::text().
+std::string ConfigReference();
 
 }  // namespace wicket::gateway

@@ -94,9 +94,8 @@ std::vector<installer::Installer*> DeviceWatch::installers() const {
 
 void DeviceWatch::AddThreads(std::vector<document::ThreadStatus>* threads) const {
   for (size_t i = 0; i < watched_.size(); ++i) {
-    const uint64_t silent_ns = SteadyNanos() - watched_[i].installer->beat_ns();
     threads->push_back({.name = absl::StrCat("install/", configs_[i].name),
-                        .silent_s = static_cast<double>(silent_ns) / 1e9});
+                        .silent_s = SecondsSince(watched_[i].installer->beat_ns())});
   }
 }
 

@@ -58,9 +58,9 @@ void NamePeers(const store::Store& store, document::Status* status) {
 }  // namespace
 
 Front::Front(const Config& config, const DeviceWatch& devices, const store::Store* store,
-             store::Committer* committer, const installer::SessionSaver* saver,
-             event::EventLog* events, report::Reporter* reporter, ReloadHandler reload)
-    : installers_(ByName(devices), saver),
+             store::Committer* committer, event::EventLog* events, report::Reporter* reporter,
+             ReloadHandler reload)
+    : installers_(ByName(devices)),
       roster_(committer, &installers_, events, PoolsOf(config)),
       collector_(store, &roster_, config.store_keeps_expired),
       api_({.roster = &roster_,

@@ -24,8 +24,8 @@ class Front {
  public:
   // Everything pointed to outlives it.
   Front(const Config& config, const DeviceWatch& devices, const store::Store* store,
-        store::Committer* committer, const installer::SessionSaver* saver, event::EventLog* events,
-        report::Reporter* reporter, ReloadHandler reload);
+        store::Committer* committer, event::EventLog* events, report::Reporter* reporter,
+        ReloadHandler reload);
   // Begins to answer. Errors: those of http::UnixGate::Open.
   absl::Status Listen(const http::UnixOptions& options);
 

@@ -62,9 +62,8 @@ absl::Status Gateway::StartAll(installer::Sessions unsaved, ReloadHandler reload
                                                           .wake = wake,
                                                           .pin_threads = config_.pin_threads,
                                                           .x25519 = config_.x25519});
-  front_ =
-      std::make_unique<Front>(config_, devices_, &*storage_.store, storage_.committer.get(),
-                              storage_.saver.get(), &events_, reporter_.get(), std::move(reload));
+  front_ = std::make_unique<Front>(config_, devices_, &*storage_.store, storage_.committer.get(),
+                                   &events_, reporter_.get(), std::move(reload));
   WatchClock();
   WICKET_RETURN_IF_ERROR(services_->RotateCookies().status());
   devices_.Tick();
@@ -156,7 +155,7 @@ absl::Status Gateway::WatchNics() {
   bool changed = false;
   WICKET_RETURN_IF_ERROR(nics_->Tick(config_.reinject, &changed));
   if (!changed) return absl::OkStatus();
-  xsk::ForgetOlder(config_.pin_dir);
+  steering_->ForgetOlder();
   devices_.SetRoutes(nics_->routes());
   Publish();  // the shards share the budgets
   return absl::OkStatus();

@@ -14,10 +14,8 @@ namespace wicket::gateway {
 // Thread: any. The installers outlive it.
 class Installers : public roster::Devices {
  public:
-  // `saver` outlives it too.
-  Installers(std::map<std::string, installer::Installer*> by_name,
-             const installer::SessionSaver* saver)
-      : by_name_(std::move(by_name)), saver_(saver) {}
+  explicit Installers(std::map<std::string, installer::Installer*> by_name)
+      : by_name_(std::move(by_name)) {}
 
   // The devices' keys have changed.
   void SetOwnKeys(const DeviceWatch& devices);
@@ -26,9 +24,6 @@ class Installers : public roster::Devices {
   std::optional<PublicKey> OwnKey(absl::string_view device) const override;
   absl::StatusOr<roster::InstalledByKey> Find(absl::string_view device,
                                               std::span<const PublicKey> keys) override;
-  std::optional<store::Session> Unsaved(const PublicKey& key) const override {
-    return saver_->FindUnsaved(key);
-  }
   absl::StatusOr<std::vector<PublicKey>> List(absl::string_view device,
                                               const std::optional<PublicKey>& after,
                                               size_t count) override;
@@ -41,7 +36,6 @@ class Installers : public roster::Devices {
   installer::Installer* Of(absl::string_view device) const;
 
   const std::map<std::string, installer::Installer*> by_name_;
-  const installer::SessionSaver* saver_;
   mutable std::mutex mutex_;  // held for a look-up
   std::map<std::string, PublicKey> own_keys_;
 };

@@ -209,9 +209,8 @@ void Nic::AddVerdicts(std::map<std::string, uint64_t>* verdicts) const {
 
 void Nic::AddThreads(std::vector<document::ThreadStatus>* threads) const {
   for (size_t queue = 0; queue < lanes_.size(); ++queue) {
-    const uint64_t silent_ns = SteadyNanos() - lanes_[queue].shard->progress_ns();
     threads->push_back({.name = absl::StrCat(config_.name, "/", queue),
-                        .silent_s = static_cast<double>(silent_ns) / 1e9});
+                        .silent_s = SecondsSince(lanes_[queue].shard->progress_ns())});
   }
 }
 

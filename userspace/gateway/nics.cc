@@ -12,6 +12,7 @@ namespace {
 // A look that takes longer waits for RTNL.
 constexpr uint64_t kLookMax_ns = 2'000'000'000;
 constexpr uint64_t kLookInterval_ns = 400'000'000;
+constexpr absl::Duration kAbsentPause = absl::Milliseconds(250);
 constexpr absl::Duration kPauseMin = absl::Milliseconds(500), kPauseMax = absl::Seconds(4);
 
 }  // namespace
@@ -27,7 +28,8 @@ absl::Status Nics::Tick(reinject::Mode reinject, bool* changed) {
   const bool first = !std::exchange(ticked_, true);
   auto look = watch_.Take();
   // RTNL may be held again by any later tick.
-  const bool may_take = first || look != nullptr;
+  bool may_take = first || look != nullptr;
+  bool ask = false;
   if (look != nullptr) {
     look_ = std::move(look);
     waits_ = false;
@@ -48,10 +50,12 @@ absl::Status Nics::Tick(reinject::Mode reinject, bool* changed) {
     }
     if (nic.up() || !may_take || SteadyNow() < trials_[i].next) continue;
     const absl::Status taken = Take(i, reinject);
+    may_take = first;
+    ask = true;  // for the next NIC
     if (first && absl::IsPermissionDenied(taken)) return taken;
     *changed |= taken.ok();
   }
-  if (waits_ || asked_ns_ago < kLookInterval_ns) return absl::OkStatus();
+  if (waits_ || (!ask && asked_ns_ago < kLookInterval_ns)) return absl::OkStatus();
   std::vector<int> ifindexes;  // also of those that are not up: that they are asked about is a test
   for (const auto& nic : nics_) {
     const int ifindex = nic->up() ? nic->route().ifindex : wgdev::InterfaceIndex(nic->name());
@@ -74,7 +78,7 @@ absl::Status Nics::Take(size_t index, reinject::Mode reinject) {
     return status;
   }
   trial.pause = there ? std::clamp(2 * trial.pause, kPauseMin, kPauseMax) : absl::ZeroDuration();
-  trial.next = SteadyNow() + trial.pause;
+  trial.next = SteadyNow() + std::max(trial.pause, kAbsentPause);
   if (status.message() != trial.problem) {
     trial.problem = std::string(status.message());
     Log(LogLevel::kWarning, nic.name(), ": waiting for the interface: ", status.message());

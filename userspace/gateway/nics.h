@@ -16,9 +16,10 @@ class Nics {
   Nics(const std::vector<NicConfig>& configs, NicContext context);
 
   // Brings up NICs that are present, and takes down those that changed. A NIC that cannot be
-  // brought up is tried again after half a second to four, and right after a look has been
-  // answered, which wakes the caller. So this blocks on RTNL only if another process takes it in
-  // the milliseconds between. `changed`: set to true when shards were started or stopped.
+  // brought up is tried again after half a second to four; one NIC at a time, each right after a
+  // look has been answered, which wakes the caller. So this blocks on RTNL only if another process
+  // takes it in the milliseconds between. The first call tries all without a look, since a gateway
+  // that starts has nothing else to do. `changed`: set to true when shards were started or stopped.
   // Errors: from the first call only, and only PermissionDenied, which no later call could mend.
   absl::Status Tick(reinject::Mode reinject, bool* changed);
   // All NICs take the mode, or none does. Errors: that of a NIC that cannot; the mode stays.

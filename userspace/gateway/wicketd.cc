@@ -16,10 +16,11 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/signals.h"
+#include "gateway/machine.h"
 #include "gateway/serving.h"
 #include "gateway/system_calls.h"
+#include "report/service_checks.h"
 #include "sandbox/system_calls.h"
-#include "wgdev/device.h"
 #include "xsk/steering.h"
 #include "xsk/pins.h"
 
@@ -30,11 +31,13 @@ constexpr int kTick_ms = 500;
 constexpr int kFailure = 1;
 constexpr int kUsage = 2;
 
-// An interface may come later: no error.
-void NoteMissing(const char* table, const std::string& name) {
-  if (wgdev::InterfaceIndex(name) != 0) return;
-  std::cout << "note: [[" << table << "]] " << name
-            << " is not on this machine now; wicketd waits for it\n";
+// What wicket doctor would say of the machine. No error: an interface may come later, for one.
+void NoteFindings(const std::string& path, const absl::StatusOr<Config>& config) {
+  for (const report::Finding& found : report::Diagnose(LookAtMachine(path, config), nullptr)) {
+    if (found.grade == report::Grade::kOk || found.check == report::kServiceCheck) continue;
+    std::cout << "note: " << found.check << ": " << found.what << "; " << found.why << " ("
+              << found.mend << ")\n";
+  }
 }
 
 int Check(const std::string& path) {
@@ -44,8 +47,7 @@ int Check(const std::string& path) {
     return kFailure;
   }
   for (const std::string& note : config->notes) std::cout << "note: " << note << "\n";
-  for (const NicConfig& nic : config->nics) NoteMissing("nic", nic.name);
-  for (const DeviceConfig& device : config->devices) NoteMissing("device", device.name);
+  NoteFindings(path, config);
   bool all_usable = true;
   for (const absl::Status& usable :
        {http::CheckOptions(config->control), xsk::CheckPinDir(config->pin_dir)}) {
@@ -174,10 +176,11 @@ int Main(int argc, char** argv) {
   CLI::App app("Wicket: puts a WireGuard peer into the device when its own handshake arrives.",
                "wicketd");
   std::string config;
-  bool check = false, detach = false;
+  bool check = false, detach = false, reference = false;
   app.add_option("-c,--config", config, "configuration file (TOML)")->type_name("FILE");
   app.add_flag("--check", check, "check the configuration, print every problem, touch nothing");
   app.add_flag("--detach", detach, "remove our XDP program and pins from every interface");
+  app.add_flag("--config-reference", reference)->group("");  // for scripts/make-docs
   app.set_version_flag("--version", "wicketd " WICKET_VERSION);
   app.footer(
       "Exit status: 0 stopped, 1 failed, 2 wrong usage.\n"
@@ -190,6 +193,10 @@ int Main(int argc, char** argv) {
     return kUsage;
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kUsage;
+  }
+  if (reference) {
+    std::cout << ConfigReference();
+    return 0;
   }
   if (detach) return Detach(config);
   if (config.empty()) {

@@ -32,18 +32,24 @@ bool IsName(const std::string& text) {
 void ReadHook(const toml::table& table, Problems* problems, Config* config) {
   Section section(table, "hook", problems);
   HookConfig hook;
-  section.Text("name", &hook.name);
-  section.Text("url", &hook.url);
-  section.Text("secret_file", &hook.secret_file);
-  section.Text("ca", &hook.ca);
-  section.Text("device", &hook.device);
-  section.Number("queue_max", 100, 10'000'000, " events", &hook.queue_max);
-  section.Texts("kinds", [&](const std::string& kind) -> std::string {
-    hook.kinds.push_back(kind);
-    return std::find(std::begin(kKinds), std::end(kKinds), kind) != std::end(kKinds)
-               ? ""
-               : absl::StrCat("kinds of events: ", absl::StrJoin(kKinds, ", "));
-  });
+  section.Text("name", &hook.name,
+               {"letters, digits, `-` and `_`; also the name of its queue", "required"});
+  section.Text("url", &hook.url, {"`https://`; a redirection is not followed", "required"});
+  section.Text("secret_file", &hook.secret_file,
+               {"the secret, as `--new-secret` prints it; not readable by others", "required"});
+  section.Text("ca", &hook.ca,
+               {"PEM file: signs the receiver's certificate", "what the system trusts"});
+  section.Text("device", &hook.device, {"a device's name", "all"});
+  section.Number("queue_max", 100, 10'000'000, " events", &hook.queue_max,
+                 {"events that wait for the receiver, at least 100"});
+  section.Texts("kinds",
+                [&](const std::string& kind) -> std::string {
+                  hook.kinds.push_back(kind);
+                  return std::find(std::begin(kKinds), std::end(kKinds), kind) != std::end(kKinds)
+                             ? ""
+                             : absl::StrCat("kinds of events: ", absl::StrJoin(kKinds, ", "));
+                },
+                {"kinds of events, as `wicket events` shows them", "all"});
   // It goes into a URL.
   if (std::any_of(hook.device.begin(), hook.device.end(),
                   [](char c) { return c <= ' ' || c >= 127 || absl::StrContains("%&#+?", c); })) {
@@ -66,24 +72,34 @@ void ReadHook(const toml::table& table, Problems* problems, Config* config) {
   config->hooks.push_back(std::move(hook));
 }
 
+void ReadFile(const toml::table& table, Problems* problems, Config* config) {
+  Section section(table, "", problems);
+  section.Text("socket", &config->socket, {"`wicketd`'s socket"});
+  section.Text("queue", &config->queue, {"the folder of the queues"});
+  section.Tables("hook", [&](const toml::table& hook) { ReadHook(hook, problems, config); });
+  if (config->hooks.empty() || config->hooks.size() > kHooksMax) {
+    section.AddProblem("hook", absl::StrCat(config->hooks.size(), " tables"),
+                       absl::StrCat("1 to ", kHooksMax, " [[hook]] tables"));
+  }
+}
+
 }  // namespace
 
 absl::StatusOr<Config> Config::Parse(absl::string_view text, const std::string& name) {
   WICKET_ASSIGN_OR_RETURN(const toml::table table, ParseToml(text, name));
   Problems problems(name);
   Config config;
-  {
-    Section section(table, "", &problems);
-    section.Text("socket", &config.socket);
-    section.Text("queue", &config.queue);
-    section.Tables("hook", [&](const toml::table& hook) { ReadHook(hook, &problems, &config); });
-    if (config.hooks.empty() || config.hooks.size() > kHooksMax) {
-      section.AddProblem("hook", absl::StrCat(config.hooks.size(), " tables"),
-                         absl::StrCat("1 to ", kHooksMax, " [[hook]] tables"));
-    }
-  }
+  ReadFile(table, &problems, &config);
   WICKET_RETURN_IF_ERROR(problems.ToStatus());
   return config;
+}
+
+std::string Config::Reference() {
+  KeyReference reference;
+  Problems problems("", &reference);
+  Config config;
+  ReadFile(toml::table{}, &problems, &config);
+  return reference.text();
 }
 
 absl::StatusOr<Config> Config::Load(const std::string& path) {

@@ -30,6 +30,8 @@ struct Config {
   // A file that a relative path names is in systemd's $CREDENTIALS_DIRECTORY, or, without one, in
   // the folder of `path`.
   static absl::StatusOr<Config> Load(const std::string& path);
+  // The keys of the file, as KeyReference::text().
+  static std::string Reference();
 };
 
 }  // namespace wicket::hook

@@ -106,16 +106,21 @@ int Main(int argc, char** argv) {
   CLI::App app("Brings a gateway's events to other programs, as signed HTTPS requests.",
                "wicket-hook");
   std::string config;
-  bool check = false, new_secret = false;
+  bool check = false, new_secret = false, reference = false;
   app.add_option("-c,--config", config, "configuration file (TOML)")->type_name("FILE");
   app.add_flag("--check", check, "check the configuration and the files it names");
   app.add_flag("--new-secret", new_secret, "print a secret for secret_file, and for the receiver");
+  app.add_flag("--config-reference", reference)->group("");  // for scripts/make-docs
   app.set_version_flag("--version", "wicket-hook " WICKET_VERSION);
   app.footer("Exit status: 0 stopped, 1 failed, 2 wrong usage. Signals: TERM and INT stop.");
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : kUsage;
+  }
+  if (reference) {
+    std::cout << Config::Reference();
+    return 0;
   }
   if (new_secret) {
     std::cout << SigningSecret::Make() << "\n";

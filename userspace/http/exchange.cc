@@ -35,6 +35,7 @@ constexpr size_t kLingerBytesMax = 64 << 20;
 
 const char* ToString(Role role) {
   switch (role) {
+    case Role::kLockedOut:
     case Role::kNone:
       return "none";
     case Role::kMetrics:

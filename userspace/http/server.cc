@@ -38,7 +38,7 @@ void ServeConnection(Transport& transport, const Handler& handler,
     }
     exchange.role = role_of(exchange);
     exchange.role_now = [&] { return role_of(exchange); };
-    if (exchange.role == Role::kNone) exchange.set_last();
+    if (exchange.role <= Role::kNone) exchange.set_last();
     handler(exchange);
     more = exchange.keep_alive();
     if (!more) exchange.Linger();

@@ -52,11 +52,11 @@ std::vector<PublicKey> Departures::Slice(Residents* residents, const store::Snap
     const Resident* peer = residents->Find(key);
     if (peer == nullptr || !peer->leaving) continue;
     store::PeerView stored;
-    if (!is_kept(key)) {
-      residents->Stay(key);
-    } else if (peer->revoked && snapshot.ViewPeer(key, &stored) == store::Snapshot::Found::kYes &&
-               stored.device == journal_->device() && stored.expires > wall &&
-               !store::UsedUp(stored.quota, peer->session, wall)) {
+    const bool is_stored = snapshot.ViewPeer(key, &stored) == store::Snapshot::Found::kYes &&
+                           stored.device == journal_->device();
+    const bool is_wanted = peer->revoked && is_stored && stored.expires > wall &&
+                           !store::UsedUp(stored.quota, peer->session, wall);
+    if (is_wanted || (is_stored && !is_kept(key))) {
       residents->Stay(key);
     } else {
       slice.push_back(key);

@@ -35,8 +35,8 @@ class Departures {
   bool MayGo(uint64_t saved_up_to, bool saves_fail, absl::Duration steady) const;
   // `is_kept`: whether the peer's session is durable, or memory has room to keep it.
   // Requires: `snapshot` is renewed.
-  // Returns:  up to `count` chosen peers. A peer whose session would be lost stays, and so does a
-  //           revoked peer that is stored again.
+  // Returns:  up to `count` chosen peers. A stored peer whose session would be lost stays, and so
+  //           does a revoked peer that is stored again.
   std::vector<PublicKey> Slice(Residents* residents, const store::Snapshot& snapshot,
                                absl::Time wall, size_t count,
                                absl::FunctionRef<bool(const PublicKey&)> is_kept);

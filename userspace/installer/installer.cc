@@ -211,7 +211,11 @@ absl::StatusOr<roster::InstalledByKey> Installer::Find(std::span<const PublicKey
         roster::InstalledByKey installed;
         for (const PublicKey& key : keys) {
           const Resident* peer = state_.residents.Find(key);
-          if (peer == nullptr) continue;
+          if (peer == nullptr) {
+            const auto unsaved = state_.surroundings.saver->FindUnsaved(key);
+            if (unsaved) installed.emplace(key, roster::Installed{nullptr, *unsaved});
+            continue;
+          }
           installed.emplace(key, roster::Installed{peer->leaving     ? "leaving"
                                                    : peer->confirmed ? "established"
                                                                      : "probation",
@@ -304,11 +308,9 @@ void Installer::FillStatus(document::DeviceStatus* status) const {
   status->installed_unconfirmed = signals_.unconfirmed;
   status->foreign = signals_.foreign;
   upkeep_.busiest().FillStatus(status);
-  // Read before the time is, or they could be later.
-  const uint64_t beat_ns = state_.hand.beat_ns(), dumped_ns = signals_.dumped_ns;
-  const uint64_t now_ns = SteadyNanos();
-  status->silent_s = static_cast<double>(now_ns - beat_ns) / 1e9;
-  status->dumped_s_ago = dumped_ns == 0 ? -1 : static_cast<double>(now_ns - dumped_ns) / 1e9;
+  const uint64_t dumped_ns = signals_.dumped_ns;
+  status->silent_s = SecondsSince(state_.hand.beat_ns());
+  status->dumped_s_ago = dumped_ns == 0 ? -1 : SecondsSince(dumped_ns);
 }
 
 }  // namespace wicket::installer

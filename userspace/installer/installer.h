@@ -8,8 +8,8 @@
 // Batches form by themselves: an idle installer takes one demand immediately, a busy one takes all
 // that gathered in the meantime. Upkeep waits until the queues are empty, but not for ever. Nothing
 // of the device is behind a lock: other threads leave calls (calls.h). The locks of the session
-// saver, the events and the log are shared: they are held for moves in memory, the saver's for
-// those of all sessions of a save, and never for a disk or a device.
+// saver, the events and the log are shared: they are held for moves in memory, of a slice of
+// sessions at most, and never for a disk or a device.
 #pragma once
 
 #include <atomic>

@@ -183,6 +183,65 @@ TEST_F(SaverTest, OnlyPeersThatHaveLeftCountAgainstTheLimit) {
   EXPECT_EQ(saver.left(), 0u) << "it is saved";
 }
 
+// Each submission is reached by the saves, also when another's write takes its sessions.
+TEST_F(SaverTest, NoTicketIsForgotten) {
+  for (uint8_t n = 1; n <= 4; ++n) Put(n);
+  store::Committer committer(&*store_);
+  SessionSaver saver(&committer);
+  std::vector<std::thread> submitters;
+  for (uint8_t n = 1; n <= 4; ++n) {
+    submitters.emplace_back([&, n] {
+      for (int i = 1; i <= 300; ++i) {
+        const uint64_t ticket = saver.Submit({{Key(n), SessionAt(i)}});
+        const absl::Duration end = SteadyNow() + absl::Minutes(1);
+        while (saver.SavedUpTo() < ticket && SteadyNow() < end) std::this_thread::yield();
+        ASSERT_GE(saver.SavedUpTo(), ticket) << "submission " << i;
+        ASSERT_GE(store_->NewSnapshot()->FindSession(Key(n))->installs, static_cast<uint64_t>(i));
+      }
+    });
+  }
+  for (std::thread& submitter : submitters) submitter.join();
+}
+
+TEST_F(SaverTest, AResetOutlivesTheWriteUnderWay) {
+  Put(1);
+  store::Committer committer(&*store_);
+  SessionSaver saver(&committer);
+  store::Session session = SessionAt(7);
+  session.mark = guard::Accept({}, ToTai64n(kWall), At(kWall));
+  auto writer = std::make_optional(*store_->Write());
+  saver.Submit({{Key(1), session}});
+  saver.Forget(Key(1));
+  writer.reset();
+  // The write under way is followed by one of what was reset.
+  const uint64_t ticket = saver.Submit({{Key(2), session}});
+  while (saver.SavedUpTo() < ticket || saver.unsaved() > 0) std::this_thread::yield();
+  const auto stored = store_->NewSnapshot()->FindSession(Key(1));
+  ASSERT_TRUE(stored);
+  EXPECT_FALSE(stored->mark.set());
+  EXPECT_EQ(stored->installs, 7u);
+}
+
+TEST_F(SaverTest, BeyondTheLimitOnlyWhatIsDurableIsKept) {
+  store::Committer committer(&*store_);
+  SessionSaver saver(&committer);
+  auto writer = std::make_optional(*store_->Write());  // nothing can be saved
+  Sessions sessions;
+  const auto key_of = [](size_t n) {
+    PublicKey key;
+    memcpy(key.bytes.data(), &n, sizeof(n));
+    return key;
+  };
+  for (size_t n = 0; n <= SessionSaver::kLeftMax; ++n)
+    sessions.emplace_back(key_of(n), SessionAt(1));
+  saver.Submit(sessions);
+  EXPECT_TRUE(saver.Keeps(key_of(0)));
+  for (size_t n = 0; n < SessionSaver::kLeftMax; ++n) saver.NoteLeft(key_of(n));
+  EXPECT_FALSE(saver.Keeps(key_of(SessionSaver::kLeftMax))) << "it would be lost";
+  EXPECT_TRUE(saver.Keeps(key_of(SessionSaver::kLeftMax + 1))) << "it was saved long ago";
+  writer.reset();
+}
+
 // More sessions than fit into one batch, and a file without room for any.
 TEST_F(SaverTest, AFullFileHoldsNothingUp) {
   store_.emplace(*store::Store::Open({.path = path_ + "/small", .bytes_max = 1 << 20}));

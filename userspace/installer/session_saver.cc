@@ -42,18 +42,14 @@ SessionSaver::~SessionSaver() {
 }
 
 uint64_t SessionSaver::Submit(Sessions sessions) {
-  for (size_t begin = 0; begin < sessions.size(); begin += kSliceMax) {
+  size_t begin = 0;
+  for (; begin + kSliceMax < sessions.size(); begin += kSliceMax) {
     const std::lock_guard lock(mutex_);
-    const size_t end = std::min(begin + kSliceMax, sessions.size());
-    for (size_t i = begin; i < end; ++i) {
-      const auto& [key, session] = sessions[i];
-      no_room_.erase(key);
-      left_.erase(key);
-      waiting_[key] = session;
-    }
-    CountUnsaved();
+    AddSlice(sessions, begin);
   }
+  // The ticket is of the same moment as the last slice, so the write that takes that one has it.
   std::unique_lock lock(mutex_);
+  AddSlice(sessions, begin);
   if (!sessions.empty()) ++tickets_;
   if (SteadyNow() >= next_try_) RetryWithoutRoom();
   const uint64_t ticket = tickets_;
@@ -61,9 +57,21 @@ uint64_t SessionSaver::Submit(Sessions sessions) {
   return ticket;
 }
 
+void SessionSaver::AddSlice(const Sessions& sessions, size_t begin) {
+  const size_t end = std::min(begin + kSliceMax, sessions.size());
+  for (size_t i = begin; i < end; ++i) {
+    const auto& [key, session] = sessions[i];
+    no_room_.erase(key);
+    left_.erase(key);
+    waiting_[key] = session;
+  }
+  CountUnsaved();
+}
+
 // A slice of them, so that a file that stays full costs little; Written() goes on when it fits.
 void SessionSaver::RetryWithoutRoom() {
   next_try_ = SteadyNow() + kTryAgain;
+  retries_ = !no_room_.empty();
   for (size_t i = 0; i < kSliceMax && !no_room_.empty(); ++i) {
     waiting_.insert(no_room_.extract(no_room_.begin()));
   }
@@ -73,6 +81,15 @@ void SessionSaver::Forget(const PublicKey& key) {
   const std::lock_guard lock(mutex_);
   waiting_.erase(key);
   no_room_.erase(key);
+  // The batch under way cannot be changed, so what is to hold is written after it.
+  if (writing_ != nullptr) {
+    if (const auto it = writing_->find(key); it != writing_->end()) {
+      store::Session reset = it->second;
+      reset.mark = {};
+      reset.last_handshake = absl::UnixEpoch();
+      waiting_[key] = reset;
+    }
+  }
   if (!IsUnsaved(key)) left_.erase(key);
   CountUnsaved();
 }
@@ -145,7 +162,7 @@ void SessionSaver::Written(const Batch& batch, const std::vector<PublicKey>& no_
     for (const PublicKey& key : no_room) {
       if (!waiting_.contains(key)) no_room_.insert_or_assign(key, batch.at(key));
     }
-    if (no_room.empty()) RetryWithoutRoom();
+    if (std::exchange(retries_, false) && no_room.empty()) RetryWithoutRoom();
     for (const auto& [key, session] : batch) {
       if (!IsUnsaved(key)) left_.erase(key);
     }

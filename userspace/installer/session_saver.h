@@ -41,7 +41,7 @@ class SessionSaver {
   // Moves whenever sessions have become durable. A reader that found a peer's session neither here
   // nor in its view of the store looks again when it has moved since the view was made.
   uint64_t generation() const { return generation_.load(); }
-  // Drops the peer's pending session: its mark was reset.
+  // The peer's mark was reset: no pending session brings the old one back.
   void Forget(const PublicKey& key);
   // The peer has left its device, so only this keeps its session until it is written.
   void NoteLeft(const PublicKey& key);
@@ -66,6 +66,7 @@ class SessionSaver {
            (writing_ && writing_->contains(key));
   }
   void WriteSome(std::unique_lock<std::mutex>* lock);
+  void AddSlice(const Sessions& sessions, size_t begin);
   void RetryWithoutRoom();
   void LogChange(bool failed, const absl::Status& status, size_t sessions);
   void CountUnsaved() {
@@ -80,8 +81,9 @@ class SessionSaver {
   mutable std::mutex mutex_;
   std::condition_variable idle_;
   Batch waiting_;
-  Batch no_room_;  // the file has no room for them; a slice is tried again once a second
+  Batch no_room_;  // the file has no room for them; see RetryWithoutRoom
   bool told_no_room_ = false;
+  bool retries_ = false;  // `waiting_` or the batch under way has some of `no_room_`
   absl::Duration next_try_;
   std::shared_ptr<const Batch> writing_;  // the batch at the committer, or null
   uint64_t tickets_ = 0;

@@ -1,21 +1,35 @@
 #include "report/diagnose.h"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/clock.h"
+#include "report/service_checks.h"
 
 namespace wicket::report {
 namespace {
 
-constexpr absl::Duration kStatusAgeMax = absl::Seconds(5);
-constexpr double kSilentMax_s = 2, kNearlyFull = 0.9;
 constexpr uint64_t kDiskFreeMin = uint64_t{1} << 30;
 // A frame and its headroom must fit into a page, and drivers want to put XDP's metadata there too.
 constexpr uint32_t kXdpMtuMax = 3498;
 constexpr uint32_t kTunnelOverhead = 80;  // IPv6, UDP, a data message's header and tag
+
+const std::vector<document::NicStatus> kNoNics;
+const std::vector<document::DeviceStatus> kNoDevices;
+
+std::string NicCalled(const std::string& name) { return absl::StrCat("nic ", name); }
+std::string DeviceCalled(const std::string& name) { return absl::StrCat("device ", name); }
+
+// Null: none has the name.
+template <typename T>
+const T* Named(const std::vector<T>& all, const std::string& name) {
+  const auto it =
+      std::find_if(all.begin(), all.end(), [&](const T& one) { return one.name == name; });
+  return it == all.end() ? nullptr : &*it;
+}
 
 bool OlderThan(const Machine& machine, int major, int minor) {
   return std::pair(machine.kernel_major, machine.kernel_minor) < std::pair(major, minor);
@@ -23,15 +37,6 @@ bool OlderThan(const Machine& machine, int major, int minor) {
 
 std::string Gigabytes(uint64_t bytes) {
   return absl::StrFormat("%.1f GB", static_cast<double>(bytes) / 1e9);
-}
-
-// What waits for the thread.
-absl::string_view WhileItHangs(absl::string_view thread) {
-  if (thread == "committer") return "changes of peers wait; clients of stored peers get in";
-  if (thread == "nic watch") return "something holds RTNL: NICs that come or change are not seen";
-  if (thread == "control") return "wicket and wicket-edge get no answer; clients get in";
-  if (thread == "log") return "standard error or the journal takes no line; they are dropped";
-  return "what it serves passes to the kernel";
 }
 
 // --- the machine ------------------------------------------------------------
@@ -210,26 +215,6 @@ void CheckNic(const Machine& machine, const NicFacts& nic, Findings* out) {
   }
 }
 
-void CheckServedNic(const document::NicStatus& nic, Findings* out) {
-  if (nic.xdp_mode == "away") {
-    return out->Fail("served",
-                     nic.away_reason.empty() ? "no" : absl::StrCat("no: ", nic.away_reason),
-                     "its newcomers are not let in",
-                     "mend what it says; wicketd tries again by itself, every 4 s at least");
-  }
-  if (nic.xdp_mode == "generic") {
-    out->Warn("XDP mode", "generic", "a flood costs several times as much as in the driver",
-              "a driver with native XDP; see docs/operations.md, Drivers");
-  } else {
-    out->Ok("XDP mode", absl::StrCat(nic.xdp_mode, nic.zero_copy ? ", zero copy" : ", copy mode"));
-  }
-  if (nic.ring_full + nic.ring_dropped > 0) {
-    out->Warn("rings", absl::StrCat(nic.ring_full + nic.ring_dropped, " frames were lost"),
-              "initiations did not reach a shard; expected during a flood only",
-              absl::StrCat("more queues: ethtool -L ", nic.name, " combined N"));
-  }
-}
-
 // --- devices ----------------------------------------------------------------
 
 void CheckDevice(const Machine& machine, const WireGuardFacts& device, Findings* out) {
@@ -257,81 +242,6 @@ void CheckDevice(const Machine& machine, const WireGuardFacts& device, Findings*
   if (device.threaded) {
     out->Warn("threaded NAPI", "on", "one thread then decrypts for all peers",
               absl::StrCat("echo 0 > /sys/class/net/", device.name, "/threaded"));
-  }
-}
-
-void CheckServedDevice(const document::DeviceStatus& device, Findings* out) {
-  if (device.backend == "away") {
-    return out->Fail(
-        "served", device.away_reason.empty() ? "no" : absl::StrCat("no: ", device.away_reason),
-        "its clients are not let in", "mend what it says; wicketd tries again by itself");
-  }
-  if (device.silent_s > kSilentMax_s) {
-    out->Fail("answers", absl::StrFormat("not for %.0f s", device.silent_s),
-              "newcomers are not let in while it hangs",
-              "look for a process that holds RTNL: ps -eo pid,stat,wchan:32,cmd | grep ' D'");
-  } else {
-    out->Ok("answers", absl::StrCat(device.backend, ", ", device.installed, " peers of ours"));
-  }
-  const auto nearly = [&](uint64_t used, uint64_t max, const char* setting, const char* why) {
-    if (max == 0 || static_cast<double>(used) < kNearlyFull * static_cast<double>(max)) return;
-    out->Warn(setting, absl::StrCat(used, " of ", max), why,
-              absl::StrCat("raise ", setting, " and run: wicket reload"));
-  };
-  nearly(device.installed, device.installed_max, "installed_max",
-         "newcomers wait until a session is dead");
-  nearly(device.installed_unconfirmed, device.probation_max / 2, "probation_max",
-         "senders without a cookie are turned away");
-  if (const uint64_t failed = document::CountOf(device.counts, "install_errors"); failed > 0) {
-    out->Warn("installs", absl::StrCat(failed, " peers were refused by the device"),
-              "these clients cannot connect", "journalctl -u wicketd says why");
-  }
-}
-
-// --- the service ------------------------------------------------------------
-
-void CheckService(const document::Status* status, Findings* out) {
-  if (status == nullptr) {
-    return out->Fail("wicketd", "does not run", "only peers that are installed are served",
-                     "systemctl start wicketd");
-  }
-  const absl::Duration age = WallNow() - status->written;
-  if (age > kStatusAgeMax) {
-    out->Fail("wicketd",
-              absl::StrCat("its status is ",
-                           absl::FormatDuration(absl::Floor(age, absl::Seconds(1))), " old"),
-              "it hangs, or was killed", "systemctl restart wicketd");
-  } else {
-    out->Ok("wicketd", absl::StrCat(status->version, ", process ", status->pid));
-  }
-  for (const document::ThreadStatus& thread : status->threads) {
-    if (thread.silent_s <= kSilentMax_s) continue;
-    out->Fail("threads", absl::StrFormat("%s has hung for %.0f s", thread.name, thread.silent_s),
-              std::string(WhileItHangs(thread.name)), "journalctl -u wicketd");
-  }
-  if (status->clock_steps > 0) {
-    out->Warn("clock steps", absl::StrCat(status->clock_steps, " since the start"),
-              "expired peers are kept for ten more minutes after each",
-              "one time daemon, and no other that sets the clock: timedatectl timesync-status");
-  }
-  if (status->defence.attack) {
-    out->Warn("attack", absl::StrCat("under attack, about ", status->defence.sources, " sources"),
-              "clients that answer a cookie get in all the same",
-              "wicket events -f; docs/operations.md, Under attack");
-  }
-}
-
-void CheckProgram(const document::Status& status, Findings* out) {
-  if (const uint64_t faults = document::CountOf(status.steering, "pass_fault"); faults > 0) {
-    out->Warn("XDP program", absl::StrCat(faults, " packets passed because a helper failed"),
-              "this is a bug", "report it with: uname -r");
-  }
-  const uint64_t forged = document::CountOf(status.steering, "drop_mac1");
-  if (forged > 0 && document::CountOf(status.verdicts, "proven") == 0 &&
-      document::CountOf(status.steering, "pass_flow") == 0) {
-    out->Warn("clients' key", absl::StrCat(forged, " initiations are made for another public key"),
-              "clients have an old key of this gateway, or its private key was replaced",
-              "compare the clients' PublicKey with: wg show all public-key");
   }
 }
 
@@ -366,7 +276,7 @@ std::vector<Finding> Diagnose(const Machine& machine, const document::Status* st
   add("", [&](Findings* out) {
     CheckService(status, out);
     CheckKernel(machine, out);
-    CheckConfig(machine, out);
+    if (!machine.kernel.empty()) CheckConfig(machine, out);  // else no look has ended yet
     CheckStore(machine, status, out);
     if (status != nullptr) CheckProgram(*status, out);
     if (machine.look_hangs) {
@@ -382,23 +292,31 @@ std::vector<Finding> Diagnose(const Machine& machine, const document::Status* st
                 "sudo wicket doctor");
     }
   });
+  std::set<std::string> seen;
   for (const NicFacts& nic : machine.nics) {
-    add(absl::StrCat("nic ", nic.name), [&](Findings* out) {
+    seen.insert(nic.name);
+    add(NicCalled(nic.name), [&](Findings* out) {
       CheckNic(machine, nic, out);
-      if (status == nullptr) return;
-      for (const document::NicStatus& served : status->nics) {
-        if (served.name == nic.name) CheckServedNic(served, out);
-      }
+      const auto* served = status ? Named(status->nics, nic.name) : nullptr;
+      if (served != nullptr) CheckServedNic(*served, out);
     });
   }
   for (const WireGuardFacts& device : machine.devices) {
-    add(absl::StrCat("device ", device.name), [&](Findings* out) {
+    seen.insert(device.name);
+    add(DeviceCalled(device.name), [&](Findings* out) {
       CheckDevice(machine, device, out);
-      if (status == nullptr) return;
-      for (const document::DeviceStatus& served : status->devices) {
-        if (served.name == device.name) CheckServedDevice(served, out);
-      }
+      const auto* served = status ? Named(status->devices, device.name) : nullptr;
+      if (served != nullptr) CheckServedDevice(*served, out);
     });
+  }
+  // During a look that hangs the machine's are not known.
+  for (const document::NicStatus& nic : status ? status->nics : kNoNics) {
+    if (seen.contains(nic.name)) continue;
+    add(NicCalled(nic.name), [&](Findings* out) { CheckServedNic(nic, out); });
+  }
+  for (const document::DeviceStatus& device : status ? status->devices : kNoDevices) {
+    if (seen.contains(device.name)) continue;
+    add(DeviceCalled(device.name), [&](Findings* out) { CheckServedDevice(device, out); });
   }
   if (machine.edge) {
     add("wicket-edge", [&](Findings* out) { CheckCertificate(*machine.edge, out); });

@@ -120,6 +120,8 @@ TEST(DiagnoseTest, EachThingThatIsBrokenIsFoundAndNothingElse) {
        [](auto& m, auto&) { m.edge->expires = WallNow() - absl::Seconds(1); }},
       {"wicket-edge: certificate", warn,
        [](auto& m, auto&) { m.edge->expires = WallNow() + absl::Hours(24); }},
+      {"threads", fail, [](auto&, auto& s) { s.threads = {{"eth0/0", 3}}; }},
+      {"threads", warn, [](auto&, auto& s) { s.threads = {{"committer", 11}, {"log", 9}}; }},
       {"nic eth0: rp_filter", warn, [](auto& m, auto&) { m.nics[0].strict_rp_filter = true; }},
       {"nic eth0: served", fail, [](auto&, auto& s) { s.nics[0].xdp_mode = "away"; }},
       {"nic eth0: XDP mode", warn, [](auto&, auto& s) { s.nics[0].xdp_mode = "generic"; }},
@@ -168,6 +170,19 @@ TEST(DiagnoseTest, WhatIsNotThereIsNotLookedAtFurther) {
     of_them += finding.check.starts_with("nic") || finding.check.starts_with("device");
   }
   EXPECT_EQ(of_them, 2u);
+}
+
+TEST(DiagnoseTest, WhatTheGatewaySaysIsToldWhileTheFirstLookHangs) {
+  document::Status status = GoodStatus();
+  status.nics[0].xdp_mode = "away";
+  status.devices[0].silent_s = 5;
+  std::vector<std::string> failures;
+  for (const Finding& finding : Diagnose({.from_within = true, .look_hangs = true}, &status)) {
+    EXPECT_NE(finding.check, "configuration") << "nobody has looked at it";
+    if (finding.grade == Grade::kFailure) failures.push_back(finding.check);
+  }
+  EXPECT_EQ(failures,
+            (std::vector<std::string>{"look", "nic eth0: served", "device wg0: answers"}));
 }
 
 TEST(DiagnoseTest, AGatewayOfUserSpaceDevicesNeedsNoKernelsWireGuard) {

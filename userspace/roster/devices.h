@@ -12,10 +12,12 @@
 
 namespace wicket::roster {
 
-// What the device's own thread knows of an installed peer.
+// What the device's own thread knows of a peer.
 struct Installed {
-  const char* state = "";  // "probation", "established" or "leaving"
-  store::Session session;  // its counters are newer than the stored ones
+  // "probation", "established" or "leaving"; null: not in the device, but the store does not have
+  // its last session yet.
+  const char* state = nullptr;
+  store::Session session;  // newer than the stored one
 };
 using InstalledByKey = absl::flat_hash_map<PublicKey, Installed>;
 
@@ -38,14 +40,10 @@ class Devices {
   virtual std::optional<PublicKey> OwnKey(absl::string_view /*device*/) const {
     return std::nullopt;
   }
-  // Those of `keys` that are in the device.
+  // Those of `keys` that are in the device, or have left it with a session that is not saved yet.
   virtual absl::StatusOr<InstalledByKey> Find(absl::string_view /*device*/,
                                               std::span<const PublicKey> /*keys*/) {
     return InstalledByKey{};
-  }
-  // What a peer that is not installed left behind, while the store does not have it yet.
-  virtual std::optional<store::Session> Unsaved(const PublicKey& /*key*/) const {
-    return std::nullopt;
   }
   // Installed peers after `after` in key order, at most `count`.
   virtual absl::StatusOr<std::vector<PublicKey>> List(absl::string_view /*device*/,

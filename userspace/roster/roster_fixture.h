@@ -26,6 +26,7 @@ class FakeDevices : public Devices {
     InstalledByKey found;
     for (const PublicKey& key : keys) {
       if (installed.contains(key)) found[key].state = "established";
+      if (unsaved.contains(key)) found[key].session.installs = 7;
     }
     return found;
   }
@@ -58,6 +59,7 @@ class FakeDevices : public Devices {
 
   absl::Status answer;  // to every question
   std::set<PublicKey> installed;
+  std::set<PublicKey> unsaved;  // have left, and the store does not have their sessions yet
   std::function<void()> during_sync;
   int questions = 0, finds = 0, forgotten = 0;
   std::vector<PublicKey> synced;

@@ -29,7 +29,8 @@ class Writer {
   absl::Status PutPeer(const Peer& peer);
   // The errors of PutPeer but for ResourceExhausted, without writing.
   absl::Status CheckPeer(const Peer& peer) const;
-  // Deletes a peer. The key is revoked until ForgetRevoked. Errors: NotFound.
+  // Deletes a peer. The key is revoked until ForgetRevoked, but not that of a damaged record, which
+  // does not tell the device. Errors: NotFound.
   absl::Status DeletePeer(const PublicKey& key);
   // For a peer that has left its device.
   absl::Status ForgetRevoked(absl::string_view device, const PublicKey& key);
@@ -58,8 +59,8 @@ class Writer {
   absl::Status DeleteSession(const PublicKey& key);
   std::optional<Session> FindSession(const PublicKey& key) const;
 
-  // True after an error of LMDB: the transaction can only be dropped. The errors that are
-  // named above leave it usable.
+  // True after an error of LMDB in a change: the transaction can only be dropped. The errors that
+  // are named above leave it usable.
   bool spoilt() const { return txn_->spoilt(); }
 
   // Errors: the disk's. Nothing is written then.

@@ -112,6 +112,7 @@ ProgramFacts Inspect(int program_fd) {
   if (bpf_obj_get_info_by_fd(program_fd, &info, &length) != 0) return facts;
   facts.id = info.id;
   facts.name = info.name;
+  facts.loaded = absl::Nanoseconds(info.load_time);
   memcpy(facts.tag.data(), info.tag, sizeof(info.tag));
   for (uint32_t i = 0; i < info.nr_map_ids && i < 64; ++i) {
     facts.map_ids.insert(ids[i]);

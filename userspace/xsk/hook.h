@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/time/time.h"
 #include "base/status.h"
 
 struct steer_bpf;
@@ -29,6 +30,7 @@ struct ProgramFacts {
   std::string name;
   std::set<uint32_t> map_ids;
   std::array<uint8_t, 8> tag{};
+  absl::Duration loaded;  // as Instant::up was then
   bool is_steer = false;  // of whatever version, and of whichever gateway
 };
 

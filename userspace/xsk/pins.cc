@@ -22,8 +22,6 @@
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "absl/time/clock.h"
-#include "base/clock.h"
 #include "base/log.h"
 #include "xdp/steer_abi.h"
 #include "xsk/hook.h"
@@ -33,8 +31,6 @@ namespace wicket::xsk {
 namespace {
 
 constexpr char kBpffs[] = "/sys/fs/bpf";
-constexpr absl::Duration kHookPatience = absl::Seconds(5);
-constexpr absl::Duration kHookRetry = absl::Milliseconds(10);
 
 std::string MapDir(const std::string& pin_dir, int version = STEER_ABI_VERSION) {
   return absl::StrCat(pin_dir, "/v", version);
@@ -159,22 +155,6 @@ Fd LockPinDir(const std::string& pin_dir) {
   return lock;
 }
 
-absl::StatusOr<Fd> LockHooks(const std::string& pin_dir) {
-  std::string root = pin_dir;
-  while (OnBpffs(ParentOf(root))) root = ParentOf(root);
-  Fd lock(open(root.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-  if (!lock.valid()) return ErrnoStatus(errno, absl::StrCat("open(", root, ")"));
-  for (const absl::Duration end = SteadyNow() + kHookPatience;;) {
-    if (flock(lock.get(), LOCK_EX | LOCK_NB) == 0) return lock;
-    if (errno != EWOULDBLOCK) return ErrnoStatus(errno, absl::StrCat("flock(", root, ")"));
-    if (SteadyNow() > end) {
-      return absl::UnavailableError(
-          absl::StrCat("another gateway has been taking a NIC for 5 s (", root, " is locked)"));
-    }
-    absl::SleepFor(kHookRetry);
-  }
-}
-
 std::set<uint32_t> MapsServed(const std::string& pin_dir) {
   std::set<uint32_t> ids;
   errno = 0;
@@ -189,6 +169,7 @@ void ForgetOlder(const std::string& pin_dir) {
   std::set<uint32_t> maps;
   std::vector<int> older = Versions(pin_dir);
   std::erase_if(older, [](int version) { return version >= STEER_ABI_VERSION; });
+  if (older.empty()) return;
   for (int version : older) maps.insert(IdOfServed(pin_dir, version));
   const auto in_use = HooksThatUse(maps);
   if (!in_use.ok() || !in_use->empty()) return;

@@ -39,12 +39,6 @@ absl::StatusOr<Fd> ClaimPinDir(const std::string& pin_dir);
 // Returns: none, and errno, when it cannot; EWOULDBLOCK: a gateway has the lock.
 Fd LockPinDir(const std::string& pin_dir);
 
-// Held while a gateway looks at a hook and takes it. Two that start at once would both find the
-// hook free otherwise, and the program of the first has no owner yet when the second sees it.
-// Excludes all gateways whose pins are in this BPF file system. Errors: Unavailable when another
-// gateway holds it for longer than 5 s.
-absl::StatusOr<Fd> LockHooks(const std::string& pin_dir);
-
 // Returns: the ids of the maps steer_served of all versions; none, and errno, when there are none.
 std::set<uint32_t> MapsServed(const std::string& pin_dir);
 

@@ -26,6 +26,8 @@
 namespace wicket::xsk {
 namespace {
 
+// A gateway binds its name to its program within milliseconds of the attach.
+constexpr absl::Duration kNameless = absl::Seconds(2);
 constexpr size_t kShardBytes = STEER_SLOTS_MAX * sizeof(steer_shard);
 constexpr size_t kSketchBytes = STEER_SKETCH_WORDS * sizeof(uint64_t);
 static_assert(sizeof(std::atomic<uint64_t>) == sizeof(uint64_t));
@@ -148,12 +150,13 @@ absl::StatusOr<Steering::Predecessors> Steering::FindPredecessors(const std::str
   for (const Hook::Steer& other : hook.steers) {
     if (std::count(found.programs.begin(), found.programs.end(), &other) > 0) continue;
     Owner owner = OwnerOf(other.facts.map_ids);
-    if (!owner.lives) {
+    const bool starts = owner.pin_dir.empty() && InstantNow().up - other.facts.loaded < kNameless;
+    if (!owner.lives && !starts) {
       found.programs.push_back(&other);
       found.gone.push_back(std::move(owner));
     } else {
       return absl::FailedPreconditionError(
-          absl::StrCat("NIC ", nic, ": ", ToString(owner),
+          absl::StrCat("NIC ", nic, ": ", starts ? "another gateway that starts" : ToString(owner),
                        " serves it; nothing was changed (stop that gateway, or name another NIC)"));
     }
   }
@@ -164,12 +167,16 @@ absl::StatusOr<Attachment> Steering::Attach(const std::string& nic, XdpMode mode
   const std::lock_guard lock(hooks_);
   const auto ifindex = static_cast<int>(if_nametoindex(nic.c_str()));
   if (ifindex == 0) return ErrnoStatus(errno, absl::StrCat("if_nametoindex(", nic, ")"));
-  WICKET_ASSIGN_OR_RETURN(const Fd nobody_else, LockHooks(pin_dir_));
   const Hook before = ReadHook(ifindex);
   WICKET_ASSIGN_OR_RETURN(const Predecessors replaced, FindPredecessors(nic, before));
   WICKET_ASSIGN_OR_RETURN(Skeleton skeleton, OpenSkeleton(pin_dir_));
-  WICKET_RETURN_IF_ERROR(
-      TakeHook(nic, ifindex, before, replaced.programs, mode, served_.get(), skeleton.get()));
+  if (const absl::Status taken =
+          TakeHook(nic, ifindex, before, replaced.programs, mode, served_.get(), skeleton.get());
+      !taken.ok()) {
+    // Another gateway may have been quicker; then it is the one to name.
+    WICKET_RETURN_IF_ERROR(FindPredecessors(nic, ReadHook(ifindex)).status());
+    return taken;
+  }
   for (const Owner& owner : replaced.gone) {
     Log(LogLevel::kWarning, nic, ": replaced the program of ", ToString(owner), ", which is gone");
   }
@@ -181,6 +188,14 @@ absl::StatusOr<Attachment> Steering::Attach(const std::string& nic, XdpMode mode
   const Fd program(bpf_prog_get_fd_by_id(ours.front()->facts.id));
   if (bpf_prog_bind_map(program.get(), owner_.get(), nullptr) != 0) {
     return ErrnoStatus(errno, "bpf(BPF_PROG_BIND_MAP, steer_owner)");
+  }
+  // Of two that came at once at least one looks after the other is there, and gives way.
+  const Hook both = ReadHook(ifindex);
+  if (const absl::Status alone = FindPredecessors(nic, both).status(); !alone.ok()) {
+    for (const Hook::Steer* mine : both.ThatUse({InspectMap(served_.get()).id})) {
+      ReleaseHook(nic, ifindex, both, *mine).IgnoreError();
+    }
+    return alone;
   }
   const std::string pin = ProgramPin(pin_dir_, ifindex);
   unlink(pin.c_str());
@@ -253,6 +268,11 @@ uint64_t Steering::TakeSources() {
 bool Steering::Serves(int ifindex) const {
   const std::lock_guard lock(hooks_);
   return !ReadHook(ifindex).ThatUse({InspectMap(served_.get()).id}).empty();
+}
+
+void Steering::ForgetOlder() {
+  const std::lock_guard lock(hooks_);
+  xsk::ForgetOlder(pin_dir_);
 }
 
 bool Steering::IsAttached(int ifindex) { return !ReadHook(ifindex).steers.empty(); }

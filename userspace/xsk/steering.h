@@ -85,6 +85,9 @@ class Steering {
   // Whether some gateway's program is there.
   static bool IsAttached(int ifindex);
 
+  // Removes the maps of older versions that no interface uses any more.
+  void ForgetOlder();
+
   // Makes exactly these served. A key that changed does so between two packets.
   absl::Status Serve(const std::vector<Service>& services);
   // Makes `secret` the one that cookies are made with, in place of the one before the last.
