@@ -80,7 +80,8 @@ _Static_assert(__builtin_offsetof(struct steer_hash, m) == 32, "");
 _Static_assert(__builtin_offsetof(struct steer_hash, v) == 96, "");
 
 /* Absorbs hash->m; see blake2s_compress. */
-__attribute__((noinline)) int steer_compress(struct steer_hash *hash, __u32 total_bytes, int is_last)
+__attribute__((noinline)) int steer_compress(struct steer_hash *hash, __u32 total_bytes,
+                                            int is_last)
 {
 	register struct steer_hash *in_r1 asm("r1") = hash;
 	int i;

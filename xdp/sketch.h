@@ -18,7 +18,8 @@ struct sketch_place {
 };
 
 /* `address`: 16 bytes, IPv4 mapped, as they lie in memory. */
-static __attribute__((always_inline)) inline struct sketch_place sketch_place_of(const __u64 address[2])
+static __attribute__((always_inline)) inline struct sketch_place
+sketch_place_of(const __u64 address[2])
 {
 	__u64 hash = (address[0] ^ (address[1] * 0x9e3779b97f4a7c15ULL)) * 0xd6e8feb86659fd93ULL;
 	struct sketch_place place = {(__u32)(hash >> 54) % STEER_SKETCH_WORDS, 1ULL << (hash >> 48 & 63)};

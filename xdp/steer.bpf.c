@@ -16,9 +16,9 @@
  *                                                |            DROP
  *                                                TX a cookie reply, or XSK, or DROP
  *
- * Each line of boxes is a function. A function that decides returns the packet's count, and STEER_COUNTS says
- * what is done with a packet of that count. What a box remembers is in a header of its own:
- * locals.bpf.h, repeats.bpf.h, flows.bpf.h and buckets.bpf.h.
+ * Each line of boxes is a function. A function that decides returns the packet's count, and
+ * STEER_COUNTS says what is done with a packet of that count. What a box remembers is in a header
+ * of its own: locals.bpf.h, repeats.bpf.h, flows.bpf.h and buckets.bpf.h.
  *
  * Fails open: an uncertain packet passes to the kernel, which answers for the peers it has. The
  * program drops what WireGuard would drop or would ask for a cookie; exact repeats; frames from a

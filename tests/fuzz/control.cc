@@ -99,7 +99,9 @@ void Check(const std::string& request, std::string answers) {
     boost::beast::error_code error;
     const size_t used = parser.put(boost::asio::buffer(answers), error);
     // A stream that was cut off has no last chunk.
-    if (error == beast_http::error::need_more && parser.is_header_done() && parser.chunked()) return;
+    if (error == beast_http::error::need_more && parser.is_header_done() && parser.chunked()) {
+      return;
+    }
     if (error) __builtin_trap();
     answers.erase(0, used);
     const auto& answer = parser.get();

@@ -13,12 +13,11 @@
 //    One gap is left. Of several packets captured while a client's clock was ahead of ours, each
 //    before the last may be valid once more, from its own time until the time of the last one.
 //  * When the gateway's clock was stepped since the mark was made, the mark is judged as if the
-//  clock
-//    had been right then, or as wrong as it is now. The clock of the boot tells the step, also to a
-//    later process. While our clock was behind, correct stamps looked like stamps from the future;
-//    none of them may become valid again. So a forward step that makes up for half of a stamp's
-//    lead or more ends the bound. A smaller one does not: then it was the client's clock that was
-//    wrong.
+//    clock had been right then, or as wrong as it is now. The clock of the boot tells the step,
+//    also to a later process. While our clock was behind, correct stamps looked like stamps from
+//    the future; none of them may become valid again. So a forward step that makes up for half of
+//    a stamp's lead or more ends the bound. A smaller one does not: then it was the client's clock
+//    that was wrong.
 //  * A mark does not expire. `wicket peer reset-replay` readmits a client whose clock
 //    was permanently set back.
 #pragma once

@@ -3,7 +3,7 @@
 //
 //   - no live session is evicted,
 //   - no initiation is accepted twice, by us or by the device behind us, but for the two gaps
-//   below,
+//     below,
 //   - once the clock is right, a client is let in within ten minutes,
 //   - only a peer that was expired for ten minutes without a step or a start is deleted, and only
 //     one that is expired by the clock leaves the device before its session is dead.

@@ -14,9 +14,9 @@ struct Allowed {
   std::span<const int> socket_families;  // of new sockets
 };
 
-// From here on any other call ends the process with SIGSYS, no memory may become executable (EPERM),
-// and no process may be made. What every program of threads needs, such as futex, is allowed without being
-// named.
+// From here on any other call ends the process with SIGSYS, no memory may become executable
+// (EPERM), and no process may be made. What every program of threads needs, such as futex, is
+// allowed without being named.
 //
 // Thread: any; it holds for all threads. Errors: FailedPrecondition when the kernel takes no
 // filter.

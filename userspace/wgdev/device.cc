@@ -42,7 +42,9 @@ int InterfaceIndex(const std::string& name) {
   std::ifstream listed("/proc/thread-self/net/dev");
   for (std::string line; std::getline(listed, line);) {
     const absl::string_view text = absl::StripLeadingAsciiWhitespace(line);
-    if (text.size() <= name.size() || text[name.size()] != ':' || !absl::StartsWith(text, name)) continue;
+    if (!absl::StartsWith(text, name) || text.size() <= name.size() || text[name.size()] != ':') {
+      continue;
+    }
     return static_cast<int>(if_nametoindex(name.c_str()));
   }
   return 0;

@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 """Makes one self-contained page of its parts, with a policy that lets exactly these scripts run.
 
-    make_page.py PAGE.html STYLE.css SCRIPT.js CHART.js OUTPUT
+    make_page.py PAGE.html STYLE.css CHART.js OUTPUT SCRIPT.js...
 
-OUTPUT.gz is the same, compressed.
+The scripts are one, in this order. OUTPUT.gz is the same, compressed.
 """
 import base64
 import gzip
@@ -17,12 +17,13 @@ def allow(text):
     return f"'sha256-{base64.b64encode(digest).decode()}'"
 
 
-page, style, script, chart = (Path(name).read_text() for name in sys.argv[1:5])
+page, style, chart = (Path(name).read_text() for name in sys.argv[1:4])
+output = sys.argv[4]
+script = "\n".join(Path(name).read_text() for name in sys.argv[5:])
 # What ends a script early, or is a link to another file, has no place in a page.
 chart = "\n".join(line for line in chart.splitlines() if not line.startswith("//# sourceMappingURL"))
-for name, text in zip(sys.argv[3:5], (script, chart)):
-    if "</script" in text.lower():
-        sys.exit(f"{name}: has </script in it")
+if "</script" in script.lower() + chart.lower():
+    sys.exit("a script has </script in it")
 policy = (f"default-src 'none'; script-src {allow(script)} {allow(chart)}; style-src {allow(style)}; img-src data:; "
           "connect-src 'self'; base-uri 'none'; form-action 'none'")
 for name, text in (("@POLICY@", policy), ("@STYLE@", style), ("@CHART@", chart), ("@SCRIPT@", script)):
@@ -30,5 +31,5 @@ for name, text in (("@POLICY@", policy), ("@STYLE@", style), ("@CHART@", chart),
         sys.exit(f"{sys.argv[1]}: {name} occurs {page.count(name)} times")
     before, after = page.split(name)
     page = before + text + after
-Path(sys.argv[5]).write_text(page)
-Path(sys.argv[5] + ".gz").write_bytes(gzip.compress(page.encode(), 9, mtime=0))
+Path(output).write_text(page)
+Path(output + ".gz").write_bytes(gzip.compress(page.encode(), 9, mtime=0))
