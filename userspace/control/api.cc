@@ -59,6 +59,20 @@ absl::StatusOr<document::PeerRequest> ReadPeer(Exchange& exchange) {
   return request;
 }
 
+// Server-sent events [WHATWG HTML 9.2] of a batch; empty: nothing that the filter admits.
+std::string FramesOf(const event::EventLog::Watcher::Batch& batch, const EventFilter& filter) {
+  std::string text;
+  if (batch.missed > 0) {
+    absl::StrAppend(&text, "event: lagged\ndata: {\"missed\":", batch.missed, "}\n\n");
+  }
+  for (const event::Event& event : batch.events) {
+    if (!filter.Admits(event)) continue;
+    absl::StrAppend(&text, "event: ", event::ToString(event.kind),
+                    "\ndata: ", document::ToJson(event), "\n\n");
+  }
+  return text;
+}
+
 }  // namespace
 
 // --- routes -----------------------------------------------------------------
@@ -158,7 +172,6 @@ void Api::GetHistory(Exchange& exchange) {
 
 void Api::GetFindings(Exchange& exchange) { exchange.Answer(200, sources_.findings()); }
 
-// Server-sent events; [WHATWG HTML 9.2].
 void Api::GetEvents(Exchange& exchange) {
   const auto filter = ParseEventFilter(exchange.target());
   if (!filter.ok()) return exchange.AnswerError(filter.status());
@@ -167,16 +180,7 @@ void Api::GetEvents(Exchange& exchange) {
   if (!exchange.BeginStream("text/event-stream") || !exchange.Write(": watching\n\n")) return;
   int quiet = 0;
   while (!exchange.stopping() && !exchange.Abandoned()) {
-    const auto batch = watcher.Read(kEventWait);
-    std::string text;
-    if (batch.missed > 0) {
-      absl::StrAppend(&text, "event: lagged\ndata: {\"missed\":", batch.missed, "}\n\n");
-    }
-    for (const event::Event& event : batch.events) {
-      if (!filter->Admits(event)) continue;
-      absl::StrAppend(&text, "event: ", event::ToString(event.kind),
-                      "\ndata: ", document::ToJson(event), "\n\n");
-    }
+    std::string text = FramesOf(watcher.Read(kEventWait), *filter);
     if (text.empty() && ++quiet == kHeartbeat) text = ": still here\n\n";
     if (!text.empty()) quiet = 0;
     if (!exchange.Write(text)) return;
