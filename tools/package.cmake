@@ -10,7 +10,7 @@ install(FILES ${CMAKE_CURRENT_LIST_DIR}/systemd/wicket-edge.sysusers DESTINATION
 install(FILES ${CMAKE_CURRENT_LIST_DIR}/debian/edge/edge.toml ${CMAKE_CURRENT_LIST_DIR}/debian/edge/hooks.toml DESTINATION share/doc/wicket-edge/examples
         COMPONENT wicket-edge)
 install(FILES ${CMAKE_SOURCE_DIR}/docs/edge.md ${CMAKE_SOURCE_DIR}/docs/hooks.md DESTINATION share/doc/wicket-edge COMPONENT wicket-edge)
-foreach(page IN ITEMS guide config operations peers scaling tuning)
+foreach(page IN ITEMS guide configuration cli operations peers scaling tuning)
   install(FILES ${CMAKE_SOURCE_DIR}/docs/${page}.md DESTINATION share/doc/wicket COMPONENT wicket)
 endforeach()
 install(FILES ${CMAKE_SOURCE_DIR}/docs/openapi.yaml ${CMAKE_SOURCE_DIR}/docs/monitoring/alerts.yml

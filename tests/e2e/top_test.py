@@ -136,7 +136,10 @@ def test_a_bugreport_tells_much_and_no_secret():
         lab.import_peers([{**client.stored, "preshared_key": psk.private64}], device.name)
         planted = Key()
         daemon.text = f"# key {planted.private64}, in hex {planted.private.hex()}\n# token = hunter2hunter2\n" \
-                      "# curl -H 'Authorization: Bearer sesame-open-sesame'\n" + daemon.text
+                      "# curl -H 'Authorization: Bearer sesame-open-sesame'\n" \
+                      f"# 0x{planted.private.hex()} /x/{planted.private64[:-1].replace('/', '_')}/y\n" \
+                      "# whsec_aHVudGVyMjwiZmllbGQ https://hooks:hunter3@example.net/x password: hunter4 secret=hunter5\n" \
+                      "# -----BEGIN PRIVATE KEY-----\n# hunter6\n# -----END PRIVATE KEY-----\n" + daemon.text
         daemon.start()
         archive = lab.dir / "report.tar.gz"
         result = lab.gateway.run(WICKET, "bugreport", "--config", daemon.config, "--output", archive, check=False)
@@ -155,7 +158,7 @@ def test_a_bugreport_tells_much_and_no_secret():
         for name, key in secrets.items():
             for form in key.private64.encode(), key.private.hex().encode(), key.private, key.private64[:-1].encode():
                 check(form not in everything, f"the {name} key is in it")
-        for word in b"hunter2", b"sesame":
+        for word in b"hunter", b"sesame", b"aHVudGVy", planted.private64[:-1].replace("/", "_").encode():
             check(word not in everything, f"{word} is in it")
         # One key is the same number in every file.
         number = re.search(rb'"public_key":"(key-\d+)"', files["status.json"])[1]

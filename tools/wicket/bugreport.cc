@@ -74,6 +74,11 @@ std::vector<std::pair<std::string, std::string>> Commands(
       {"version.txt", absl::StrCat(self, " --version; uname -a; cat /etc/os-release")},
       {"journal.txt", "journalctl -u wicketd -n 5000 --no-pager -o short-iso-precise"},
       {"unit.txt", "systemctl show wicketd; systemctl cat wicketd"},
+      {"services.txt",
+       "journalctl -u wicket-edge -u wicket-hook -n 2000 --no-pager -o short-iso-precise; "
+       "systemctl show wicket-edge wicket-hook"},
+      {"edge.toml", "cat /etc/wicket-edge/edge.toml"},
+      {"hooks.toml", "cat /etc/wicket-hook/hooks.toml"},
       {"kernel.txt", "dmesg -T | grep -iE 'xdp|bpf|wireguard|oom|I/O error|hung' | tail -n 500"},
       {"links.txt", "ip -d -s link; ip address; ip route; ip -6 route"},
       {"wireguard.txt",

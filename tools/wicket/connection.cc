@@ -27,8 +27,6 @@ namespace {
 namespace beast_http = boost::beast::http;
 using boost::beast::error_code;
 
-constexpr absl::Duration kPatience = absl::Seconds(60);
-
 // The daemon's own request handling on an open store, at the other end of a pair of sockets.
 struct Offline {
   explicit Offline(store::Store opened)
@@ -217,12 +215,12 @@ absl::StatusOr<unsigned> Connection::Stream(const std::string& method, const std
   request.set(beast_http::field::host, "localhost");
   request.chunked(method == "PUT" || method == "POST");
   beast_http::request_serializer<beast_http::empty_body> serializer(request);
-  transport.ExpireIn(kPatience);
+  transport.ExpireIn(state_->options.patience);
   beast_http::write_header(transport, serializer, error);
   if (error) return failed("sending", error);
   if (request.chunked()) {
     for (std::string text = body(); !text.empty() && !error; text = body()) {
-      transport.ExpireIn(kPatience);
+      transport.ExpireIn(state_->options.patience);
       boost::asio::write(transport, beast_http::make_chunk(boost::asio::buffer(text)), error);
       explicit_bzero(text.data(), text.size());
     }
@@ -233,14 +231,14 @@ absl::StatusOr<unsigned> Connection::Stream(const std::string& method, const std
   beast_http::response_parser<beast_http::buffer_body> parser;
   parser.body_limit(boost::none);
   parser.skip(method == "HEAD");
-  transport.ExpireIn(kPatience);
+  transport.ExpireIn(state_->options.patience);
   beast_http::read_header(transport, state_->buffer, parser, error);
   if (error) return failed("reading the answer", error);
   char bytes[16 << 10];
   while (!parser.is_done()) {
     parser.get().body().data = bytes;
     parser.get().body().size = sizeof(bytes);
-    transport.ExpireIn(kPatience);
+    transport.ExpireIn(state_->options.patience);
     beast_http::read_some(transport, state_->buffer, parser, error);
     if (error == beast_http::error::need_buffer) error = {};
     if (error) return failed("the answer ended early", error);
@@ -322,8 +320,12 @@ void AddConnectionOptions(CLI::App* command, ConnectionOptions* options) {
       ->capture_default_str();
   command->add_option("--device", options->device, "the device, where there are several")
       ->type_name("NAME");
+  AddRemoteOption(command, &options->remote);
+}
+
+void AddRemoteOption(CLI::App* command, std::string* remote) {
   command
-      ->add_option("--remote", options->remote,
+      ->add_option("--remote", *remote,
                    "a gateway elsewhere, through its wicket-edge: a name of remotes.toml")
       ->envname("WICKET_REMOTE")
       ->type_name("NAME");

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/strings/string_view.h"
+#include "absl/time/time.h"
 #include "base/key.h"
 #include "base/status.h"
 
@@ -23,6 +24,7 @@ struct ConnectionOptions {
   std::string device;    // empty: the one there is
   bool offline = false;  // do not try the socket
   std::string remote;    // of remotes.toml; empty: the gateway on this machine
+  absl::Duration patience = absl::Seconds(60);  // without a byte of an answer
 };
 
 struct Answer {
@@ -85,6 +87,7 @@ absl::StatusOr<Answer> CallForPeer(Connection& connection, const std::string& me
 // Prints an error. Returns: the exit status that goes with it.
 int Fail(const absl::Status& status);
 void AddConnectionOptions(CLI::App* command, ConnectionOptions* options);
+void AddRemoteOption(CLI::App* command, std::string* remote);
 // For commands that can work beside a running daemon.
 void AddOfflineOption(CLI::App* command, ConnectionOptions* options);
 

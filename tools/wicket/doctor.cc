@@ -14,6 +14,7 @@
 #include "edge/access.h"
 #include "edge/config.h"
 #include "gateway/machine.h"
+#include "report/service_checks.h"
 #include "tools/wicket/commands.h"
 #include "tools/wicket/text.h"
 
@@ -34,8 +35,11 @@ struct DoctorOptions {
   bool yes = false;
 };
 
-std::optional<document::Status> ReadStatus(const std::string& path) {
+// `hidden`: set when a status is there that this user may not read.
+std::optional<document::Status> ReadStatus(const std::string& path, bool* hidden) {
+  errno = 0;
   std::ifstream file(path);
+  *hidden = !file && errno == EACCES;
   const std::string text{std::istreambuf_iterator<char>(file), {}};
   auto status = document::ParseStatus(text);
   if (!file || !status.ok()) return std::nullopt;
@@ -154,10 +158,19 @@ int Doctor(const DoctorOptions& options) {
   std::string status_file = options.status_file;
   if (status_file.empty())
     status_file = config.ok() ? config->status_file : gateway::Config{}.status_file;
-  const std::optional<document::Status> status = ReadStatus(status_file);
+  bool hidden = false;
+  const std::optional<document::Status> status = ReadStatus(status_file, &hidden);
   report::Machine machine = gateway::LookAtMachine(options.config, config);
   machine.edge = LookAtEdge(options.edge_config);
   std::vector<Finding> findings = report::Diagnose(machine, status ? &*status : nullptr);
+  if (hidden) {
+    report::Findings told("");
+    told.Warn(report::kServiceCheck, absl::StrCat(status_file, " may not be read by this user"),
+              "what the gateway says of itself is not known", "sudo wicket doctor");
+    std::erase_if(findings,
+                  [](const Finding& finding) { return finding.check == report::kServiceCheck; });
+    told.MoveTo(&findings);
+  }
   Accept(options.accepted, &findings);
   if (options.nagios) return PrintForNagios(findings);
   if (options.json) {

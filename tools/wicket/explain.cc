@@ -45,6 +45,7 @@ struct Explanation {
   bool proven = false;
   std::optional<bool> stored;
   std::optional<bool> timestamp_newer;
+  std::optional<bool> over_quota;
   std::optional<intake::Verdict> verdict;
   std::vector<std::string> steps;
 };
@@ -81,6 +82,10 @@ void ExplainStored(const Context& context, Explanation* out) {
   out->steps.push_back(
       absl::StrCat("timestamp newer than the last one: ", *out->timestamp_newer ? "yes" : "no"));
   if (!*out->timestamp_newer) Conclude(out, intake::Verdict::kReplay);
+  out->over_quota = session && store::UsedUp(peer->quota, *session, WallNow());
+  if (*out->over_quota) {
+    out->steps.push_back("quota: the bytes of its period are used up, so it is not installed");
+  }
 }
 
 void ExplainInitiation(const Context& context, const wire::Initiation& message, Explanation* out) {
@@ -198,6 +203,7 @@ boost::json::object ToJson(const Explanation& one) {
   object["proven"] = one.proven;
   put("stored", one.stored);
   put("timestamp_newer", one.timestamp_newer);
+  put("over_quota", one.over_quota);
   object["verdict"] = intake::ToString(*one.verdict);
   return object;
 }

@@ -43,6 +43,7 @@ void AddReloadCommand(CLI::App* app, std::function<int()>* run) {
   command->add_option("--socket", where.socket, "wicketd's control socket")
       ->type_name("PATH")
       ->capture_default_str();
+  AddRemoteOption(command, &where.remote);
   command->callback([run] { *run = [] { return Reload(where); }; });
 }
 

@@ -157,10 +157,16 @@ struct Report {
 };
 
 absl::StatusOr<Report> ReadReport(const std::string& path) {
+  errno = 0;
   std::ifstream file(path);
+  const int error = errno;
   std::stringstream text;
   text << file.rdbuf();
   Report report;
+  if (!file && error == EACCES) {
+    return ErrnoStatus(error, absl::StrCat("open(", path, ")"),
+                       "ask as root, or as a member of the daemon's group");
+  }
   if (!file) {
     report.problem = "wicketd does not run (no status file)";
     return report;
@@ -260,11 +266,7 @@ void AddStatusCommand(CLI::App* app, std::function<int()>* run) {
       ->type_name("DIR")
       ->capture_default_str();
   command->add_flag("--json", options.json, "print JSON");
-  command
-      ->add_option("--remote", options.remote,
-                   "a gateway elsewhere, through its wicket-edge: a name of remotes.toml")
-      ->envname("WICKET_REMOTE")
-      ->type_name("NAME");
+  AddRemoteOption(command, &options.remote);
   command
       ->add_option("--wait", options.wait_s,
                    "wait until wicketd runs and has its devices and NICs; SECONDS at most")

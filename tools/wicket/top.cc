@@ -26,6 +26,8 @@
 namespace wicket::tools {
 namespace {
 
+// A gateway that hangs is told of, and holds the keys up for no longer.
+constexpr absl::Duration kPatience = absl::Seconds(2);
 constexpr absl::Duration kRefresh = absl::Seconds(1);
 constexpr int kKeyWait_ms = 100;
 constexpr int kLabelColumns = 30;
@@ -207,7 +209,7 @@ class Top {
   int RunOnTerminal() {
     struct sigaction action {};
     action.sa_handler = [](int) { ended = 1; };
-    for (const int signal : {SIGINT, SIGTERM, SIGHUP}) sigaction(signal, &action, nullptr);
+    for (const int signal : {SIGINT, SIGTERM, SIGHUP, SIGQUIT}) sigaction(signal, &action, nullptr);
     const Terminal terminal;
     absl::Duration next = SteadyNow();
     while (!ended) {
@@ -342,6 +344,8 @@ void AddTopCommand(CLI::App* app, std::function<int()>* run) {
   command->add_option("--socket", options.where.socket, "wicketd's control socket")
       ->type_name("PATH")
       ->capture_default_str();
+  AddRemoteOption(command, &options.where.remote);
+  options.where.patience = kPatience;
   command->add_option("-n,--count", options.count, "not on a terminal: end after N lines")
       ->type_name("N");
   command->callback([run] { *run = [] { return Top(options).Run(); }; });

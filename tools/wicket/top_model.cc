@@ -7,13 +7,14 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "report/defence.h"
 
 namespace wicket::tools {
 namespace {
 
 using Counts = std::map<std::string, uint64_t>;
 
-uint64_t SumOf(const document::Status& status, const char* name) {
+uint64_t SumOf(const document::Status& status, const std::string& name) {
   uint64_t sum = 0;
   for (const document::DeviceStatus& device : status.devices)
     sum += document::CountOf(device.counts, name);
@@ -68,6 +69,11 @@ void TopModel::Take(document::Status status) {
     steering_rates_ = Rates(status_.steering, status.steering, seconds);
     double refused = 0, dropped = 0;
     for (const auto& [name, rate] : verdict_rates_) refused += name == "proven" ? 0 : rate;
+    for (const std::string& name : report::TurnedAway()) {
+      const double rate = Rate(SumOf(status_, name), SumOf(status, name), seconds);
+      if (rate > 0) verdict_rates_[name] = rate;
+      refused += rate;
+    }
     for (const auto& [name, rate] : steering_rates_) {
       dropped += absl::StartsWith(name, "drop_") ? rate : 0;
     }

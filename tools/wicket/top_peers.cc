@@ -116,10 +116,11 @@ std::vector<std::string> TopPeers::Lines(size_t count) {
     return descending_ ? Before(*b, *a) : Before(*a, *b);
   });
   std::vector<std::string> lines;
-  lines.push_back(absl::StrFormat("%d of %d installed peers%s, by %s%s", shown.size(), installed_,
-                                  filter.empty() ? "" : absl::StrCat(" with \"", filter, "\""),
-                                  kColumnNames[static_cast<size_t>(column_)],
-                                  descending_ ? ", the largest first" : ""));
+  lines.push_back(absl::StrFormat(
+      "%d of %d installed peers%s%s, by %s%s", shown.size(), installed_,
+      peers_.size() < installed_ ? absl::StrCat(" (of the first ", peers_.size(), ")") : "",
+      filter.empty() ? "" : absl::StrCat(" with \"", filter, "\""),
+      kColumnNames[static_cast<size_t>(column_)], descending_ ? ", the largest first" : ""));
   lines.push_back(absl::StrFormat("%-12s %-11s %11s %11s %10s  %-22s %s", "PEER", "STATE",
                                   "RECEIVED", "SENT", "HANDSHAKE", "ENDPOINT",
                                   "ADDRESSES, LABELS"));

@@ -14,6 +14,7 @@
 #include "base/key.h"
 #include "base/published.h"
 #include "base/spsc_queue.h"
+#include "base/task_clock.h"
 #include "base/tai64n.h"
 
 namespace wicket {
@@ -215,6 +216,21 @@ TEST(ClockStepDetectorTest, SeesStepsEitherWayAndNoSlew) {
   EXPECT_EQ(advance(absl::Seconds(1), absl::Seconds(1)), std::nullopt) << "a step is told once";
   EXPECT_EQ(advance(absl::Seconds(1), absl::Seconds(1) - absl::Hours(87600)), -absl::Hours(87600));
   EXPECT_EQ(advance(absl::Seconds(1), absl::Seconds(1) + absl::Hours(87600)), absl::Hours(87600));
+}
+
+TEST(TaskClockTest, TellsOfTheTaskUnderWayOnly) {
+  TaskClock task;
+  EXPECT_EQ(task.Seconds(), 0);
+  task.Begin();
+  while (task.Seconds() <= 0) {
+  }
+  task.End();
+  EXPECT_EQ(task.Seconds(), 0);
+}
+
+TEST(ClockTest, WhatIsAfterThisReadingIsNotAgo) {
+  EXPECT_EQ(SecondsSince(SteadyNanos() + 1'000'000'000), 0);
+  EXPECT_GE(SecondsSince(SteadyNanos() - 1'000'000'000), 1);
 }
 
 }  // namespace

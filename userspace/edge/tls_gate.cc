@@ -61,6 +61,9 @@ http::Role TlsGate::RoleOf(const TlsTransport& transport, const Address& from,
     const auto client = credentials->clients.find(credentials->tls.ClientName(transport));
     return client == credentials->clients.end() ? http::Role::kNone : client->second;
   }
+  // Asked again during an answer: the token was right, and what others behind its address guess
+  // does not end the answer.
+  if (exchange.role > http::Role::kNone) return credentials->tokens.FindBearer(authorization);
   const absl::Duration steady = SteadyNow();
   if (!callers_->MayTry(from, steady)) return http::Role::kLockedOut;
   const http::Role role = credentials->tokens.FindBearer(authorization);

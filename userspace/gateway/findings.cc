@@ -4,9 +4,11 @@
 #include <condition_variable>
 #include <mutex>
 #include <optional>
+#include <system_error>
 #include <thread>
 
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/thread.h"
 #include "gateway/machine.h"
 #include "report/diagnose.h"
@@ -42,16 +44,21 @@ std::string Findings::ToJson() {
     if (!shared_->looking && SteadyNow() - shared_->looked > kKept) {
       shared_->looking = true;
       shared_->began = SteadyNow();
-      std::thread([shared = shared_] {
-        NameThread("look");
-        DropRights();
-        report::Machine fresh = LookAtMachineFromWithin(shared->config);
-        const std::lock_guard held(shared->mutex);
-        shared->machine = std::move(fresh);
-        shared->looked = SteadyNow();
-        shared->looking = false;
-        shared->changed.notify_all();
-      }).detach();
+      try {
+        std::thread([shared = shared_] {
+          NameThread("look");
+          DropRights();
+          report::Machine fresh = LookAtMachineFromWithin(shared->config);
+          const std::lock_guard held(shared->mutex);
+          shared->machine = std::move(fresh);
+          shared->looked = SteadyNow();
+          shared->looking = false;
+          shared->changed.notify_all();
+        }).detach();
+      } catch (const std::system_error& error) {  // no thread: another time
+        shared_->looking = false;
+        Log(LogLevel::kWarning, "no thread to look at the machine: ", error.what());
+      }
     }
     shared_->changed.wait_for(lock, kPatience, [&] { return !shared_->looking; });
     if (shared_->machine) machine = *shared_->machine;

@@ -221,12 +221,7 @@ document::Status Gateway::ReadStatus() const {
 }
 
 void Gateway::NoteDefence(document::Status* status) {
-  double install_p99_ms = 0;
-  for (const document::DeviceStatus& device : status->devices) {
-    install_p99_ms = std::max(install_p99_ms, device.install_p99_ms);
-  }
-  defence_.Note(SteadyNow(), status->steering, status->verdicts, nics_->under_load(),
-                steering_->TakeSources(), install_p99_ms);
+  defence_.Note(SteadyNow(), *status, nics_->under_load(), steering_->TakeSources());
   status->defence = defence_.status();
 }
 

@@ -47,10 +47,13 @@ std::string TargetOf(const HookConfig& config) {
                       absl::StrJoin(query, "&"));
 }
 
-// Without its path, which may hold a secret of the receiver's.
+// Without its path, user and password: secrets of the receiver's may be there.
 std::string HostOf(const std::string& url) {
-  const size_t host = url.find("://");
-  return url.substr(0, url.find('/', host == url.npos ? 0 : host + 3));
+  const size_t scheme = url.find("://");
+  size_t host = scheme == url.npos ? 0 : scheme + 3;
+  const size_t end = std::min(url.find('/', host), url.size());
+  if (const size_t at = url.rfind('@', end); at != url.npos && at >= host) host = at + 1;
+  return url.substr(0, scheme == url.npos ? 0 : scheme + 3) + url.substr(host, end - host);
 }
 
 }  // namespace

@@ -1,7 +1,11 @@
 #include "report/defence.h"
 
+#include <algorithm>
+
+#include "absl/strings/match.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "installer/journal.h"
 
 namespace wicket::report {
 namespace {
@@ -19,11 +23,29 @@ constexpr const char* kRefused[] = {"drop_malformed", "drop_mac1",  "drop_repeat
 
 }  // namespace
 
-void Defence::Note(absl::Duration steady, const std::map<std::string, uint64_t>& steering,
-                   const std::map<std::string, uint64_t>& verdicts, bool under_load,
-                   uint64_t sources, double install_p99_ms) {
-  std::map<std::string, uint64_t> counts = steering;
-  counts.insert(verdicts.begin(), verdicts.end());
+const std::vector<std::string>& TurnedAway() {
+  static const auto* names = [] {
+    auto* found = new std::vector<std::string>{"install_errors"};
+#define WICKET_REFUSAL(name, text, help) \
+  if (absl::StartsWith(help, "refused: ")) found->push_back(text);
+    WICKET_INSTALLER_COUNTS(WICKET_REFUSAL)
+#undef WICKET_REFUSAL
+    return found;
+  }();
+  return *names;
+}
+
+void Defence::Note(absl::Duration steady, const document::Status& status, bool under_load,
+                   uint64_t sources) {
+  std::map<std::string, uint64_t> counts = status.steering;
+  counts.insert(status.verdicts.begin(), status.verdicts.end());
+  double install_p99_ms = 0;
+  for (const document::DeviceStatus& device : status.devices) {
+    install_p99_ms = std::max(install_p99_ms, device.install_p99_ms);
+    for (const std::string& name : TurnedAway()) {
+      counts[name] += document::CountOf(device.counts, name);
+    }
+  }
   const double seconds = absl::ToDoubleSeconds(steady - noted_);
   const auto rate = [&](const std::string& name) {
     const uint64_t before = before_[name], after = counts[name];
@@ -35,6 +57,9 @@ void Defence::Note(absl::Duration steady, const std::map<std::string, uint64_t>&
     const double one = rate(name);
     refused += one;
     if (one > 0) status_.refused_per_s[name] = one;
+  }
+  for (const std::string& name : TurnedAway()) {
+    if (const double one = rate(name); one > 0) status_.refused_per_s[name] = one;
   }
   status_.proven_per_s = rate("proven");
   status_.under_load = under_load;

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <string>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "document/status_text.h"
@@ -10,16 +11,19 @@
 
 namespace wicket::report {
 
+// The counts of installers that are refusals. Their senders have proven their keys, so these are no
+// attack: the gateway is full, for one.
+const std::vector<std::string>& TurnedAway();
+
 // Thread: one.
 class Defence {
  public:
   explicit Defence(event::EventLog* events) : events_(events) {}
 
-  // To be called once a second, with the counters and verdicts so far, whether a shard is under
-  // load, how many sources were refused since the last call, and the recent p99 of installs.
-  void Note(absl::Duration steady, const std::map<std::string, uint64_t>& steering,
-            const std::map<std::string, uint64_t>& verdicts, bool under_load, uint64_t sources,
-            double install_p99_ms);
+  // To be called once a second, with the counts of `status`, whether a shard is under load, and how
+  // many sources were refused since the last call.
+  void Note(absl::Duration steady, const document::Status& status, bool under_load,
+            uint64_t sources);
 
   const document::DefenceStatus& status() const { return status_; }
 

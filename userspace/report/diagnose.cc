@@ -46,7 +46,7 @@ void CheckKernel(const Machine& machine, Findings* out) {
   if (OlderThan(machine, 5, 18)) {
     out->Warn("kernel", absl::StrCat("Linux ", machine.kernel),
               "before 5.18 packets go back to the kernel through a raw socket, which is slower and "
-              "bypasses nothing of the firewall",
+              "is not seen by the firewall's rules for the NIC",
               "upgrade to Linux 6.1 or later");
   } else {
     out->Ok("kernel", absl::StrCat("Linux ", machine.kernel));
@@ -204,12 +204,11 @@ void CheckNic(const Machine& machine, const NicFacts& nic, Findings* out) {
   if (nic.irqs > 1 && nic.irq_cpus == 1) {
     out->Warn("interrupts", absl::StrCat("all ", nic.irqs, " go to one CPU"),
               "that CPU takes the packets of all queues",
-              "irqbalance, or /proc/irq/*/smp_affinity_list, a CPU for each queue");
+              "a CPU for each queue: /proc/irq/*/smp_affinity_list (docs/tuning.md)");
   }
   if (nic.strict_rp_filter) {
     out->Warn("rp_filter", "strict",
-              "packets that go back through a raw socket are dropped when their source is not "
-              "routed through this NIC",
+              "the kernel drops clients whose addresses are not routed back through this NIC",
               absl::StrCat("sysctl -w net.ipv4.conf.", nic.name, ".rp_filter=2"),
               {"sysctl", "-w", absl::StrCat("net.ipv4.conf.", nic.name, ".rp_filter=2")});
   }
@@ -240,7 +239,7 @@ void CheckDevice(const Machine& machine, const WireGuardFacts& device, Findings*
               absl::StrCat("ip link set ", device.name, " mtu ", nic.mtu - kTunnelOverhead));
   }
   if (device.threaded) {
-    out->Warn("threaded NAPI", "on", "one thread then decrypts for all peers",
+    out->Warn("threaded NAPI", "on", "each peer has a thread that the kernel wakes for its packets",
               absl::StrCat("echo 0 > /sys/class/net/", device.name, "/threaded"));
   }
 }

@@ -102,7 +102,7 @@ TEST(DiagnoseTest, EachThingThatIsBrokenIsFoundAndNothingElse) {
       {"clock steps", warn, [](auto&, auto& s) { s.clock_steps = 1; }},
       {"attack", warn, [](auto&, auto& s) { s.defence.attack = true; }},
       {"XDP program", warn, [](auto&, auto& s) { s.steering["pass_fault"] = 1; }},
-      {"clients' key", warn, [](auto&, auto& s) { s.steering["drop_mac1"] = 5; }},
+      {"clients' key", warn, [](auto&, auto& s) { s.steering["drop_mac1"] = 500; }},
       {"nic eth0: interface", fail, [](auto& m, auto&) { m.nics[0].up = false; }},
       {"nic eth0: driver", warn, [](auto& m, auto&) { m.nics[0].driver = "ixgbe"; }},
       {"nic eth0: driver", warn,

@@ -23,7 +23,10 @@ class DefenceTest : public ::testing::Test {
   void Second(const char* reason, uint64_t refused, bool under_load = false) {
     steady_ += absl::Seconds(1);
     counts_[reason] += refused;
-    defence_.Note(steady_, {}, counts_, under_load, /*sources=*/7, /*install_p99_ms=*/2.5);
+    document::Status status;
+    status.verdicts = counts_;
+    status.devices = {{.name = "wg0", .counts = turned_away_, .install_p99_ms = 2.5}};
+    defence_.Note(steady_, status, under_load, /*sources=*/7);
   }
   std::vector<event::Event> Events() { return watcher_.Read(absl::ZeroDuration()).events; }
 
@@ -32,6 +35,7 @@ class DefenceTest : public ::testing::Test {
   event::EventLog events_;
   event::EventLog::Watcher watcher_{&events_};
   Defence defence_{&events_};
+  std::map<std::string, uint64_t> turned_away_;
 };
 
 TEST_F(DefenceTest, WhatWasCountedBeforeTheStartIsNoAttack) {
@@ -39,6 +43,15 @@ TEST_F(DefenceTest, WhatWasCountedBeforeTheStartIsNoAttack) {
   EXPECT_FALSE(defence_.status().attack);
   EXPECT_TRUE(defence_.status().refused_per_s.empty());
   EXPECT_TRUE(Events().empty());
+}
+
+TEST_F(DefenceTest, WhoIsTurnedAwayByAFullDeviceIsToldOfAndNoAttack) {
+  Second("proven", 0);
+  turned_away_ = {{"full", 5000}, {"install_errors", 1}, {"installs", 9000}};
+  Second("proven", 5000);
+  EXPECT_FALSE(defence_.status().attack);
+  EXPECT_EQ(defence_.status().refused_per_s,
+            (std::map<std::string, double>{{"full", 5000}, {"install_errors", 1}}));
 }
 
 TEST_F(DefenceTest, AnAttackBeginsAtAThousandASecondAndEndsTenSecondsAfterTheLast) {

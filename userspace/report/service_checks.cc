@@ -8,6 +8,7 @@ namespace wicket::report {
 namespace {
 
 constexpr absl::Duration kStatusAgeMax = absl::Seconds(5);
+constexpr uint64_t kForgedMin = 20;
 constexpr double kSilentMax_s = 2, kTaskMax_s = 10, kNearlyFull = 0.9;
 
 // What waits for a thread that no packet waits for; empty: packets do.
@@ -68,9 +69,11 @@ void CheckProgram(const document::Status& status, Findings* out) {
     out->Warn("XDP program", absl::StrCat(faults, " packets passed because a helper failed"),
               "this is a bug", "report it with: uname -r");
   }
+  // A few may be anybody's. A flood of forged ones is told of as an attack.
   const uint64_t forged = document::CountOf(status.steering, "drop_mac1");
-  if (forged > 0 && document::CountOf(status.verdicts, "proven") == 0 &&
-      document::CountOf(status.steering, "pass_flow") == 0) {
+  const uint64_t right = document::CountOf(status.verdicts, "proven") +
+                         document::CountOf(status.steering, "pass_flow");
+  if (forged >= kForgedMin && forged > right && !status.defence.attack) {
     out->Warn("clients' key", absl::StrCat(forged, " initiations are made for another public key"),
               "clients have an old key of this gateway, or its private key was replaced",
               "compare the clients' PublicKey with: wg show all public-key");
