@@ -23,6 +23,7 @@
 #include "tools/wicket/commands.h"
 #include "tools/wicket/connection.h"
 #include "tools/wicket/redact.h"
+#include "tools/wicket/text.h"
 
 namespace wicket::tools {
 namespace {
@@ -58,19 +59,13 @@ std::string ContentOf(const std::string& path) {
   return text;
 }
 
-// A word for a shell.
-std::string Quote(absl::string_view word) {
-  std::string quoted = "'";
-  for (const char c : word) absl::StrAppend(&quoted, c == '\'' ? "'\\''" : std::string(1, c));
-  return quoted + "'";
-}
-
 // What is asked of the machine. No command prints a private or preshared key: `wg show` hides them.
 std::vector<std::pair<std::string, std::string>> Commands(
     const BugreportOptions& options, const absl::StatusOr<gateway::Config>& config) {
-  const std::string self = Quote(fs::read_symlink("/proc/self/exe").string());
+  const std::string self = QuoteForShell(fs::read_symlink("/proc/self/exe").string());
   std::vector<std::pair<std::string, std::string>> commands = {
-      {"doctor.json", absl::StrCat(self, " doctor --json --config ", Quote(options.config))},
+      {"doctor.json",
+       absl::StrCat(self, " doctor --json --config ", QuoteForShell(options.config))},
       {"version.txt", absl::StrCat(self, " --version; uname -a; cat /etc/os-release")},
       {"journal.txt", "journalctl -u wicketd -n 5000 --no-pager -o short-iso-precise"},
       {"unit.txt", "systemctl show wicketd; systemctl cat wicketd"},
@@ -90,24 +85,29 @@ std::vector<std::pair<std::string, std::string>> Commands(
   const auto add = [&](const char* name, const std::string& command) {
     commands.emplace_back(name, command);
   };
-  add("status.json", absl::StrCat(self, " status --json --status-file ", Quote(config->status_file),
-                                  " --pin-dir ", Quote(config->pin_dir)));
-  add("store.txt", absl::StrCat(self, " db stats --store ", Quote(config->store.path), "; df -h ",
-                                Quote(config->store.path), "; ls -ln ", Quote(config->store.path)));
+  add("status.json",
+      absl::StrCat(self, " status --json --status-file ", QuoteForShell(config->status_file),
+                   " --pin-dir ", QuoteForShell(config->pin_dir)));
+  add("store.txt", absl::StrCat(self, " db stats --store ", QuoteForShell(config->store.path),
+                                "; df -h ", QuoteForShell(config->store.path), "; ls -ln ",
+                                QuoteForShell(config->store.path)));
   for (const gateway::NicConfig& nic : config->nics) {
-    const std::string name = Quote(nic.name);
+    const std::string name = QuoteForShell(nic.name);
     std::vector<std::string> questions;
     for (const char* option : {"-i", "-k", "-l", "-g", "-x", "-S"}) {
       questions.push_back(absl::StrCat("ethtool ", option, " ", name));
     }
-    questions.push_back(absl::StrCat("grep -E ", Quote("CPU|" + nic.name), " /proc/interrupts"));
+    questions.push_back(
+        absl::StrCat("grep -E ", QuoteForShell("CPU|" + nic.name), " /proc/interrupts"));
     commands.emplace_back(absl::StrCat("nic-", nic.name, ".txt"), absl::StrJoin(questions, "; "));
   }
   return commands;
 }
 
 // `sh -c`, since a command may be several.
-std::string Gather(const std::string& command) { return OutputOf("sh -c " + Quote(command)); }
+std::string Gather(const std::string& command) {
+  return OutputOf("sh -c " + QuoteForShell(command));
+}
 
 absl::Status Write(const fs::path& path, const std::string& text) {
   std::ofstream file(path);
@@ -141,7 +141,7 @@ int Bugreport(BugreportOptions options) {
   }
   const mode_t before = umask(0077);
   const std::string packed =
-      OutputOf(absl::StrCat("tar -C ", folder, " -czf ", Quote(options.output), " ", name));
+      OutputOf(absl::StrCat("tar -C ", folder, " -czf ", QuoteForShell(options.output), " ", name));
   umask(before);
   if (!packed.empty() || !fs::exists(options.output)) {
     return Fail(absl::InternalError(absl::StrCat("tar: ", packed)));

@@ -1,4 +1,5 @@
 // wicket doctor: what is wrong with the gateway or its machine, and what mends it.
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -27,6 +28,7 @@ using report::Grade;
 struct DoctorOptions {
   std::string config = "/etc/wicket.toml";
   std::string edge_config = "/etc/wicket-edge/edge.toml";
+  std::string hook_config = "/etc/wicket-hook/hooks.toml";
   std::string status_file;            // empty: as configured
   std::vector<std::string> accepted;  // names of checks
   bool json = false;
@@ -126,6 +128,26 @@ bool Fix(const std::vector<Finding>& findings, bool yes) {
   return all_worked;
 }
 
+struct Said {
+  int status = 0;
+  std::string text;  // both outputs
+};
+
+// nullopt: there is no such program.
+std::optional<Said> OutputOf(const std::vector<std::string>& command) {
+  std::string line = "exec 2>&1; exec";
+  for (const std::string& word : command) absl::StrAppend(&line, " ", QuoteForShell(word));
+  FILE* pipe = popen(line.c_str(), "re");
+  if (pipe == nullptr) return std::nullopt;
+  Said said;
+  char bytes[4096];
+  for (size_t n; (n = fread(bytes, 1, sizeof(bytes), pipe)) > 0;) said.text.append(bytes, n);
+  said.status = pclose(pipe);
+  constexpr int kNotFound = 127;
+  const bool found = !WIFEXITED(said.status) || WEXITSTATUS(said.status) != kNotFound;
+  return found ? std::optional(said) : std::nullopt;
+}
+
 // The certificate of wicket-edge. nullopt: wicket-edge is not set up, or its files are not for this
 // user's eyes.
 std::optional<report::CertificateFacts> LookAtEdge(const std::string& path) {
@@ -137,12 +159,24 @@ std::optional<report::CertificateFacts> LookAtEdge(const std::string& path) {
   if (access(config->tls_key.c_str(), R_OK) != 0 && errno == EACCES) return std::nullopt;
   edge::Access access;
   report::CertificateFacts facts{.path = config->tls_certificate};
+  struct stat key;
+  facts.key_open_to_others = stat(config->tls_key.c_str(), &key) == 0 && (key.st_mode & 0007) != 0;
   if (const absl::Status loaded = access.Load(*config); !loaded.ok()) {
     facts.problem = std::string(loaded.message());
   } else {
     facts.expires = access.latest()->tls.expires();
   }
   return facts;
+}
+
+// What wicket-hook itself says of its configuration, and of the files that it names. nullopt: it is
+// not set up, or its files are not for this user's eyes.
+std::optional<std::string> LookAtHook(const std::string& path) {
+  if (access(path.c_str(), R_OK) != 0) return std::nullopt;
+  const std::vector<std::string> command = {"wicket-hook", "--check", "--config", path};
+  const auto said = OutputOf(command);
+  if (!said) return std::nullopt;  // it is not installed
+  return said->status == 0 ? "" : said->text.substr(0, said->text.find('\n'));
 }
 
 // Leaves out the warnings that the operator knows of.
@@ -161,7 +195,9 @@ int Doctor(const DoctorOptions& options) {
   bool hidden = false;
   const std::optional<document::Status> status = ReadStatus(status_file, &hidden);
   report::Machine machine = gateway::LookAtMachine(options.config, config);
+  if (status) machine.process = gateway::LookAtProcess(status->pid);
   machine.edge = LookAtEdge(options.edge_config);
+  machine.hook_problem = LookAtHook(options.hook_config);
   std::vector<Finding> findings = report::Diagnose(machine, status ? &*status : nullptr);
   if (hidden) {
     report::Findings told("");
@@ -193,6 +229,9 @@ void AddDoctorCommand(CLI::App* app, std::function<int()>* run) {
       ->type_name("FILE")
       ->capture_default_str();
   command->add_option("--edge-config", options.edge_config, "wicket-edge's configuration, if any")
+      ->type_name("FILE")
+      ->capture_default_str();
+  command->add_option("--hook-config", options.hook_config, "wicket-hook's configuration, if any")
       ->type_name("FILE")
       ->capture_default_str();
   command->add_option("--status-file", options.status_file, "default: as configured")

@@ -61,4 +61,10 @@ std::string Size(uint64_t bytes) {
   return absl::StrFormat("%.2f %s", value, kUnits[unit]);
 }
 
+std::string QuoteForShell(absl::string_view word) {
+  std::string quoted = "'";
+  for (const char c : word) absl::StrAppend(&quoted, c == '\'' ? "'\\''" : std::string(1, c));
+  return quoted + "'";
+}
+
 }  // namespace wicket::tools

@@ -18,4 +18,7 @@ std::string Heading(absl::string_view text, bool is_peer);
 std::string Ago(absl::Duration duration);  // "1 minute, 5 seconds ago"
 std::string Size(uint64_t bytes);          // "1.50 KiB"
 
+// A word for a shell.
+std::string QuoteForShell(absl::string_view word);
+
 }  // namespace wicket::tools

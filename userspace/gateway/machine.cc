@@ -67,6 +67,11 @@ class Interface {
     if (!Ask(&flow) || flow.data == 0) return std::nullopt;
     return (flow.data & (RXH_L4_B_0_1 | RXH_L4_B_2_3)) != 0;
   }
+  // True also where the driver does not tell.
+  bool ChecksSums() {
+    ethtool_value sums{ETHTOOL_GRXCSUM, 0};
+    return !Ask(&sums) || sums.data != 0;
+  }
   bool Has(uint32_t flag) {
     ethtool_value flags{ETHTOOL_GFLAGS, 0};
     return Ask(&flags) && (flags.data & flag) != 0;
@@ -133,6 +138,7 @@ report::NicFacts LookAtNic(const std::string& name, bool root) {
   facts.takes_vlan_tags = interface.Has(ETH_FLAG_RXVLAN);
   facts.has_vlans = HasVlans(name);
   facts.merges_frames = interface.Has(ETH_FLAG_LRO);
+  facts.checks_sums = interface.ChecksSums();
   facts.strict_rp_filter = HasStrictFilter(name);
   if (root) {
     const xsk::Hook hook = xsk::ReadHook(ifindex);
@@ -262,6 +268,26 @@ report::Machine LookAtMachineFromWithin(const Config& running) {
   }
   LookAtParts(running, &machine);
   return machine;
+}
+
+std::optional<report::ProcessFacts> LookAtProcess(pid_t pid) {
+  std::ifstream status(absl::StrCat("/proc/", pid, "/status")),
+      limits(absl::StrCat("/proc/", pid, "/limits"));
+  report::ProcessFacts facts;
+  bool found = false;
+  for (std::string line; std::getline(status, line);) {
+    if (!absl::StartsWith(line, "CapEff:")) continue;
+    found = absl::SimpleHexAtoi(absl::StripAsciiWhitespace(line.substr(7)), &facts.capabilities);
+  }
+  for (std::string line; std::getline(limits, line);) {
+    constexpr absl::string_view kName = "Max locked memory";
+    if (!absl::StartsWith(line, kName)) continue;
+    const std::string text(absl::StripLeadingAsciiWhitespace(line.substr(kName.size())));
+    const absl::string_view soft = absl::string_view(text).substr(0, text.find(' '));
+    if (soft == "unlimited") facts.lockable = UINT64_MAX;
+    if (soft != "unlimited") found = found && absl::SimpleAtoi(soft, &facts.lockable);
+  }
+  return found && limits.eof() ? std::optional(facts) : std::nullopt;
 }
 
 }  // namespace wicket::gateway

@@ -1,6 +1,10 @@
 // What a diagnosis looks at on this machine.
 #pragma once
 
+#include <sys/types.h>
+
+#include <optional>
+
 #include "gateway/config.h"
 #include "report/diagnose.h"
 
@@ -12,5 +16,8 @@ report::Machine LookAtMachine(const std::string& config_path, const absl::Status
 // The same without rights, from within a service that hides parts of the machine: what may be
 // hidden is left out. `running`: what the gateway runs with; its file is checked beside.
 report::Machine LookAtMachineFromWithin(const Config& running);
+
+// Of a process that runs. Returns: nullopt when it is gone, or may not be looked at.
+std::optional<report::ProcessFacts> LookAtProcess(pid_t pid);
 
 }  // namespace wicket::gateway

@@ -1,5 +1,7 @@
 #include "report/diagnose.h"
 
+#include <linux/capability.h>
+
 #include <algorithm>
 #include <set>
 #include <utility>
@@ -15,7 +17,8 @@ namespace {
 constexpr uint64_t kDiskFreeMin = uint64_t{1} << 30;
 // A frame and its headroom must fit into a page, and drivers want to put XDP's metadata there too.
 constexpr uint32_t kXdpMtuMax = 3498;
-constexpr uint32_t kTunnelOverhead = 80;  // IPv6, UDP, a data message's header and tag
+constexpr uint64_t kLockedOfAQueue = 9 << 20;  // frames, rings and keys
+constexpr uint32_t kTunnelOverhead = 80;       // IPv6, UDP, a data message's header and tag
 
 const std::vector<document::NicStatus> kNoNics;
 const std::vector<document::DeviceStatus> kNoDevices;
@@ -206,6 +209,11 @@ void CheckNic(const Machine& machine, const NicFacts& nic, Findings* out) {
               "that CPU takes the packets of all queues",
               "a CPU for each queue: /proc/irq/*/smp_affinity_list (docs/tuning.md)");
   }
+  if (!nic.checks_sums) {
+    out->Warn(
+        "checksums", "the NIC does not verify them", "the kernel reads each data packet for it",
+        absl::StrCat("ethtool -K ", nic.name, " rx on"), {"ethtool", "-K", nic.name, "rx", "on"});
+  }
   if (nic.strict_rp_filter) {
     out->Warn("rp_filter", "strict",
               "the kernel drops clients whose addresses are not routed back through this NIC",
@@ -244,7 +252,45 @@ void CheckDevice(const Machine& machine, const WireGuardFacts& device, Findings*
   }
 }
 
+// What attaching a NIC and opening its sockets takes.
+void CheckProcess(const Machine& machine, Findings* out) {
+  constexpr std::pair<int, const char*> kNeeded[] = {{CAP_NET_ADMIN, "CAP_NET_ADMIN"},
+                                                     {CAP_NET_RAW, "CAP_NET_RAW"},
+                                                     {CAP_SYS_ADMIN, "CAP_SYS_ADMIN"}};
+  const ProcessFacts& process = *machine.process;
+  const auto has = [&](int capability) { return (process.capabilities >> capability & 1) != 0; };
+  std::string lacks;
+  for (const auto& [capability, name] : kNeeded) {
+    if (!has(capability)) absl::StrAppend(&lacks, lacks.empty() ? "" : ", ", name);
+  }
+  if (lacks.empty()) {
+    out->Ok("capabilities", "those that it needs");
+  } else {
+    out->Fail("capabilities", absl::StrCat("lacks ", lacks), "a NIC that comes cannot be attached",
+              "AmbientCapabilities= of its unit: systemctl cat wicketd");
+  }
+  uint64_t queues = 0;
+  for (const NicFacts& nic : machine.nics) queues += nic.queues;
+  if (!has(CAP_IPC_LOCK) && process.lockable < queues * kLockedOfAQueue) {
+    out->Warn("memlock", absl::StrCat(process.lockable >> 10, " KiB"),
+              "the rings of all queues, and the keys of batches, may not fit",
+              "LimitMEMLOCK=infinity in its unit");
+  } else {
+    out->Ok("memlock", "enough");
+  }
+}
+
+void CheckHook(const std::string& problem, Findings* out) {
+  if (problem.empty()) return out->Ok("configuration", "can be read");
+  out->Fail("configuration", problem, "wicket-hook does not start with it, and events are not sent",
+            "wicket-hook --check --config /etc/wicket-hook/hooks.toml");
+}
+
 void CheckCertificate(const CertificateFacts& edge, Findings* out) {
+  if (edge.key_open_to_others) {
+    out->Warn("key's mode", "others may read the private key", "whoever has it is this gateway",
+              "chmod o-rwx, as the certificate's tls_key names it");
+  }
   if (!edge.problem.empty()) {
     return out->Fail("certificate", edge.problem, "wicket-edge does not start with it",
                      "wicket-edge --check --config /etc/wicket-edge/edge.toml");
@@ -316,6 +362,10 @@ std::vector<Finding> Diagnose(const Machine& machine, const document::Status* st
   for (const document::DeviceStatus& device : status ? status->devices : kNoDevices) {
     if (seen.contains(device.name)) continue;
     add(DeviceCalled(device.name), [&](Findings* out) { CheckServedDevice(device, out); });
+  }
+  if (machine.process) add("wicketd", [&](Findings* out) { CheckProcess(machine, out); });
+  if (machine.hook_problem) {
+    add("wicket-hook", [&](Findings* out) { CheckHook(*machine.hook_problem, out); });
   }
   if (machine.edge) {
     add("wicket-edge", [&](Findings* out) { CheckCertificate(*machine.edge, out); });

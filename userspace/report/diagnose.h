@@ -23,6 +23,7 @@ struct NicFacts {
   bool takes_vlan_tags = false;       // rxvlan is on
   bool has_vlans = false;             // an interface of a VLAN is on it
   bool merges_frames = false;         // large-receive-offload is on
+  bool checks_sums = true;            // it verifies checksums of what it receives
   bool strict_rp_filter = false;      // of it or of all
   std::string other_program;          // an XDP program that is not ours and has the hook alone
 };
@@ -41,6 +42,13 @@ struct CertificateFacts {
   std::string path;
   std::string problem;  // empty: it can be used
   absl::Time expires;
+  bool key_open_to_others = false;
+};
+
+// Of the daemon's main thread, which keeps the rights that attaching a NIC takes.
+struct ProcessFacts {
+  uint64_t capabilities = 0;  // in effect, a bit each
+  uint64_t lockable = 0;      // bytes; RLIMIT_MEMLOCK
 };
 
 // What was found of the machine; strings are empty and numbers zero where nothing was.
@@ -65,7 +73,10 @@ struct Machine {
   bool store_open_to_others = false;  // its file's mode
   std::vector<NicFacts> nics;
   std::vector<WireGuardFacts> devices;
+  std::optional<ProcessFacts> process;   // nullopt: none runs, or it is not this user's to see
   std::optional<CertificateFacts> edge;  // of wicket-edge; nullopt: it is not set up here
+  // Of the configuration of wicket-hook; empty: none; nullopt: it is not set up here.
+  std::optional<std::string> hook_problem;
 };
 
 // Every check, good ones too. `status`: what a gateway last published; null: none runs.

@@ -2,6 +2,7 @@
 #include "report/diagnose.h"
 
 #include <gtest/gtest.h>
+#include <linux/capability.h>
 
 #include <functional>
 
@@ -33,6 +34,8 @@ Machine GoodMachine() {
                           .spreads_ports = true,
                           .irqs = 4,
                           .irq_cpus = 4});
+  machine.process = ProcessFacts{.capabilities = ~uint64_t{0}, .lockable = 8 << 20};
+  machine.hook_problem = "";
   machine.edge = CertificateFacts{.path = "cert.pem", .expires = WallNow() + absl::Hours(2000)};
   machine.devices.push_back(
       {.name = "wg0", .there = true, .up = true, .has_route = true, .mtu = 1420});
@@ -122,6 +125,13 @@ TEST(DiagnoseTest, EachThingThatIsBrokenIsFoundAndNothingElse) {
        [](auto& m, auto&) { m.edge->expires = WallNow() + absl::Hours(24); }},
       {"threads", fail, [](auto&, auto& s) { s.threads = {{"eth0/0", 3}}; }},
       {"threads", warn, [](auto&, auto& s) { s.threads = {{"committer", 11}, {"log", 9}}; }},
+      {"nic eth0: checksums", warn, [](auto& m, auto&) { m.nics[0].checks_sums = false; }},
+      {"wicketd: capabilities", fail,
+       [](auto& m, auto&) { m.process->capabilities &= ~(uint64_t{1} << CAP_NET_RAW); }},
+      {"wicketd: memlock", warn,
+       [](auto& m, auto&) { m.process->capabilities &= ~(uint64_t{1} << CAP_IPC_LOCK); }},
+      {"wicket-hook: configuration", fail, [](auto& m, auto&) { m.hook_problem = "h.toml:1: x"; }},
+      {"wicket-edge: key's mode", warn, [](auto& m, auto&) { m.edge->key_open_to_others = true; }},
       {"nic eth0: rp_filter", warn, [](auto& m, auto&) { m.nics[0].strict_rp_filter = true; }},
       {"nic eth0: served", fail, [](auto&, auto& s) { s.nics[0].xdp_mode = "away"; }},
       {"nic eth0: XDP mode", warn, [](auto&, auto& s) { s.nics[0].xdp_mode = "generic"; }},
