@@ -4,8 +4,12 @@
 #include <gtest/gtest.h>
 #include <linux/capability.h>
 
+#include <fstream>
 #include <functional>
+#include <iterator>
 
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "base/clock.h"
 
 namespace wicket::report {
@@ -147,7 +151,12 @@ TEST(DiagnoseTest, EachThingThatIsBrokenIsFoundAndNothingElse) {
        [](auto&, auto& s) { s.devices[0].installed_unconfirmed = 48; }},
       {"device wg0: installs", warn,
        [](auto&, auto& s) { s.devices[0].counts["install_errors"] = 1; }}};
+  std::ifstream file(std::string(WICKET_TEST_DATA) + "/../../docs/operations.md");
+  const std::string documentation{std::istreambuf_iterator<char>(file), {}};
   for (const Break& one : breaks) {
+    std::string name = one.check;
+    if (const size_t colon = name.find(": "); colon != name.npos) name.erase(0, colon + 2);
+    EXPECT_TRUE(absl::StrContains(documentation, absl::StrCat("\n| `", name, "` | "))) << name;
     Machine machine = GoodMachine();
     document::Status status = GoodStatus();
     one.apply(machine, status);
