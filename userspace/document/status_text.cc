@@ -124,7 +124,14 @@ uint64_t CountOf(const std::map<std::string, uint64_t>& counts, const std::strin
 }
 
 std::string ToJson(const Status& status) {
-  json::array nics, devices, threads;
+  json::array nics, devices, threads, pools;
+  for (const PoolStatus& pool : status.pools) {
+    pools.push_back({{"name", pool.name},
+                     {"device", pool.device},
+                     {"cidr", pool.cidr},
+                     {"size", pool.size},
+                     {"used", pool.used}});
+  }
   for (const ThreadStatus& thread : status.threads) {
     threads.push_back({{"name", thread.name}, {"silent_s", thread.silent_s}});
   }
@@ -179,6 +186,8 @@ std::string ToJson(const Status& status) {
   object["devices"] = std::move(devices);
   object["defence"] = DefenceObject(status.defence);
   object["verdicts"] = CountsObject(status.verdicts);
+  object["pools"] = std::move(pools);
+  object["released_prefixes"] = status.released_prefixes;
   object["steering"] = CountsObject(status.steering);
   return json::serialize(object);
 }
@@ -199,6 +208,8 @@ absl::StatusOr<Status> ParseStatus(absl::string_view text) {
                   .unsaved_sessions = Number<uint64_t>(object, "unsaved_sessions"),
                   .store_refuses_writes = object.at("store_refuses_writes").as_bool(),
                   .clock_steps = Number<uint64_t>(object, "clock_steps"),
+                  .pools = {},
+                  .released_prefixes = Number<uint64_t>(object, "released_prefixes"),
                   .commit = {},
                   .threads = {},
                   .nics = {},
@@ -209,6 +220,13 @@ absl::StatusOr<Status> ParseStatus(absl::string_view text) {
     for (const json::value& thread : object.at("threads").as_array()) {
       status.threads.push_back({.name = Text(thread.as_object(), "name"),
                                 .silent_s = Number<double>(thread.as_object(), "silent_s")});
+    }
+    for (const json::value& pool : object.at("pools").as_array()) {
+      status.pools.push_back({.name = Text(pool.as_object(), "name"),
+                              .device = Text(pool.as_object(), "device"),
+                              .cidr = Text(pool.as_object(), "cidr"),
+                              .size = Number<double>(pool.as_object(), "size"),
+                              .used = Number<double>(pool.as_object(), "used")});
     }
     for (const json::value& nic : object.at("nics").as_array()) {
       status.nics.push_back(ReadNic(nic.as_object()));

@@ -105,6 +105,13 @@ enum class PeerNames {
   kPeer,    // wireguard_peer_transmit_bytes_total, of wireguard_exporter
 };
 
+// A CIDR of an address pool.
+struct PoolStatus {
+  std::string name, device, cidr;
+  double size = 0;  // addresses that can be given out
+  double used = 0;  // given out so far; those released since wait to be given out again
+};
+
 struct Status {
   std::string version;
   int pid = 0;
@@ -118,7 +125,9 @@ struct Status {
   uint64_t unsaved_sessions = 0;      // records in memory, on their way to the store
   bool store_refuses_writes = false;  // so they wait
   uint64_t clock_steps = 0;           // of the wall clock, since the start
-  HistogramStatus commit;             // of the store's transactions
+  std::vector<PoolStatus> pools;
+  uint64_t released_prefixes = 0;  // of peers that are gone, in all pools, for new ones
+  HistogramStatus commit;          // of the store's transactions
   std::vector<ThreadStatus> threads;
   std::vector<NicStatus> nics;
   std::vector<DeviceStatus> devices;

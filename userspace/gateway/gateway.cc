@@ -201,7 +201,9 @@ document::Status Gateway::ReadStatus() const {
   if (const auto stats = storage_.store->ReadStats(); stats.ok()) {
     status.stored_peers = stats->peers;
     status.store_bytes = stats->file_bytes;
+    status.released_prefixes = stats->released;
   }
+  FillPools(&status);
   status.unsaved_sessions = storage_.saver->unsaved();
   status.store_refuses_writes = storage_.saver->refused();
   status.clock_steps = seen_.clock_steps;
@@ -218,6 +220,22 @@ document::Status Gateway::ReadStatus() const {
   status.steering = xsk::NamedCounters(steering_->ReadCounters());
   status.defence = defence_.status();
   return status;
+}
+
+void Gateway::FillPools(document::Status* status) const {
+  if (config_.pools.empty()) return;
+  const auto snapshot = storage_.store->NewSnapshot();
+  if (!snapshot.ok()) return;
+  for (const PoolConfig& pool : config_.pools) {
+    for (const Prefix& cidr : pool.cidrs) {
+      const store::CidrUse use = snapshot->UseOfCidr(pool.device, cidr);
+      status->pools.push_back({.name = pool.name,
+                               .device = pool.device,
+                               .cidr = ToString(cidr),
+                               .size = use.size,
+                               .used = use.used});
+    }
+  }
 }
 
 void Gateway::NoteDefence(document::Status* status) {

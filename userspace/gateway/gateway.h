@@ -84,6 +84,7 @@ class Gateway {
   void WatchKeys();
   absl::Status WatchNics();
   void Publish();
+  void FillPools(document::Status* status) const;
   void NoteDefence(document::Status* status);
   document::Status ReadStatus() const;
 

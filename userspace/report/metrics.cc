@@ -87,6 +87,19 @@ void AddStore(const document::Status& status, Families* out) {
                  status.commit, document::kSecondsBounds);
 }
 
+void AddPools(const document::Status& status, Families* out) {
+  for (const document::PoolStatus& pool : status.pools) {
+    const Labels labels{{"pool", pool.name}, {"device", pool.device}, {"cidr", pool.cidr}};
+    out->Gauge("wicket_pool_addresses", "addresses of the CIDR that can be given out", labels,
+               pool.size);
+    out->Gauge("wicket_pool_addresses_used", "those given out so far, released ones included",
+               labels, pool.used);
+  }
+  out->Gauge("wicket_pool_released_prefixes",
+             "prefixes of peers that are gone, which are given out again, of all pools", {},
+             static_cast<double>(status.released_prefixes));
+}
+
 void AddNic(const document::NicStatus& nic, Families* out) {
   const Labels labels{{"nic", nic.name}};
   const bool up = nic.xdp_mode != "away";
@@ -194,6 +207,7 @@ void AddDefence(const document::Status& status, Families* out) {
 std::string ToPrometheus(const document::Status& status) {
   Families families;
   AddProcess(status, &families);
+  AddPools(status, &families);
   AddStore(status, &families);
   for (const document::NicStatus& nic : status.nics) AddNic(nic, &families);
   for (const document::DeviceStatus& device : status.devices) AddDevice(device, &families);

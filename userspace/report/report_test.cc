@@ -216,6 +216,19 @@ TEST(HistoryTest, OnlyWhatIsNewIsToldAndTheOldestIsForgotten) {
   }
 }
 
+TEST(MetricsTest, PoolsAreToldByCidr) {
+  document::Status status = StatusAt(1000, 1);
+  status.pools = {{.name = "users", .device = "wg0", .cidr = "10.0.0.0/29", .size = 5, .used = 3}};
+  status.released_prefixes = 2;
+  const std::string text = ToPrometheus(status);
+  const std::string labels = "{pool=\"users\",device=\"wg0\",cidr=\"10.0.0.0/29\"}";
+  for (const std::string& line : {absl::StrCat("wicket_pool_addresses", labels, " 5\n"),
+                                  absl::StrCat("wicket_pool_addresses_used", labels, " 3\n"),
+                                  std::string("wicket_pool_released_prefixes 2\n")}) {
+    EXPECT_NE(text.find(line), std::string::npos) << line << text;
+  }
+}
+
 // --- series of single peers -------------------------------------------------
 
 TEST(MetricsTest, PeersHaveSeriesWhereThereAreSomeByEitherConvention) {

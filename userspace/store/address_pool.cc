@@ -59,6 +59,12 @@ absl::Status SkippedEnough() {
 
 }  // namespace
 
+CidrUse UseOf(const Prefix& cidr, std::optional<absl::uint128> next) {
+  const absl::uint128 end = EndOffset(cidr), reached = std::min(next.value_or(kFirstOffset), end);
+  return {.size = static_cast<double>(end - kFirstOffset),
+          .used = static_cast<double>(reached - kFirstOffset)};
+}
+
 absl::Status AddressPool::LoadAllocators() {
   if (allocators_) return absl::OkStatus();
   allocators_.emplace();

@@ -29,6 +29,14 @@
 
 namespace wicket::store {
 
+// How much of a CIDR has been given out.
+struct CidrUse {
+  double size = 0;  // addresses that can be given out
+  double used = 0;  // those that were, ever, or are skipped; some may have been released since
+};
+// `next`: as the table `allocators` has it; nullopt: nothing was given out so far.
+CidrUse UseOf(const Prefix& cidr, std::optional<absl::uint128> next);
+
 // The pools of all devices, in one transaction.
 //
 // Lifetime: the transaction outlives it.

@@ -34,6 +34,27 @@ TEST_F(AddressPoolTest, WhatComesBackAgainAndAgainWaitsOnce) {
   EXPECT_EQ(*again.Allocate("wg0", pool), P("10.0.0.3/32")) << "an address given out twice";
 }
 
+TEST_F(AddressPoolTest, TellsHowMuchWasGivenOut) {
+  Store store = *Open();
+  const Prefix pool = P("10.0.0.0/29");  // less network, device and broadcast address: 5
+  const auto use = [&] { return store.NewSnapshot()->UseOfCidr("wg0", pool); };
+  EXPECT_EQ(use().size, 5);
+  EXPECT_EQ(use().used, 0);
+  for (uint64_t n = 0; n < 5; ++n) {
+    Writer writer = *store.Write();
+    ASSERT_TRUE(writer.PutPeer(MakePeer(n, {ToString(*writer.Allocate("wg0", {pool}))})).ok());
+    ASSERT_TRUE(writer.Commit().ok());
+    EXPECT_EQ(use().used, static_cast<double>(n) + 1);
+  }
+  Writer writer = *store.Write();
+  EXPECT_FALSE(writer.Allocate("wg0", {pool}).ok());
+  ASSERT_TRUE(writer.DeletePeer(Key(2)).ok());
+  ASSERT_TRUE(writer.Commit().ok());
+  EXPECT_EQ(use().used, 5);
+  EXPECT_EQ(store.ReadStats()->released, 1u);
+  EXPECT_EQ(store.NewSnapshot()->UseOfCidr("wg0", P("fd00::/64")).size, 18446744073709551614.0);
+}
+
 TEST_F(AddressPoolTest, AllocatesEachAddressOnceAndTheLongestUnusedAgain) {
   Store store = *Open();
   Writer writer = *store.Write();

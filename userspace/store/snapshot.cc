@@ -53,6 +53,17 @@ std::optional<Session> Snapshot::FindSession(const PublicKey& key) const {
   return DecodeSession(key, View(value));
 }
 
+CidrUse Snapshot::UseOfCidr(absl::string_view device, const Prefix& cidr) const {
+  const std::string entry = PrefixKey(device, cidr);
+  MDB_val lmdb_key = Val(absl::string_view(entry)), value;
+  if (mdb_get(txn_, tables_.allocators, &lmdb_key, &value) != MDB_SUCCESS || value.mv_size != 16) {
+    return UseOf(cidr, std::nullopt);
+  }
+  absl::uint128 next = 0;
+  for (const char byte : View(value)) next = next << 8 | static_cast<uint8_t>(byte);
+  return UseOf(cidr, next);
+}
+
 absl::StatusOr<Peer> Snapshot::FindPeer(const PublicKey& key) const {
   MDB_val lmdb_key = Val(key), value;
   const int code = mdb_get(txn_, tables_.peers, &lmdb_key, &value);

@@ -6,6 +6,7 @@
 #include <string>
 
 #include "base/status.h"
+#include "store/address_pool.h"
 #include "store/record.h"
 #include "store/tables.h"
 
@@ -45,6 +46,8 @@ class Snapshot {
   std::optional<Session> FindSession(const PublicKey& key) const;
   // Errors: NotFound; DataLoss when the record is damaged.
   absl::StatusOr<Peer> FindPeer(const PublicKey& key) const;
+  // How much of a pool's CIDR has been given out.
+  CidrUse UseOfCidr(absl::string_view device, const Prefix& cidr) const;
   // The peer that has exactly this prefix on this device.
   std::optional<PublicKey> FindPrefix(absl::string_view device, const Prefix& prefix) const;
 

@@ -226,6 +226,7 @@ absl::StatusOr<Stats> Store::ReadStats() const {
   if (mdb_stat(txn, tables_.peers, &table) == 0) stats.peers = table.ms_entries;
   if (mdb_stat(txn, tables_.prefixes, &table) == 0) stats.prefixes = table.ms_entries;
   if (mdb_stat(txn, tables_.sessions, &table) == 0) stats.sessions = table.ms_entries;
+  if (mdb_stat(txn, tables_.released, &table) == 0) stats.released = table.ms_entries;
   mdb_txn_abort(txn);
   MDB_envinfo info;
   mdb_env_info(env_.get(), &info);

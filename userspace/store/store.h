@@ -33,6 +33,7 @@ struct Stats {
   uint64_t peers = 0;
   uint64_t prefixes = 0;
   uint64_t sessions = 0;
+  uint64_t released = 0;  // prefixes that wait to be given out again, in all pools
   uint64_t file_bytes = 0;
 };
 

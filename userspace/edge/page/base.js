@@ -7,6 +7,7 @@
 const POLL_MS = 1000, RETRY_MS = 2000, FINDINGS_MS = 10000, PATIENCE_MS = 10000;
 const STREAM_SILENT_MS = 40000, DRAW_MS = 250;  // wicketd says something every 15 s
 const SAMPLES_MAX = 900, TICK_MS = 180000, EVENTS_KEPT = 500, EVENTS_SHOWN = 200, PEERS_SHOWN = 20, EXPLAINED = 5;
+const POOLS_SHOWN = 4;
 const by = (id) => document.getElementById(id);
 
 function make(tag, options = {}, ...children) {

@@ -43,6 +43,9 @@ function showStatus(status) {
     ["99th percentile", fraction(Math.max(0, ...devices.map((one) => one.install_p99_ms))), "ms from NIC to kernel"],
     ["Refused", count(refused), "a second, of about " + count(defence.sources) + " sources"],
     ["Proven", count(defence.proven_per_s), "a second"],
+    ...status.pools.slice(0, POOLS_SHOWN).map((pool) => ["Addresses of " + pool.name, count(pool.used),
+      "of " + (pool.size < 1e9 ? count(pool.size) : "2^" + Math.round(Math.log2(pool.size))) + " in " + pool.cidr +
+      " given out"]),
   ]);
   fill(by("devices"), ["Device", "Backend", "#Port", "#Installed", "#No session yet", "#Foreign", "#Median ms",
     "#99th ms", "Answers"], devices.map((one) => [
