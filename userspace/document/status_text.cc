@@ -209,7 +209,7 @@ absl::StatusOr<Status> ParseStatus(absl::string_view text) {
                   .store_refuses_writes = object.at("store_refuses_writes").as_bool(),
                   .clock_steps = Number<uint64_t>(object, "clock_steps"),
                   .pools = {},
-                  .released_prefixes = Number<uint64_t>(object, "released_prefixes"),
+                  .released_prefixes = 0,
                   .commit = {},
                   .threads = {},
                   .nics = {},
@@ -221,12 +221,16 @@ absl::StatusOr<Status> ParseStatus(absl::string_view text) {
       status.threads.push_back({.name = Text(thread.as_object(), "name"),
                                 .silent_s = Number<double>(thread.as_object(), "silent_s")});
     }
-    for (const json::value& pool : object.at("pools").as_array()) {
-      status.pools.push_back({.name = Text(pool.as_object(), "name"),
-                              .device = Text(pool.as_object(), "device"),
-                              .cidr = Text(pool.as_object(), "cidr"),
-                              .size = Number<double>(pool.as_object(), "size"),
-                              .used = Number<double>(pool.as_object(), "used")});
+    // A gateway that has not been started again since an upgrade does not tell of pools.
+    if (const json::value* pools = object.if_contains("pools")) {
+      status.released_prefixes = Number<uint64_t>(object, "released_prefixes");
+      for (const json::value& pool : pools->as_array()) {
+        status.pools.push_back({.name = Text(pool.as_object(), "name"),
+                                .device = Text(pool.as_object(), "device"),
+                                .cidr = Text(pool.as_object(), "cidr"),
+                                .size = Number<double>(pool.as_object(), "size"),
+                                .used = Number<double>(pool.as_object(), "used")});
+      }
     }
     for (const json::value& nic : object.at("nics").as_array()) {
       status.nics.push_back(ReadNic(nic.as_object()));
