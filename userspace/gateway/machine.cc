@@ -276,6 +276,8 @@ std::optional<report::ProcessFacts> LookAtProcess(pid_t pid) {
   report::ProcessFacts facts;
   bool found = false;
   for (std::string line; std::getline(status, line);) {
+    constexpr char kFiltered[] = "Seccomp:\t2";
+    if (absl::StartsWith(line, "Seccomp:")) facts.filtered = line == kFiltered;
     if (!absl::StartsWith(line, "CapEff:")) continue;
     found = absl::SimpleHexAtoi(absl::StripAsciiWhitespace(line.substr(7)), &facts.capabilities);
   }

@@ -269,6 +269,10 @@ void CheckProcess(const Machine& machine, Findings* out) {
     out->Fail("capabilities", absl::StrCat("lacks ", lacks), "a NIC that comes cannot be attached",
               "AmbientCapabilities= of its unit: systemctl cat wicketd");
   }
+  if (!process.filtered) {
+    out->Warn("system calls", "not filtered", "a bug in it could do more than it needs to",
+              "journalctl -u wicketd says why; a kernel with CONFIG_SECCOMP_FILTER=y");
+  }
   uint64_t queues = 0;
   for (const NicFacts& nic : machine.nics) queues += nic.queues;
   if (!has(CAP_IPC_LOCK) && process.lockable < queues * kLockedOfAQueue) {

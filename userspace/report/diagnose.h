@@ -49,6 +49,7 @@ struct CertificateFacts {
 struct ProcessFacts {
   uint64_t capabilities = 0;  // in effect, a bit each
   uint64_t lockable = 0;      // bytes; RLIMIT_MEMLOCK
+  bool filtered = true;       // its system calls are
 };
 
 // What was found of the machine; strings are empty and numbers zero where nothing was.

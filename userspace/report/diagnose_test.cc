@@ -134,6 +134,7 @@ TEST(DiagnoseTest, EachThingThatIsBrokenIsFoundAndNothingElse) {
        [](auto& m, auto&) { m.process->capabilities &= ~(uint64_t{1} << CAP_NET_RAW); }},
       {"wicketd: memlock", warn,
        [](auto& m, auto&) { m.process->capabilities &= ~(uint64_t{1} << CAP_IPC_LOCK); }},
+      {"wicketd: system calls", warn, [](auto& m, auto&) { m.process->filtered = false; }},
       {"wicket-hook: configuration", fail, [](auto& m, auto&) { m.hook_problem = "h.toml:1: x"; }},
       {"wicket-edge: key's mode", warn, [](auto& m, auto&) { m.edge->key_open_to_others = true; }},
       {"nic eth0: rp_filter", warn, [](auto& m, auto&) { m.nics[0].strict_rp_filter = true; }},
