@@ -147,7 +147,7 @@ report::NicFacts LookAtNic(const std::string& name, bool root) {
   return facts;
 }
 
-// Whether a route that is no connected one leads through the interface.
+// Whether a route for peers leads through the interface. With IPv4 that may be the connected one.
 bool HasRoute(const std::string& device) {
   // Of a router each may have a million lines.
   std::ifstream ipv4("/proc/thread-self/net/route"), ipv6("/proc/thread-self/net/ipv6_route");
@@ -166,6 +166,19 @@ bool HasRoute(const std::string& device) {
   return false;
 }
 
+// Whether a socket is bound to the port. Of a device that is down it is somebody else's.
+bool IsTaken(uint16_t port) {
+  const std::string wanted = absl::StrFormat(":%04X", port);
+  for (const char* table : {"/proc/thread-self/net/udp", "/proc/thread-self/net/udp6"}) {
+    std::ifstream file(table);
+    for (std::string line; std::getline(file, line);) {
+      const std::vector<std::string> fields = absl::StrSplit(line, ' ', absl::SkipEmpty());
+      if (fields.size() > 2 && absl::EndsWith(fields[1], wanted)) return true;
+    }
+  }
+  return false;
+}
+
 report::WireGuardFacts LookAtDevice(const std::string& name) {
   report::WireGuardFacts facts{.name = name};
   facts.there = wgdev::InterfaceIndex(name) != 0;
@@ -177,6 +190,13 @@ report::WireGuardFacts LookAtDevice(const std::string& name) {
   facts.threaded =
       absl::StartsWith(TextOf(absl::StrCat("/sys/class/net/", name, "/threaded")), "1");
   facts.has_route = HasRoute(name);
+  if (!facts.up) {
+    const auto device = wgdev::Open(name, wgdev::Backend::kAuto);
+    const auto info = device.ok() ? (*device)->ReadInfo() : device.status();
+    if (info.ok() && info->listen_port != 0 && IsTaken(info->listen_port)) {
+      facts.taken_port = info->listen_port;
+    }
+  }
   return facts;
 }
 

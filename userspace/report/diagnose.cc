@@ -235,6 +235,11 @@ void CheckDevice(const Machine& machine, const WireGuardFacts& device, Findings*
   } else {
     out->Ok("interface", absl::StrCat("up, ", device.user_space ? "user-space" : "the kernel's"));
   }
+  if (device.taken_port != 0) {
+    out->Fail("port", absl::StrCat(device.taken_port, " is taken by another program"),
+              "the device cannot come up",
+              absl::StrCat("ss -ulnp sport = :", device.taken_port, " shows which"));
+  }
   if (!device.has_route) {
     out->Warn("routes", "none leads through it",
               "answers to the peers' addresses leave by the default route",

@@ -33,8 +33,9 @@ struct WireGuardFacts {
   bool there = false;
   bool up = false;
   bool user_space = false;
-  bool threaded = false;   // NAPI of the device in threads of its own
-  bool has_route = false;  // a route leads through it, besides its own addresses
+  bool threaded = false;    // NAPI of the device in threads of its own
+  bool has_route = false;   // a route leads through it, besides its own addresses
+  uint16_t taken_port = 0;  // it is down, and another socket has its port
   uint32_t mtu = 0;
 };
 

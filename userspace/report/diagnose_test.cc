@@ -142,6 +142,7 @@ TEST(DiagnoseTest, EachThingThatIsBrokenIsFoundAndNothingElse) {
       {"nic eth0: XDP mode", warn, [](auto&, auto& s) { s.nics[0].xdp_mode = "generic"; }},
       {"nic eth0: rings", warn, [](auto&, auto& s) { s.nics[0].ring_full = 1; }},
       {"device wg0: interface", fail, [](auto& m, auto&) { m.devices[0].up = false; }},
+      {"device wg0: port", fail, [](auto& m, auto&) { m.devices[0].taken_port = 51820; }},
       {"device wg0: routes", warn, [](auto& m, auto&) { m.devices[0].has_route = false; }},
       {"device wg0: MTU", warn, [](auto& m, auto&) { m.devices[0].mtu = 1500; }},
       {"device wg0: threaded NAPI", warn, [](auto& m, auto&) { m.devices[0].threaded = true; }},
