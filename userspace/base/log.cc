@@ -42,7 +42,7 @@ struct Lines {
   bool taken = false;  // a LogThread writes the lines
   bool idle = true;
   bool stop = false;
-  TaskClock task;  // of writing a batch
+  TaskClock task;  // of the line under way
 };
 
 Lines& TheLines() {
@@ -120,7 +120,8 @@ void PrintLine(const Line& line) {
                               NameOf(line.level), " ", line.text, "\n"));
   }
   if (!line.device.empty() && journal->Send(line)) return;
-  Print(absl::StrCat("<", static_cast<int>(line.level), ">", line.text, "\n"));
+  const std::string priority = absl::StrCat("<", static_cast<int>(line.level), ">");
+  Print(absl::StrCat(priority, absl::StrReplaceAll(line.text, {{"\n", "\n" + priority}}), "\n"));
 }
 
 // Detached, since a write may block for ever.

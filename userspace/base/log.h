@@ -1,11 +1,12 @@
-// Log lines on standard error, in journald's form.
+// Log lines: on standard error, or as entries of the journal.
 //
-// Each line starts with its syslog priority in angle brackets when standard error is the journal. A
-// line about a device or a peer is then an entry with the fields WICKET_DEVICE and WICKET_PEER, the
-// whole key: `journalctl WICKET_PEER=KEY` finds it.
+// When standard error is the journal, a line starts with its syslog priority in angle brackets. One
+// about a device or a peer is an entry instead, with the fields WICKET_DEVICE and WICKET_PEER, the
+// whole key: `journalctl WICKET_PEER=KEY` finds it. Elsewhere a line starts with time and level.
 //
-// A line names a peer only after the peer has proven its key, and by Abbreviate(). What a packet
-// did is counted; a line about a single packet is at debug level, or rate-limited.
+// A line names a peer only after the peer has proven its key, or when it was found in the device,
+// and by Abbreviate(). What a packet did is counted; a line about a single packet is at debug
+// level, or rate-limited.
 #pragma once
 
 #include "absl/strings/string_view.h"
@@ -23,7 +24,8 @@ struct About {
   const PublicKey* peer = nullptr;
 };
 
-// Thread: any. One write(2) or sendto(2) a line, by the LogThread if there is one.
+// Thread: any while there is a LogThread, otherwise one. One write(2) or sendto(2) a line, by the
+// LogThread if there is one.
 void WriteLog(LogLevel level, const About& about, absl::string_view line);
 void SetLogLevel(LogLevel most_verbose);
 bool LogEnabled(LogLevel level);
@@ -39,7 +41,7 @@ class LogThread {
   LogThread();
   // Writes the waiting lines, and gives up after a second.
   ~LogThread();
-  // Of the lines being written. Thread: any.
+  // How long the line under way has been written so far; 0: none is. Thread: any.
   static double BusySeconds();
   LogThread(const LogThread&) = delete;
 };

@@ -13,8 +13,8 @@ namespace wicket::edge {
 
 // One IPv4 address, or one IPv6 /64, counts as one caller. All of an IPv6 /48 have the connections
 // of kSiteCallers together. Of at most kCallersMax the failures are remembered: beyond that, those
-// of some other are forgotten. A caller that has used up its failures is refused until they are
-// refilled, at `failures_per_minute`.
+// of some other are forgotten. A caller that has used up its failures may try no token until
+// one failure is refilled, at `failures_per_minute`.
 //
 // Thread: any.
 class Callers {

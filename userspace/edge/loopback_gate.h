@@ -11,7 +11,7 @@ namespace wicket::edge {
 
 class LoopbackGate : public http::Gate {
  public:
-  // At 127.0.0.1; port 0: any that is free. Errors: those of ListenAt.
+  // At 127.0.0.1; port 0: any that is free. Errors: those of ListenAt, and of getsockname().
   static absl::StatusOr<std::unique_ptr<LoopbackGate>> Listen(uint16_t port, Tokens tokens);
 
   int fd() const override { return fd_.get(); }

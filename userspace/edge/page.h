@@ -1,5 +1,5 @@
 // The page: a gateway as a browser shows it. One answer, the same for everybody and without a
-// secret; it asks for its figures with the token of its user.
+// secret; it asks for its figures with the token, or the client certificate, of its user.
 #pragma once
 
 #include "absl/strings/string_view.h"

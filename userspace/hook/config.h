@@ -26,9 +26,10 @@ struct Config {
   std::vector<HookConfig> hooks;
 
   // Errors: InvalidArgument holds a line for every problem: "FILE:LINE: KEY: found X; accepted: Y".
+  //         Of a file that is no TOML: the first problem, as "FILE:LINE: PROBLEM; accepted: TOML".
   static absl::StatusOr<Config> Parse(absl::string_view text, const std::string& name);
-  // A file that a relative path names is in systemd's $CREDENTIALS_DIRECTORY, or, without one, in
-  // the folder of `path`.
+  // A secret or a CA that a relative path names is in systemd's $CREDENTIALS_DIRECTORY, or, without
+  // one, in the folder of `path`.
   static absl::StatusOr<Config> Load(const std::string& path);
   // The keys of the file, as KeyReference::text().
   static std::string Reference();

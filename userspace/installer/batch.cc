@@ -13,6 +13,7 @@ namespace {
 // A client without an answer starts another handshake after 5 s and forgets the first. If the
 // oldest demands of an overlong queue were served, none would be served in time.
 constexpr uint64_t kPatience_ns = 2'500'000'000;
+constexpr uint64_t kTellInterval_ns = 1'000'000'000;  // of peers that are not installed
 
 }  // namespace
 
@@ -140,8 +141,11 @@ bool Batch::Install() {
     }
     state_->journal.Add(Count::kInstallErrors);
     if (absl::IsNotFound(results[i])) return false;
-    Log(LogLevel::kWarning, About{state_->options.name, &key},
-        " was not installed: ", results[i].message());
+    if (const uint64_t now_ns = SteadyNanos(); now_ns - told_ns_ >= kTellInterval_ns) {
+      told_ns_ = now_ns;
+      Log(LogLevel::kWarning, About{state_->options.name, &key},
+          " was not installed: ", results[i].message());
+    }
     if (!absl::IsUnavailable(results[i])) failed.push_back(key);
   }
   // A half-installed peer would answer handshakes and drop data.

@@ -60,6 +60,7 @@ class Batch {
   Admission admission_;
   Returner returner_;
   std::vector<Pending> pending_;
+  uint64_t told_ns_ = 0;              // when a failed install was last logged
   uint64_t snapshot_generation_ = 0;  // of the saver, when the snapshot was renewed
 };
 

@@ -77,7 +77,7 @@ class Hand {
   void Apply(const FlowChange& flow) const {
     if (flow.source.address.family == Family::kNone) return;
     const absl::Status changed = flows_(flow, port_);
-    if (!changed.ok()) Log(LogLevel::kDebug, name_, ": ", changed.message());
+    if (!changed.ok()) Log(LogLevel::kDebug, About{name_}, changed.message());
   }
   void Apply(const FlowChanges& flows) const {
     for (const FlowChange& flow : flows) Apply(flow);

@@ -26,7 +26,8 @@ struct Quota {
   friend bool operator==(const Quota&, const Quota&) = default;
 };
 
-// Of the period that `wall` is in. A clock that was set back stays in its period.
+// Since the current period was begun by BeginPeriod(); 0 before that. A clock that was set back, or
+// a period that was made longer, stays in the one that was begun.
 uint64_t UsedOf(const Quota& quota, const Session& session, absl::Time wall);
 bool UsedUp(const Quota& quota, const Session& session, absl::Time wall);
 // Begins a new period where one has begun. Returns: whether it did.
