@@ -34,19 +34,19 @@ StandardError=append:{output}
 """
 
 
-def run(*command, check=True, **kwargs):
+def run(*command, check=True, timeout=100, **kwargs):
     # virtiofsd on the host keeps a descriptor open for each inode in the guest's cache, and runs out of them.
     if command[0] in ("dpkg", "systemctl", "wicket"):
         for _ in range(2):  # what the overlay holds, then what was below it
             Path("/proc/sys/vm/drop_caches").write_text("3\n")
-    result = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=100, **kwargs)
+    result = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=timeout, **kwargs)
     if check and result.returncode != 0:
         raise RuntimeError(f"{' '.join(map(str, command))}: {result.returncode}\n{result.stdout}{result.stderr}")
     return result
 
 
 def dpkg(*words):
-    run("dpkg", *words)
+    run("dpkg", *words, timeout=300)  # its scripts are slow in an emulated machine beside others
 
 
 def wait_for(what, seconds):
@@ -271,13 +271,9 @@ def scenario(packages):
     check(Path("/var/lib/wicket/data.mdb").exists(), "a removal has deleted the store")
     dpkg("--no-triggers", "-i", deb)
     check(unit_property("UnitFileState") == "enabled", "not enabled when it is installed again")
-    run("systemctl", "disable", "wicketd")
-    dpkg("-r", "wicket")
-    dpkg("--no-triggers", "-i", deb)
-    check(unit_property("UnitFileState") == "disabled", "the administrator had disabled it")
     run("systemctl", "start", "wicketd")
     run("wicket", "status", "--wait", "60")
-    check(ping(3), "a newcomer stays out after it was installed again")
+    check(ping(1), "a session was lost by installing it again")
     print("removed, and installed again", flush=True)
     dpkg("-r", "wicket")
     dpkg("-P", "wicket", "wicket-tools")
