@@ -150,7 +150,8 @@ absl::StatusOr<Steering::Predecessors> Steering::FindPredecessors(const std::str
   for (const Hook::Steer& other : hook.steers) {
     if (std::count(found.programs.begin(), found.programs.end(), &other) > 0) continue;
     Owner owner = OwnerOf(other.facts.map_ids);
-    const bool starts = owner.pin_dir.empty() && InstantNow().up - other.facts.loaded < kNameless;
+    const absl::Duration age = InstantNow().up - other.facts.loaded;
+    const bool starts = owner.pin_dir.empty() && age >= absl::ZeroDuration() && age < kNameless;
     if (!owner.lives && !starts) {
       found.programs.push_back(&other);
       found.gone.push_back(std::move(owner));
