@@ -20,6 +20,7 @@ from selenium.webdriver.support.ui import Select
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from client import Client, connect_all  # noqa: E402
+from control import Control  # noqa: E402
 from edge import NOBODY, Edge  # noqa: E402
 from flood_test import SPOOFED4, Attack  # noqa: E402
 from gateway_test import check, equal, gateway, main  # noqa: E402
@@ -145,7 +146,9 @@ def test_the_page_shows_sessions_a_flood_and_what_a_client_did():
         lab.import_peers([{"public_key": client.key.public64, "allowed_ips": [f"10.1.0.{i + 1}/32"],
                            "labels": {"team": markup if i == 0 else "b"}} for i, client in enumerate(clients)] +
                          [{"public_key": absent.public64, "allowed_ips": ["10.2.0.1/32"]}], device.name)
+        daemon.text += f'[[pool]]\nname = "users"\ndevice = "{device.name}"\ncidrs = ["10.64.0.0/24", "fd00::/64"]\n'
         daemon.start()
+        check(Control(daemon, device).put(Key(), allocate="users").status == 201, "no address")
         face.start()
         with browser(lab.client, lab.dir) as page:
             page.open(f"https://{face.address}:8443/")
@@ -158,7 +161,8 @@ def test_the_page_shows_sessions_a_flood_and_what_a_client_did():
             page.find("token").send_keys(face.tokens["read"], Keys.ENTER)
             page.shows("summary", "wicketd .* device " + device.name)
             check(not page.seen("banner") and not page.seen("sign-in"), "signed in")
-            equal(page.tile("Stored peers"), "21", "stored")
+            equal(page.tile("Stored peers"), "22", "stored")
+            equal(page.tile("Addresses of users"), "1", "given out")
             page.shows("findings-of", "Findings")
             page.shows("good", "checks passed")
             page.shows("events", "none yet")
