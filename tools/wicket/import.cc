@@ -239,7 +239,7 @@ absl::Status ImportStream(std::istream* input, const ImportOptions& options, uin
     }
     if (!*more) break;
     if (peer.created == absl::UnixEpoch()) peer.created = now;
-    WICKET_RETURN_IF_ERROR(sink->Add(reader.line(), std::move(peer)));
+    WICKET_RETURN_IF_ERROR(sink->Add(reader.peer_line(), std::move(peer)));
     progress.Show(++peers, reader.bytes());
   }
   if (!complete()) return absl::UnavailableError("wg showconf failed");

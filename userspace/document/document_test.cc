@@ -145,6 +145,18 @@ TEST(PeerReaderTest, TheFormatIsDetected) {
   EXPECT_EQ(detected(""), Format::kNdjson);
 }
 
+TEST(PeerReaderTest, APeerOfAConfigurationIsWhereItsSectionBegins) {
+  std::istringstream input(
+      absl::StrCat("[Peer]\nPublicKey = ", ToBase64(PublicKey{{1}}),
+                   "\n\n# next\n[Peer]\nPublicKey = ", ToBase64(PublicKey{{2}}), "\n\n"));
+  PeerReader reader(&input, Format::kAuto, "wg0");
+  store::Peer first, second;
+  ASSERT_TRUE(*reader.Next(&first));
+  EXPECT_EQ(reader.peer_line(), 1u);
+  ASSERT_TRUE(*reader.Next(&second));
+  EXPECT_EQ(reader.peer_line(), 5u);
+}
+
 TEST(PeerReaderTest, LinesAreCountedFromTheFirstThoughItMayBeBlank) {
   const std::string good = std::string("{\"public_key\":\"") + kKey + "\"}\n";
   std::istringstream input("\n \r\n\t" + good + "{");

@@ -180,6 +180,7 @@ absl::StatusOr<bool> PeerReader::NextSection(store::Peer* peer) {
       const uint64_t begun = std::exchange(peer_begun_, *is_peer ? line_ : 0);
       if (begun == 0) continue;
       WICKET_RETURN_IF_ERROR(EndSection(begun, has_key));
+      peer_line_ = begun;
       return true;
     }
     if (!seen_section_) {
@@ -196,6 +197,7 @@ absl::StatusOr<bool> PeerReader::NextSection(store::Peer* peer) {
   const uint64_t begun = std::exchange(peer_begun_, 0);
   if (begun == 0) return false;
   WICKET_RETURN_IF_ERROR(EndSection(begun, has_key));
+  peer_line_ = begun;
   return true;
 }
 

@@ -35,6 +35,8 @@ class PeerReader {
 
   Format format() const { return format_; }  // kAuto until the first Next()
   uint64_t line() const { return line_; }    // of what Next() read last; from 1
+  // Where the peer begins that Next() gave last: its line, or that of its [Peer].
+  uint64_t peer_line() const { return format_ == Format::kNdjson ? line_ : peer_line_; }
   uint64_t bytes() const { return bytes_; }  // read so far
 
  private:
@@ -52,6 +54,7 @@ class PeerReader {
   uint64_t line_ = 0;
   uint64_t bytes_ = 0;
   bool seen_section_ = false;
+  uint64_t peer_line_ = 0;   // wg.conf: of the last peer given
   uint64_t peer_begun_ = 0;  // wg.conf: the line of the [Peer] that is being read; 0: none is
   // wg.conf: comments whose peer is not known yet. Those right above a [Peer] are of that one.
   std::vector<std::string> comments_;
