@@ -24,7 +24,7 @@ struct ConnectionOptions {
   std::string device;    // empty: the one there is
   bool offline = false;  // do not try the socket
   std::string remote;    // of remotes.toml; empty: the gateway on this machine
-  absl::Duration patience = absl::Seconds(60);  // without a byte of an answer
+  absl::Duration patience = absl::Seconds(20);  // without a byte of an answer
 };
 
 struct Answer {

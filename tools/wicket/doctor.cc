@@ -181,6 +181,11 @@ std::optional<std::string> LookAtHook(const std::string& path) {
 
 // Leaves out the warnings that the operator knows of.
 void Accept(const std::vector<std::string>& names, std::vector<Finding>* findings) {
+  for (const std::string& name : names) {
+    const bool known = std::any_of(findings->begin(), findings->end(),
+                                   [&](const Finding& finding) { return finding.check == name; });
+    if (!known) std::cerr << "note: --accept " << name << ": nothing is found of this name now\n";
+  }
   std::erase_if(*findings, [&](const Finding& finding) {
     return finding.grade == Grade::kWarning &&
            std::find(names.begin(), names.end(), finding.check) != names.end();

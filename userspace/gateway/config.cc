@@ -142,6 +142,10 @@ void ConfigReader::ReadDevice(const toml::table& table) {
   Section section(table, "device", &problems_);
   DeviceConfig device;
   ReadName(&section, &device_names_, "the WireGuard device", &device.name);
+  if (nic_names_.count(device.name)) {
+    section.AddProblem("name", absl::StrCat(device.name, ", which is a [[nic]] too"),
+                       "a WireGuard device; clients arrive by another interface");
+  }
   section.OneOf("backend", kBackends, &device.backend,
                 {"`netlink`, `uapi`, or `auto`: UAPI where its socket exists"});
   section.Seconds("evict_after", kEvictAfterMin, kYear, " seconds (a session may live 180)",

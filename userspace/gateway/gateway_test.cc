@@ -57,6 +57,15 @@ TEST(ConfigTest, ReportsEveryProblemWithFileLineFoundAndAccepted) {
   }
 }
 
+TEST(ConfigTest, ANicIsNoDevice) {
+  const auto config =
+      ParseConfig("[[nic]]\nname = \"wg0\"\n[[device]]\nname = \"wg0\"\n", "x.toml");
+  EXPECT_EQ(
+      config.status().message(),
+      "x.toml:3: device.name: found wg0, which is a [[nic]] too; accepted: a WireGuard device; "
+      "clients arrive by another interface");
+}
+
 TEST(ConfigTest, SyntaxErrorsAndEmptyFiles) {
   EXPECT_NE(ParseConfig("a = \n", "x.toml").status().message().find("x.toml:1"), std::string::npos);
   // Found by the fuzzer: what the parser takes for impossible.
