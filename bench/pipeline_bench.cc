@@ -177,7 +177,7 @@ class Bench {
 constexpr int kDistinct = 9000;
 
 // What a shard counts of a packet that is alone in its burst, so that a status can tell of it. The
-// same as in Shard::Judge, on counters of its own.
+// same as in Shard::RunBatch, on counters of its own.
 template <bool kForStatus>
 void CountPacket(benchmark::State& state) {
   VerdictCounters verdicts;

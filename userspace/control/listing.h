@@ -46,7 +46,7 @@ struct Standing {
   std::string state = "stored";  // or as roster::Installed, or kNotReached
   std::optional<store::Session> session;
 };
-// Of one peer; its session is the last one saved, or to be saved, where the device was not reached.
+// Of one peer; its session is the stored one where the device was not reached.
 Standing StandingOf(const store::Peer& peer, const store::Snapshot& snapshot,
                     roster::Devices& devices);
 

@@ -19,8 +19,8 @@ namespace wicket::http {
 
 class Transport;
 
-// What a sender may do: each role includes those before it. kLockedOut: nothing, and it was not
-// looked at who it is, since its address has guessed too often.
+// What a sender may do: each role includes those before it. kLockedOut: nothing; its token was not
+// looked at, since its address has guessed too often.
 enum class Role : int { kLockedOut, kNone, kMetrics, kRead, kWrite };
 const char* ToString(Role role);
 std::optional<Role> ParseRole(absl::string_view text);

@@ -20,9 +20,6 @@ constexpr uint32_t kXdpMtuMax = 3498;
 constexpr uint64_t kLockedOfAQueue = 9 << 20;  // frames, rings and keys
 constexpr uint32_t kTunnelOverhead = 80;       // IPv6, UDP, a data message's header and tag
 
-const std::vector<document::NicStatus> kNoNics;
-const std::vector<document::DeviceStatus> kNoDevices;
-
 std::string NicCalled(const std::string& name) { return absl::StrCat("nic ", name); }
 std::string DeviceCalled(const std::string& name) { return absl::StrCat("device ", name); }
 
@@ -363,14 +360,15 @@ std::vector<Finding> Diagnose(const Machine& machine, const document::Status* st
       if (served != nullptr) CheckServedDevice(*served, out);
     });
   }
-  // During a look that hangs the machine's are not known.
-  for (const document::NicStatus& nic : status ? status->nics : kNoNics) {
-    if (seen.contains(nic.name)) continue;
-    add(NicCalled(nic.name), [&](Findings* out) { CheckServedNic(nic, out); });
-  }
-  for (const document::DeviceStatus& device : status ? status->devices : kNoDevices) {
-    if (seen.contains(device.name)) continue;
-    add(DeviceCalled(device.name), [&](Findings* out) { CheckServedDevice(device, out); });
+  if (status != nullptr) {  // the machine's are not known during a look that hangs
+    for (const document::NicStatus& nic : status->nics) {
+      if (seen.contains(nic.name)) continue;
+      add(NicCalled(nic.name), [&](Findings* out) { CheckServedNic(nic, out); });
+    }
+    for (const document::DeviceStatus& device : status->devices) {
+      if (seen.contains(device.name)) continue;
+      add(DeviceCalled(device.name), [&](Findings* out) { CheckServedDevice(device, out); });
+    }
   }
   if (machine.process) add("wicketd", [&](Findings* out) { CheckProcess(machine, out); });
   if (machine.hook_problem) {

@@ -25,8 +25,8 @@ absl::Status Replace(const std::string& path, const std::string& text) {
   const std::string fresh = path + ".new";
   const Fd fd(open(fresh.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0640));
   if (!fd.valid()) return ErrnoStatus(errno, absl::StrCat("open(", fresh, ")"));
-  fchmod(fd.get(),
-         0640);  // for the daemon's group, which may connect to the socket, whatever the umask
+  // Whatever the umask: the daemon's group, which may connect to the socket, may read it too.
+  fchmod(fd.get(), 0640);
   errno = 0;
   if (write(fd.get(), text.data(), text.size()) != static_cast<ssize_t>(text.size())) {
     return ErrnoStatus(errno ? errno : EIO, absl::StrCat("write(", fresh, ")"));
