@@ -14,6 +14,7 @@ namespace json = boost::json;
 
 int Reload(const ConnectionOptions& where) {
   const auto connection = Connection::OpenOnline(where);
+  if (!connection.ok() && !where.remote.empty()) return Fail(connection.status());
   if (!connection.ok()) return Fail(Annotate(connection.status(), "wicketd does not run"));
   const auto answer = (*connection)->Call("POST", "/v1/reload");
   if (!answer.ok()) return Fail(answer.status());
