@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "control/bulk.h"
 #include "control/event_filter.h"
+#include "control/event_stream.h"
 #include "control/listing.h"
 #include "control/query.h"
 #include "control/why.h"
@@ -19,9 +20,6 @@ using http::Exchange;
 using http::Role;
 
 namespace {
-
-constexpr absl::Duration kEventWait = absl::Seconds(1);
-constexpr int kHeartbeat = 15;  // waits without an event between two signs of life
 
 const std::string& DeviceOf(const Exchange& exchange) { return exchange.target().path[2]; }
 
@@ -59,18 +57,25 @@ absl::StatusOr<document::PeerRequest> ReadPeer(Exchange& exchange) {
   return request;
 }
 
-// Server-sent events [WHATWG HTML 9.2] of a batch; empty: nothing that the filter admits.
-std::string FramesOf(const event::EventLog::Watcher::Batch& batch, const EventFilter& filter) {
-  std::string text;
-  if (batch.missed > 0) {
-    absl::StrAppend(&text, "event: lagged\ndata: {\"missed\":", batch.missed, "}\n\n");
-  }
-  for (const event::Event& event : batch.events) {
-    if (!filter.Admits(event)) continue;
-    absl::StrAppend(&text, "event: ", event::ToString(event.kind),
-                    "\ndata: ", document::ToJson(event), "\n\n");
-  }
-  return text;
+// How far a page of the history was read before; 0: from its beginning.
+absl::StatusOr<uint64_t> FromOf(const http::Target& target) {
+  uint64_t from = 0;
+  const auto it = target.query.find("from");
+  if (it == target.query.end() || absl::SimpleAtoi(it->second, &from)) return from;
+  return document::AboutField(
+      "from", absl::InvalidArgumentError("from: accepted: what an earlier answer gave as next"));
+}
+
+absl::StatusOr<Address> AddressOf(const Exchange& exchange) {
+  const auto address = ParseAddress(exchange.target().path[4]);
+  if (address) return *address;
+  return document::AboutField(
+      "address", absl::InvalidArgumentError("address: not an IPv4 or IPv6 address"));
+}
+
+absl::Status Answered(Exchange& exchange, unsigned http_status, std::string body) {
+  exchange.Answer(http_status, std::move(body));
+  return absl::OkStatus();
 }
 
 }  // namespace
@@ -81,7 +86,7 @@ struct Api::Route {
   const char* method;
   std::vector<std::string> path;  // "{}" matches any segment
   Role role;
-  void (Api::*handle)(Exchange&);
+  absl::Status (Api::*handle)(Exchange&);
 
   bool Matches(const std::vector<std::string>& asked) const {
     if (asked.size() != path.size()) return false;
@@ -116,28 +121,35 @@ const std::vector<Api::Route>& Api::Routes() {
   return *routes;
 }
 
-void Api::Handle(Exchange& exchange) {
+// Returns: null when there is none for its path and method.
+const Api::Route* Api::RouteOf(const Exchange& exchange) {
+  for (const Route& route : Routes()) {
+    if (route.Matches(exchange.target().path) && exchange.method() == route.method) return &route;
+  }
+  return nullptr;
+}
+
+absl::Status Api::Admit(const Route& route, const Exchange& exchange) const {
+  if (exchange.role <= Role::kNone) {
+    return absl::UnauthenticatedError("a valid bearer token is needed");
+  }
+  if (exchange.role < route.role) {
+    return absl::PermissionDeniedError(exchange.role == Role::kRead
+                                           ? "this connection may read, not write"
+                                           : "this connection may read metrics, and no more");
+  }
   const auto& path = exchange.target().path;
+  if (path.size() > 2 && !sources_.devices->Has(path[2])) {
+    return absl::NotFoundError(absl::StrCat("no device \"", path[2], "\" is configured"));
+  }
+  return absl::OkStatus();
+}
+
+void Api::AnswerNoRoute(Exchange& exchange) {
   std::string allow;
   for (const Route& route : Routes()) {
-    if (!route.Matches(path)) continue;
-    if (exchange.method() != route.method) {
-      absl::StrAppend(&allow, allow.empty() ? "" : ", ", route.method);
-      continue;
-    }
-    if (exchange.role <= Role::kNone) {
-      return exchange.AnswerError(absl::UnauthenticatedError("a valid bearer token is needed"));
-    }
-    if (exchange.role < route.role) {
-      return exchange.AnswerError(absl::PermissionDeniedError(
-          exchange.role == Role::kRead ? "this connection may read, not write"
-                                       : "this connection may read metrics, and no more"));
-    }
-    if (path.size() > 2 && !sources_.devices->Has(path[2])) {
-      return exchange.AnswerError(
-          absl::NotFoundError(absl::StrCat("no device \"", path[2], "\" is configured")));
-    }
-    return (this->*route.handle)(exchange);
+    if (!route.Matches(exchange.target().path)) continue;
+    absl::StrAppend(&allow, allow.empty() ? "" : ", ", route.method);
   }
   if (allow.empty()) {
     return exchange.AnswerError(404, "not_found", "there is nothing at this path");
@@ -147,61 +159,51 @@ void Api::Handle(Exchange& exchange) {
                        absl::StrCat("this path takes ", allow, ", not ", exchange.method()));
 }
 
+void Api::Handle(Exchange& exchange) {
+  const Route* route = RouteOf(exchange);
+  if (route == nullptr) return AnswerNoRoute(exchange);
+  absl::Status status = Admit(*route, exchange);
+  if (status.ok()) status = (this->*route->handle)(exchange);
+  if (!status.ok()) exchange.AnswerError(status);
+}
+
 // --- the gateway ------------------------------------------------------------
 
-void Api::GetStatus(Exchange& exchange) {
+absl::Status Api::GetStatus(Exchange& exchange) {
   const auto status = sources_.status();
-  exchange.Answer(200, status == nullptr ? "{}" : document::ToJson(*status));
+  return Answered(exchange, 200, status == nullptr ? "{}" : document::ToJson(*status));
 }
 
-void Api::GetMetrics(Exchange& exchange) {
+absl::Status Api::GetMetrics(Exchange& exchange) {
   exchange.Answer(200, sources_.metrics(), "text/plain; version=0.0.4; charset=utf-8");
+  return absl::OkStatus();
 }
 
-void Api::GetHistory(Exchange& exchange) {
-  const auto known = CheckQuery(exchange.target(), {"from"});
-  if (!known.ok()) return exchange.AnswerError(known);
-  uint64_t from = 0;
-  const auto it = exchange.target().query.find("from");
-  if (it != exchange.target().query.end() && !absl::SimpleAtoi(it->second, &from)) {
-    return exchange.AnswerError(document::AboutField(
-        "from", absl::InvalidArgumentError("from: accepted: what an earlier answer gave as next")));
-  }
-  exchange.Answer(200, sources_.history(from));
+absl::Status Api::GetHistory(Exchange& exchange) {
+  WICKET_RETURN_IF_ERROR(CheckQuery(exchange.target(), {"from"}));
+  WICKET_ASSIGN_OR_RETURN(const uint64_t from, FromOf(exchange.target()));
+  return Answered(exchange, 200, sources_.history(from));
 }
 
-void Api::GetFindings(Exchange& exchange) { exchange.Answer(200, sources_.findings()); }
-
-void Api::GetEvents(Exchange& exchange) {
-  const auto filter = ParseEventFilter(exchange.target());
-  if (!filter.ok()) return exchange.AnswerError(filter.status());
-  event::EventLog::Watcher watcher(sources_.events);
-  // A first line at once, so that the client knows it will miss nothing from here.
-  if (!exchange.BeginStream("text/event-stream") || !exchange.Write(": watching\n\n")) return;
-  int quiet = 0;
-  while (!exchange.stopping() && !exchange.Abandoned()) {
-    std::string text = FramesOf(watcher.Read(kEventWait), *filter);
-    if (text.empty() && ++quiet == kHeartbeat) text = ": still here\n\n";
-    if (!text.empty()) quiet = 0;
-    if (!exchange.Write(text)) return;
-  }
-  exchange.EndStream();
+absl::Status Api::GetFindings(Exchange& exchange) {
+  return Answered(exchange, 200, sources_.findings());
 }
 
-void Api::PostReload(Exchange& exchange) {
-  if (!sources_.reload) {
-    return exchange.AnswerError(501, "not_implemented", "there is no daemon to reload");
-  }
+absl::Status Api::GetEvents(Exchange& exchange) {
+  WICKET_ASSIGN_OR_RETURN(const EventFilter filter, ParseEventFilter(exchange.target()));
+  StreamEvents(exchange, filter, *sources_.events);
+  return absl::OkStatus();
+}
+
+absl::Status Api::PostReload(Exchange& exchange) {
+  if (!sources_.reload) return absl::UnimplementedError("there is no daemon to reload");
   const auto needs_restart = sources_.reload();
-  if (absl::IsUnavailable(needs_restart.status())) {
-    return exchange.AnswerError(needs_restart.status());
-  }
-  if (!needs_restart.ok()) {
-    const bool partly = absl::IsAborted(needs_restart.status());
-    return exchange.AnswerError(422, partly ? "partly_applied" : "invalid_configuration",
-                                needs_restart.status().message());
-  }
-  exchange.Answer(200, document::ToReloadJson(*needs_restart));
+  if (needs_restart.ok()) return Answered(exchange, 200, document::ToReloadJson(*needs_restart));
+  const absl::Status& status = needs_restart.status();
+  if (absl::IsUnavailable(status)) return status;
+  exchange.AnswerError(422, absl::IsAborted(status) ? "partly_applied" : "invalid_configuration",
+                       status.message());
+  return absl::OkStatus();
 }
 
 // --- one peer ---------------------------------------------------------------
@@ -218,86 +220,68 @@ std::string Api::Report(const store::Peer& peer, const store::Snapshot& snapshot
   return std::move(ToReports({&peer, 1}, snapshot, *sources_.devices)[0]);
 }
 
-void Api::PutPeer(Exchange& exchange) {
-  const auto request = ReadPeer(exchange);
-  if (!request.ok()) return exchange.AnswerError(request.status());
-  const auto stored = sources_.roster->Put(*request);
-  if (!stored.ok()) return exchange.AnswerError(stored.status());
+absl::Status Api::PutPeer(Exchange& exchange) {
+  WICKET_ASSIGN_OR_RETURN(const document::PeerRequest request, ReadPeer(exchange));
+  WICKET_ASSIGN_OR_RETURN(const auto stored, sources_.roster->Put(request));
   // A new peer is in no device and has no session, so neither is asked.
-  if (stored->created) {
-    return exchange.Answer(201, document::ToReport(stored->peer, std::nullopt, "stored"));
+  if (stored.created) {
+    return Answered(exchange, 201, document::ToReport(stored.peer, std::nullopt, "stored"));
   }
-  const auto snapshot = sources_.store->NewSnapshot();
-  if (!snapshot.ok()) return exchange.AnswerError(snapshot.status());
-  exchange.Answer(200, Report(stored->peer, *snapshot));
+  WICKET_ASSIGN_OR_RETURN(const store::Snapshot snapshot, sources_.store->NewSnapshot());
+  return Answered(exchange, 200, Report(stored.peer, snapshot));
 }
 
-void Api::GetPeer(Exchange& exchange) {
-  const auto snapshot = sources_.store->NewSnapshot();
-  if (!snapshot.ok()) return exchange.AnswerError(snapshot.status());
-  const auto peer = Find(exchange, *snapshot);
-  if (!peer.ok()) return exchange.AnswerError(peer.status());
-  if (const auto known = CheckQuery(exchange.target(), {"secrets"}); !known.ok()) {
-    return exchange.AnswerError(known);
+absl::Status Api::GetPeer(Exchange& exchange) {
+  WICKET_RETURN_IF_ERROR(CheckQuery(exchange.target(), {"secrets"}));
+  WICKET_ASSIGN_OR_RETURN(const auto secrets, FlagOf(exchange.target(), "secrets"));
+  if (secrets == true && exchange.role < Role::kWrite) {
+    return absl::PermissionDeniedError("secrets are for those that may write");
   }
-  const auto secrets = FlagOf(exchange.target(), "secrets");
-  if (!secrets.ok()) return exchange.AnswerError(secrets.status());
-  if (!secrets->value_or(false)) return exchange.Answer(200, Report(*peer, *snapshot));
-  if (exchange.role < Role::kWrite) {
-    return exchange.AnswerError(
-        absl::PermissionDeniedError("secrets are for those that may write"));
-  }
-  exchange.Answer(200, document::ToJsonLine(*peer));
+  WICKET_ASSIGN_OR_RETURN(const store::Snapshot snapshot, sources_.store->NewSnapshot());
+  WICKET_ASSIGN_OR_RETURN(const store::Peer peer, Find(exchange, snapshot));
+  return Answered(exchange, 200,
+                  secrets == true ? document::ToJsonLine(peer) : Report(peer, snapshot));
 }
 
-void Api::GetWhy(Exchange& exchange) {
-  const auto snapshot = sources_.store->NewSnapshot();
-  if (!snapshot.ok()) return exchange.AnswerError(snapshot.status());
-  const auto peer = Find(exchange, *snapshot);
-  if (!peer.ok()) return exchange.AnswerError(peer.status());
-  const Standing standing = StandingOf(*peer, *snapshot, *sources_.devices);
+absl::Status Api::GetWhy(Exchange& exchange) {
+  WICKET_ASSIGN_OR_RETURN(const store::Snapshot snapshot, sources_.store->NewSnapshot());
+  WICKET_ASSIGN_OR_RETURN(const store::Peer peer, Find(exchange, snapshot));
+  const Standing standing = StandingOf(peer, snapshot, *sources_.devices);
   const auto status = sources_.status();
-  exchange.Answer(200, document::ToReasonsJson(WhyOf(*peer, standing.state, standing.session,
-                                                     status.get(), WallNow())));
+  return Answered(exchange, 200,
+                  document::ToReasonsJson(
+                      WhyOf(peer, standing.state, standing.session, status.get(), WallNow())));
 }
 
-void Api::DeletePeer(Exchange& exchange) {
-  const auto key = KeyOf(exchange);
-  if (!key.ok()) return exchange.AnswerError(key.status());
-  const absl::Status deleted = sources_.roster->Delete(DeviceOf(exchange), *key);
-  if (!deleted.ok()) return exchange.AnswerError(deleted);
-  exchange.Answer(204, "");
+absl::Status Api::DeletePeer(Exchange& exchange) {
+  WICKET_ASSIGN_OR_RETURN(const PublicKey key, KeyOf(exchange));
+  WICKET_RETURN_IF_ERROR(sources_.roster->Delete(DeviceOf(exchange), key));
+  return Answered(exchange, 204, "");
 }
 
-void Api::ResetReplay(Exchange& exchange) {
-  const auto key = KeyOf(exchange);
-  if (!key.ok()) return exchange.AnswerError(key.status());
-  const absl::Status reset = sources_.roster->ResetReplay(DeviceOf(exchange), *key);
-  if (!reset.ok()) return exchange.AnswerError(reset);
-  exchange.Answer(204, "");
+absl::Status Api::ResetReplay(Exchange& exchange) {
+  WICKET_ASSIGN_OR_RETURN(const PublicKey key, KeyOf(exchange));
+  WICKET_RETURN_IF_ERROR(sources_.roster->ResetReplay(DeviceOf(exchange), key));
+  return Answered(exchange, 204, "");
 }
 
-void Api::GetAddress(Exchange& exchange) {
-  const auto address = ParseAddress(exchange.target().path[4]);
-  if (!address) {
-    return exchange.AnswerError(document::AboutField(
-        "address", absl::InvalidArgumentError("address: not an IPv4 or IPv6 address")));
-  }
-  const auto snapshot = sources_.store->NewSnapshot();
-  if (!snapshot.ok()) return exchange.AnswerError(snapshot.status());
-  const auto owner = snapshot->FindAddress(DeviceOf(exchange), *address);
-  if (!owner) return exchange.AnswerError(absl::NotFoundError("no peer has this address"));
-  const auto peer = snapshot->FindPeer(*owner);
-  if (!peer.ok()) return exchange.AnswerError(peer.status());
-  exchange.Answer(200, Report(*peer, *snapshot));
+absl::Status Api::GetAddress(Exchange& exchange) {
+  WICKET_ASSIGN_OR_RETURN(const Address address, AddressOf(exchange));
+  WICKET_ASSIGN_OR_RETURN(const store::Snapshot snapshot, sources_.store->NewSnapshot());
+  const auto owner = snapshot.FindAddress(DeviceOf(exchange), address);
+  if (!owner) return absl::NotFoundError("no peer has this address");
+  WICKET_ASSIGN_OR_RETURN(const store::Peer peer, snapshot.FindPeer(*owner));
+  return Answered(exchange, 200, Report(peer, snapshot));
 }
 
 // --- many -------------------------------------------------------------------
 
-void Api::GetPeers(Exchange& exchange) { ListPeers(exchange, *sources_.store, *sources_.devices); }
+absl::Status Api::GetPeers(Exchange& exchange) {
+  return ListPeers(exchange, *sources_.store, *sources_.devices);
+}
 
-void Api::PostImport(Exchange& exchange) { Import(exchange, *sources_.roster); }
+absl::Status Api::PostImport(Exchange& exchange) { return Import(exchange, *sources_.roster); }
 
-void Api::GetExport(Exchange& exchange) { Export(exchange, *sources_.store); }
+absl::Status Api::GetExport(Exchange& exchange) { return Export(exchange, *sources_.store); }
 
 }  // namespace wicket::control

@@ -49,22 +49,26 @@ class Api {
  private:
   struct Route;
   static const std::vector<Route>& Routes();
+  static const Route* RouteOf(const http::Exchange& exchange);
+  static void AnswerNoRoute(http::Exchange& exchange);
+  absl::Status Admit(const Route& route, const http::Exchange& exchange) const;
 
-  void GetStatus(http::Exchange& exchange);
-  void GetMetrics(http::Exchange& exchange);
-  void GetHistory(http::Exchange& exchange);
-  void GetFindings(http::Exchange& exchange);
-  void GetEvents(http::Exchange& exchange);
-  void PostReload(http::Exchange& exchange);
-  void GetPeers(http::Exchange& exchange);
-  void PutPeer(http::Exchange& exchange);
-  void GetPeer(http::Exchange& exchange);
-  void GetWhy(http::Exchange& exchange);
-  void DeletePeer(http::Exchange& exchange);
-  void ResetReplay(http::Exchange& exchange);
-  void GetAddress(http::Exchange& exchange);
-  void PostImport(http::Exchange& exchange);
-  void GetExport(http::Exchange& exchange);
+  // Each answers, or returns the error to answer with.
+  absl::Status GetStatus(http::Exchange& exchange);
+  absl::Status GetMetrics(http::Exchange& exchange);
+  absl::Status GetHistory(http::Exchange& exchange);
+  absl::Status GetFindings(http::Exchange& exchange);
+  absl::Status GetEvents(http::Exchange& exchange);
+  absl::Status PostReload(http::Exchange& exchange);
+  absl::Status GetPeers(http::Exchange& exchange);
+  absl::Status PutPeer(http::Exchange& exchange);
+  absl::Status GetPeer(http::Exchange& exchange);
+  absl::Status GetWhy(http::Exchange& exchange);
+  absl::Status DeletePeer(http::Exchange& exchange);
+  absl::Status ResetReplay(http::Exchange& exchange);
+  absl::Status GetAddress(http::Exchange& exchange);
+  absl::Status PostImport(http::Exchange& exchange);
+  absl::Status GetExport(http::Exchange& exchange);
 
   // The peer of the path. Errors: also when it is stored for another device than the path's.
   absl::StatusOr<store::Peer> Find(const http::Exchange& exchange,

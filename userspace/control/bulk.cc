@@ -99,7 +99,8 @@ class Importer {
   // Why it cannot go on.
   const absl::Status& failed() const { return failed_; }
 
-  void Answer(Exchange& exchange) {
+  // Errors: it could not go on to the end.
+  absl::Status Answer(Exchange& exchange) {
     if (failed_.ok() && !exchange.body_done()) {
       failed_ = absl::AbortedError(exchange.stopping() ? "the gateway stops"
                                                        : "the body ended early, or stalled");
@@ -108,14 +109,15 @@ class Importer {
       failed_ = absl::ResourceExhaustedError("no room for the report of the refused lines");
     }
     if (!failed_.ok()) {
-      return exchange.AnswerError(Annotate(
-          failed_, absl::StrCat("after ", imported_, " imported peers and ", lines_, " lines")));
+      return Annotate(failed_,
+                      absl::StrCat("after ", imported_, " imported peers and ", lines_, " lines"));
     }
     if (exchange.BeginStream("application/x-ndjson") && refused_.CopyTo(exchange) &&
         exchange.Write(
             absl::StrCat("{\"imported\":", imported_, ",\"refused\":", refused_count_, "}\n"))) {
       exchange.EndStream();
     }
+    return absl::OkStatus();
   }
 
  private:
@@ -139,7 +141,7 @@ class Importer {
 
 }  // namespace
 
-void Import(Exchange& exchange, roster::Roster& roster) {
+absl::Status Import(Exchange& exchange, roster::Roster& roster) {
   std::istream body(exchange.body());
   Importer importer(&roster, exchange.target().path[2]);
   std::string text;
@@ -147,35 +149,37 @@ void Import(Exchange& exchange, roster::Roster& roster) {
     importer.Add(&text);
   }
   if (importer.failed().ok()) importer.Flush();
-  importer.Answer(exchange);
+  return importer.Answer(exchange);
 }
 
-void Export(Exchange& exchange, const store::Store& store) {
-  const auto page = ParsePage(exchange.target(), WallNow());
-  if (!page.ok()) return exchange.AnswerError(page.status());
-  auto snapshot = store.NewSnapshot();
-  if (!snapshot.ok()) return exchange.AnswerError(snapshot.status());
-  if (!exchange.BeginStream("application/x-ndjson")) return;
+absl::Status Export(Exchange& exchange, const store::Store& store) {
+  WICKET_ASSIGN_OR_RETURN(const Page page, ParsePage(exchange.target(), WallNow()));
+  WICKET_ASSIGN_OR_RETURN(store::Snapshot snapshot, store.NewSnapshot());
+  if (!exchange.BeginStream("application/x-ndjson")) return absl::OkStatus();
   std::string cursor;
   do {
     // A view for each page: a long one would keep the writer from reusing what it deletes.
     std::string text;
     size_t left = kStreamPage;
-    absl::Status status = snapshot->Renew();
+    absl::Status status = snapshot.Renew();
     if (status.ok()) {
-      status = snapshot->List(page->selection, kEntriesMax, &cursor, [&](const store::Peer& peer) {
-        if (!page->Admits(peer)) return true;
+      status = snapshot.List(page.selection, kEntriesMax, &cursor, [&](const store::Peer& peer) {
+        if (!page.Admits(peer)) return true;
         absl::StrAppend(&text, document::ToJsonLine(peer), "\n");
         return --left > 0;
       });
     }
-    snapshot->Release();
+    snapshot.Release();
     const bool written = exchange.Write(text);
     explicit_bzero(text.data(), text.size());
     // The answer has begun: an end without its last chunk tells the client.
-    if (!status.ok() || !written || exchange.stopping()) return exchange.Abort();
+    if (!status.ok() || !written || exchange.stopping()) {
+      exchange.Abort();
+      return absl::OkStatus();
+    }
   } while (!cursor.empty());
   exchange.EndStream();
+  return absl::OkStatus();
 }
 
 }  // namespace wicket::control

@@ -14,9 +14,11 @@ inline constexpr size_t kImportChunk = 512;  // lines of one transaction, which 
 
 // POST .../import: a peer a line. Answers with a line for each that was refused, then with the
 // sum. A line whose device was not updated counts as imported and as refused.
-void Import(http::Exchange& exchange, roster::Roster& roster);
+// Errors: nothing was answered yet; the message says how far it came.
+absl::Status Import(http::Exchange& exchange, roster::Roster& roster);
 
 // GET .../export: a peer a line. Secrets: preshared keys are in it.
-void Export(http::Exchange& exchange, const store::Store& store);
+// Errors: nothing was answered yet.
+absl::Status Export(http::Exchange& exchange, const store::Store& store);
 
 }  // namespace wicket::control

@@ -188,31 +188,31 @@ std::vector<std::string> ToReports(std::span<const store::Peer> peers,
   return reports;
 }
 
-void ListPeers(http::Exchange& exchange, const store::Store& store, roster::Devices& devices) {
-  const auto page = ParsePage(exchange.target(), WallNow());
-  if (!page.ok()) return exchange.AnswerError(page.status());
-  const auto snapshot = store.NewSnapshot();
-  if (!snapshot.ok()) return exchange.AnswerError(snapshot.status());
-  const auto listing = page->installed == true    ? ListInstalled(*page, *snapshot, devices)
-                       : page->installed == false ? ListNotInstalled(*page, *snapshot, devices)
-                                                  : ListStored(*page, *snapshot);
+absl::Status ListPeers(http::Exchange& exchange, const store::Store& store,
+                       roster::Devices& devices) {
+  WICKET_ASSIGN_OR_RETURN(const Page page, ParsePage(exchange.target(), WallNow()));
+  WICKET_ASSIGN_OR_RETURN(const store::Snapshot snapshot, store.NewSnapshot());
+  const auto listing = page.installed == true    ? ListInstalled(page, snapshot, devices)
+                       : page.installed == false ? ListNotInstalled(page, snapshot, devices)
+                                                 : ListStored(page, snapshot);
   if (absl::IsInvalidArgument(listing.status())) {
-    return exchange.AnswerError(document::AboutField("cursor", listing.status()));
+    return document::AboutField("cursor", listing.status());
   }
-  if (!listing.ok()) return exchange.AnswerError(listing.status());
+  WICKET_RETURN_IF_ERROR(listing.status());
   std::vector<std::string> reports;
   if (listing->device_asked) {
     for (const store::Peer& peer : listing->peers) {
-      reports.push_back(ToReport(peer, listing->installed, *snapshot));
+      reports.push_back(ToReport(peer, listing->installed, snapshot));
     }
   } else {
-    reports = ToReports(listing->peers, *snapshot, devices);
+    reports = ToReports(listing->peers, snapshot, devices);
   }
   std::string json = absl::StrCat("{\"peers\":[", absl::StrJoin(reports, ","), "]");
   if (!listing->cursor.empty()) {
     absl::StrAppend(&json, ",\"next_cursor\":\"", absl::WebSafeBase64Escape(listing->cursor), "\"");
   }
   exchange.Answer(200, json + "}");
+  return absl::OkStatus();
 }
 
 }  // namespace wicket::control

@@ -34,9 +34,11 @@ struct Page {
 // Errors: InvalidArgument, with FieldOf().
 absl::StatusOr<Page> ParsePage(const http::Target& target, absl::Time now);
 
-// GET .../peers. With `installed` in the query it is answered 503 when the device's thread does
-// not answer.
-void ListPeers(http::Exchange& exchange, const store::Store& store, roster::Devices& devices);
+// GET .../peers.
+// Errors: nothing was answered; InvalidArgument, with FieldOf(); Unavailable: the query has
+//         `installed`, and the device's thread does not answer.
+absl::Status ListPeers(http::Exchange& exchange, const store::Store& store,
+                       roster::Devices& devices);
 
 // The state of a peer whose device's thread did not answer.
 inline constexpr char kNotReached[] = "not reached";

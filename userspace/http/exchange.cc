@@ -75,6 +75,8 @@ ErrorKind KindOf(const absl::Status& status) {
       return {503, "unavailable"};
     case absl::StatusCode::kResourceExhausted:
       return {507, "full"};
+    case absl::StatusCode::kUnimplemented:
+      return {501, "not_implemented"};
     default:
       return {500, "internal"};
   }

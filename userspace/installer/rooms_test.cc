@@ -143,6 +143,12 @@ class SaverTest : public StoreTest {
     session.installs = static_cast<uint64_t>(installs);
     return session;
   }
+  // As many keys as wanted, which Key() has not.
+  static PublicKey ManyKey(size_t n) {
+    PublicKey key;
+    memcpy(key.bytes.data(), &n, sizeof(n));
+    return key;
+  }
 };
 
 TEST_F(SaverTest, WhatTheStoreDoesNotTakeIsKeptAndFound) {
@@ -233,18 +239,39 @@ TEST_F(SaverTest, BeyondTheLimitOnlyWhatIsDurableIsKept) {
   SessionSaver saver(&committer);
   auto writer = std::make_optional(*store_->Write());  // nothing can be saved
   Sessions sessions;
-  const auto key_of = [](size_t n) {
-    PublicKey key;
-    memcpy(key.bytes.data(), &n, sizeof(n));
-    return key;
-  };
   for (size_t n = 0; n <= SessionSaver::kLeftMax; ++n)
-    sessions.emplace_back(key_of(n), SessionAt(1));
+    sessions.emplace_back(ManyKey(n), SessionAt(1));
   saver.Submit(sessions);
-  EXPECT_TRUE(saver.Keeps(key_of(0)));
-  for (size_t n = 0; n < SessionSaver::kLeftMax; ++n) saver.NoteLeft(key_of(n));
-  EXPECT_FALSE(saver.Keeps(key_of(SessionSaver::kLeftMax))) << "it would be lost";
-  EXPECT_TRUE(saver.Keeps(key_of(SessionSaver::kLeftMax + 1))) << "it was saved long ago";
+  EXPECT_TRUE(saver.Keeps(ManyKey(0)));
+  for (size_t n = 0; n < SessionSaver::kLeftMax; ++n) saver.NoteLeft(ManyKey(n));
+  EXPECT_FALSE(saver.Keeps(ManyKey(SessionSaver::kLeftMax))) << "it would be lost";
+  EXPECT_TRUE(saver.Keeps(ManyKey(SessionSaver::kLeftMax + 1))) << "it was saved long ago";
+  writer.reset();
+}
+
+// Another device's installer comes between the slices of a long submission.
+TEST_F(SaverTest, ALongSubmissionLetsOthersIn) {
+  constexpr size_t kSessions = 20'000;
+  store::Committer committer(&*store_);
+  SessionSaver saver(&committer);
+  auto writer = std::make_optional(*store_->Write());  // nothing can be saved
+  std::atomic<bool> between{false}, ends{false};
+  std::thread other([&] {
+    while (!ends) {
+      // Each submission ends at a multiple of kSessions.
+      if (saver.unsaved() % kSessions != 0) between = true;
+    }
+  });
+  for (size_t round = 0; round < 50 && !between; ++round) {
+    Sessions sessions;
+    for (size_t n = 0; n < kSessions; ++n) {
+      sessions.emplace_back(ManyKey(round * kSessions + n), SessionAt(1));
+    }
+    saver.Submit(std::move(sessions));
+  }
+  ends = true;
+  other.join();
+  EXPECT_TRUE(between) << "the lock was held for the whole of it, each time";
   writer.reset();
 }
 
@@ -252,17 +279,11 @@ TEST_F(SaverTest, BeyondTheLimitOnlyWhatIsDurableIsKept) {
 TEST_F(SaverTest, AFullFileHoldsNothingUp) {
   store_.emplace(*store::Store::Open({.path = path_ + "/small", .bytes_max = 1 << 20}));
   Sessions sessions;
-  const auto key_of = [](size_t n) {
-    PublicKey key;
-    key.bytes[0] = static_cast<uint8_t>(n);
-    key.bytes[1] = static_cast<uint8_t>(n >> 8);
-    return key;
-  };
   for (bool room = true; room;) {
     auto writer = store_->Write();
     for (int i = 0; i < 8 && room; ++i) {
       store::Peer peer;
-      peer.config.public_key = key_of(sessions.size());
+      peer.config.public_key = ManyKey(sessions.size());
       peer.device = "wg0";
       room = writer->PutPeer(peer).ok();
       if (room) sessions.emplace_back(peer.config.public_key, SessionAt(7));
@@ -278,9 +299,9 @@ TEST_F(SaverTest, AFullFileHoldsNothingUp) {
   const uint64_t ticket = saver.Submit(std::move(sessions));
   while (saver.SavedUpTo() < ticket) std::this_thread::yield();
   EXPECT_EQ(saver.unsaved(), count);
-  EXPECT_TRUE(saver.FindUnsaved(key_of(0)));
-  saver.Forget(key_of(0));
-  EXPECT_FALSE(saver.FindUnsaved(key_of(0)));
+  EXPECT_TRUE(saver.FindUnsaved(ManyKey(0)));
+  saver.Forget(ManyKey(0));
+  EXPECT_FALSE(saver.FindUnsaved(ManyKey(0)));
   EXPECT_EQ(saver.TakeUnsaved().size(), count - 1);
 }
 

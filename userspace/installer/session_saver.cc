@@ -72,8 +72,9 @@ void SessionSaver::AddSlice(const Sessions& sessions, size_t begin) {
 void SessionSaver::RetryWithoutRoom() {
   next_try_ = SteadyNow() + kTryAgain;
   retries_ = !no_room_.empty();
-  for (size_t i = 0; i < kSliceMax && !no_room_.empty(); ++i) {
-    waiting_.insert(no_room_.extract(no_room_.begin()));
+  auto next = no_room_.begin();
+  for (size_t i = 0; i < kSliceMax && next != no_room_.end(); ++i) {
+    waiting_.insert(no_room_.extract(next++));
   }
 }
 
@@ -135,7 +136,8 @@ void SessionSaver::WriteSome(std::unique_lock<std::mutex>* lock) {
     batch->swap(waiting_);
     ticket = tickets_;
   } else {
-    while (batch->size() < kBatchMax) batch->insert(waiting_.extract(waiting_.begin()));
+    auto next = waiting_.begin();
+    while (batch->size() < kBatchMax) batch->insert(waiting_.extract(next++));
   }
   writing_ = batch;
   lock->unlock();

@@ -1,0 +1,14 @@
+// Events as they happen, to a client that stays.
+#pragma once
+
+#include "control/event_filter.h"
+#include "event/event_log.h"
+#include "http/exchange.h"
+
+namespace wicket::control {
+
+// Answers with the events that `filter` admits, until the client or the server goes. A comment
+// line every 15 s tells that it still runs.
+void StreamEvents(http::Exchange& exchange, const EventFilter& filter, event::EventLog& events);
+
+}  // namespace wicket::control
