@@ -69,8 +69,8 @@ absl::StatusOr<uint64_t> FromOf(const http::Target& target) {
 absl::StatusOr<Address> AddressOf(const Exchange& exchange) {
   const auto address = ParseAddress(exchange.target().path[4]);
   if (address) return *address;
-  return document::AboutField(
-      "address", absl::InvalidArgumentError("address: not an IPv4 or IPv6 address"));
+  return document::AboutField("address",
+                              absl::InvalidArgumentError("address: not an IPv4 or IPv6 address"));
 }
 
 absl::Status Answered(Exchange& exchange, unsigned http_status, std::string body) {
