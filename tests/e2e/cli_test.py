@@ -206,7 +206,7 @@ def test_peer_commands_work_offline_and_say_so():
                                      "preshared_key": psk})
         where = "--store", store, "--socket", f"{directory}/none.sock"
         added = wicket("peer", "add", key, *where, "--device", "wg0", "--allowed-ips",
-                       "10.0.0.1,fd00::1", "--label", "team=a", "--ttl", "1000", "--json")
+                       "10.0.0.1, fd00::1", "--label", "team=a", "--ttl", "1000", "--json")
         equal(added.returncode, 0, added.stderr)
         check(f"offline" in added.stderr, "it does not say that it works offline")
         equal(json.loads(added.stdout)["labels"], {"team": "a"}, "labels")
@@ -225,6 +225,13 @@ def test_peer_commands_work_offline_and_say_so():
         taken = wicket("peer", "add", Key().public64, *where, "--device", "wg0", "--allowed-ips",
                        "10.0.0.1")
         equal(taken.returncode, 1, "a taken address")
+        again = wicket("peer", "add", key, *where, "--allowed-ips", "10.0.0.2")
+        check(again.returncode == 1 and "--replace" in again.stderr, f"a stored peer: {again.stderr}")
+        check("team = a" in wicket("peer", "show", key, *where).stdout, "a stored peer was replaced")
+        again = wicket("peer", "add", key, *where, "--allowed-ips", "10.0.0.2", "--replace", "--expires-at",
+                       "2001-01-01T00:00:00Z")
+        check(again.returncode == 0 and "expired already" in again.stderr, again.stderr)
+        check("10.0.0.2/32\n" in wicket("peer", "show", key, *where).stdout, "what replaced it")
         check("belongs to peer" in taken.stderr, taken.stderr)
         equal(wicket("peer", "add", "AAAA", *where).returncode, 2, "no key")
         removed = wicket("peer", "rm", key, *where)
@@ -251,9 +258,12 @@ def test_client_configuration_and_qr_code():
         chosen = wicket(*command, "--allowed-ips", "10.0.0.0/8,fd00::/8", "--persistent-keepalive", "25").stdout
         check("AllowedIPs = 10.0.0.0/8, fd00::/8\n" in chosen and "PersistentKeepalive = 25\n" in chosen, chosen)
         for wrong in (["--allowed-ips", "10.0.0.0/33"], ["--persistent-keepalive", "65536"], ["--dns", "a\nb"],
-                      ["--endpoint", "gw:99999"], ["--endpoint", "g w"]):
+                      ["--endpoint", "gw:99999"], ["--endpoint", "g w"], ["--endpoint", "300.1.1.1:5"]):
             refused = wicket(*command, *wrong)
             check(refused.returncode == 2 and wrong[0] in refused.stderr, f"{wrong}: {refused.stderr}")
+        lost = wicket(*command[:-1], Path(directory) / "key2").stderr
+        check("key2): No such file" in lost, lost)
+        equal(wicket(*command[:-2], "--qr").returncode, 2, "a picture of a configuration without its key")
         picture = wicket(*command, "--qr")
         equal(picture.returncode, 0, picture.stderr)
         widths = {len(line) for line in picture.stdout.splitlines()}

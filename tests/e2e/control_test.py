@@ -499,7 +499,7 @@ def test_reload_tells_what_came_of_it():
         equal(reload(daemon.text), (0, "reloaded\n", ""), "the same file")
         new = daemon.text.replace("[store]", "[store]\nkeep_expired = 7") + "installed_max = 1\n" + \
             POOL.format(device=device.name)
-        equal(reload(new), (0, "reloaded; to take these changes, restart wicketd: store pool\n", ""),
+        equal(reload(new), (0, "reloaded; to take these changes, restart wicketd: store.keep_expired pool\n", ""),
               "a good file")
         bad = new.replace("installed_max = 1", "installed_max = 50").replace('"debug"', '"loud"') + "speed = 1\n"
         status, output, errors = reload(bad)

@@ -61,6 +61,12 @@ def test_each_thing_that_is_broken_is_found():
                {"configuration's mode": "FAIL"})
         data = lab.store / "data.mdb"
         broken(lambda: data.chmod(0o644), lambda: data.chmod(0o600), {"store's mode": "FAIL"})
+        hidden = daemon.control.with_suffix(".away")
+        broken(lambda: daemon.control.rename(hidden), lambda: hidden.rename(daemon.control), {"control socket": "FAIL"})
+        swapped = daemon.text.replace('name = "in"', 'name = "X"').replace(
+            f'name = "{device.name}"', 'name = "in"').replace('name = "X"', f'name = "{device.name}"')
+        broken(lambda: daemon.config.write_text(swapped), lambda: daemon.config.write_text(daemon.text),
+               {f"nic {device.name}: interface": "FAIL", "device in: interface": "FAIL"})
         broken(lambda: daemon.config.write_text(daemon.text + "nonsense = 1\n"),
                lambda: daemon.config.write_text(daemon.text), {"configuration": "FAIL"})
         broken(lambda: daemon.process.send_signal(signal.SIGSTOP), lambda: daemon.process.send_signal(signal.SIGCONT),
@@ -90,6 +96,12 @@ def test_what_a_monitoring_system_sees():
         equal(result.returncode, 2, result.stdout)
         check(result.stdout.startswith("WICKET CRITICAL - ") and "wicketd: does not run" in result.stdout, result.stdout)
         equal(doctor.run().returncode, 1, "exit status")
+        data = lab.store / "data.mdb"
+        whole = data.read_bytes()
+        data.write_bytes(whole[:5000])
+        equal(doctor.findings().get("store's content"), "FAIL", "a store that is cut off")
+        data.write_bytes(whole)
+        check("store's content" not in doctor.findings(), doctor.findings())
         equal(daemon.detach().returncode, 0, "detach")
         lab.gateway.ip("link", "set", "dev", "in", "xdpdrv", "obj", BIN.parent / "bench" / "bare.bpf.o", "sec", "xdp_drop")
         check(doctor.findings().get("nic in: XDP hook") == "FAIL", doctor.findings())

@@ -227,8 +227,9 @@ def test_the_page_can_be_read_and_used_by_anybody():
                 equal(page.driver.execute_script(CONTRAST), [], f"text that is hard to read, {scheme}")
             page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride",
                                         {"width": 360, "height": 740, "deviceScaleFactor": 2, "mobile": True})
-            width = page.driver.execute_script("return document.documentElement.scrollWidth")
-            check(width <= 360, f"{width} wide on a phone of 360")
+            # The charts follow with the next frame.
+            widest = lambda: page.driver.execute_script("return document.documentElement.scrollWidth")
+            check(wait_for(lambda: widest() <= 360, 10), f"{widest()} wide on a phone of 360")
             page.picture("page-phone.png")
             # From the top, by Tab alone, to all that can be used.
             page.driver.execute_script("document.activeElement.blur(); scrollTo(0, 0)")

@@ -19,6 +19,7 @@
 #include "tools/wicket/commands.h"
 #include "tools/wicket/connection.h"
 #include "tools/wicket/peer_view.h"
+#include "tools/wicket/text.h"
 
 namespace wicket::tools {
 namespace {
@@ -67,10 +68,11 @@ absl::StatusOr<std::string> PrivateKeyLine(const std::string& public_key,
     return "# the private key that belongs to " + options.key;
   }
   std::ifstream file(options.private_key_file);
+  if (!file) return ErrnoStatus(errno, absl::StrCat("open(", options.private_key_file, ")"));
   std::string private_key;
-  const bool read = static_cast<bool>(std::getline(file, private_key));
+  std::getline(file, private_key);
   const auto parsed = ParseSecretKey(private_key);
-  if (!read || !parsed) {
+  if (!parsed) {
     return absl::InvalidArgumentError(
         absl::StrCat(options.private_key_file, ": holds no private key"));
   }
@@ -111,7 +113,9 @@ std::string CheckEndpoint(const std::string& text) {
   if (ParseAddress(text) || ParseEndpoint(text)) return "";
   const std::vector<std::string> parts = absl::StrSplit(text, ':');
   uint32_t port = 1;
-  const bool host = !parts[0].empty() && std::all_of(parts[0].begin(), parts[0].end(), [](char c) {
+  // A name of digits and dots would be taken for an address.
+  const bool digits = parts[0].find_first_not_of("0123456789.") == std::string::npos;
+  const bool host = !digits && std::all_of(parts[0].begin(), parts[0].end(), [](char c) {
     return absl::ascii_isalnum(static_cast<unsigned char>(c)) || c == '-' || c == '.';
   });
   const bool right =
@@ -133,6 +137,14 @@ absl::StatusOr<std::string> EndpointOf(std::string endpoint, uint64_t port) {
   return absl::StrCat(endpoint, ":", port);
 }
 
+// A configuration that gets nothing through is printed all the same; it may be wanted for later.
+void TellOfUseless(const json::object& peer) {
+  if (peer.at("allowed_ips").as_array().empty()) {
+    std::cerr << "wicket: note: the peer has no allowed ips: what it sends is dropped\n";
+  }
+  if (Expired(peer)) std::cerr << "wicket: note: the peer has expired: it is refused\n";
+}
+
 absl::StatusOr<std::string> ClientConf(Connection& connection, const ConfOptions& options) {
   WICKET_ASSIGN_OR_RETURN(const Answer answer,
                           CallForPeer(connection, "GET", options.key, "?secrets=true"));
@@ -142,6 +154,7 @@ absl::StatusOr<std::string> ClientConf(Connection& connection, const ConfOptions
   WICKET_ASSIGN_OR_RETURN(const std::string private_key,
                           PrivateKeyLine(TextOf(peer, "public_key"), options));
   WICKET_ASSIGN_OR_RETURN(const std::string endpoint, EndpointOf(options.endpoint, device.port));
+  TellOfUseless(peer);
   std::string conf = absl::StrCat("[Interface]\nPrivateKey = ", private_key, "\n");
   if (!peer.at("allowed_ips").as_array().empty()) {
     absl::StrAppend(&conf, "Address = ", AllowedIpsOf(peer), "\n");
@@ -205,10 +218,10 @@ void AddConfCommand(CLI::App* app, std::function<int()>* run) {
       ->type_name("HOST[:PORT]")
       ->check(CheckEndpoint)
       ->required();
-  command
-      ->add_option("--private-key-file", options.private_key_file,
-                   "the client's private key; without it the line is left to be filled in")
-      ->type_name("FILE");
+  auto* private_key =
+      command->add_option("--private-key-file", options.private_key_file,
+                          "the client's private key; without it the line is left to be filled in");
+  private_key->type_name("FILE");
   command
       ->add_option("--device-public-key", options.device_public_key,
                    "of the gateway's device, for when no wicketd runs")
@@ -220,6 +233,7 @@ void AddConfCommand(CLI::App* app, std::function<int()>* run) {
           "IP versions that it has addresses of")
       ->type_name("PREFIXES")
       ->delimiter(',')
+      ->transform(Trim)
       ->check(CheckPrefix);
   command->add_option("--dns", options.dns, "name servers of the client")->check(CheckWords);
   command
@@ -227,7 +241,7 @@ void AddConfCommand(CLI::App* app, std::function<int()>* run) {
                    "seconds; 0: off. A client that sends one is never idle, and stays installed")
       ->type_name("SECONDS")
       ->capture_default_str();
-  command->add_flag("--qr", options.qr, "print a QR code");
+  command->add_flag("--qr", options.qr, "print a QR code")->needs(private_key);
   command->callback([run] { *run = [] { return Conf(options); }; });
 }
 

@@ -278,6 +278,7 @@ absl::Status ErrorOf(const Answer& answer) {
     message = std::string(value.at("error").at("message").as_string());
   }
   if (answer.status == 400) return absl::InvalidArgumentError(message);
+  if (answer.status == 409) return absl::AlreadyExistsError(message);
   return answer.status == 404 ? absl::NotFoundError(message) : absl::InternalError(message);
 }
 

@@ -15,6 +15,7 @@
 #include "tools/wicket/connection.h"
 #include "tools/wicket/peer_commands.h"
 #include "tools/wicket/peer_view.h"
+#include "tools/wicket/text.h"
 
 namespace wicket::tools {
 namespace {
@@ -28,6 +29,7 @@ struct AddOptions {
   int64_t ttl_s = 0;
   int64_t quota_bytes = 0, quota_s = 0;
   bool pinned = false, json = false;
+  bool replace = false;
 };
 
 absl::StatusOr<std::string> BodyOf(const AddOptions& options) {
@@ -77,7 +79,13 @@ int Add(const ConnectionOptions& where, const AddOptions& options) {
   if (!connection.ok()) return Fail(connection.status());
   const auto body = BodyOf(options);
   if (!body.ok()) return Fail(body.status());
-  const auto answer = CallForPeer(**connection, "PUT", options.key, "", *body);
+  const auto answer =
+      CallForPeer(**connection, "PUT", options.key, options.replace ? "" : "?new=true", *body);
+  if (absl::IsAlreadyExists(answer.status())) {
+    return Fail(absl::AlreadyExistsError(
+        absl::StrCat(answer.status().message(),
+                     "; --replace stores what this command says, in place of all that is stored")));
+  }
   if (!answer.ok()) return Fail(answer.status());
   if (options.json) {
     std::cout << answer->text;
@@ -86,6 +94,7 @@ int Add(const ConnectionOptions& where, const AddOptions& options) {
     std::cout << (answer->status == 201 ? "created" : "updated") << ": "
               << TextOf(peer, "public_key") << " on " << TextOf(peer, "device") << ", allowed ips "
               << AllowedIpsOf(peer) << "\n";
+    if (Expired(peer)) std::cerr << "wicket: note: it has expired already, and is refused\n";
   }
   return kOk;
 }
@@ -95,12 +104,13 @@ int Add(const ConnectionOptions& where, const AddOptions& options) {
 void AddPeerAddCommand(CLI::App* peer, std::function<int()>* run) {
   static ConnectionOptions where;
   static AddOptions options;
-  CLI::App* command = peer->add_subcommand("add", "create a peer, or replace what is stored of it");
+  CLI::App* command = peer->add_subcommand("add", "create a peer");
   AddConnectionOptions(command, &where);
   command->add_option("key", options.key, "the peer's public key")->check(CheckKey)->required();
-  command->add_option("--allowed-ips", options.allowed_ips, "addresses it may use")
+  command->add_option("--allowed-ips", options.allowed_ips, "addresses it may use, with commas")
       ->type_name("CIDR")
-      ->delimiter(',');
+      ->delimiter(',')
+      ->transform(Trim);
   command->add_option("--allocate", options.pool, "take its addresses from a pool of wicketd's")
       ->type_name("POOL");
   command
@@ -125,6 +135,8 @@ void AddPeerAddCommand(CLI::App* peer, std::function<int()>* run) {
       ->type_name("SECONDS")
       ->needs(quota);
   command->add_flag("--pinned", options.pinned, "once in the device, it stays");
+  command->add_flag("--replace", options.replace,
+                    "a peer that is stored: replace all that is stored of it");
   command->add_flag("--json", options.json, "print the stored peer as JSON");
   command->callback([run] { *run = [] { return Add(where, options); }; });
 }

@@ -98,6 +98,10 @@ std::string AllowedIpsOf(const json::object& peer) {
   return prefixes.empty() ? "(none)" : absl::StrJoin(prefixes, ", ");
 }
 
+bool Expired(const json::object& peer) {
+  return peer.contains("expires_at") && TimeOf(peer, "expires_at") <= WallNow();
+}
+
 void PrintPeer(const json::object& peer) {
   const json::object& session = SessionOf(peer);
   std::cout << Heading("peer", true) << ": " << Heading(TextOf(peer, "public_key"), true) << "\n";

@@ -17,6 +17,9 @@ absl::Time TimeOf(const boost::json::object& object, const char* name);
 // "10.0.0.1/32, fd00::/64"; "(none)".
 std::string AllowedIpsOf(const boost::json::object& peer);
 
+// The peer's time is over.
+bool Expired(const boost::json::object& peer);
+
 // Prints a peer as `wg show` does, and what only Wicket knows after it.
 void PrintPeer(const boost::json::object& peer);
 // Prints a line of `wg show all dump`: device, key, preshared key, endpoint, allowed ips,

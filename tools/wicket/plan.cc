@@ -3,6 +3,7 @@
 
 #include <CLI/CLI.hpp>
 #include <boost/json.hpp>
+#include <cmath>
 #include <iostream>
 
 #include "absl/strings/numbers.h"
@@ -24,10 +25,22 @@ struct PlanOptions {
   bool json = false;
 };
 
+std::string Bytes(double bytes) {
+  if (bytes >= 1e9) return absl::StrFormat("%.2f GB", bytes / 1e9);
+  return absl::StrFormat("%.0f MB", std::ceil(bytes / 1e6));
+}
+
+std::string FigureOf(const Need& need) {
+  if (need.unit == "bytes") return Bytes(need.value);
+  if (need.unit == "bytes/s") return absl::StrCat(Bytes(need.value), "/s");
+  return absl::StrFormat("%.2f", need.value);
+}
+
 void PrintPlanJson(const Plan& plan) {
   boost::json::array needs, limits;
   for (const Need& need : plan.needs) {
-    needs.push_back({{"what", need.what}, {"figure", need.figure}, {"why", need.why}});
+    needs.push_back(
+        {{"what", need.what}, {"value", need.value}, {"unit", need.unit}, {"why", need.why}});
   }
   for (const Limit& limit : plan.limits) {
     limits.push_back({{"name", limit.name},
@@ -43,7 +56,7 @@ void PrintPlanJson(const Plan& plan) {
 
 void PrintPlan(const Plan& plan) {
   for (const Need& need : plan.needs) {
-    std::cout << absl::StrFormat("%-16s %16s   %s\n", need.what, need.figure, need.why);
+    std::cout << absl::StrFormat("%-16s %16s   %s\n", need.what, FigureOf(need), need.why);
   }
   std::cout << "\n"
             << Bold(absl::StrFormat("%-22s %12s %12s %8s", "limit", "used", "of", "share")) << "\n";

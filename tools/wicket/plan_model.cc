@@ -24,16 +24,16 @@ constexpr double kKernelPeersMax = 1 << 20;
 constexpr auto kFlowsMax = static_cast<double>(STEER_FLOWS_MAX);
 constexpr auto kQueuesMax = static_cast<double>(STEER_SLOTS_MAX);
 
-std::string Bytes(double bytes) {
-  if (bytes >= 1e9) return absl::StrFormat("%.2f GB", bytes / 1e9);
-  return absl::StrFormat("%.0f MB", std::ceil(bytes / 1e6));
+// The next power of two that leaves a quarter free.
+double RoomFor(double count) {
+  double room = 1024;
+  while (room * 0.75 < count) room *= 2;
+  return room;
 }
 
-// The next power of two that leaves a quarter free.
-uint64_t RoomFor(double count) {
-  uint64_t room = 1024;
-  while (static_cast<double>(room) * 0.75 < count) room *= 2;
-  return room;
+// Empty: the setting has room enough as it is.
+std::string Raise(const char* setting, double now, double wanted) {
+  return wanted > now ? absl::StrFormat("%s = %.0f", setting, wanted) : "";
 }
 
 // A second, and cores.
@@ -57,39 +57,40 @@ struct Work {
 std::vector<Need> NeedsOf(const Load& load, const Costs& costs, const Work& work, double cores) {
   const double writes = 2 * work.newcomers + load.creates_per_s;  // a session in, a session out
   const double queues = std::clamp(std::ceil(cores), 1.0, kQueuesMax);
-  return {{"store", Bytes(load.stored * costs.store_bytes_per_peer),
+  return {{"store", load.stored * costs.store_bytes_per_peer, "bytes",
            "on disk, and as page cache for look-ups that do not read the disk"},
-          {"kernel memory", Bytes(load.active * costs.kernel_bytes_per_peer),
+          {"kernel memory", load.active * costs.kernel_bytes_per_peer, "bytes",
            "for the peers in the device; stored peers take none"},
           {"wicketd memory",
-           Bytes(kProcessBytes + kMapBytes + queues * kQueueBytes +
-                 load.active * costs.wicketd_bytes_per_peer),
-           absl::StrFormat("rings of %.0f queues, maps, installed peers", queues)},
-          {"cores, wicketd", absl::StrFormat("%.2f", work.own_cores),
+           kProcessBytes + kMapBytes + queues * kQueueBytes +
+               load.active * costs.wicketd_bytes_per_peer,
+           "bytes", absl::StrFormat("rings of %.0f queues, maps, installed peers", queues)},
+          {"cores, wicketd", work.own_cores, "cores",
            absl::StrFormat("%.0f proofs a second, what is forged in the driver", work.proofs)},
-          {"cores, kernel", absl::StrFormat("%.2f", work.kernel_cores),
+          {"cores, kernel", work.kernel_cores, "cores",
            absl::StrFormat("%.0f handshakes a second, %.0f of them rekeys; data comes on top",
                            work.newcomers + work.rekeys, work.rekeys)},
-          {"disk writes", absl::StrCat(Bytes(writes * kPageBytes), "/s at most"),
-           absl::StrFormat("%.0f changes a second, in common commits", writes)}};
+          {"disk writes", writes * kPageBytes, "bytes/s",
+           absl::StrFormat("at most: %.0f changes a second, in common commits", writes)}};
 }
 
 std::vector<Limit> LimitsOf(const Load& load, const Costs& costs, const Work& work, double cores) {
   const installer::Options device;
   const gateway::DeviceConfig configured;
+  const auto installed_max = static_cast<double>(device.installed_max);
+  const auto probation_max = static_cast<double>(device.probation_max);
+  const auto proofs_max = static_cast<double>(configured.handshakes_per_second);
   return {
-      {"installed_max", load.active, static_cast<double>(device.installed_max),
-       "newcomers are refused as `full`",
-       load.active > kKernelPeersMax
-           ? std::string("more than a device may hold: a second device")
-           : absl::StrCat("installed_max = ",
-                          std::min(RoomFor(load.active), static_cast<uint64_t>(kKernelPeersMax)))},
-      {"open probation slots", work.on_probation, static_cast<double>(device.probation_max) / 2,
+      {"installed_max", load.active, installed_max, "newcomers are refused as `full`",
+       load.active > kKernelPeersMax ? std::string("more than a device may hold: a second device")
+                                     : Raise("installed_max", installed_max,
+                                             std::min(RoomFor(load.active), kKernelPeersMax))},
+      {"open probation slots", work.on_probation, probation_max / 2,
        "newcomers are asked for a cookie first, and those that have none wait 5 s",
-       absl::StrCat("probation_max = ", 2 * RoomFor(work.on_probation))},
-      {"handshakes_per_second", work.proofs + load.strangers_per_s,
-       static_cast<double>(configured.handshakes_per_second), "cookies are asked for",
-       absl::StrCat("handshakes_per_second = ", RoomFor(work.proofs + load.strangers_per_s))},
+       Raise("probation_max", probation_max, 2 * RoomFor(work.on_probation))},
+      {"handshakes_per_second", work.proofs + load.strangers_per_s, proofs_max,
+       "cookies are asked for",
+       Raise("handshakes_per_second", proofs_max, RoomFor(work.proofs + load.strangers_per_s))},
       {"known flows", load.active, kFlowsMax,
        "rekeys of forgotten flows are proven again, a fraction of a core", ""},
       {"peers of a device", load.active, kKernelPeersMax, "the kernel takes no more",

@@ -32,8 +32,9 @@ struct Costs {
 };
 
 struct Need {
-  std::string what;    // "store", "kernel memory", ...
-  std::string figure;  // "1.42 GB"
+  std::string what;  // "store", "kernel memory", ...
+  double value = 0;
+  std::string unit;  // "bytes", "cores", "bytes/s"
   std::string why;
 };
 
@@ -42,7 +43,7 @@ struct Limit {
   std::string name;
   double used = 0, most = 0;
   std::string beyond;  // what happens past it
-  std::string change;  // what to set, or empty
+  std::string change;  // what to set; empty: nothing that helps
   double share() const { return most > 0 ? used / most : 0; }
 };
 

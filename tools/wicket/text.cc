@@ -4,6 +4,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 
@@ -60,6 +61,8 @@ std::string Size(uint64_t bytes) {
   for (; value >= 1024 && unit + 1 < std::size(kUnits); ++unit) value /= 1024;
   return absl::StrFormat("%.2f %s", value, kUnits[unit]);
 }
+
+std::string Trim(const std::string& text) { return std::string(absl::StripAsciiWhitespace(text)); }
 
 std::string QuoteForShell(absl::string_view word) {
   std::string quoted = "'";

@@ -18,6 +18,9 @@ std::string Heading(absl::string_view text, bool is_peer);
 std::string Ago(absl::Duration duration);  // "1 minute, 5 seconds ago"
 std::string Size(uint64_t bytes);          // "1.50 KiB"
 
+// Without the white space at both ends, as an element of a list may have it.
+std::string Trim(const std::string& text);
+
 // A word for a shell.
 std::string QuoteForShell(absl::string_view word);
 

@@ -54,6 +54,9 @@ absl::StatusOr<document::PeerRequest> ReadPeer(Exchange& exchange) {
   }
   peer.config.public_key = key;
   peer.device = DeviceOf(exchange);
+  WICKET_RETURN_IF_ERROR(CheckQuery(exchange.target(), {"new"}));
+  WICKET_ASSIGN_OR_RETURN(const auto only_new, FlagOf(exchange.target(), "new"));
+  request->only_new = only_new.value_or(false);
   return request;
 }
 

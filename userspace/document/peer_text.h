@@ -25,7 +25,8 @@ namespace wicket::document {
 struct PeerRequest {
   store::Peer peer;
   bool has_public_key = false;
-  std::string pool;  // "allocate": take an address from it; empty: do not
+  std::string pool;       // "allocate": take an address from it; empty: do not
+  bool only_new = false;  // a stored peer is refused, not replaced
 };
 // Parses a line as above, without a public_key if need be, and with `allocate` if wanted.
 // `now`: when `ttl` begins.

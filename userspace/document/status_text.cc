@@ -178,6 +178,7 @@ std::string ToJson(const Status& status) {
   object["x25519"] = status.x25519;
   object["stored_peers"] = status.stored_peers;
   object["store_bytes"] = status.store_bytes;
+  object["store_bytes_max"] = status.store_bytes_max;
   object["unsaved_sessions"] = status.unsaved_sessions;
   object["store_refuses_writes"] = status.store_refuses_writes;
   object["clock_steps"] = status.clock_steps;
@@ -205,6 +206,7 @@ absl::StatusOr<Status> ParseStatus(absl::string_view text) {
                   .x25519 = Text(object, "x25519"),
                   .stored_peers = Number<uint64_t>(object, "stored_peers"),
                   .store_bytes = Number<uint64_t>(object, "store_bytes"),
+                  .store_bytes_max = Number<uint64_t>(object, "store_bytes_max"),
                   .unsaved_sessions = Number<uint64_t>(object, "unsaved_sessions"),
                   .store_refuses_writes = object.at("store_refuses_writes").as_bool(),
                   .clock_steps = Number<uint64_t>(object, "clock_steps"),

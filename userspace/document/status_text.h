@@ -121,7 +121,7 @@ struct Status {
   std::string pin_dir;
   std::string x25519;  // the back end of batches
   uint64_t stored_peers = 0;
-  uint64_t store_bytes = 0;
+  uint64_t store_bytes = 0, store_bytes_max = 0;
   uint64_t unsaved_sessions = 0;      // records in memory, on their way to the store
   bool store_refuses_writes = false;  // so they wait
   uint64_t clock_steps = 0;           // of the wall clock, since the start

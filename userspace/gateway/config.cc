@@ -89,7 +89,8 @@ void ConfigReader::ReadFile(const toml::table& file) {
   if (const auto backend = crypto::ParseX25519Backend(x25519); backend.ok()) {
     config_.x25519 = *backend;
   } else {
-    section.AddProblemAtKey("x25519", x25519, backend.status().message());
+    section.AddProblemAtKey(
+        "x25519", x25519, "auto, portable, or ifma8 or avx2x4 where the CPU has the instructions");
   }
   section.Table("store", [this](const toml::table& table) { ReadStore(table); });
   section.Tables("nic", [this](const toml::table& table) { ReadNic(table); });
@@ -112,10 +113,17 @@ void ConfigReader::ReadStore(const toml::table& table) {
                    "of the clock begins them again"});
 }
 
+// A value of another type is a problem already.
+bool IsMissing(const toml::table& table, const char* key) {
+  const toml::node* node = table.get(key);
+  return node == nullptr || node->is_string() || node->is_array();
+}
+
 // Reads the name of a [[nic]] or [[device]], which must be there and be new.
-void ReadName(Section* section, std::set<std::string>* names, const char* meaning,
-              std::string* out) {
+void ReadName(Section* section, const toml::table& table, std::set<std::string>* names,
+              const char* meaning, std::string* out) {
   section->Text("name", out, {meaning, "required"});
+  if (out->empty() && !IsMissing(table, "name")) return;
   if (out->empty()) {
     section->AddProblem("name", "nothing", "an interface's name");
   } else if (out->size() > store::kDeviceNameBytesMax) {
@@ -128,7 +136,7 @@ void ReadName(Section* section, std::set<std::string>* names, const char* meanin
 void ConfigReader::ReadNic(const toml::table& table) {
   Section section(table, "nic", &problems_);
   NicConfig nic;
-  ReadName(&section, &nic_names_, "the interface", &nic.name);
+  ReadName(&section, table, &nic_names_, "the interface", &nic.name);
   section.OneOf("xdp", kXdpModes, &nic.xdp,
                 {"`native`, `generic`, or `auto`: native where the driver supports it"});
   section.Flag("force_copy", &nic.force_copy,
@@ -141,7 +149,7 @@ void ConfigReader::ReadNic(const toml::table& table) {
 void ConfigReader::ReadDevice(const toml::table& table) {
   Section section(table, "device", &problems_);
   DeviceConfig device;
-  ReadName(&section, &device_names_, "the WireGuard device", &device.name);
+  ReadName(&section, table, &device_names_, "the WireGuard device", &device.name);
   if (nic_names_.count(device.name)) {
     section.AddProblem("name", absl::StrCat(device.name, ", which is a [[nic]] too"),
                        "a WireGuard device; clients arrive by another interface");
@@ -202,7 +210,7 @@ void ConfigReader::ReadPool(const toml::table& table) {
   section.Texts("cidrs", [&](const std::string& text) { return AddCidr(text, &pool); },
                 {"for example `[\"10.64.0.0/10\", \"fd00::/64\"]`", "required"});
   const toml::array* cidrs = table["cidrs"].as_array();
-  if (cidrs == nullptr || cidrs->empty()) {
+  if (IsMissing(table, "cidrs") && (cidrs == nullptr || cidrs->empty())) {
     section.AddProblem("cidrs", "nothing", "a list of CIDRs");
   }
   if (!device_names_.count(pool.device)) {

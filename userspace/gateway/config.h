@@ -25,7 +25,7 @@ struct NicConfig {
 };
 
 struct DeviceConfig : installer::Options {
-  uint64_t handshakes_per_second = 50'000;  // that all shards together prove
+  uint64_t handshakes_per_second = 50'000;  // the most that all shards together prove
 };
 
 struct PoolConfig {
@@ -37,10 +37,8 @@ struct PoolConfig {
 };
 
 struct MetricsConfig {
-  uint64_t peers = 0;  // of a device, with series of their own
+  uint64_t peers = 0;  // the most of each device that have series of their own; 0: none
   document::PeerNames peer_names = document::PeerNames::kTotals;
-
-  friend bool operator==(const MetricsConfig&, const MetricsConfig&) = default;
 };
 
 struct Config {
@@ -53,7 +51,8 @@ struct Config {
   uint64_t cookies_per_second = 1'000'000;  // cookie replies, of all queues
   crypto::X25519Backend x25519 = crypto::FastestX25519();
   store::Options store{.path = "/var/lib/wicket"};
-  // How long an expired peer is kept before it is deleted, without a step of the clock.
+  // How long an expired peer is kept before it is deleted; a restart or a step of the clock begins
+  // that time again.
   absl::Duration store_keeps_expired = absl::Minutes(10);
   MetricsConfig metrics;
   std::vector<NicConfig> nics;
@@ -69,6 +68,7 @@ struct Config {
 //         form: "FILE:LINE: PROBLEM; accepted: TOML". NotFound and others when the file cannot
 //         be read.
 absl::StatusOr<Config> LoadConfig(const std::string& path);
+// The same of a text. `name` stands for FILE; Config::path stays empty.
 absl::StatusOr<Config> ParseConfig(absl::string_view text, const std::string& name);
 // The keys of the file, as KeyReference::text().
 std::string ConfigReference();

@@ -201,6 +201,7 @@ document::Status Gateway::ReadStatus() const {
   if (const auto stats = storage_.store->ReadStats(); stats.ok()) {
     status.stored_peers = stats->peers;
     status.store_bytes = stats->file_bytes;
+    status.store_bytes_max = stats->bytes_max;
     status.released_prefixes = stats->released;
   }
   FillPools(&status);

@@ -57,6 +57,12 @@ TEST(ConfigTest, ReportsEveryProblemWithFileLineFoundAndAccepted) {
   }
 }
 
+TEST(ConfigTest, AValueOfAnotherTypeIsOneProblem) {
+  const auto config = ParseConfig("[[nic]]\nname = 5\n[[device]]\nname = \"wg0\"\n", "x.toml");
+  EXPECT_EQ(std::string(config.status().message()),
+            "x.toml:2: nic.name: found 5; accepted: a string that is not empty");
+}
+
 TEST(ConfigTest, ANicIsNoDevice) {
   const auto config =
       ParseConfig("[[nic]]\nname = \"wg0\"\n[[device]]\nname = \"wg0\"\n", "x.toml");

@@ -27,6 +27,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "base/fd.h"
+#include "store/store.h"
 #include "wgdev/device.h"
 #include "wgdev/uapi.h"
 #include "xsk/hook.h"
@@ -131,6 +132,8 @@ report::NicFacts LookAtNic(const std::string& name, bool root) {
   Interface interface(name);
   facts.up = interface.Up();
   facts.driver = interface.Driver();
+  facts.wireguard =
+      facts.driver == "wireguard" || access(wgdev::UapiSocketPath(name).c_str(), F_OK) == 0;
   facts.mtu = interface.Mtu();
   facts.queues = xsk::QueueCount(name);
   facts.spreads_ports = interface.SpreadsPorts();
@@ -179,7 +182,7 @@ bool IsTaken(uint16_t port) {
   return false;
 }
 
-report::WireGuardFacts LookAtDevice(const std::string& name) {
+report::WireGuardFacts LookAtDevice(const std::string& name, bool root) {
   report::WireGuardFacts facts{.name = name};
   facts.there = wgdev::InterfaceIndex(name) != 0;
   if (!facts.there) return facts;
@@ -190,12 +193,14 @@ report::WireGuardFacts LookAtDevice(const std::string& name) {
   facts.threaded =
       absl::StartsWith(TextOf(absl::StrCat("/sys/class/net/", name, "/threaded")), "1");
   facts.has_route = HasRoute(name);
-  if (!facts.up) {
-    const auto device = wgdev::Open(name, wgdev::Backend::kAuto);
-    const auto info = device.ok() ? (*device)->ReadInfo() : device.status();
-    if (info.ok() && info->listen_port != 0 && IsTaken(info->listen_port)) {
-      facts.taken_port = info->listen_port;
-    }
+  if (!root) return facts;
+  const auto device = wgdev::Open(name, wgdev::Backend::kAuto);
+  const auto info = device.ok() ? (*device)->ReadInfo() : device.status();
+  // An interface of another kind is refused for what it is; one that hangs is no proof.
+  facts.wireguard = info.ok() || facts.user_space ||
+                    !(absl::IsNotFound(info.status()) || absl::IsUnimplemented(info.status()));
+  if (!facts.up && info.ok() && info->listen_port != 0 && IsTaken(info->listen_port)) {
+    facts.taken_port = info->listen_port;
   }
   return facts;
 }
@@ -214,6 +219,13 @@ bool KernelHasWireGuard(const std::string& release) {
 bool IsBpffs(const char* path) {
   struct statfs info;
   return statfs(path, &info) == 0 && static_cast<unsigned long>(info.f_type) == BPF_FS_MAGIC;
+}
+
+// Nobody may have locked the store for long: a reader takes no lock.
+std::string StoreProblem(const std::string& path) {
+  const auto store = store::Store::Open({.path = path, .create = false});
+  const absl::Status status = store.ok() ? store->ReadStats().status() : store.status();
+  return status.ok() || absl::IsNotFound(status) ? "" : std::string(status.message());
 }
 
 void LookAtStore(const std::string& path, report::Machine* machine) {
@@ -238,16 +250,23 @@ void LookAtKernel(report::Machine* machine) {
   machine->cpus = static_cast<uint32_t>(sysconf(_SC_NPROCESSORS_ONLN));
   machine->has_btf = access("/sys/kernel/btf/vmlinux", F_OK) == 0;
   machine->has_bpffs = IsBpffs("/sys/fs/bpf");
+  const Fd xdp(socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0));
+  machine->has_xdp_sockets = xdp.valid() || errno != EAFNOSUPPORT;
+  machine->has_bpf_jit = !absl::StartsWith(TextOf("/proc/sys/net/core/bpf_jit_enable"), "0");
 }
 
 void LookAtParts(const Config& config, report::Machine* machine) {
   LookAtStore(config.store.path, machine);
   for (const NicConfig& nic : config.nics) {
     machine->nics.push_back(LookAtNic(nic.name, machine->root));
+    machine->nics.back().force_copy = nic.force_copy;
   }
   for (const DeviceConfig& device : config.devices) {
-    machine->devices.push_back(LookAtDevice(device.name));
+    machine->devices.push_back(LookAtDevice(device.name, machine->root));
   }
+  struct stat socket;
+  machine->control_socket_gone =
+      stat(config.control.socket.c_str(), &socket) != 0 && (errno == ENOENT || errno == ENOTDIR);
 }
 
 bool IsWritableByOthers(const std::string& path) {
@@ -270,6 +289,7 @@ report::Machine LookAtMachine(const std::string& config_path,
   machine.config_writable_by_others = IsWritableByOthers(config_path);
   if (config.ok()) {
     LookAtParts(*config, &machine);
+    if (machine.root) machine.store_problem = StoreProblem(config->store.path);
   } else {
     machine.config_problem = std::string(config.status().message());
   }

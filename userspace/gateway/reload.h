@@ -9,7 +9,8 @@
 namespace wicket::gateway {
 
 // Takes from `wanted` what can change while running, but not the reinjection mode: a NIC may refuse
-// that. Returns: the settings that differ and need a restart.
+// that. Returns: the keys that differ and need a restart, such as "store.path"; a table's name
+// where entries were added, removed or reordered.
 std::vector<std::string> TakeReloadable(const Config& wanted, Config* running);
 
 }  // namespace wicket::gateway

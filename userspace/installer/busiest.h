@@ -1,4 +1,4 @@
-// The installed peers with the most traffic, for series of their own.
+// The installed peers with the most bytes, in both directions and ever, for series of their own.
 #pragma once
 
 #include <cstddef>
@@ -14,8 +14,8 @@
 
 namespace wicket::installer {
 
-// Collects during a dump, and publishes at its end. Cost of a peer that is not among them: one
-// comparison.
+// Collects during a dump, and publishes at its end. Cost of a peer that is at no time among
+// them: one comparison.
 //
 // Thread: the installer's; but FillStatus from any.
 class Busiest {
@@ -25,15 +25,17 @@ class Busiest {
 
   bool wanted() const { return most_ > 0; }
   void Begin();
+  // Requires: wanted().
   void Note(const PublicKey& key, const store::Session& session);
-  // At the end of a dump. One that was interrupted may have left peers out, or shown one twice:
-  // those that were told before stay, as `resident` knows them; null: the peer is not in the
-  // device.
+  // At the end of a dump. One that was interrupted may have left peers out, or shown one twice. So
+  // those that were told before compete with what it has shown, as `resident` knows them; null: the
+  // peer is not in the device.
   void Publish(bool complete,
                const std::function<const store::Session*(const PublicKey&)>& resident);
-  // The device went away.
+  // The device appeared or went away.
   void Clear();
-  // Sets busiest and peers_capped. Requires: status->installed is set.
+  // Sets busiest and peers_capped, or neither when none are wanted or nothing was published.
+  // Requires: status->installed is set.
   void FillStatus(document::DeviceStatus* status) const;
 
  private:
@@ -41,7 +43,7 @@ class Busiest {
 
   const size_t most_;
   std::vector<Entry> heap_;   // the one with the least traffic first
-  mutable std::mutex mutex_;  // held to copy a pointer
+  mutable std::mutex mutex_;  // held to copy, swap or drop a pointer
   std::shared_ptr<const std::vector<document::PeerTraffic>> published_;
 };
 

@@ -80,6 +80,20 @@ TEST(BusiestTest, AnInterruptedDumpKeepsWhoWasToldBeforeAndShowsNobodyTwice) {
   EXPECT_TRUE(StatusOf(busiest, 0).busiest.empty());
 }
 
+TEST(BusiestTest, AnInterruptedDumpOfTheSamePeersLosesNone) {
+  const auto resident = [](const PublicKey&) -> const store::Session* {
+    static const store::Session session{.sent_bytes = 20};
+    return &session;
+  };
+  Busiest busiest(3);
+  for (const bool complete : {true, false}) {
+    busiest.Begin();
+    for (uint8_t n = 0; n < 3; ++n) busiest.Note(Key(n), {.sent_bytes = 10u + n});
+    busiest.Publish(complete, resident);
+    EXPECT_EQ(StatusOf(busiest, 3).busiest.size(), 3u);
+  }
+}
+
 TEST(BusiestTest, NoneAreWanted) {
   Busiest busiest(0);
   EXPECT_FALSE(busiest.wanted());

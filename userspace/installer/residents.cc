@@ -22,11 +22,6 @@ Resident* Residents::Find(const PublicKey& key) {
   return it == peers_.end() ? nullptr : &it->second;
 }
 
-const Resident* Residents::Find(const PublicKey& key) const {
-  const auto it = peers_.find(key);
-  return it == peers_.end() ? nullptr : &it->second;
-}
-
 Address SourceOf(const Address& address) {
   return address.family == Family::kIpv6 ? PrefixOf(address, 64).address : address;
 }
@@ -131,6 +126,7 @@ void Residents::SetPinned(const PublicKey& key, bool pinned) {
   peer->pinned = pinned;
   BeginProbation(*peer);
   Enter(key, peer);
+  if (pinned && peer->leaving && !peer->revoked) Stay(key);
 }
 
 void Residents::MarkDirty(const PublicKey& key) {
@@ -171,12 +167,11 @@ void Residents::BeginLeavingFrom(Index* index, absl::Duration lifetime, absl::Du
 
 void Residents::Revoke(const PublicKey& key) {
   Resident* peer = Find(key);
-  if (peer == nullptr || peer->queued) return;
+  if (peer == nullptr || peer->revoked) return;
   Withdraw(key, peer);
   peer->leaving = true;
   peer->revoked = true;
-  peer->queued = true;
-  removable_.push_back(key);
+  if (!std::exchange(peer->queued, true)) removable_.push_back(key);
 }
 
 std::vector<PublicKey> Residents::TakeRemovable(size_t count) {

@@ -148,6 +148,8 @@ TEST_F(ResidentsTest, PinnedPeersStay) {
   EXPECT_EQ(Leaving(10'000), Keys{});
   peers_.SetPinned(Key(1), false);
   EXPECT_EQ(Leaving(10'000), Keys{Key(1)});
+  peers_.SetPinned(Key(1), true);
+  EXPECT_FALSE(peers_.Find(Key(1))->leaving) << "it was pinned while it was leaving";
 }
 
 TEST_F(ResidentsTest, TheRevokedGoAtOnce) {
@@ -157,6 +159,18 @@ TEST_F(ResidentsTest, TheRevokedGoAtOnce) {
   peers_.Revoke(Key(1));
   EXPECT_EQ(peers_.TakeRemovable(10), Keys{Key(1)});
   EXPECT_EQ(peers_.TakeRemovable(10), Keys{});
+}
+
+TEST_F(ResidentsTest, OneThatIsDeletedOnItsWayOutIsRevoked) {
+  Add(1);
+  Dump({}, 101);
+  ASSERT_EQ(Leaving(200), Keys{Key(1)});
+  Dump({Stats(1)}, 201);
+  Dump({Stats(1)}, 202);
+  ASSERT_EQ(peers_.TakeRemovable(10), Keys{Key(1)});
+  peers_.Revoke(Key(1));
+  EXPECT_TRUE(peers_.Find(Key(1))->revoked);
+  EXPECT_EQ(peers_.TakeRemovable(10), Keys{}) << "it was taken already";
 }
 
 TEST_F(ResidentsTest, CountersGoOnWhenTheDeviceStartsAnew) {

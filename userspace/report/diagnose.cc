@@ -9,16 +9,14 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/clock.h"
+#include "report/interface_checks.h"
 #include "report/service_checks.h"
 
 namespace wicket::report {
 namespace {
 
 constexpr uint64_t kDiskFreeMin = uint64_t{1} << 30;
-// A frame and its headroom must fit into a page, and drivers want to put XDP's metadata there too.
-constexpr uint32_t kXdpMtuMax = 3498;
 constexpr uint64_t kLockedOfAQueue = 9 << 20;  // frames, rings and keys
-constexpr uint32_t kTunnelOverhead = 80;       // IPv6, UDP, a data message's header and tag
 
 std::string NicCalled(const std::string& name) { return absl::StrCat("nic ", name); }
 std::string DeviceCalled(const std::string& name) { return absl::StrCat("device ", name); }
@@ -29,10 +27,6 @@ const T* Named(const std::vector<T>& all, const std::string& name) {
   const auto it =
       std::find_if(all.begin(), all.end(), [&](const T& one) { return one.name == name; });
   return it == all.end() ? nullptr : &*it;
-}
-
-bool OlderThan(const Machine& machine, int major, int minor) {
-  return std::pair(machine.kernel_major, machine.kernel_minor) < std::pair(major, minor);
 }
 
 std::string Gigabytes(uint64_t bytes) {
@@ -67,6 +61,18 @@ void CheckKernel(const Machine& machine, Findings* out) {
               "wicketd mounts it at its start, unless its unit forbids that",
               "mount -t bpf bpf /sys/fs/bpf", {"mount", "-t", "bpf", "bpf", "/sys/fs/bpf"});
   }
+  if (machine.has_xdp_sockets) {
+    out->Ok("XDP sockets", "the kernel has them");
+  } else {
+    out->Fail("XDP sockets", "the kernel has none", "no NIC can be attached",
+              "use a kernel with CONFIG_XDP_SOCKETS=y, as Debian's is");
+  }
+  if (machine.has_bpf_jit) {
+    out->Ok("BPF JIT", "on");
+  } else {
+    out->Warn("BPF JIT", "off", "the XDP program is interpreted, several times as slowly",
+              "sysctl -w net.core.bpf_jit_enable=1", {"sysctl", "-w", "net.core.bpf_jit_enable=1"});
+  }
   if (machine.from_within) return;
   const bool all_in_user_space =
       !machine.devices.empty() &&
@@ -78,6 +84,11 @@ void CheckKernel(const Machine& machine, Findings* out) {
     out->Warn("WireGuard", "the kernel has none; all devices are user-space ones",
               "wireguard-go takes about three times as long for a handshake and for data",
               "use a kernel with CONFIG_WIREGUARD");
+  } else if (machine.devices.empty()) {
+    out->Warn("WireGuard", "the kernel has none",
+              "which devices there are, and whether they are user-space ones, only the "
+              "configuration tells",
+              "correct the configuration first");
   } else {
     out->Fail("WireGuard", "the kernel has none", "without a device nothing is served",
               "modprobe wireguard, or start a user-space WireGuard");
@@ -127,6 +138,17 @@ void CheckStore(const Machine& machine, const document::Status* status, Findings
               "preshared keys are in it",
               absl::StrCat("chmod 0600 ", machine.store_path, "/data.mdb"));
   }
+  if (!machine.store_problem.empty()) {
+    out->Fail("store's content", machine.store_problem, "no peer that is not installed gets in",
+              "put back a copy that wicket db backup has made (docs/operations.md, The store)");
+  }
+  if (status != nullptr && status->store_bytes > status->store_bytes_max / 10 * 9) {
+    out->Warn(
+        "store's size",
+        absl::StrCat(Gigabytes(status->store_bytes), " of ", Gigabytes(status->store_bytes_max)),
+        "a full store refuses new peers; room of deleted peers is used again",
+        "raise [store] bytes_max and restart wicketd");
+  }
   if (status != nullptr && status->store_refuses_writes) {
     out->Fail("store's writes", absl::StrCat(status->unsaved_sessions, " sessions are not saved"),
               "they are lost if wicketd ends before it can write them",
@@ -134,125 +156,7 @@ void CheckStore(const Machine& machine, const document::Status* status, Findings
   }
 }
 
-// --- NICs -------------------------------------------------------------------
-
-// What is known of drivers that others have had trouble with.
-void CheckDriver(const Machine& machine, const NicFacts& nic, Findings* out) {
-  const char* trouble = nullptr;
-  if (nic.driver == "ice" && OlderThan(machine, 6, 11)) {
-    trouble = "ice before Linux 6.10.4 may crash the kernel when an AF_XDP socket is closed";
-  } else if (nic.driver == "ixgbe") {
-    trouble = "AF_XDP is unstable with ixgbe";
-  } else if (nic.driver == "ena") {
-    trouble = "ena may reset the device with zero copy: set force_copy = true for this NIC";
-  } else if (nic.driver == "igb" && machine.kernel_major == 6 && machine.kernel_minor == 14) {
-    trouble = "igb of Linux 6.14 leaks a buffer for each packet that XDP passes";
-  }
-  if (trouble != nullptr) {
-    out->Warn("driver", nic.driver, trouble, "docs/operations.md, Drivers");
-  } else {
-    out->Ok("driver", nic.driver.empty() ? "not known" : nic.driver);
-  }
-}
-
-void CheckNic(const Machine& machine, const NicFacts& nic, Findings* out) {
-  if (!nic.there) {
-    return out->Fail("interface", "not on this machine", "its clients are not served",
-                     "correct the name in the configuration: ip link");
-  }
-  if (!nic.up) {
-    out->Fail("interface", "down", "nothing arrives",
-              absl::StrCat("ip link set ", nic.name, " up"));
-  } else {
-    out->Ok("interface", absl::StrCat("up, MTU ", nic.mtu));
-  }
-  CheckDriver(machine, nic, out);
-  if (!nic.other_program.empty()) {
-    out->Fail("XDP hook", absl::StrCat("the program ", nic.other_program, " has it alone"),
-              "our program cannot be attached beside it",
-              absl::StrCat("remove it (ip link set ", nic.name,
-                           " xdp off), or load it through libxdp's dispatcher (xdp-loader load)"));
-  }
-  if (nic.mtu > kXdpMtuMax) {
-    out->Warn("MTU", absl::StrCat(nic.mtu), "most drivers refuse native XDP above 3 498",
-              absl::StrCat("ip link set ", nic.name, " mtu 1500, or xdp = \"generic\""));
-  }
-  if (nic.takes_vlan_tags && nic.has_vlans) {
-    out->Warn("VLAN offload", "rxvlan is on, and VLANs are on the NIC",
-              "XDP sees frames without their tags, so cookie replies leave without",
-              absl::StrCat("ethtool -K ", nic.name, " rxvlan off"),
-              {"ethtool", "-K", nic.name, "rxvlan", "off"});
-  }
-  if (nic.merges_frames) {
-    out->Warn("LRO", "on", "drivers refuse XDP, or turn it off themselves",
-              absl::StrCat("ethtool -K ", nic.name, " lro off"),
-              {"ethtool", "-K", nic.name, "lro", "off"});
-  }
-  if (nic.queues > machine.cpus) {
-    out->Warn("queues", absl::StrCat(nic.queues, " RX queues, ", machine.cpus, " CPUs"),
-              "shards share CPUs, and a flood of one queue delays the others",
-              absl::StrCat("ethtool -L ", nic.name, " combined ", machine.cpus));
-  } else {
-    out->Ok("queues", absl::StrCat(nic.queues, " RX queues, ", machine.cpus, " CPUs"));
-  }
-  if (nic.queues > 1 && nic.spreads_ports == false) {
-    out->Warn("RSS", "the ports of UDP do not count",
-              "all clients behind one address share a queue, and a shard",
-              absl::StrCat("ethtool -N ", nic.name, " rx-flow-hash udp4 sdfn; the same for udp6"),
-              {"ethtool", "-N", nic.name, "rx-flow-hash", "udp4", "sdfn"});
-  }
-  if (nic.irqs > 1 && nic.irq_cpus == 1) {
-    out->Warn("interrupts", absl::StrCat("all ", nic.irqs, " go to one CPU"),
-              "that CPU takes the packets of all queues",
-              "a CPU for each queue: /proc/irq/*/smp_affinity_list (docs/tuning.md)");
-  }
-  if (!nic.checks_sums) {
-    out->Warn(
-        "checksums", "the NIC does not verify them", "the kernel reads each data packet for it",
-        absl::StrCat("ethtool -K ", nic.name, " rx on"), {"ethtool", "-K", nic.name, "rx", "on"});
-  }
-  if (nic.strict_rp_filter) {
-    out->Warn("rp_filter", "strict",
-              "the kernel drops clients whose addresses are not routed back through this NIC",
-              absl::StrCat("sysctl -w net.ipv4.conf.", nic.name, ".rp_filter=2"),
-              {"sysctl", "-w", absl::StrCat("net.ipv4.conf.", nic.name, ".rp_filter=2")});
-  }
-}
-
-// --- devices ----------------------------------------------------------------
-
-void CheckDevice(const Machine& machine, const WireGuardFacts& device, Findings* out) {
-  if (!device.there) {
-    return out->Fail("interface", "not on this machine", "its peers are not served",
-                     absl::StrCat("ip link add ", device.name, " type wireguard"));
-  }
-  if (!device.up) {
-    out->Fail("interface", "down", "its port is closed",
-              absl::StrCat("ip link set ", device.name, " up"));
-  } else {
-    out->Ok("interface", absl::StrCat("up, ", device.user_space ? "user-space" : "the kernel's"));
-  }
-  if (device.taken_port != 0) {
-    out->Fail("port", absl::StrCat(device.taken_port, " is taken by another program"),
-              "the device cannot come up",
-              absl::StrCat("ss -ulnp sport = :", device.taken_port, " shows which"));
-  }
-  if (!device.has_route) {
-    out->Warn("routes", "none leads through it",
-              "answers to the peers' addresses leave by the default route",
-              absl::StrCat("ip route add PREFIX dev ", device.name));
-  }
-  for (const NicFacts& nic : machine.nics) {
-    if (!nic.there || nic.mtu == 0 || device.mtu + kTunnelOverhead <= nic.mtu) continue;
-    out->Warn("MTU", absl::StrCat(device.mtu, ", and ", nic.name, " has ", nic.mtu),
-              "full packets of the tunnel are fragmented or lost",
-              absl::StrCat("ip link set ", device.name, " mtu ", nic.mtu - kTunnelOverhead));
-  }
-  if (device.threaded) {
-    out->Warn("threaded NAPI", "on", "each peer has a thread that the kernel wakes for its packets",
-              absl::StrCat("echo 0 > /sys/class/net/", device.name, "/threaded"));
-  }
-}
+// --- processes --------------------------------------------------------------
 
 // What attaching a NIC and opening its sockets takes.
 void CheckProcess(const Machine& machine, Findings* out) {
@@ -326,6 +230,11 @@ std::vector<Finding> Diagnose(const Machine& machine, const document::Status* st
   };
   add("", [&](Findings* out) {
     CheckService(status, out);
+    if (status != nullptr && machine.control_socket_gone) {
+      out->Fail("control socket", "somebody has removed it",
+                "wicket and wicket-edge do not reach wicketd; clients get in",
+                "systemctl restart wicketd");
+    }
     CheckKernel(machine, out);
     if (!machine.kernel.empty()) CheckConfig(machine, out);  // else no look has ended yet
     CheckStore(machine, status, out);
@@ -349,7 +258,10 @@ std::vector<Finding> Diagnose(const Machine& machine, const document::Status* st
     add(NicCalled(nic.name), [&](Findings* out) {
       CheckNic(machine, nic, out);
       const auto* served = status ? Named(status->nics, nic.name) : nullptr;
-      if (served != nullptr) CheckServedNic(*served, out);
+      if (served != nullptr) {
+        CheckServedNic(*served, out);
+        CheckAttachment(nic, *served, out);
+      }
     });
   }
   for (const WireGuardFacts& device : machine.devices) {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "document/status_text.h"
@@ -25,6 +26,8 @@ struct NicFacts {
   bool merges_frames = false;         // large-receive-offload is on
   bool checks_sums = true;            // it verifies checksums of what it receives
   bool strict_rp_filter = false;      // of it or of all
+  bool wireguard = false;             // it is a WireGuard device
+  bool force_copy = false;            // as configured
   std::string other_program;          // an XDP program that is not ours and has the hook alone
 };
 
@@ -32,6 +35,7 @@ struct WireGuardFacts {
   std::string name;
   bool there = false;
   bool up = false;
+  bool wireguard = true;  // also where nobody may ask
   bool user_space = false;
   bool threaded = false;    // NAPI of the device in threads of its own
   bool has_route = false;   // a route leads through it, besides its own addresses
@@ -64,6 +68,8 @@ struct Machine {
   bool look_hangs = false;   // the kernel does not answer; the rest is of an earlier look, or empty
   bool has_btf = false;
   bool has_bpffs = false;
+  bool has_xdp_sockets = false;
+  bool has_bpf_jit = false;
   bool has_wireguard = false;  // the kernel's driver is loaded, built in, or can be loaded
   bool clock_synchronised = false;
   std::string config_path;
@@ -73,6 +79,8 @@ struct Machine {
   std::optional<uint64_t> disk_free, disk_size;  // of the store's file system
   bool disk_read_only = false;
   bool store_open_to_others = false;  // its file's mode
+  std::string store_problem;  // why its file cannot be read; empty: it can, or none is there
+  bool control_socket_gone = false;
   std::vector<NicFacts> nics;
   std::vector<WireGuardFacts> devices;
   std::optional<ProcessFacts> process;   // nullopt: none runs, or it is not this user's to see
@@ -80,6 +88,10 @@ struct Machine {
   // Of the configuration of wicket-hook; empty: none; nullopt: it is not set up here.
   std::optional<std::string> hook_problem;
 };
+
+inline bool OlderThan(const Machine& machine, int major, int minor) {
+  return std::pair(machine.kernel_major, machine.kernel_minor) < std::pair(major, minor);
+}
 
 // Every check, good ones too. `status`: what a gateway last published; null: none runs.
 // Thread: any; no I/O.

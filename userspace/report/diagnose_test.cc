@@ -23,6 +23,8 @@ Machine GoodMachine() {
                   .root = true,
                   .has_btf = true,
                   .has_bpffs = true,
+                  .has_xdp_sockets = true,
+                  .has_bpf_jit = true,
                   .has_wireguard = true,
                   .clock_synchronised = true,
                   .config_path = "/etc/wicket.toml",
@@ -47,9 +49,13 @@ Machine GoodMachine() {
 }
 
 document::Status GoodStatus() {
-  document::Status status{.version = "1", .pid = 7, .written = WallNow()};
+  document::Status status{.version = "1",
+                          .pid = 7,
+                          .written = WallNow(),
+                          .store_bytes = 1 << 20,
+                          .store_bytes_max = 64 << 20};
   status.threads = {{"eth0/0", 0.1}};
-  status.nics.push_back({.name = "eth0", .xdp_mode = "native", .queues = 4});
+  status.nics.push_back({.name = "eth0", .xdp_mode = "native", .queues = 4, .zero_copy = true});
   status.devices.push_back({.name = "wg0",
                             .backend = "netlink",
                             .installed = 10,
@@ -101,6 +107,15 @@ TEST(DiagnoseTest, EachThingThatIsBrokenIsFoundAndNothingElse) {
       {"configuration's mode", fail, [](auto& m, auto&) { m.config_writable_by_others = true; }},
       {"store", fail, [](auto& m, auto&) { m.disk_read_only = true; }},
       {"store", warn, [](auto& m, auto&) { m.disk_free = 1000; }},
+      {"store's content", fail, [](auto& m, auto&) { m.store_problem = "data.mdb: truncated"; }},
+      {"store's size", warn, [](auto&, auto& s) { s.store_bytes = 60 << 20; }},
+      {"control socket", fail, [](auto& m, auto&) { m.control_socket_gone = true; }},
+      {"XDP sockets", fail, [](auto& m, auto&) { m.has_xdp_sockets = false; }},
+      {"BPF JIT", warn, [](auto& m, auto&) { m.has_bpf_jit = false; }},
+      {"nic eth0: shards", warn, [](auto&, auto& s) { s.nics[0].queues = 3; }},
+      {"nic eth0: zero copy", warn, [](auto&, auto& s) { s.nics[0].zero_copy = false; }},
+      {"nic eth0: interface", fail, [](auto& m, auto&) { m.nics[0].wireguard = true; }},
+      {"device wg0: interface", fail, [](auto& m, auto&) { m.devices[0].wireguard = false; }},
       {"store's mode", fail, [](auto& m, auto&) { m.store_open_to_others = true; }},
       {"store's writes", fail, [](auto&, auto& s) { s.store_refuses_writes = true; }},
       {"rights", warn, [](auto& m, auto&) { m.root = false; }},

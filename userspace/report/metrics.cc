@@ -79,6 +79,8 @@ void AddStore(const document::Status& status, Families* out) {
   out->Gauge("wicket_store_peers", "stored peers", {}, static_cast<double>(status.stored_peers));
   out->Gauge("wicket_store_bytes", "size of the store's file", {},
              static_cast<double>(status.store_bytes));
+  out->Gauge("wicket_store_bytes_max", "the largest size of the store's file", {},
+             static_cast<double>(status.store_bytes_max));
   out->Gauge("wicket_store_unsaved_sessions", "sessions in memory, on their way to the store", {},
              static_cast<double>(status.unsaved_sessions));
   out->Gauge("wicket_store_refuses_writes", "1 while sessions wait because the store takes none",

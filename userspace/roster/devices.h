@@ -24,7 +24,7 @@ using InstalledByKey = absl::flat_hash_map<PublicKey, Installed>;
 // The base class stands for a store with no devices: nothing is installed.
 //
 // Each question waits for the device's thread to come to it between two batches, for at most
-// kPatience. One question for a page of peers costs that thread what one for a single peer does.
+// kPatience; Sync() does so for each 16 keys, until one slice has no answer. One question for a page of peers costs that thread what one for a single peer does.
 // Errors: Unavailable when the device's thread did not answer in time.
 // Thread: any.
 class Devices {
@@ -60,7 +60,7 @@ class Devices {
                                          std::span<const PublicKey> keys) {
     return std::vector<absl::Status>(keys.size());
   }
-  // The same without waiting for it, for changes without a waiting caller. Errors are logged.
+  // Takes deleted peers out where they are installed. Does not wait.
   virtual void SyncLater(absl::string_view /*device*/, std::vector<PublicKey> /*keys*/) {}
   // Forgets the replay mark of an installed peer too.
   virtual absl::Status ForgetMark(absl::string_view /*device*/, const PublicKey& /*key*/) {

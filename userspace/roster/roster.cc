@@ -77,6 +77,10 @@ absl::StatusOr<Stored> PutInto(store::Writer& writer, const document::PeerReques
   store::Peer& peer = stored.peer;
   const absl::StatusOr<store::Peer> before = writer.FindPeer(peer.config.public_key);
   stored.created = absl::IsNotFound(before.status());
+  if (before.ok() && request.only_new) {
+    return absl::AlreadyExistsError(
+        absl::StrCat("the peer is stored already, for device ", before->device));
+  }
   if (peer.created == absl::UnixEpoch()) {
     peer.created =
         before.ok() ? before->created : absl::FromUnixSeconds(absl::ToUnixSeconds(WallNow()));

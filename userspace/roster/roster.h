@@ -44,12 +44,13 @@ class Roster {
   Roster(store::Committer* committer, Devices* devices, event::EventLog* events, Pools pools = {})
       : committer_(committer), devices_(devices), events_(events), pools_(std::move(pools)) {}
 
-  // Creates or replaces a peer. A peer that keeps its pool keeps its addresses.
+  // Creates or replaces a peer, or only creates it. A peer that keeps its pool keeps its addresses.
   //
   // Requires: the request names a device and a public key.
   // Errors:   InvalidArgument, with FieldOf(), for a pool that the device does not have and for
-  //           the device's own key; AlreadyExists and ResourceExhausted as of
-  //           store::Writer::PutPeer and Allocate. Nothing is then stored.
+  //           the device's own key; AlreadyExists for a stored peer of an `only_new` request;
+  //           AlreadyExists and ResourceExhausted as of store::Writer::PutPeer and Allocate.
+  //           Nothing is then stored.
   //           Unavailable: the peer is stored, but its device was not updated.
   absl::StatusOr<Stored> Put(const document::PeerRequest& request);
 

@@ -113,6 +113,17 @@ TEST_F(RosterTest, ManyUpdatesAreOneQuestionToTheDevice) {
   EXPECT_EQ(devices_.synced.size(), 100u);
 }
 
+TEST_F(RosterTest, AStoredPeerIsNotReplacedByOneThatMustBeNew) {
+  document::PeerRequest first = Request(1, {"10.0.0.1/32"}), second = Request(1, {"10.0.0.2/32"});
+  first.only_new = second.only_new = true;
+  ASSERT_TRUE(roster_->Put(first).ok());
+  EXPECT_TRUE(absl::IsAlreadyExists(roster_->Put(second).status()));
+  EXPECT_EQ(store_->NewSnapshot()->FindPeer(store::Key(1))->config.allowed_ips,
+            std::vector<Prefix>{*ParsePrefix("10.0.0.1/32")});
+  second.only_new = false;
+  EXPECT_TRUE(roster_->Put(second).ok());
+}
+
 TEST_F(RosterTest, TheDevicesOwnKeyIsNoPeer) {
   const auto put = roster_->Put(Request(0));
   EXPECT_TRUE(absl::IsInvalidArgument(put.status())) << put.status();

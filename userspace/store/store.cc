@@ -231,6 +231,7 @@ absl::StatusOr<Stats> Store::ReadStats() const {
   MDB_envinfo info;
   mdb_env_info(env_.get(), &info);
   stats.file_bytes = (static_cast<uint64_t>(info.me_last_pgno) + 1) * table.ms_psize;
+  stats.bytes_max = info.me_mapsize;
   return stats;
 }
 

@@ -35,6 +35,7 @@ struct Stats {
   uint64_t sessions = 0;
   uint64_t released = 0;  // prefixes that wait to be given out again, in all pools
   uint64_t file_bytes = 0;
+  uint64_t bytes_max = 0;  // the largest size of the file
 };
 
 // Thread: any, for const methods.
