@@ -9,8 +9,8 @@
 
 namespace wicket::intake {
 
-// Lifetime: points into the feeder's memory, which must not change until the batch is judged and its
-// cookie replies are sent. After kCookie `found` is void: the reply lies in the frame.
+// Lifetime: points into the feeder's memory, which must not change until the batch is judged and
+// its cookie replies are sent. After kCookie `found` is void: the reply lies in the frame.
 struct Arrival {
   std::span<uint8_t> frame;  // the Ethernet frame of the message; a cookie reply overwrites it
   wire::Frame found;         // without an initiation when the frame holds none, or is too long

@@ -24,7 +24,8 @@ using InstalledByKey = absl::flat_hash_map<PublicKey, Installed>;
 // The base class stands for a store with no devices: nothing is installed.
 //
 // Each question waits for the device's thread to come to it between two batches, for at most
-// kPatience; Sync() does so for each 16 keys, until one slice has no answer. One question for a page of peers costs that thread what one for a single peer does.
+// kPatience; Sync() does so for each 16 keys, until one slice has no answer. One question for a
+// page of peers costs that thread what one for a single peer does.
 // Errors: Unavailable when the device's thread did not answer in time.
 // Thread: any.
 class Devices {
