@@ -111,6 +111,10 @@ def test_metrics_are_well_formed_and_agree_with_the_status():
         for family, group in ("wicket_initiations_total", "verdicts"), ("wicket_xdp_packets_total", "steering"):
             equal({verdict for verdict in status[group]},
                   set(re.findall(family + r'{verdict="(\w+)"}', answer.text)), family)
+        queues = status["nics"][0]["per_queue"]
+        equal([int(samples[f'wicket_queue_initiations_total{{nic="in",queue="{index}"}}']) for index in range(len(queues))],
+              [queue["initiations"] for queue in queues], "initiations by queue")
+        equal(sum(queue["initiations"] for queue in queues), sum(status["verdicts"].values()), "of all queues")
         for histogram in "given_back", "confirmed", "dump":
             count = int(samples[f"wicket_device_{histogram}_seconds_count{of}"])
             check(count >= 1, histogram)
@@ -158,7 +162,9 @@ def test_a_prometheus_evaluates_every_rule_and_every_panel():
     with gateway() as (lab, device, daemon), Edge(lab, daemon, address="127.0.0.1") as face:
         import_fleet(lab, device, 50)
         daemon.start()
+        face.renew("20")
         face.start()
+        equal(face.control("guessed").call("GET", "/metrics").status, 401, "a token that is none")
         with prometheus(lab, scrape_of(face)) as server:
             for turn in range(2):  # a rate needs two scrapes with something between them
                 blast(lab, device, "--mix", "new,unknown,bad-mac1", "--clients", 50, "--count", 300, "--rate", 150,
@@ -182,6 +188,11 @@ def test_a_prometheus_evaluates_every_rule_and_every_panel():
                             for rule in group["rules"] if rule["name"] == name)
             equal([rule["name"] for rule in rules if rule["state"] != "inactive" and
                    rule["name"] not in ("WicketUnderAttack", "WicketHandshakesSlow")], [], "alerts on a healthy gateway")
+            equal(server.value("wicket_edge_wrong_tokens_total"), 1, "wrong tokens")
+            face.renew("2")
+            run("chown", "65534:65534", face.certificate, face.key)
+            check(face.reload(), face.log_text)
+            check(wait_for(lambda: state("WicketCertificateExpires") in ("pending", "firing"), 15), "no alert for a certificate")
             device.close()
             lab.devices.remove(device)
             check(wait_for(lambda: state("WicketDeviceAway") in ("pending", "firing"), 15), "no alert for a lost device")

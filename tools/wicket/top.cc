@@ -141,6 +141,24 @@ void ShowNics(Page* page, const document::Status& status) {
   }
 }
 
+void ShowQueues(Page* page, const document::Status& status) {
+  page->Heading(absl::StrFormat("%-20s %12s %7s %10s %10s %9s", "QUEUE", "INITIATIONS", "SHARE",
+                                "RING FULL", "DROPPED", "WAIT MS"));
+  for (const document::NicStatus& nic : status.nics) {
+    double all = 0;
+    for (const auto& queue : nic.per_queue) all += static_cast<double>(queue.initiations);
+    for (size_t i = 0; i < nic.per_queue.size(); ++i) {
+      const document::QueueStatus& queue = nic.per_queue[i];
+      page->Line(absl::StrFormat("%-20s %12d %5.0f %% %10d %10d %9.2f%s",
+                                 absl::StrCat(nic.name, "/", i), queue.initiations,
+                                 100 * static_cast<double>(queue.initiations) / std::max(all, 1.0),
+                                 queue.ring_full, queue.ring_dropped, queue.wait_p99_ms,
+                                 queue.under_load ? "  load" : ""),
+                 queue.under_load ? Colour(kWarn) : 0);
+    }
+  }
+}
+
 void ShowThreads(Page* page, const document::Status& status) {
   page->Heading(absl::StrFormat("%-24s %s", "THREAD", "LAST PROGRESS"));
   for (const document::ThreadStatus& thread : status.threads) {
@@ -300,6 +318,8 @@ class Top {
     }
     if (view_ == '4') {
       ShowNics(&page, model_.status());
+      page.Gap();
+      ShowQueues(&page, model_.status());
       page.Gap();
       ShowThreads(&page, model_.status());
     }

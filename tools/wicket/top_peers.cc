@@ -75,6 +75,7 @@ void TopPeers::Refresh(Connection& connection, const document::Status& status) {
     }
   }
   peers_ = std::move(peers);
+  installed_ = std::max(installed_, peers_.size());  // the status is the older of the two
 }
 
 void TopPeers::SortByNext() {
@@ -121,15 +122,14 @@ std::vector<std::string> TopPeers::Lines(size_t count) {
       peers_.size() < installed_ ? absl::StrCat(" (of the first ", peers_.size(), ")") : "",
       filter.empty() ? "" : absl::StrCat(" with \"", filter, "\""),
       kColumnNames[static_cast<size_t>(column_)], descending_ ? ", the largest first" : ""));
-  lines.push_back(absl::StrFormat("%-12s %-11s %11s %11s %10s  %-22s %s", "PEER", "STATE",
-                                  "RECEIVED", "SENT", "HANDSHAKE", "ENDPOINT",
-                                  "ADDRESSES, LABELS"));
+  lines.push_back(absl::StrFormat("%-8s %-11s %11s %11s %9s  %-21s %s", "PEER", "STATE", "RECEIVED",
+                                  "SENT", "HANDSHAKE", "ENDPOINT", "ADDRESSES, LABELS"));
   if (count <= lines.size()) return lines;
   const size_t room = count - lines.size();
   first_ = std::min(first_, shown.size() - std::min(shown.size(), room));
   for (size_t i = first_; i < shown.size() && i < first_ + room; ++i) {
     const Peer& peer = *shown[i];
-    lines.push_back(absl::StrFormat("%-12s %-11s %11s %11s %10s  %-22s %s", peer.key.substr(0, 11),
+    lines.push_back(absl::StrFormat("%-8s %-11s %11s %11s %9s  %-21s %s", peer.key.substr(0, 8),
                                     peer.state, Size(peer.received), Size(peer.sent),
                                     AgeOf(peer.last_handshake), peer.endpoint,
                                     absl::StrCat(peer.allowed_ips, " ", peer.labels)));

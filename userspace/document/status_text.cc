@@ -34,6 +34,35 @@ T Number(const json::object& object, json::string_view name) {
   return object.at(name).to_number<T>();
 }
 
+QueueStatus ReadQueue(const json::object& object) {
+  return {.initiations = Number<uint64_t>(object, "initiations"),
+          .ring_full = Number<uint64_t>(object, "ring_full"),
+          .ring_dropped = Number<uint64_t>(object, "ring_dropped"),
+          .under_load = object.at("under_load").as_bool(),
+          .wait_p99_ms = Number<double>(object, "wait_p99_ms")};
+}
+
+// A gateway that has not been started again since an upgrade does not tell of single queues.
+std::vector<QueueStatus> ReadQueues(const json::object& nic) {
+  std::vector<QueueStatus> queues;
+  const json::value* found = nic.if_contains("per_queue");
+  if (found == nullptr) return queues;
+  for (const json::value& queue : found->as_array()) queues.push_back(ReadQueue(queue.as_object()));
+  return queues;
+}
+
+json::array QueueArray(const std::vector<QueueStatus>& queues) {
+  json::array array;
+  for (const QueueStatus& queue : queues) {
+    array.push_back({{"initiations", queue.initiations},
+                     {"ring_full", queue.ring_full},
+                     {"ring_dropped", queue.ring_dropped},
+                     {"under_load", queue.under_load},
+                     {"wait_p99_ms", queue.wait_p99_ms}});
+  }
+  return array;
+}
+
 NicStatus ReadNic(const json::object& object) {
   return {.name = Text(object, "name"),
           .xdp_mode = Text(object, "xdp_mode"),
@@ -49,7 +78,8 @@ NicStatus ReadNic(const json::object& object) {
           .load_raised = Number<uint64_t>(object, "load_raised"),
           .wait_p99_ms = Number<double>(object, "wait_p99_ms"),
           .wait = {},
-          .ring_waiting = {}};
+          .ring_waiting = {},
+          .per_queue = ReadQueues(object)};
 }
 
 DeviceStatus ReadDevice(const json::object& object) {
@@ -148,7 +178,8 @@ std::string ToJson(const Status& status) {
                     {"ring_dropped", nic.ring_dropped},
                     {"under_load", nic.under_load},
                     {"load_raised", nic.load_raised},
-                    {"wait_p99_ms", nic.wait_p99_ms}});
+                    {"wait_p99_ms", nic.wait_p99_ms},
+                    {"per_queue", QueueArray(nic.per_queue)}});
   }
   for (const DeviceStatus& device : status.devices) {
     devices.push_back({{"name", device.name},
@@ -206,7 +237,7 @@ absl::StatusOr<Status> ParseStatus(absl::string_view text) {
                   .x25519 = Text(object, "x25519"),
                   .stored_peers = Number<uint64_t>(object, "stored_peers"),
                   .store_bytes = Number<uint64_t>(object, "store_bytes"),
-                  .store_bytes_max = Number<uint64_t>(object, "store_bytes_max"),
+                  .store_bytes_max = 0,
                   .unsaved_sessions = Number<uint64_t>(object, "unsaved_sessions"),
                   .store_refuses_writes = object.at("store_refuses_writes").as_bool(),
                   .clock_steps = Number<uint64_t>(object, "clock_steps"),
@@ -223,7 +254,10 @@ absl::StatusOr<Status> ParseStatus(absl::string_view text) {
       status.threads.push_back({.name = Text(thread.as_object(), "name"),
                                 .silent_s = Number<double>(thread.as_object(), "silent_s")});
     }
-    // A gateway that has not been started again since an upgrade does not tell of pools.
+    // Not told by a gateway that has not been started again since an upgrade.
+    if (object.contains("store_bytes_max")) {
+      status.store_bytes_max = Number<uint64_t>(object, "store_bytes_max");
+    }
     if (const json::value* pools = object.if_contains("pools")) {
       status.released_prefixes = Number<uint64_t>(object, "released_prefixes");
       for (const json::value& pool : pools->as_array()) {

@@ -33,6 +33,15 @@ struct ThreadStatus {
   double silent_s = 0;  // since it last made progress
 };
 
+// An RX queue, and the shard that serves it.
+struct QueueStatus {
+  uint64_t initiations = 0;  // that its shard has judged
+  uint64_t ring_full = 0;    // frames that found its ring full
+  uint64_t ring_dropped = 0;
+  bool under_load = false;
+  double wait_p99_ms = 0;  // as of a NIC
+};
+
 struct NicStatus {
   std::string name;
   std::string xdp_mode;     // "native", "generic", "away"
@@ -49,8 +58,9 @@ struct NicStatus {
   // Of the last ten to twenty seconds: how long a frame waited for the frames before it; 0: none
   // waited.
   double wait_p99_ms = 0;
-  HistogramStatus wait;          // of a batch's oldest frame, where it waited at all
-  HistogramStatus ring_waiting;  // frames in a ring when a batch was taken from it
+  HistogramStatus wait;                // of a batch's oldest frame, where it waited at all
+  HistogramStatus ring_waiting;        // frames in a ring when a batch was taken from it
+  std::vector<QueueStatus> per_queue;  // in their order; `queues` of them
 };
 
 // Of an installed peer that has series of its own.

@@ -30,6 +30,7 @@ std::shared_ptr<void> Callers::Enter(const Address& address) {
   const std::lock_guard lock(mutex_);
   if (!HasRoom(connections_, CallerOf(address), connections_max_) ||
       !HasRoom(of_sites_, SiteOf(address), kSiteCallers * connections_max_)) {
+    ++refused_connections_;
     return nullptr;
   }
   ++connections_[CallerOf(address)];
@@ -63,6 +64,7 @@ bool Callers::MayTry(const Address& address, absl::Duration steady) {
 }
 
 bool Callers::NoteFailure(const Address& address, absl::Duration steady) {
+  ++failures_;
   const Address caller = CallerOf(address);
   const std::lock_guard lock(mutex_);
   if (Find(caller, steady) == nullptr) {

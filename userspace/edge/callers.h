@@ -1,6 +1,7 @@
 // What the addresses that connect have open, and how often their tokens were not right.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -32,6 +33,9 @@ class Callers {
   // Returns: whether the caller has used up its failures by this one.
   bool NoteFailure(const Address& address, absl::Duration steady);
   size_t remembered() const;  // callers whose failures are
+  // Since the start: connections that Enter() refused, and failures.
+  uint64_t refused_connections() const { return refused_connections_.load(); }
+  uint64_t failures() const { return failures_.load(); }
 
  private:
   struct Bucket {
@@ -43,6 +47,7 @@ class Callers {
   void Leave(const Address& address);
 
   const uint64_t connections_max_, failures_per_minute_;
+  std::atomic<uint64_t> refused_connections_{0}, failures_{0};
   mutable std::mutex mutex_;
   // Of callers, and of sites; without zero counts.
   absl::flat_hash_map<Address, uint64_t> connections_, of_sites_;

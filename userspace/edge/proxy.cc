@@ -121,7 +121,8 @@ class Upstream {
     parser_.header_limit(Exchange::kHeaderBytesMax);
   }
 
-  void Run() {
+  // `addition`: to an answer with status 200, at its end.
+  void Run(const std::string& addition) {
     Send();
     error_code error;
     parser_.skip(exchange_->method() == "HEAD");
@@ -143,7 +144,8 @@ class Upstream {
     const std::string type(answer[beast_http::field::content_type]);
     const bool large =
         answer.result_int() == 200 && parser_.content_length().value_or(0) > kWholeBytesMax;
-    parser_.chunked() || large ? Stream(type) : Answer(answer.result_int(), type);
+    const std::string& end = answer.result_int() == 200 ? addition : "";
+    parser_.chunked() || large ? Stream(type, end) : Answer(answer.result_int(), type, end);
   }
 
  private:
@@ -196,7 +198,7 @@ class Upstream {
     return *error ? 0 : bytes - body.size;
   }
 
-  void Answer(unsigned status, const std::string& type) {
+  void Answer(unsigned status, const std::string& type, const std::string& addition) {
     std::string text;
     char piece[kPieceBytes];
     error_code error;
@@ -205,10 +207,10 @@ class Upstream {
     if (error) {
       return exchange_->AnswerError(absl::UnavailableError("wicketd's answer ended early"));
     }
-    exchange_->Answer(status, std::move(text), type.c_str());
+    exchange_->Answer(status, text + addition, type.c_str());
   }
 
-  void Stream(const std::string& type) {
+  void Stream(const std::string& type, const std::string& addition) {
     if (!exchange_->BeginStream(type.c_str())) return;
     transport_.set_streaming();
     char piece[kPieceBytes];
@@ -218,7 +220,8 @@ class Upstream {
       written = exchange_->Write({piece, n});
     }
     explicit_bzero(piece, sizeof(piece));
-    if (error || !written) return exchange_->Abort();  // the missing last chunk tells the client
+    written = written && !error && exchange_->Write(addition);
+    if (!written) return exchange_->Abort();  // the missing last chunk tells the client
     exchange_->EndStream();
   }
 
@@ -243,7 +246,8 @@ void Proxy::Handle(Exchange& exchange) const {
   auto fd = Connect(socket_, exchange);
   if (absl::IsCancelled(fd.status())) return exchange.Abort();
   if (!fd.ok()) return exchange.AnswerError(fd.status());
-  Upstream(*std::move(fd), &exchange).Run();
+  const bool adds = exchange.target().path == std::vector<std::string>{"metrics"};
+  Upstream(*std::move(fd), &exchange).Run(adds ? metrics_() : "");
 }
 
 }  // namespace wicket::edge

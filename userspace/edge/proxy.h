@@ -1,6 +1,7 @@
 // Passes requests on to wicketd, and its answers back.
 #pragma once
 
+#include <functional>
 #include <string>
 
 #include "http/exchange.h"
@@ -13,12 +14,16 @@ namespace wicket::edge {
 // Thread: any number at once.
 class Proxy {
  public:
-  explicit Proxy(std::string socket) : socket_(std::move(socket)) {}
+  // `metrics`: text to add to wicketd's answer to GET /metrics.
+  explicit Proxy(
+      std::string socket, std::function<std::string()> metrics = [] { return ""; })
+      : socket_(std::move(socket)), metrics_(std::move(metrics)) {}
 
   void Handle(http::Exchange& exchange) const;
 
  private:
   const std::string socket_;
+  const std::function<std::string()> metrics_;
 };
 
 }  // namespace wicket::edge

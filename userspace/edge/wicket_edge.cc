@@ -17,6 +17,7 @@
 #include "edge/access.h"
 #include "edge/callers.h"
 #include "edge/config.h"
+#include "edge/metrics.h"
 #include "edge/page.h"
 #include "edge/proxy.h"
 #include "edge/system_calls.h"
@@ -105,7 +106,7 @@ int Run(const std::string& path) {
   const absl::Status confined =
       sandbox::AllowOnly({.calls = kSystemCalls, .socket_families = kSocketFamilies});
   if (!confined.ok()) return Fail(confined);
-  const Proxy proxy(config->socket);
+  const Proxy proxy(config->socket, [&] { return Metrics(access, callers); });
   http::Server server(*std::move(gates),
                       WithPage([&proxy](http::Exchange& exchange) { proxy.Handle(exchange); }),
                       kConnectionsMax);

@@ -214,6 +214,21 @@ void Nic::AddThreads(std::vector<document::ThreadStatus>* threads) const {
   }
 }
 
+document::QueueStatus Nic::StatusOf(const Lane& lane, Histogram* waits) {
+  Histogram own_waits;
+  lane.shard->AddWaits(SteadyNanos(), &own_waits);
+  waits->Add(own_waits);
+  const xsk::SocketStats stats = lane.shard->socket_stats();
+  document::QueueStatus status{.ring_full = stats.ring_full,
+                               .ring_dropped = stats.dropped,
+                               .under_load = lane.shard->under_load(),
+                               .wait_p99_ms = static_cast<double>(own_waits.Quantile(0.99)) / 1e6};
+  for (size_t i = 0; i < intake::kVerdicts; ++i) {
+    status.initiations += lane.verdicts->Read(static_cast<intake::Verdict>(i));
+  }
+  return status;
+}
+
 document::NicStatus Nic::Status() const {
   document::NicStatus status;
   status.name = config_.name;
@@ -226,14 +241,13 @@ document::NicStatus Nic::Status() const {
   status.queues = queues_;
   Histogram waits, waits_ever, ring_waiting;
   for (const Lane& lane : lanes_) {
-    lane.shard->AddWaits(SteadyNanos(), &waits);
+    const document::QueueStatus& queue = status.per_queue.emplace_back(StatusOf(lane, &waits));
     waits_ever.Add(lane.shard->waits_ever());
     ring_waiting.Add(lane.shard->ring_waiting());
-    const xsk::SocketStats stats = lane.shard->socket_stats();
     status.zero_copy = lane.shard->zero_copy();
-    status.ring_full += stats.ring_full;
-    status.ring_dropped += stats.dropped;
-    status.under_load |= lane.shard->under_load();
+    status.ring_full += queue.ring_full;
+    status.ring_dropped += queue.ring_dropped;
+    status.under_load |= queue.under_load;
     status.load_raised += lane.shard->load_raised();
   }
   status.wait_p99_ms = static_cast<double>(waits.Quantile(0.99)) / 1e6;

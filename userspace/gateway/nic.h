@@ -71,6 +71,8 @@ class Nic {
 
   absl::Status StartLanes();
   absl::Status StartLane(uint32_t queue);
+  // Adds its recent waits to `waits`.
+  static document::QueueStatus StatusOf(const Lane& lane, Histogram* waits);
 
   NicConfig config_;
   NicContext context_;

@@ -127,6 +127,16 @@ void AddNic(const document::NicStatus& nic, Families* out) {
                  nic.wait, document::kSecondsBounds);
   out->Histogram("wicket_nic_ring_frames", "frames in a ring when a batch was taken from it",
                  labels, nic.ring_waiting, document::kFramesBounds);
+  for (size_t i = 0; i < nic.per_queue.size(); ++i) {
+    const document::QueueStatus& queue = nic.per_queue[i];
+    const Labels of_queue{{"nic", nic.name}, {"queue", absl::StrCat(i)}};
+    out->Counter("wicket_queue_initiations_total", "initiations that the queue's shard has judged",
+                 of_queue, queue.initiations);
+    out->Counter("wicket_queue_ring_full_total", "frames that found the ring of the queue full",
+                 of_queue, queue.ring_full);
+    out->Gauge("wicket_queue_under_load", "1 while the queue's shard asks for cookies", of_queue,
+               queue.under_load);
+  }
 }
 
 void AddDevice(const document::DeviceStatus& device, Families* out) {

@@ -30,6 +30,14 @@ function pairs(list, entries) {
 const sum = (items, of) => items.reduce((total, item) => total + of(item), 0);
 const lastOf = (name) => (series.figures[name] || []).at(-1) || 0;
 
+const share = (part, whole) => (whole ? Math.round(100 * part / whole) + " %" : "–");
+
+// Of a NIC, or of one of its queues.
+const burden = (one) => [
+  number(count(one.ring_full + one.ring_dropped)), number(fraction(one.wait_p99_ms)),
+  cell(one.under_load ? "under load: cookies" : "normal", one.under_load ? "warn" : ""),
+];
+
 function showStatus(status) {
   const {devices, nics, defence} = status;
   by("summary").textContent = "wicketd " + status.version + ", up " + span(status.written - status.started) +
@@ -62,10 +70,13 @@ function showStatus(status) {
   fill(by("nics"), ["Interface", "XDP", "Zero copy", "#Queues", "Given back", "#Frames dropped: ring full",
     "#Wait 99th ms", "Load"], nics.map((one) => [
     cell(one.name), cell(away(one.xdp_mode, one) + (one.shared ? ", shared" : ""), one.xdp_mode === "away" ? "bad" : ""),
-    cell(one.zero_copy ? "yes" : "no"), number(count(one.queues)), cell(one.reinject),
-    number(count(one.ring_full + one.ring_dropped)), number(fraction(one.wait_p99_ms)),
-    cell(one.under_load ? "under load: cookies" : "normal", one.under_load ? "warn" : ""),
+    cell(one.zero_copy ? "yes" : "no"), number(count(one.queues)), cell(one.reinject), ...burden(one),
   ]), "none");
+  fill(by("queues"), ["Queue", "#Initiations", "#Share", "#Frames dropped: ring full", "#Wait 99th ms", "Load"],
+    nics.flatMap((nic) => (nic.per_queue || []).map((queue, index) => [
+      cell(nic.name + "/" + index), number(count(queue.initiations)),
+      number(share(queue.initiations, sum(nic.per_queue, (one) => one.initiations))), ...burden(queue),
+    ])), "none");
   const slowest = status.threads.reduce((a, b) => (a.silent_s >= b.silent_s ? a : b), {name: "", silent_s: 0});
   pairs(by("store"), [
     ["Path", status.store_path], ["Size", `${bytes(status.store_bytes)} of ${bytes(status.store_bytes_max)}`],
