@@ -273,6 +273,10 @@ def test_client_configuration_and_qr_code():
 def test_what_would_do_harm_unseen_is_refused():
     with tempfile.TemporaryDirectory() as directory:
         key, other = Key(), Key()
+        elsewhere = wicket("import", "--remote", "nosuch", "--store", f"{directory}/here", "--device", "wg0", "-",
+                           text=json.dumps({"public_key": key.public64}) + "\n")
+        check(elsewhere.returncode != 0 and "nosuch" in elsewhere.stderr, elsewhere.stderr)
+        check(not os.path.exists(f"{directory}/here"), "peers for a gateway elsewhere are in a store of this machine")
         store = store_of(directory, {"public_key": key.public64, "allowed_ips": ["10.0.0.1"]})
         moved = wicket("import", "--offline", "--store", store, "--device", "wg9", "-",
                        text=json.dumps({"public_key": key.public64}) + "\n")

@@ -139,6 +139,7 @@ def test_a_bugreport_tells_much_and_no_secret():
                       "# curl -H 'Authorization: Bearer sesame-open-sesame'\n" \
                       f"# 0x{planted.private.hex()} /x/{planted.private64[:-1].replace('/', '_')}/y\n" \
                       "# whsec_aHVudGVyMjwiZmllbGQ https://hooks:hunter3@example.net/x password: hunter4 secret=hunter5\n" \
+                      "# password = \"two hunter7\" secret: 'more hunter8 words'\n" \
                       "# -----BEGIN PRIVATE KEY-----\n# hunter6\n# -----END PRIVATE KEY-----\n" + daemon.text
         daemon.start()
         archive = lab.dir / "report.tar.gz"

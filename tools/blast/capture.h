@@ -21,7 +21,8 @@ class CaptureWriter {
   static absl::StatusOr<CaptureWriter> Create(const std::string& file);
 
   void Write(absl::Time at, std::span<const uint8_t> frame);
-  // Errors: the disk's.
+  // The last call. Errors: DataLoss names the file when its last bytes could not be written. An
+  // earlier write that failed may go unseen.
   absl::Status Close();
 
  private:
@@ -40,12 +41,13 @@ constexpr size_t kPayloadMax = 1500;  // bytes of a datagram that is sent or exa
 
 // A UDP datagram in a capture.
 struct CapturedDatagram {
-  absl::Duration offset;  // from the capture's first datagram
+  absl::Duration offset;  // from the capture's first datagram; zero for one with an earlier time
   Endpoint from;
   std::vector<uint8_t> payload;
 };
 
-// Reads the UDP datagrams of a capture of Ethernet frames, whatever their destination.
+// Reads the UDP datagrams of a capture of Ethernet frames, whatever their destination. Packets that
+// ReadFrame() cannot read are skipped.
 //
 // Returns: the datagrams in the file's order; at least one.
 // Errors:  each names the file. InvalidArgument when it is no readable capture of Ethernet frames.

@@ -58,6 +58,7 @@ class Search {
         ++confirmed;
         continue;
       }
+      if (ending_) break;  // stopped, not failed
       borne *= 1 - kPrecision;
       confirmed = 0;
       if (borne < options_.pace.rate) borne = 0;

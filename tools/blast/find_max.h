@@ -24,23 +24,28 @@ struct Trial {
 };
 
 struct FoundMax {
-  double rate = 0;         // borne in every trial; 0: the first rate was not borne
-  bool confirmed = false;  // by two further trials; false when the search was stopped
-  std::string limit;       // why higher rates failed
+  double rate = 0;         // the highest that is borne; 0: none is known
+  bool confirmed = false;  // by two further trials; if not, the rate may never have been tried
+  std::string limit;       // why a higher rate failed, or was not tried; empty: neither
   bool generator = false;  // the generator failed there, not the endpoint
   std::vector<Trial> trials;
 };
 
 // Searches for the highest rate that keeps to `bounds`.
 //
-// Doubles the rate from options.pace.rate on until a trial of options.pace.duration fails. Halves
-// the interval between the last two rates until it is 5 % wide. Confirms the rate found with two
-// further trials; each time one fails, the rate is lowered by a twentieth and confirmed again.
-// A trial that the generator spoilt is repeated, at most twice. Each trial has new clients.
-// Calls `told` after each trial.
+// Doubles the rate from options.pace.rate on until a trial of options.pace.duration fails, or 1e8
+// is reached, which is not tried. Halves the interval between the last two rates until it is 5 %
+// wide. Confirms the rate found with two further trials; each time one fails, the rate is lowered
+// by a twentieth and confirmed again, but not below the first rate. A trial that the generator
+// spoilt is repeated, at most twice. Where the mix has kNew or kCookie, each trial has new clients.
+// If options.prepared is not 0, each trial prepares all its packets. pace.count_max is ignored.
+// Calls `told` after each trial, but not after one that was stopped or that ran out of clients.
 //
-// Returns: the rate found, also when the clients run out; `limit` says so then.
-// Errors:  those of a load.
+// Requires: options without replay, ramp_to and in_flight.
+// Returns:  what was found, also when the clients run out or a trial has too many packets to
+//           prepare, which `limit` says then, and when `ending` stops a trial.
+// Errors:   those of Load::Make(), but for ResourceExhausted and OutOfRange: these end the search
+//           as clients that run out do.
 absl::StatusOr<FoundMax> FindMax(LoadOptions options, const Bounds& bounds, const Fleet* fleet,
                                  const Ending& ending,
                                  const std::function<void(const Trial&)>& told);

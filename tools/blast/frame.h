@@ -23,7 +23,7 @@ inline constexpr size_t kHeaderBytesMax = 14 + 4 + 40 + 8;
 
 // Writes headers and payload to `out`, with correct checksums.
 //
-// Requires: room for kHeaderBytesMax + payload.size() bytes at `out`.
+// Requires: room for kHeaderBytesMax + payload.size() bytes at `out`; addresses of one family.
 // Returns:  bytes written.
 size_t WriteFrame(const Link& link, const Endpoint& from, const Endpoint& to,
                   std::span<const uint8_t> payload, uint8_t* out);
@@ -34,9 +34,9 @@ struct Datagram {
   std::span<const uint8_t> payload;
 };
 
-// Returns: nullopt unless the frame holds a whole UDP datagram, unfragmented, over IPv4 or over
-// IPv6
-//          without extension headers.
+// Does not verify checksums.
+// Returns: nullopt unless the frame holds a whole UDP datagram, unfragmented, over IPv4, or over
+//          IPv6 without extension headers, behind at most one 802.1Q tag.
 std::optional<Datagram> ReadFrame(std::span<const uint8_t> frame);
 
 }  // namespace wicket::blast

@@ -24,7 +24,8 @@ class Inbox {
   void Receive(Port* port, uint64_t wait_ns);
 
   bool empty() const { return letters_.empty(); }
-  // The oldest answer. Requires: !empty().
+  // The answer that was taken first. Of those behind it, one that another thread posted may have
+  // arrived earlier. Requires: !empty().
   const Letter& front() const { return letters_.front(); }
   void Pop() { letters_.pop_front(); }
 

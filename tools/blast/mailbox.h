@@ -12,7 +12,7 @@
 
 namespace wicket::blast {
 
-// An answer, and when it arrived.
+// An answer, and when it arrived: when a thread took it from its port.
 struct Letter {
   uint64_t arrived_ns;  // CLOCK_MONOTONIC
   std::vector<uint8_t> payload;
@@ -33,7 +33,7 @@ class Mailboxes {
   }
 
   // Empties the box of `thread`. Returns: its letters, in the order they were posted in.
-  // Cost: one atomic load when the box is empty.
+  // Requires: the thread exists. Cost: one atomic load when the box is empty.
   std::vector<Letter> Collect(size_t thread) {
     Box& box = boxes_[thread];
     if (!box.any) return {};

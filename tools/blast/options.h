@@ -30,8 +30,9 @@ struct Options {
   std::string export_as;        // ndjson or conf; empty: a load is made
   bool own_target = false;
   bool find_max = false;
-  Bounds bounds;                           // of find_max
-  std::string json, hdr, pcap;             // files; empty: none
+  Bounds bounds;  // of find_max
+  // Files; empty: none. `json` may be "-", standard output.
+  std::string json, hdr, pcap;
   std::vector<CapturedDatagram> captured;  // load.replay points to it
 };
 

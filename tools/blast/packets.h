@@ -45,9 +45,9 @@ constexpr bool WantsAnswer(Kind kind) {
 // How often each kind comes: "new=9,junk=1".
 class Mix {
  public:
-  // Errors: InvalidArgument names the part that cannot be read.
+  // Errors: InvalidArgument names the part that cannot be read, or says that all weights are 0.
   static absl::StatusOr<Mix> Parse(absl::string_view text);
-  // `random`: uniform in 0..2^32-1.
+  // `random`: uniform in 0..2^32-1. Requires: a mix that Parse() made.
   Kind Pick(uint32_t random) const;
   bool Has(Kind kind) const { return Weight(kind) > 0; }
   uint32_t Weight(Kind kind) const { return weights_[static_cast<size_t>(kind)]; }

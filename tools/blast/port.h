@@ -54,13 +54,14 @@ class Port {
 
   virtual ~Port() = default;
 
-  // Queues a packet. Requires: `source` is in the range that the port was opened for.
+  // Queues a packet. Requires: `source` is in the range that the port was opened for; the payload
+  // has at most kPayloadMax bytes.
   virtual void Send(uint64_t source, std::span<const uint8_t> payload) = 0;
   // Hands the queued packets to the kernel. Returns: packets that did not leave, since the last
   // Flush(). Send() may have tried some packets already.
   virtual Unsent Flush() = 0;
-  // Waits until a packet has arrived, for at most `wait_ns`. Calls `take` with each payload that
-  // has arrived.
+  // Waits until a packet has arrived, for at most `wait_ns`. Calls `take` with payloads that have
+  // arrived, which are valid during the call. When many wait, some are left for the next Receive().
   virtual void Receive(uint64_t wait_ns, const Take& take) = 0;
   // Packets that arrived and were dropped for lack of room in our queues, since the port was
   // opened.
@@ -70,11 +71,12 @@ class Port {
 };
 
 // The sources that one thread sends from: first, first + step, and so on, `count` in all.
+// `first` is below `step`.
 struct SourceRange {
   uint64_t first = 0, step = 1, count = 1;
 };
 
-// Opens a UDP socket for each source. Errors: name the system call and the address.
+// Opens a UDP socket for each source. Errors: name the system call, and the address if it has one.
 absl::StatusOr<std::unique_ptr<Port>> OpenUdpPort(const PortOptions& options,
                                                   const SourceRange& range);
 
@@ -83,7 +85,8 @@ absl::StatusOr<std::unique_ptr<Port>> OpenUdpPort(const PortOptions& options,
 class XdpInterface {
  public:
   // Finds the interface and the MAC address of the next hop to the target, and attaches the
-  // program. Errors: name the interface and the system call or feature that failed.
+  // program. Requires: options.sources.ports.
+  // Errors: those of FirstHop(); others name the system call that failed.
   static absl::StatusOr<std::unique_ptr<XdpInterface>> Open(const PortOptions& options);
   virtual ~XdpInterface() = default;
 
@@ -91,7 +94,8 @@ class XdpInterface {
   virtual const Sources& sources() const = 0;
 
   // Opens the port of thread `number` of `count`: queues number, number + count, and so on.
-  // Errors: names the bind; InvalidArgument when there are fewer queues than threads.
+  // Errors: names the bind; InvalidArgument when there are fewer queues than threads; Unimplemented
+  //         when zero copy is asked for and the interface has none.
   virtual absl::StatusOr<std::unique_ptr<Port>> OpenPort(int number, int count) = 0;
 };
 

@@ -11,7 +11,7 @@ namespace wicket::blast {
 // Thread: one.
 class Random {
  public:
-  // `thread`: below 1000, so that no two threads of two seeds have the same numbers.
+  // `thread`: below 1000, so that no two threads of two seeds below 2^54 have the same numbers.
   Random(uint64_t seed, uint32_t thread) : state_{seed * 1000 + thread, 0x9e3779b97f4a7c15} {}
 
   // Uniform in 0..2^64-1.

@@ -11,19 +11,20 @@ namespace wicket::blast {
 // The counts of all threads together. See Counts.
 struct Summary {
   uint64_t sent[kKinds] = {}, answered[kKinds] = {};
-  uint64_t sent_total = 0, answered_total = 0, wanted = 0;  // wanted: packets that want an answer
+  // answered_total: verified responses. wanted: first attempts that want an answer.
+  uint64_t sent_total = 0, answered_total = 0, wanted = 0;
   uint64_t lost = 0, unverified = 0, unexpected = 0, cookies = 0, send_errors = 0, no_room = 0,
            exhausted = 0;
   uint64_t retried = 0, replayed = 0, responses = 0, pinged = 0, ponged = 0;
   uint64_t unexpected_cookies = 0, overrun = 0;
   // An upper bound of the clients that have come: the busiest thread's times the threads.
   uint64_t clients = 0;
-  double seconds = 0;  // from the first packet to the last
-  double busy = 0;     // the share of that time that the busiest thread did not wait
+  double seconds = 0;  // the longest Counts::sending_ns
+  double busy = 0;     // the share of its sending_ns that the busiest thread did not wait
   Histogram latency, usable, lateness;
 
-  // Packets a second that the schedule asked for and that left. Retries do not count: they follow
-  // from the target's silence.
+  // Packets a second that the schedule asked for and that left, or were refused. Retries do not
+  // count: they follow from the target's silence.
   double Rate() const {
     return seconds > 0 ? static_cast<double>(sent_total - retried - no_room) / seconds : 0;
   }
@@ -31,6 +32,7 @@ struct Summary {
     return wanted ? 1 - static_cast<double>(answered_total) / static_cast<double>(wanted) : 0;
   }
 };
+// Requires: the load has ended; `summary` is new.
 void Summarize(const std::vector<const Counts*>& counts, Summary* summary);
 
 // Returns: why the figures describe the generator and not the target; empty: they do not.

@@ -64,6 +64,10 @@ int TakeRouteAttribute(const nlattr* attribute, void* data) {
     gateway.family = mnl_attr_get_payload_len(attribute) == 4 ? Family::kIpv4 : Family::kIpv6;
     if (type == RTA_GATEWAY) {
       memcpy(gateway.bytes.data(), mnl_attr_get_payload(attribute), gateway.size());
+    } else {  // an IPv4 route by an IPv6 router
+      const auto* via = static_cast<const rtvia*>(mnl_attr_get_payload(attribute));
+      gateway.family = via->rtvia_family == AF_INET ? Family::kIpv4 : Family::kIpv6;
+      memcpy(gateway.bytes.data(), via->rtvia_addr, gateway.size());
     }
     route->gateway = gateway;
   }

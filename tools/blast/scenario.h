@@ -8,7 +8,7 @@
 namespace wicket::blast {
 
 // Reads such a file for CLI11. A key is an option's long name without the dashes. A value is a
-// string, a number, true or false for a flag, or an array of those.
+// string that is not empty, a number, true or false for a flag, or an array of those.
 // Errors: throws CLI::ConfigError, as CLI11 expects; it names the file, the line and the fault.
 class Scenario : public CLI::ConfigBase {
  public:

@@ -48,7 +48,7 @@ class Schedule {
   uint64_t OfAll(uint64_t number) const { return number * threads_ + thread_; }
   // Whether the load has a turn for the thread's turn `number`.
   bool Has(uint64_t number) const { return OfAll(number) < turns_max_; }
-  // The time of the thread's turn `number`, in seconds from the start.
+  // The time of the thread's turn `number` by the rate, in seconds from the start.
   double OffsetOf(uint64_t number) const { return OffsetOfAll(OfAll(number)); }
 
   // When turn `number` is due in an open loop.

@@ -43,7 +43,7 @@ class Session {
   uint64_t counter_ = 0;
 };
 
-// The newest session of each client. Thread: one.
+// The newest session of each client. Thread: one. Lifetime: references, until the next Keep().
 class Sessions {
  public:
   bool empty() const { return sessions_.empty(); }

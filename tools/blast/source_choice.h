@@ -36,8 +36,8 @@ class SourceChoice {
     if (packet.kind == Kind::kRepeat) return client_sources_ + thread_;
     return OfAttacker();
   }
-  // The source of packets that come from `from` in the capture. Senders share sources when there
-  // are more senders than client sources.
+  // The source of packets that come from `from` in the capture, another one in each thread. Senders
+  // share sources when there are more senders than the thread has client sources.
   uint64_t OfCaptured(const Endpoint& from);
 
  private:

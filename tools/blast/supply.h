@@ -24,6 +24,7 @@ class Supply {
 
   // `sessions`: those that the clients have. `counts`: its `clients` and `exhausted` are counted
   // here. All pointers must outlive the supply.
+  // Requires: with clients.known, a client for each thread.
   Supply(const LoadOptions& options, const Fleet* fleet, uint32_t thread, const Sessions* sessions,
          Random* random, Counts* counts);
 

@@ -27,8 +27,8 @@ namespace wicket::blast {
 // Thread: one, but for `counts`.
 class Worker {
  public:
-  // `thread`: 0 to options.threads - 1. `mailboxes`: null when each answer arrives at the port that
-  // sent. The pointers must outlive the worker.
+  // `thread`: 0 to options.threads - 1. `mailboxes`: null when the thread whose port an answer
+  // arrives at may take it. The pointers must outlive the worker.
   Worker(const LoadOptions& options, const Fleet* fleet, int thread, Mailboxes* mailboxes);
 
   // The sources it sends from.

@@ -23,7 +23,8 @@ absl::Status ReadCapture(const std::string& path,
 // Errors: InvalidArgument names --hex.
 absl::StatusOr<ByteVector> ParseHex(absl::string_view text);
 
-// The UDP payload of a frame, also where classify() does not take it; empty when there is none.
+// The UDP payload of a frame, also where classify() does not take it. Fragments are not recognised.
+// Returns: empty when there is none, when it is cut short, and after an IPv6 extension header.
 std::span<const uint8_t> FindUdpPayload(std::span<const uint8_t> frame);
 
 }  // namespace wicket::tools

@@ -1,4 +1,5 @@
-// The commands of `wicket`. Each prints its own result and returns an exit status.
+// The commands of `wicket`. Each prints its own result and returns an exit status. It throws a
+// std::exception when an answer is JSON of another shape than documented.
 #pragma once
 
 #include <functional>

@@ -76,6 +76,7 @@ absl::StatusOr<std::string> PrivateKeyLine(const std::string& public_key,
     return absl::InvalidArgumentError(
         absl::StrCat(options.private_key_file, ": holds no private key"));
   }
+  WICKET_RETURN_IF_ERROR(crypto::Initialize());
   if (ToBase64(crypto::DerivePublicKey(*parsed)) != public_key) {
     return absl::InvalidArgumentError(
         absl::StrCat(options.private_key_file, ": is another peer's private key"));

@@ -77,7 +77,9 @@ absl::Status ExportDevice(const ExportOptions& options, const std::string& devic
 absl::Status ExportStream(const ExportOptions& options, std::ostream* output) {
   if (options.connection.offline) return ExportStore(options, output);
   auto connection = Connection::OpenOnline(options.connection);
-  if (absl::IsNotFound(connection.status())) return ExportStore(options, output);
+  if (absl::IsNotFound(connection.status()) && options.connection.remote.empty()) {
+    return ExportStore(options, output);
+  }
   WICKET_RETURN_IF_ERROR(connection.status());
   std::vector<std::string> devices{options.connection.device};
   if (devices[0].empty()) {

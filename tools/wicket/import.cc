@@ -243,7 +243,7 @@ absl::Status ImportStream(std::istream* input, const ImportOptions& options, uin
     progress.Show(++peers, reader.bytes());
   }
   if (!complete()) return absl::UnavailableError("wg showconf failed");
-  if (input->bad()) return absl::DataLossError("reading the file failed half-way");
+  if (input->bad() || ferror(stdin)) return absl::DataLossError("reading the file failed half-way");
   return sink->Finish();
 }
 
@@ -263,7 +263,10 @@ absl::StatusOr<std::unique_ptr<Sink>> OpenSink(ImportOptions* options, std::stri
       if (device.empty() && devices.size() == 1) device = devices[0];
       return std::make_unique<DaemonSink>(std::move(*connection));
     }
-    if (!absl::IsNotFound(connection.status())) return connection.status();
+    // Of a gateway elsewhere the peers are not to land in the store of this machine.
+    if (!absl::IsNotFound(connection.status()) || !options->connection.remote.empty()) {
+      return connection.status();
+    }
   }
   *where = options->connection.store;
   return StoreSink::Open(options->connection.store);

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -81,7 +82,9 @@ int Add(const ConnectionOptions& where, const AddOptions& options) {
   if (!body.ok()) return Fail(body.status());
   const auto answer =
       CallForPeer(**connection, "PUT", options.key, options.replace ? "" : "?new=true", *body);
-  if (absl::IsAlreadyExists(answer.status())) {
+  // Not of an address that another peer has.
+  if (absl::IsAlreadyExists(answer.status()) &&
+      absl::StrContains(answer.status().message(), "stored already")) {
     return Fail(absl::AlreadyExistsError(
         absl::StrCat(answer.status().message(),
                      "; --replace stores what this command says, in place of all that is stored")));

@@ -10,11 +10,13 @@
 namespace wicket::tools {
 
 // Fields of an object; one that is missing or of another type is empty, 0 or InfinitePast.
+// NumberOf() throws for a number that is no int64_t.
 std::string TextOf(const boost::json::object& object, const char* name);
 int64_t NumberOf(const boost::json::object& object, const char* name);
 absl::Time TimeOf(const boost::json::object& object, const char* name);
 
-// "10.0.0.1/32, fd00::/64"; "(none)".
+// "10.0.0.1/32, fd00::/64"; "(none)". Throws where `allowed_ips` is missing. PrintPeer() and
+// PrintDumpLine() too throw for a peer of another shape than documented.
 std::string AllowedIpsOf(const boost::json::object& peer);
 
 // The peer's time is over.

@@ -18,7 +18,7 @@ struct Load {
   double return_within_s = 600;  // after a restart of the machine all that are active come again
 };
 
-// Costs of one core, but for bytes. docs/scaling.md names the measure behind each.
+// Of one core, but for bytes, creates and installs. docs/scaling.md says where each comes from.
 struct Costs {
   double store_bytes_per_peer = 284;        // store_bytes_after_creates
   double kernel_bytes_per_peer = 1773;      // kernel_bytes_per_stored_peer
@@ -27,7 +27,7 @@ struct Costs {
   double unknown_per_s = 91'300;            // unknown_key_per_core
   double drops_per_s = 1'310'000;           // forged_drop_per_core
   double kernel_handshakes_per_s = 10'000;  // of the kernel's WireGuard, published figures
-  double creates_per_s = 13'100;            // create_over_socket
+  double creates_per_s = 13'100;            // create_over_socket: of all callers together
   double installs_per_s = 25'600;           // of a device: 128 initiations in 5 ms are given back
 };
 
@@ -38,12 +38,12 @@ struct Need {
   std::string why;
 };
 
-// A limit of the configuration, of the program or of a core, and how much of it is used.
+// A limit of the configuration by default, of the program or of the cores, and how much is used.
 struct Limit {
   std::string name;
   double used = 0, most = 0;
   std::string beyond;  // what happens past it
-  std::string change;  // what to set; empty: nothing that helps
+  std::string change;  // what to set or to add; empty: nothing helps, or nothing needs to
   double share() const { return most > 0 ? used / most : 0; }
 };
 

@@ -80,9 +80,13 @@ std::string WithoutKeys(absl::string_view line) {
   return out;
 }
 
-// A value that begins at `value`, up to a space, a quote or a comma.
+// A value that begins at `value`: to the end of its quotes, or else up to a space, a quote or a
+// comma.
 void RemoveValue(std::string* line, size_t value) {
-  const size_t end = std::min(line->find_first_of(" \t\",'", value), line->size());
+  const char before = value > 0 ? (*line)[value - 1] : ' ';
+  const bool quoted = before == '"' || before == '\'';
+  const size_t end = std::min(
+      quoted ? line->find(before, value) : line->find_first_of(" \t\",'", value), line->size());
   line->replace(value, end - value, kRemoved);
 }
 

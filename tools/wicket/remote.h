@@ -22,9 +22,11 @@ struct Remote {
 };
 
 // Errors: NotFound names the files that were looked through, and the names they have;
-//         InvalidArgument holds a line for every problem of a file.
+//         InvalidArgument holds a line for every problem of a file; those of a file that cannot be
+//         read, such as NotFound for the token's.
 absl::StatusOr<Remote> FindRemote(const std::string& name);
 
+// Waits 10 s at most for each address, and for TLS. The deadline of TLS is still set on return.
 // Errors: Unavailable, Unauthenticated and others say what cannot be reached or trusted.
 absl::StatusOr<std::unique_ptr<http::Transport>> ConnectTo(const Remote& remote);
 

@@ -19,7 +19,8 @@ class History {
   void Add(double value);
   double last() const { return values_.empty() ? 0 : values_.back(); }
   double max() const;
-  // The last `width` values as a line of bars of eighths of a cell, scaled to their maximum.
+  // The last `width` values as a line of bars of eighths of a cell, scaled to their maximum, with
+  // spaces before them up to `width` cells.
   std::string Bars(size_t width) const;
 
  private:
@@ -29,7 +30,7 @@ class History {
 // Thread: one.
 class TopModel {
  public:
-  // Takes the next status. A status as old as the one before changes nothing.
+  // Takes the next status. A status that is no newer than the one before changes nothing.
   void Take(document::Status status);
 
   bool has_status() const { return taken_; }
@@ -39,9 +40,11 @@ class TopModel {
   const History& confirmed() const { return confirmed_; }
   const History& refused() const { return refused_; }
   const History& dropped() const { return dropped_; }
+  // Of the device where it is largest.
   const History& p99_ms() const { return p99_ms_; }
   uint64_t installed() const;
-  // Changes a second of each count, by its name; those that stand still are left out.
+  // Changes a second of each count, by its name; those that stand still are left out. The verdicts
+  // include what the installers turned away.
   const std::map<std::string, double>& verdict_rates() const { return verdict_rates_; }
   const std::map<std::string, double>& steering_rates() const { return steering_rates_; }
 

@@ -15,12 +15,14 @@ class TopPeers {
  public:
   static constexpr size_t kOfADevice = 1000;  // the first of each device, in the order of keys
 
-  // Asks the daemon for the installed peers of its devices.
+  // Asks the daemon for the installed peers of its devices. After an error those of that device are
+  // left out.
   void Refresh(Connection& connection, const document::Status& status);
   void SortByNext();
   void Reverse() { descending_ = !descending_; }
   void Scroll(int lines);
-  // A heading and the peers below it that contain `filter`: at most `count` lines.
+  // Two lines of heading, and below them the peers that contain `filter`: at most `count` lines,
+  // but never fewer than two.
   std::vector<std::string> Lines(size_t count);
 
   std::string filter;

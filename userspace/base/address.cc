@@ -73,6 +73,7 @@ std::string ToString(const Endpoint& endpoint) {
 
 std::optional<Address> ParseAddress(absl::string_view text) {
   const std::string terminated(text);
+  if (terminated.find('\0') != std::string::npos) return std::nullopt;
   Address address;
   if (inet_pton(AF_INET, terminated.c_str(), address.bytes.data()) == 1) {
     address.family = Family::kIpv4;

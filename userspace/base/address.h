@@ -64,6 +64,7 @@ std::string ToString(const Endpoint& endpoint);  // "10.0.0.1:51820", "[fe80::1]
 std::optional<Address> ParseAddress(absl::string_view text);
 // Accepts "10.1.2.3" and "10.1.2.3/8"; the host bits are cleared, as `wg` does.
 std::optional<Prefix> ParsePrefix(absl::string_view text);
+// Accepts what ToString() gives, but for port 0. The scope is a number: "[fe80::1%2]:51820".
 std::optional<Endpoint> ParseEndpoint(absl::string_view text);
 
 // Fills `storage`. Returns: the length of the address in it, 16 or 28.

@@ -2,9 +2,9 @@
 //
 //   any thread --Leave--> list --Serve--> the owner runs them between two batches
 //
-// The owner never waits for a caller, and no caller holds anything that the owner needs. Calls run
-// on the owner's thread, so they take effect in its order: a call left after a commit runs after
-// every batch that read the store before that commit.
+// The owner never waits for a caller, but for the mutex of one answer, which is held for a moment.
+// Calls run on the owner's thread, so they take effect in its order: a call left after a commit
+// runs after every batch that read the store before that commit.
 #pragma once
 
 #include <sys/eventfd.h>
@@ -25,7 +25,8 @@
 
 namespace wicket {
 
-// Thread: Leave and Ask from any; Serve and Close from the owner.
+// Thread: Leave and Wake from any; Ask from any but the owner, whom it would wait for; Serve and
+//         Close from the owner.
 class Calls {
  public:
   using Call = absl::AnyInvocable<void()>;
@@ -50,8 +51,8 @@ class Calls {
 
   // Leaves a call and waits for its result.
   // Requires: `ask` owns everything it captures, since it may run after this has returned.
-  // Returns:  nullopt when the owner did not run the call within `patience`, and the call stays
-  //           queued; or when it was dropped by Close().
+  // Returns:  nullopt when the call has not ended within `patience`, and it stays queued or still
+  //           runs; or when it was dropped by Close().
   template <typename F>
   auto Ask(F ask, absl::Duration patience) -> std::optional<decltype(ask())> {
     using Value = decltype(ask());

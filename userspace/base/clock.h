@@ -46,7 +46,8 @@ inline constexpr absl::Duration kClockStepMin = absl::Seconds(1);
 absl::Duration StepBetween(const Instant& from, const Instant& to);
 
 // Detects steps of the wall clock. Between two looks it should advance as much as the steady clock;
-// the difference is a step.
+// the difference is a step. The steady clock stands still while the machine sleeps, so a sleep is
+// taken for a step forwards.
 //
 // Thread: one.
 class ClockStepDetector {

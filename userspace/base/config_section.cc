@@ -32,8 +32,9 @@ absl::StatusOr<std::string> ReadConfigFile(const std::string& path) {
   }
   errno = 0;
   std::ifstream file(path);
-  std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-  if (file.is_open() && !file.bad()) return text;
+  std::ostringstream text;
+  if (file.is_open()) text << file.rdbuf();  // a failed read sets bad(), where iterators throw
+  if (file.is_open() && !text.bad() && !file.bad()) return text.str();
   return ErrnoStatus(errno ? errno : EIO, absl::StrCat("read(", path, ")"));
 }
 

@@ -46,7 +46,8 @@ class KeyReference {
 // What is wrong with a file.
 class Problems {
  public:
-  // `reference`: gets the keys that are read; or null.
+  // `reference`: gets the keys that are read; or null. With it, Table() and Tables() read one empty
+  // table each, whatever the file holds.
   explicit Problems(std::string file, KeyReference* reference = nullptr)
       : file_(std::move(file)), reference_(reference) {}
 
@@ -92,11 +93,13 @@ class Section {
   Section(const Section&) = delete;
   ~Section();
 
+  // A string that is not empty.
   void Text(const char* key, std::string* out, const KeyDoc& doc = {});
   void Flag(const char* key, bool* out, const KeyDoc& doc = {});
   // `unit` follows the limits in a problem's text, such as " bytes".
   void Number(const char* key, uint64_t least, uint64_t most, absl::string_view unit, uint64_t* out,
               const KeyDoc& doc = {});
+  // An integer. Requires: all durations are whole seconds; `*out` is cut to them in any case.
   void Seconds(const char* key, absl::Duration least, absl::Duration most, absl::string_view unit,
                absl::Duration* out, const KeyDoc& doc = {});
 

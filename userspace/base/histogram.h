@@ -7,8 +7,8 @@
 
 namespace wicket {
 
-// Counts durations from 1 ns to 2^40 ns (18 min) in buckets no wider than 1/32 of their value,
-// or 1 ns. Longer durations are counted in the last bucket.
+// Counts durations from 0 to 2^40 ns (18 min), or other numbers, in buckets no wider than 1/32 of
+// their value, or 1. Greater ones are counted in the last bucket.
 //
 // Thread: one writer; a reader at any time sees a nearly consistent picture.
 // Cost:   Record() is one relaxed increment.

@@ -40,7 +40,9 @@ std::optional<PublicKey> ParsePublicKey(absl::string_view base64);
 // Secrets: no copy of the decoded bytes is left behind.
 std::optional<Secret<kKeyBytes>> ParseSecretKey(absl::string_view base64);
 
-// The 44 characters of a secret, for files whose purpose is to carry it. Never for logs.
+// The 44 characters of a secret, for files and answers whose purpose is to carry it. Never for
+// logs.
+// Secrets: the string is not wiped.
 std::string RevealBase64(const Secret<kKeyBytes>& key);
 
 }  // namespace wicket

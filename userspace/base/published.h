@@ -23,11 +23,12 @@ class Published {
    public:
     explicit Reader(const Published& source) : source_(&source) {}
 
-    // Returns: the latest version, valid until the next Renew.
+    // Returns:  the latest version, valid until the next Renew, or until Remove().
+    // Requires: the reader was added.
     const T& Renew() {
       const Version* version = source_->latest_.load(std::memory_order_acquire);
-      // Announce first, then check: the version just read may have been freed by a Publish
-      // before the announcement.
+      // Collect() keeps all from the announced version on, so the one just read is still there.
+      // The check takes one that came meanwhile.
       for (;;) {
         in_use_.store(version->number, std::memory_order_seq_cst);
         const Version* again = source_->latest_.load(std::memory_order_seq_cst);

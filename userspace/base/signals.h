@@ -8,7 +8,7 @@
 namespace wicket {
 
 // Blocks `signals`, and ignores SIGPIPE. Before any thread is made: threads inherit that.
-// Returns: a signalfd of them. `flags`: beside SFD_CLOEXEC.
+// Returns: a signalfd of them, not valid() if there is none. `flags`: beside SFD_CLOEXEC.
 Fd TakeSignals(std::initializer_list<int> signals, int flags = 0);
 
 }  // namespace wicket

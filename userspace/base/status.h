@@ -17,7 +17,7 @@ namespace wicket {
 // Requires: error_number is positive, as errno is.
 absl::Status ErrnoStatus(int error_number, absl::string_view call, absl::string_view hint = {});
 
-// Returns: `status` with "context: " before its message.
+// Returns: `status` with "context: " before its message, without its payloads; an OK one as it is.
 absl::Status Annotate(const absl::Status& status, absl::string_view context);
 
 }  // namespace wicket

@@ -14,6 +14,7 @@ namespace wicket {
 // Source: [WG 5.1]; like the kernel, adds 10 s to Unix time and ignores leap seconds.
 using Tai64n = std::array<uint8_t, 12>;
 
+// Requires: `time` is finite and not before 1970.
 Tai64n ToTai64n(absl::Time time);
 // Returns: absl::InfinitePast() or InfiniteFuture() for labels outside 1970..2554.
 absl::Time FromTai64n(const Tai64n& stamp);

@@ -10,7 +10,7 @@ void NameThread(absl::string_view name);
 
 // Raises the priority of a thread that packets wait for, to nice -10. The kernel thread that drops
 // a flood has ordinary priority, and the proof of a new client would wait for its turn behind it.
-// Without CAP_SYS_NICE nothing changes, and the log says so once.
+// Without CAP_SYS_NICE or RLIMIT_NICE nothing changes, and the log says so once.
 void ServePackets();
 
 // Lowers the priority of a thread that answers operators, to nice 5 and a long slice: a crowd that
@@ -18,8 +18,9 @@ void ServePackets();
 // ordinary priority.
 void ServeOperators();
 
-// Gives up every capability, for good. The threads it makes have none either. A bug in what such a
-// thread reads (packets, requests, records) gives no rights over the machine.
+// Gives up every capability, for good. The threads it makes have none either. So a bug in what such
+// a thread reads (packets, requests, records) makes no call that needs one. Memory is shared with
+// the threads that keep theirs, though. The log says if it failed.
 void DropRights();
 
 }  // namespace wicket

@@ -19,8 +19,8 @@ namespace wicket::control {
 // Reads the configuration again and applies it.
 // Returns: the settings whose change waits for a restart, by their names in the file.
 // Errors:  each problem on a line, as `wicketd --check` prints it, and nothing was applied;
-//          Aborted: a setting that cannot be had here, and all others were applied; Unavailable: it
-//          is under way still.
+//          Aborted: a setting that cannot be had here, and all others were applied, but for those
+//          that wait for a restart; Unavailable: it may be under way still, or the gateway stops.
 using Reload = std::function<absl::StatusOr<std::vector<std::string>>()>;
 
 // What the answers come from. Nothing is owned.

@@ -30,7 +30,7 @@ class Spool {
   // Returns: false when `exchange` is gone.
   bool CopyTo(Exchange& exchange) {
     if (!file_) return true;
-    rewind(file_.get());
+    if (fseek(file_.get(), 0, SEEK_SET) != 0) return false;  // writes what is buffered
     char bytes[16 << 10];
     while (const size_t n = fread(bytes, 1, sizeof(bytes), file_.get())) {
       if (!exchange.Write({bytes, n})) return false;
@@ -73,7 +73,9 @@ class Importer {
   void Add(std::string* text) {
     ++lines_;
     if (text->find_first_not_of(" \t\r") == text->npos) return;
-    auto request = ParseLine(*text, device_);
+    auto request = text->size() > document::kLineBytesMax
+                       ? absl::InvalidArgumentError("longer than 1 MiB")
+                       : ParseLine(*text, device_);
     explicit_bzero(text->data(), text->size());
     if (!request.ok()) return Refuse(lines_, request.status());
     chunk_bytes_ += BytesOf(*request);

@@ -3,13 +3,14 @@
 #include <string>
 
 #include "absl/strings/str_cat.h"
+#include "base/clock.h"
 #include "document/answer_text.h"
 
 namespace wicket::control {
 namespace {
 
 constexpr absl::Duration kEventWait = absl::Seconds(1);
-constexpr int kHeartbeat = 15;  // waits without an event between two signs of life
+constexpr absl::Duration kHeartbeat = absl::Seconds(15);  // without an event
 
 // Server-sent events [WHATWG HTML 9.2] of a batch; empty: nothing that the filter admits.
 std::string FramesOf(const event::EventLog::Watcher::Batch& batch, const EventFilter& filter) {
@@ -31,11 +32,11 @@ void StreamEvents(http::Exchange& exchange, const EventFilter& filter, event::Ev
   event::EventLog::Watcher watcher(&events);
   // A first line at once, so that the client knows it will miss nothing from here.
   if (!exchange.BeginStream("text/event-stream") || !exchange.Write(": watching\n\n")) return;
-  int quiet = 0;
+  absl::Duration told = SteadyNow();
   while (!exchange.stopping() && !exchange.Abandoned()) {
     std::string text = FramesOf(watcher.Read(kEventWait), filter);
-    if (text.empty() && ++quiet == kHeartbeat) text = ": still here\n\n";
-    if (!text.empty()) quiet = 0;
+    if (text.empty() && SteadyNow() - told >= kHeartbeat) text = ": still here\n\n";
+    if (!text.empty()) told = SteadyNow();
     if (!exchange.Write(text)) return;
   }
   exchange.EndStream();

@@ -44,7 +44,8 @@ Hash HashOf(std::initializer_list<Bytes> parts);
 // Keyed BLAKE2s-128, the function of mac1 and mac2. Source: [WG 5.4.4]
 Mac MacOf(Bytes key, Bytes input);
 
-// Derives `count` (1..3) outputs of 32 bytes from a chaining key and input.
+// Derives one to three outputs of 32 bytes from a chaining key of 32 bytes and input. An output may
+// be the chaining key itself.
 // Source: [WG 5.4], [RFC 5869] with HMAC-BLAKE2s
 void Kdf(Bytes chaining_key, Bytes input, std::initializer_list<uint8_t*> outputs);
 

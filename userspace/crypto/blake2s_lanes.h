@@ -34,7 +34,7 @@ class HashLanes {
 void MixHashLanes(HashLanes* hash, std::span<const uint8_t* const, kHashLanes> inputs,
                   size_t bytes);
 
-// ck = KDF1(ck, input) or, with `key`, ck, key = KDF2(ck, input), in every lane.
+// ck = KDF1(ck, input) or, unless `key` is null, ck, key = KDF2(ck, input), in every lane.
 // Source: [WG 5.4]. Cost: 8 or 10 compressions; BM_KdfLanes.
 void KdfLanes(HashLanes* chaining_key, const HashLanes& input, HashLanes* key);
 

@@ -67,7 +67,7 @@ inline void LoadWords(HashVector* out, const uint32_t (*words)[8], int count) {
   memcpy(out, words, sizeof(HashVector) * static_cast<size_t>(count));
 }
 
-// hash = HASH(hash || message). `bytes` is the total length, in blocks of 16 words.
+// hash = HASH(message), of `bytes` bytes in blocks of 16 words. It starts with the hash as it was.
 inline void MixHashVector(uint32_t hash[8][8], const uint32_t (*message)[8], uint32_t bytes) {
   HashVector h[8], block[16];
   Begin(h);

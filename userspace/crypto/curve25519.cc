@@ -50,7 +50,14 @@ namespace internal {
 void* AllocateLocked(size_t bytes) {
   // sodium_malloc puts the block at the end of its pages, so it is aligned to 16 only when its
   // size is a multiple of 16.
-  return sodium_malloc((bytes + 15) / 16 * 16);
+  const size_t rounded = (bytes + 15) / 16 * 16;
+  void* memory = sodium_malloc(rounded);
+  // sodium_malloc locks the pages too, but does not tell when it cannot.
+  if (memory != nullptr && sodium_mlock(memory, rounded) != 0) {
+    sodium_free(memory);
+    memory = nullptr;
+  }
+  return memory;
 }
 
 void FreeLocked(void* memory) { sodium_free(memory); }

@@ -9,7 +9,7 @@
 
 namespace wicket::crypto {
 
-// Must succeed once before any other call of this module.
+// Must succeed once before any call that libsodium serves: those below, aead.h, X25519Batch().
 absl::Status Initialize();
 
 // shared = scalar * point.
@@ -30,9 +30,11 @@ bool Equal(const uint8_t* a, const uint8_t* b, size_t bytes);
 
 void FillRandom(uint8_t* out, size_t bytes);
 
-// One T in memory that is locked, guarded, excluded from core dumps, and wiped on destruction.
+// One T in memory that is guarded, excluded from core dumps, and wiped on destruction. It is locked
+// within the memory lock limit; nothing tells when it is not.
 //
-// Errors: null when the memory lock limit is reached.
+// Requires: alignof(T) <= 16.
+// Errors:   null when there is no memory.
 template <typename T>
 class Locked;
 

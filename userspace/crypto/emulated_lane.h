@@ -1,7 +1,7 @@
 // Lanes of X25519 without vector instructions, for tests.
 //
-// EmulatedLane computes what a CPU with AVX-512 IFMA computes. It runs the field and the ladder of
-// that back end on any CPU, and under valgrind, which does not know those instructions.
+// EmulatedLane stands for a CPU with AVX-512 IFMA, and for one with FMA. It runs the fields and the
+// ladder of both back ends on any CPU, and under valgrind, which does not know IFMA.
 // IntervalLane computes with the least and the greatest value that a lane may hold, and aborts
 // where a value would be truncated: one run over full ranges proves the bounds of every limb for
 // all inputs.

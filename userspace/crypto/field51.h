@@ -9,8 +9,8 @@
 //   Wide     limbs < 2^62: sums of products; Carry() makes a Narrow of one
 //
 // Sums and differences are of Wide elements, before the carry. So every operand of a
-// multiplication has been carried once, and no element twice: one carry covers the product and the
-// sum.
+// multiplication, but a loaded point, has been carried once, and no element twice: one carry covers
+// the product and the sum.
 //
 // With 51-bit limbs the high half of a product, of weight 2^52, has twice the weight of the next
 // limb: hi counts double. Columns 5 to 9 weigh 2^255 = 19 (mod p) times columns 0 to 4.

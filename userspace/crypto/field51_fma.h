@@ -105,8 +105,8 @@ class Field51Fma : public Wide51<Lane> {
   // time, and stay in registers.
   //
   // A column has at most five of both halves. Columns 5 to 9 become less than
-  // 8 * 2^51 + (4 + 5) 2^51. Columns 0 to 4, with 19 times those and their start of 104 * 2^51,
-  // become < 436 * 2^51 < 2^59.8.
+  // 8 * 2^51 + (4 + 5) (2^51 + 2^18). Columns 0 to 4, with 19 times those and their start of
+  // 104 * 2^51, become < 436 * 2^51 < 2^59.8.
   [[gnu::always_inline]] static Wide Multiply(const Narrow& x, const Narrow& y) {
     Lane column[10];
 #pragma GCC unroll 10

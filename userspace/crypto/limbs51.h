@@ -28,7 +28,7 @@ static inline void LimbsOfBytes(const uint8_t bytes[32], uint64_t limbs[5]) {
 // The canonical encoding, below p.
 //
 // Requires: limbs < 2^52.
-// Returns:  the OR of all bytes, which is 0 only for the element 0.
+// Returns:  the OR of its four 64-bit words, which is 0 only for the element 0.
 //
 // One pass of carries leaves v < 2^255 + 57: limbs 1 to 4 are below 2^51, and limb 0 is below
 // 2^51 + 19 * 3, since limb 4 carried less than 3 * 2^51. That is below 2 p, so p is subtracted at

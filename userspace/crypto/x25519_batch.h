@@ -1,7 +1,7 @@
 // X25519 for many points at once, in SIMD lanes where the CPU has them.
 //
-//   ifma8      AVX-512 IFMA: 8 multiplications in the time of 1.1
-//   avx2x4     AVX2 and FMA: 4 in the time of 1.6
+//   ifma8      AVX-512 IFMA: 8 multiplications in the time of 1.4 [docs/results.md]
+//   avx2x4     AVX2 and FMA: 4 in the time of 1.4
 //   portable   libsodium, one at a time: runs anywhere, and is the reference
 //
 // A set of lanes costs the same whether it is full or not: unused lanes repeat a point. A single

@@ -2,24 +2,14 @@
 
 #include <boost/json.hpp>
 
+#include "document/peer_fields.h"
+
 namespace wicket::document {
 namespace {
 
 namespace json = boost::json;
 
 constexpr char kFieldPayload[] = "wicket/field";
-
-// JSON is UTF-8; what a caller sent may not be, and is shown without what is not ASCII.
-std::string Printable(absl::string_view text) {
-  json::error_code error;
-  json::parse(json::serialize(json::string(text.data(), text.size())), error);
-  std::string out(text);
-  if (!error) return out;
-  for (char& c : out) {
-    if (static_cast<unsigned char>(c) >= 0x80) c = '?';
-  }
-  return out;
-}
 
 }  // namespace
 
@@ -57,8 +47,8 @@ std::string ToErrorJson(absl::string_view code, absl::string_view message, absl:
   json::object object;
   json::object& error = object["error"].emplace_object();
   error["code"] = json::string_view(code.data(), code.size());
-  error["message"] = Printable(message);
-  if (!field.empty()) error["field"] = Printable(field);
+  error["message"] = Utf8Of(message);
+  if (!field.empty()) error["field"] = Utf8Of(field);
   if (line) object["line"] = *line;
   return json::serialize(object);
 }
@@ -66,7 +56,7 @@ std::string ToErrorJson(absl::string_view code, absl::string_view message, absl:
 std::string ToReloadJson(const std::vector<std::string>& needs_restart) {
   json::object object;
   json::array& settings = object["needs_restart"].emplace_array();
-  for (const std::string& setting : needs_restart) settings.emplace_back(Printable(setting));
+  for (const std::string& setting : needs_restart) settings.emplace_back(Utf8Of(setting));
   return json::serialize(object);
 }
 

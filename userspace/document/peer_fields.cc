@@ -1,9 +1,22 @@
 #include "document/peer_fields.h"
 
+#include <boost/json.hpp>
+
 #include "absl/strings/str_cat.h"
 #include "document/answer_text.h"
 
 namespace wicket::document {
+
+std::string Utf8Of(absl::string_view text) {
+  boost::json::error_code error;
+  boost::json::parse(boost::json::serialize(boost::json::string(text.data(), text.size())), error);
+  std::string out(text);
+  if (!error) return out;
+  for (char& c : out) {
+    if (static_cast<unsigned char>(c) >= 0x80) c = '?';
+  }
+  return out;
+}
 
 std::string Quoted(absl::string_view text) {
   constexpr size_t kShown = 60;

@@ -11,6 +11,9 @@
 
 namespace wicket::document {
 
+// As it is when it is UTF-8, as JSON must be; otherwise with "?" for each byte from 0x80 on.
+std::string Utf8Of(absl::string_view text);
+
 // `text` in quotes; of a long one the beginning.
 std::string Quoted(absl::string_view text);
 

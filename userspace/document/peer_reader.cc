@@ -17,7 +17,6 @@
 namespace wicket::document {
 namespace {
 
-constexpr size_t kLineBytesMax = 1 << 20;
 constexpr size_t kCommentBytesMax = 512;
 constexpr size_t kKeyBase64Bytes = 44;
 
@@ -98,7 +97,7 @@ std::pair<std::string, std::string> LabelOf(absl::string_view comment) {
   const absl::string_view text =
       is_pair ? absl::StripAsciiWhitespace(comment.substr(equals + 1)) : comment;
   return {is_pair ? std::string(name) : "comment",
-          std::string(text.substr(0, store::kLabelTextBytesMax))};
+          Utf8Of(text.substr(0, store::kLabelTextBytesMax))};
 }
 
 }  // namespace

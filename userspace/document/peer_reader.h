@@ -18,10 +18,10 @@ enum class Format {
   kWgConf
 };
 
-// Reads peers from a stream, one at a time, in constant memory.
+// Reads peers from a stream, one at a time, in the memory of one.
 //
-// Errors of Next() begin with "line N: " and say what was found and what is
-// accepted. They never contain a key that may be secret.
+// Errors of Next() begin with "line N: " and say what is wrong. They never contain a key that may
+// be secret.
 class PeerReader {
  public:
   // `device` is given to every peer that does not name one; empty: each must.
@@ -30,14 +30,15 @@ class PeerReader {
 
   // Returns: false at the end.
   // Errors:  InvalidArgument. After one, NDJSON goes on with the next line; a WireGuard
-  //          configuration cannot be read any further.
+  //          configuration cannot be read any further. A failed read of the stream is none: it is
+  //          thrown, or looks like the end, and bad() may not tell.
   absl::StatusOr<bool> Next(store::Peer* peer);
 
   Format format() const { return format_; }  // kAuto until the first Next()
   uint64_t line() const { return line_; }    // of what Next() read last; from 1
   // Where the peer begins that Next() gave last: its line, or that of its [Peer].
   uint64_t peer_line() const { return format_ == Format::kNdjson ? line_ : peer_line_; }
-  uint64_t bytes() const { return bytes_; }  // read so far
+  uint64_t bytes() const { return bytes_; }  // read so far, about
 
  private:
   void DetectFormat();
@@ -60,8 +61,11 @@ class PeerReader {
   std::vector<std::string> comments_;
 };
 
-// Reads a line; of one longer than 1 MiB only the beginning, which no parser takes.
-// Returns: false at the end.
+inline constexpr size_t kLineBytesMax = 1 << 20;
+
+// Reads a line; of one longer than kLineBytesMax only the beginning, and one byte more. The caller
+// refuses it for that size: its beginning may be a whole peer.
+// Returns: false at the end, which a failed read may look like.
 bool ReadBoundedLine(std::istream& input, std::string* line);
 
 }  // namespace wicket::document

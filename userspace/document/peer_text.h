@@ -30,7 +30,7 @@ struct PeerRequest {
 };
 // Parses a line as above, without a public_key if need be, and with `allocate` if wanted.
 // `now`: when `ttl` begins.
-// Errors: InvalidArgument; FieldOf() names the field, unless the text is no JSON at all.
+// Errors: InvalidArgument; FieldOf() names the field, unless the text is no JSON object.
 absl::StatusOr<PeerRequest> ParsePeerRequest(absl::string_view text, absl::Time now);
 
 // Parses a line as above. `ttl` begins at the time of the call.
@@ -38,12 +38,15 @@ absl::StatusOr<PeerRequest> ParsePeerRequest(absl::string_view text, absl::Time 
 //         can grant, and for a line without a public_key.
 absl::StatusOr<store::Peer> ParsePeerJson(absl::string_view line);
 // One line without its end. Secrets: contains the preshared key; this is what an export is for.
+// Requires: labels in UTF-8, else it is no JSON; so does ToReport(). PeerReader takes others from a
+//           WireGuard configuration.
 std::string ToJsonLine(const store::Peer& peer);
 // A peer as the control interface shows it, without secrets. `state` is "stored",
-// "probation", "established" or "leaving".
+// "probation", "established", "leaving" or "not reached".
 std::string ToReport(const store::Peer& peer, const std::optional<store::Session>& session,
                      absl::string_view state);
-// A [Peer] section.
+// A [Peer] section, with the labels that fit into a comment. It has no place for the other fields.
+// Secrets: contains the preshared key.
 std::string ToConfSection(const store::Peer& peer);
 
 }  // namespace wicket::document

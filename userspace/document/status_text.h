@@ -13,9 +13,10 @@
 
 namespace wicket::document {
 
-// A histogram since the start, as Prometheus has it: cumulative, over fixed bounds.
+// A histogram as Prometheus has it: cumulative, over fixed bounds. It is since the start; a NIC's,
+// since the NIC came up.
 struct HistogramStatus {
-  std::vector<uint64_t> up_to;  // samples up to each bound of its unit
+  std::vector<uint64_t> up_to;  // samples up to each bound of its unit; empty: not known
   uint64_t count = 0;
   double sum = 0;  // in the unit
 };
@@ -30,10 +31,11 @@ HistogramStatus FramesOf(const Histogram& frames);
 // A thread of the daemon.
 struct ThreadStatus {
   std::string name;
-  double silent_s = 0;  // since it last made progress
+  // Since it last made progress; of one that sleeps between tasks, since the one under way began.
+  double silent_s = 0;
 };
 
-// An RX queue, and the shard that serves it.
+// An RX queue, and the shard that serves it. Counts are since the NIC came up.
 struct QueueStatus {
   uint64_t initiations = 0;  // that its shard has judged
   uint64_t ring_full = 0;    // frames that found its ring full
@@ -42,10 +44,11 @@ struct QueueStatus {
   double wait_p99_ms = 0;  // as of a NIC
 };
 
+// Counts are since it came up. Of one that is away only the first three are set.
 struct NicStatus {
   std::string name;
   std::string xdp_mode;     // "native", "generic", "away"
-  std::string away_reason;  // what kept it away the last time; empty: nothing yet
+  std::string away_reason;  // why the last try failed; empty: it is up, or none has failed since
   bool shared = false;      // beside other XDP programs
   std::string reinject;     // "live", "raw", "invert", "wait"
   std::string reinject_reason;
@@ -66,7 +69,8 @@ struct NicStatus {
 // Of an installed peer that has series of its own.
 struct PeerTraffic {
   PublicKey public_key;
-  std::string allowed_ips, friendly_name;  // the latter: its label of this name
+  // For the metrics only, else empty: up to 16 prefixes, and its label `friendly_name`.
+  std::string allowed_ips, friendly_name;
   uint64_t received_bytes = 0, sent_bytes = 0;
   absl::Time last_handshake = absl::UnixEpoch();
 };
@@ -106,7 +110,8 @@ struct DefenceStatus {
   bool under_load = false;
   uint64_t sources = 0;  // about how many were refused, by the program or by shards
   double proven_per_s = 0;
-  std::map<std::string, double> refused_per_s;  // by the names of verdicts and steering
+  // By the names of verdicts and steering, and of DeviceStatus::counts.
+  std::map<std::string, double> refused_per_s;
 };
 
 // What the series of single peers are called; each is what dashboards of another exporter expect.
@@ -119,7 +124,8 @@ enum class PeerNames {
 struct PoolStatus {
   std::string name, device, cidr;
   double size = 0;  // addresses that can be given out
-  double used = 0;  // given out so far; those released since wait to be given out again
+  // Given out or skipped so far; those released since wait to be given out again.
+  double used = 0;
 };
 
 struct Status {
@@ -152,6 +158,7 @@ uint64_t CountOf(const std::map<std::string, uint64_t>& counts, const std::strin
 
 // Without histograms and single peers.
 std::string ToJson(const Status& status);
+// Errors: InvalidArgument.
 absl::StatusOr<Status> ParseStatus(absl::string_view text);
 
 }  // namespace wicket::document

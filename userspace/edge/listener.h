@@ -7,7 +7,8 @@
 
 namespace wicket::edge {
 
-// Errors: name the endpoint, and what to do.
+// For the endpoint's address family only: [::] takes no IPv4.
+// Errors: name the call; of bind() also the endpoint, and what to do.
 absl::StatusOr<Fd> ListenAt(const Endpoint& endpoint);
 
 }  // namespace wicket::edge

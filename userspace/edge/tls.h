@@ -17,7 +17,8 @@ class TlsTransport : public http::Transport {
 
   absl::Status Accept() override;
   // The client's side, before the first byte: the other end must be `host`, a name or an address.
-  // Errors: Unauthenticated says why it is not trusted.
+  // Errors: Unauthenticated says why it is not trusted, or why the handshake failed;
+  //         InvalidArgument for a `host` that cannot be one.
   absl::Status Connect(const std::string& host);
   void Refuse(absl::string_view answer) override;  // without a word: no handshake was made
   SSL* ssl() const { return ssl_.get(); }

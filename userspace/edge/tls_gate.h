@@ -12,7 +12,7 @@ namespace wicket::edge {
 
 class TlsGate : public http::Gate {
  public:
-  // `access` and `callers` outlive it. Errors: name the address and the call.
+  // `access`, which has been loaded, and `callers` outlive it. Errors: those of ListenAt().
   static absl::StatusOr<std::unique_ptr<Gate>> Listen(const Endpoint& endpoint,
                                                       const Access* access, Callers* callers);
   // Of a socket that listens already.

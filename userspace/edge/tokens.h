@@ -1,7 +1,7 @@
 // The bearer tokens, by their SHA-256: who can read the file cannot use them.
 //
-// A line each, "NAME ROLE SHA256"; ROLE is metrics, read or write, SHA256 hexadecimal. A line that
-// begins with # is a comment.
+// A line each, "NAME ROLE SHA256"; ROLE is metrics, read or write, SHA256 lower-case hexadecimal. A
+// line that begins with # is a comment.
 #pragma once
 
 #include <array>
@@ -17,7 +17,7 @@ namespace wicket::edge {
 class Tokens {
  public:
   // Errors: name the file, the line, and what is wrong with it; FailedPrecondition when others may
-  //         read or write the file.
+  //         read or write the file, or its group may write it.
   static absl::StatusOr<Tokens> Load(const std::string& path);
   static absl::StatusOr<Tokens> Parse(absl::string_view text, const std::string& name);
 
@@ -42,8 +42,8 @@ class Tokens {
                                                                        absl::string_view role);
 };
 
-// Returns: a new token, and its line for the file. Errors: InvalidArgument for a name with spaces,
-//          or another role.
+// Returns: a new token, and its line for the file. Errors: InvalidArgument for a name that is not
+//          one word without #, or another role; Internal without random bytes.
 absl::StatusOr<std::pair<std::string, std::string>> MakeToken(absl::string_view name,
                                                               absl::string_view role);
 

@@ -1,10 +1,10 @@
 // What happens to peers, as a stream of events for watchers.
 //
-//   shards, installers, roster --Append--> pending --first watcher to wake--> ring --> watchers
+//   gateway, installers, roster --Append--> pending --first watcher to wake--> ring --> watchers
 //
-// An append never waits while a watcher copies events. It takes only the lock of `pending`, which
-// a watcher holds just to swap the whole queue for an empty one. A watcher that is too slow is told
-// how many events it missed.
+// The gateway appends for the shards, which take no lock. An append never waits while a watcher
+// copies events. It takes only the lock of `pending`, which a watcher holds just to swap the whole
+// queue for an empty one. A watcher that is too slow is told how many events it missed.
 #pragma once
 
 #include <atomic>
@@ -52,7 +52,7 @@ struct Event {
   Kind kind = Kind::kSeen;
   absl::Time at;
   std::string device;
-  std::optional<PublicKey> peer;  // a stored peer, or a sender that proved this key
+  std::optional<PublicKey> peer;  // of the store or a device, or a sender that proved this key
   Endpoint source;                // family kNone: none
   const char* reason = "";        // static storage
   // Of an attack: sources, proven_per_s, install_p99_ms, and refusals a second by reason.

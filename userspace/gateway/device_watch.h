@@ -16,16 +16,17 @@ struct WatchedDevice {
   std::unique_ptr<installer::Installer> installer;
   installer::FoundDevice found;
   std::shared_ptr<const intake::ForeignPeers> foreign;
-  bool answers = true;           // its installer makes progress
+  // Its installer makes progress and, after a silence, has dumped the device since.
+  bool answers = true;
   uint64_t silent_since_ns = 0;  // when it was found not to
 
   // Whether handshakes for it can be served now. Otherwise they pass to the kernel.
   bool served() const { return found.identity != nullptr && answers; }
 };
 
-// Follows devices that appear, disappear or change. The installers find that out: this waits for
-// no device and no installer. A device that hangs stops nothing but itself, until the watchdog ends
-// the process.
+// Follows devices that appear, disappear or change. The installers find that out: but for Start()
+// and Stop(), this waits for no device and no installer. A device that hangs stops nothing but
+// itself, until the watchdog ends the process.
 //
 // Thread: one.
 class DeviceWatch {
@@ -34,9 +35,11 @@ class DeviceWatch {
   static constexpr absl::Duration kSilenceMax = absl::Seconds(2);
 
   // Starts the installers, and waits for up to two seconds until each has looked for its device.
+  // `surroundings`: without `turns`, which is set here.
   // Errors: those of Installer::Start.
   absl::Status Start(const std::vector<DeviceConfig>& configs,
                      installer::Surroundings surroundings);
+  // Ends the installers, and waits for them. Lifetime: ends what installers() returned.
   void Stop();
 
   // Returns: whether anything changed that the shards and the XDP program must know.
@@ -45,6 +48,7 @@ class DeviceWatch {
   // does not announce a new key, and until the program knows it, initiations made for it are
   // dropped as forged.
   void LookForNewKeys();
+  // Requires: the devices that Start() was given, in that order.
   void SetConfigs(const std::vector<DeviceConfig>& configs);
   void SetRoutes(const std::vector<installer::NicRoute>& routes);
   void NoteClockStep();

@@ -16,7 +16,7 @@
 
 namespace wicket::gateway {
 
-// As Serving::Reload. Thread: any.
+// As Serving::Reload; Unavailable when its thread does not answer in time. Thread: any.
 using ReloadHandler = control::Reload;
 
 // Thread: one.

@@ -19,14 +19,17 @@ constexpr absl::Duration kStatusInterval = absl::Seconds(1);
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<Gateway>> Gateway::Start(Config config, installer::Sessions unsaved,
+absl::StatusOr<std::unique_ptr<Gateway>> Gateway::Start(Config config,
+                                                        installer::Sessions* unsaved,
                                                         ReloadHandler reload, const Calls* wake) {
   std::unique_ptr<Gateway> gateway(new Gateway(std::move(config)));
-  WICKET_RETURN_IF_ERROR(gateway->StartAll(std::move(unsaved), std::move(reload), wake));
-  return gateway;
+  const absl::Status started = gateway->StartAll(unsaved, std::move(reload), wake);
+  if (started.ok()) return gateway;
+  if (gateway->storage_.saver) *unsaved = gateway->Close();
+  return started;
 }
 
-absl::Status Gateway::StartAll(installer::Sessions unsaved, ReloadHandler reload,
+absl::Status Gateway::StartAll(installer::Sessions* unsaved, ReloadHandler reload,
                                const Calls* wake) {
   WICKET_ASSIGN_OR_RETURN(reporter_, report::Reporter::Open(config_.status_file));
   WICKET_RETURN_IF_ERROR(http::CheckOptions(config_.control));  // before any NIC is touched
@@ -35,7 +38,7 @@ absl::Status Gateway::StartAll(installer::Sessions unsaved, ReloadHandler reload
   WICKET_RETURN_IF_ERROR(storage_.store->LockForDaemon());
   storage_.committer = std::make_unique<store::Committer>(&*storage_.store);
   storage_.saver = std::make_unique<installer::SessionSaver>(storage_.committer.get());
-  if (!unsaved.empty()) storage_.saver->Submit(std::move(unsaved));
+  if (!unsaved->empty()) storage_.saver->Submit(std::exchange(*unsaved, {}));
   WICKET_ASSIGN_OR_RETURN(steering_, xsk::Steering::Open(config_.pin_dir));
   WICKET_ASSIGN_OR_RETURN(prober_, reinject::Injector::Open());
   services_ = std::make_unique<Services>(steering_.get());
@@ -155,7 +158,6 @@ absl::Status Gateway::WatchNics() {
   bool changed = false;
   WICKET_RETURN_IF_ERROR(nics_->Tick(config_.reinject, &changed));
   if (!changed) return absl::OkStatus();
-  steering_->ForgetOlder();
   devices_.SetRoutes(nics_->routes());
   Publish();  // the shards share the budgets
   return absl::OkStatus();

@@ -33,22 +33,25 @@ class Gateway {
 
   // Opens the store, takes over or attaches the program, and serves. A NIC or a device that is not
   // there, or cannot be taken yet, is waited for.
-  // `unsaved`: sessions that a gateway before it could not save. `reload`: what the control
-  // interface asks for; called on its threads. `wake`: woken when a Tick() should come early.
+  // `unsaved`: sessions that a gateway before it could not save; taken, and after an error those
+  // that are still to be saved. `reload`: what the control interface asks for; called on its
+  // threads. `wake`: woken when a Tick() should come early; it outlives the gateway.
   // Errors: what waiting could not mend; nothing is left running.
-  static absl::StatusOr<std::unique_ptr<Gateway>> Start(Config config, installer::Sessions unsaved,
+  static absl::StatusOr<std::unique_ptr<Gateway>> Start(Config config, installer::Sessions* unsaved,
                                                         ReloadHandler reload, const Calls* wake);
   // Drains: stops steering, serves what was proven, saves sessions. Peers stay in the devices and
   // the program on the NICs.
   ~Gateway();
 
   // To be called about twice a second: follows clocks, NICs and devices, and publishes the status.
-  // Waits for no device, no installer and, except while a NIC is brought up, not for RTNL.
+  // Waits for no device, no installer and, except when a NIC comes up or goes away, not for RTNL.
   // Errors: the store cannot be used any more; only a new start helps.
   absl::Status Tick();
 
   // Stops serving, and returns the sessions that the store has not taken. Nothing but the
   // destructor may follow.
+  // Requires: no `reload` waits for this thread any more; this and the destructor wait for those
+  //           under way.
   installer::Sessions Close();
 
   // Takes what can change while running. Returns: what differs and needs a restart; empty when
@@ -78,7 +81,7 @@ class Gateway {
   };
 
   explicit Gateway(Config config) : config_(std::move(config)) {}
-  absl::Status StartAll(installer::Sessions unsaved, ReloadHandler reload, const Calls* wake);
+  absl::Status StartAll(installer::Sessions* unsaved, ReloadHandler reload, const Calls* wake);
   void StopServing();
   void WatchClock();
   void WatchKeys();

@@ -11,7 +11,7 @@
 
 namespace wicket::gateway {
 
-// Thread: any. The installers outlive it.
+// Thread: any; but SetOwnKeys() that of the DeviceWatch. The installers outlive it.
 class Installers : public roster::Devices {
  public:
   explicit Installers(std::map<std::string, installer::Installer*> by_name)

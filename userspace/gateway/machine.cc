@@ -1,6 +1,7 @@
 #include "gateway/machine.h"
 
 #include <linux/ethtool.h>
+#include <linux/ipv6_route.h>
 #include <linux/if_vlan.h>
 #include <linux/magic.h>
 #include <linux/sockios.h>
@@ -163,7 +164,11 @@ bool HasRoute(const std::string& device) {
   while (std::getline(ipv6, line)) {
     const std::vector<std::string> fields = absl::StrSplit(line, ' ', absl::SkipEmpty());
     // Of every interface there are routes to fe80::/64, ff00::/8 and its own addresses.
-    if (fields.size() != 10 || fields[9] != device || fields[1] == "80") continue;
+    uint32_t flags = 0;
+    if (fields.size() != 10 || fields[9] != device || !absl::SimpleHexAtoi(fields[8], &flags) ||
+        (flags & (RTF_LOCAL | RTF_ANYCAST)) != 0) {
+      continue;
+    }
     if (!absl::StartsWith(fields[0], "fe80") && !absl::StartsWith(fields[0], "ff00")) return true;
   }
   return false;
@@ -223,7 +228,7 @@ bool IsBpffs(const char* path) {
 
 // Nobody may have locked the store for long: a reader takes no lock.
 std::string StoreProblem(const std::string& path) {
-  const auto store = store::Store::Open({.path = path, .create = false});
+  const auto store = store::Store::Open({.path = path, .create = false, .only_look = true});
   const absl::Status status = store.ok() ? store->ReadStats().status() : store.status();
   return status.ok() || absl::IsNotFound(status) ? "" : std::string(status.message());
 }
@@ -252,7 +257,8 @@ void LookAtKernel(report::Machine* machine) {
   machine->has_bpffs = IsBpffs("/sys/fs/bpf");
   const Fd xdp(socket(AF_XDP, SOCK_RAW | SOCK_CLOEXEC, 0));
   machine->has_xdp_sockets = xdp.valid() || errno != EAFNOSUPPORT;
-  machine->has_bpf_jit = !absl::StartsWith(TextOf("/proc/sys/net/core/bpf_jit_enable"), "0");
+  const std::string jit = TextOf("/proc/sys/net/core/bpf_jit_enable");
+  if (!jit.empty()) machine->has_bpf_jit = jit[0] != '0';
 }
 
 void LookAtParts(const Config& config, report::Machine* machine) {

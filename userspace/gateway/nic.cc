@@ -239,12 +239,13 @@ document::NicStatus Nic::Status() const {
   status.reinject = std::string(reinject::ToString(reinject_));
   status.reinject_reason = reinject_reason_;
   status.queues = queues_;
+  status.zero_copy = !lanes_.empty();
   Histogram waits, waits_ever, ring_waiting;
   for (const Lane& lane : lanes_) {
     const document::QueueStatus& queue = status.per_queue.emplace_back(StatusOf(lane, &waits));
     waits_ever.Add(lane.shard->waits_ever());
     ring_waiting.Add(lane.shard->ring_waiting());
-    status.zero_copy = lane.shard->zero_copy();
+    status.zero_copy &= lane.shard->zero_copy();
     status.ring_full += queue.ring_full;
     status.ring_dropped += queue.ring_dropped;
     status.under_load |= queue.under_load;

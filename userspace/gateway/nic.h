@@ -36,7 +36,8 @@ class Nic {
   Nic(const Nic&) = delete;
 
   // Attaches the program, binds a socket to every queue, and starts steering to them.
-  // Errors: those of the call that failed; the NIC is down then, and its traffic passes.
+  // Requires: !up().
+  // Errors:   those of the call that failed; the NIC is down then, and its traffic passes.
   absl::Status Up(reinject::Mode wanted);
   // Stops steering, then the shards. The installers still serve what was proven. The program stays
   // on the NIC and passes everything.
@@ -49,7 +50,8 @@ class Nic {
   uint32_t shards() const { return queues_; }
   bool up() const { return attachment_.ifindex != 0; }
   // Waits for nobody. `look`: the latest; null: there was none.
-  // Returns: what has changed since Up(), or an empty string.
+  // Requires: up().
+  // Returns:  what has changed since Up(), or an empty string.
   absl::string_view Changed(const NicLook* look) const;
   const std::string& name() const { return config_.name; }
   installer::NicRoute route() const { return {attachment_.ifindex, reinject_}; }

@@ -10,7 +10,7 @@
 
 namespace wicket::gateway {
 
-NicWatch::NicWatch(const xsk::Steering* steering, const Calls* wake)
+NicWatch::NicWatch(xsk::Steering* steering, const Calls* wake)
     : steering_(steering), wake_(wake), thread_([this] { Loop(); }) {}
 
 NicWatch::~NicWatch() {
@@ -22,9 +22,10 @@ NicWatch::~NicWatch() {
   thread_.join();
 }
 
-void NicWatch::Ask(std::vector<int> ifindexes) {
+void NicWatch::Ask(std::vector<int> ifindexes, bool forget_older) {
   {
     const std::lock_guard lock(mutex_);
+    forget_older_ |= forget_older;
     asked_ = std::move(ifindexes);
   }
   changed_.notify_one();
@@ -37,9 +38,11 @@ void NicWatch::Loop() {
     changed_.wait(lock, [this] { return asked_.has_value() || ends_; });
     if (ends_) return;
     const std::vector<int> ifindexes = *std::exchange(asked_, std::nullopt);
+    const bool forget_older = std::exchange(forget_older_, false);
     lock.unlock();
     task_.Begin();
     looks_.Put(std::make_unique<NicLook>(Look(ifindexes)));
+    if (forget_older) steering_->ForgetOlder();
     task_.End();
     if (wake_ != nullptr) wake_->Wake();
     lock.lock();

@@ -26,19 +26,21 @@ struct NicFacts {
 // A look at the NICs that were asked for.
 struct NicLook {
   uint64_t began_ns = 0, ended_ns = 0;  // in SteadyNanos()
-  std::map<int, NicFacts> by_ifindex;   // without those that could not be asked
+  // Without those whose queues could not be asked for. A MAC or hook that could not be read is as
+  // one of zeros or without our program.
+  std::map<int, NicFacts> by_ifindex;
 };
 
 // Thread: one, the gateway's; its own thread only looks.
 class NicWatch {
  public:
   // `steering` and `wake` outlive it. `wake`: woken at the end of each look; or null.
-  NicWatch(const xsk::Steering* steering, const Calls* wake);
+  NicWatch(xsk::Steering* steering, const Calls* wake);
   // Waits for the end of a look.
   ~NicWatch();
 
-  // Asks for another look. Does not wait.
-  void Ask(std::vector<int> ifindexes);
+  // Asks for another look, and for Steering::ForgetOlder() after it. Does not wait.
+  void Ask(std::vector<int> ifindexes, bool forget_older);
   // Returns: the latest look, or null when there is none since the last call.
   std::unique_ptr<NicLook> Take() { return looks_.Take(); }
   // Of the look under way.
@@ -48,13 +50,13 @@ class NicWatch {
   void Loop();
   NicLook Look(const std::vector<int>& ifindexes) const;
 
-  const xsk::Steering* steering_;
+  xsk::Steering* steering_;
   const Calls* wake_;
   Handoff<NicLook> looks_;
   std::mutex mutex_;  // held for a moment
   std::condition_variable changed_;
   std::optional<std::vector<int>> asked_;
-  bool ends_ = false;
+  bool forget_older_ = false, ends_ = false;
   TaskClock task_;
   std::thread thread_;
 };

@@ -50,12 +50,14 @@ absl::Status Nics::Tick(reinject::Mode reinject, bool* changed) {
     }
     if (nic.up() || !may_take || SteadyNow() < trials_[i].next) continue;
     const absl::Status taken = Take(i, reinject);
-    may_take = first;
+    // One that is not there costs no question.
+    may_take = first || absl::IsNotFound(taken);
     ask = true;  // for the next NIC
     if (first && absl::IsPermissionDenied(taken)) return taken;
     *changed |= taken.ok();
   }
   if (waits_ || (!ask && asked_ns_ago < kLookInterval_ns)) return absl::OkStatus();
+  if (*changed) forgets_older_ = true;
   std::vector<int> ifindexes;  // also of those that are not up: that they are asked about is a test
   for (const auto& nic : nics_) {
     const int ifindex = nic->up() ? nic->route().ifindex : wgdev::InterfaceIndex(nic->name());
@@ -63,7 +65,7 @@ absl::Status Nics::Tick(reinject::Mode reinject, bool* changed) {
   }
   asked_ns_ = SteadyNanos();
   waits_ = true;
-  watch_.Ask(std::move(ifindexes));
+  watch_.Ask(std::move(ifindexes), std::exchange(forgets_older_, false));
   return absl::OkStatus();
 }
 

@@ -12,7 +12,8 @@ namespace wicket::gateway {
 // Thread: one.
 class Nics {
  public:
-  // Lifetime: the pointers in `context` outlive it.
+  // `context`: without `verdicts` and `slots_used`, which are set here. Lifetime: its pointers
+  // outlive this.
   Nics(const std::vector<NicConfig>& configs, NicContext context);
 
   // Brings up NICs that are present, and takes down those that changed. A NIC that cannot be
@@ -51,6 +52,7 @@ class Nics {
   uint64_t asked_ns_ = 0;          // when the last look was asked for
   bool waits_ = false;             // for its answer
   bool answered_ = true;           // the last questions about NICs
+  bool forgets_older_ = false;     // with the next look: pins of older versions may be out of use
   std::unique_ptr<NicLook> look_;  // the latest
   NicWatch watch_;
   std::vector<std::unique_ptr<Nic>> nics_;  // end first: a look may wait for RTNL

@@ -26,9 +26,11 @@ class Services {
   // program steers to a shard that does not serve the port is dropped, while the program passes
   // packets for a port that only the shards serve.
   // `shards`: the number of shards that share the budgets.
+  // Errors: those of Steering::Serve; the shards have learned it all the same.
   absl::Status Publish(const DeviceWatch& devices, uint64_t shards, uint64_t cookies_per_second);
   // Replaces the cookie secret when it is old enough. The program learns it before a shard makes a
   // cookie with it: Publish() must follow. Returns: whether the secret was replaced.
+  // Errors: those of Steering::AddSecret; the next call tries again.
   absl::StatusOr<bool> RotateCookies();
   // Frees tables that no shard reads.
   void Collect() { table_.Collect(); }

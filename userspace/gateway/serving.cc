@@ -31,8 +31,7 @@ absl::Status Serving::Start() {
         absl::StrCat("no answer: the gateway is stopping, or the reload takes longer than ",
                      absl::FormatDuration(kReloadPatience), " (its outcome will be in the log)"));
   };
-  WICKET_ASSIGN_OR_RETURN(gateway_, Gateway::Start(config_, unsaved_, reload, calls_.get()));
-  unsaved_.clear();
+  WICKET_ASSIGN_OR_RETURN(gateway_, Gateway::Start(config_, &unsaved_, reload, calls_.get()));
   started_ = SteadyNow();
   return absl::OkStatus();
 }

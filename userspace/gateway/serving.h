@@ -22,6 +22,7 @@ class Serving {
   absl::Status Start();
   // To be called about twice a second, and when wake_fd() is readable.
   void Tick();
+  // Lifetime: until the next Start() or Tick(), which may make another.
   int wake_fd() const { return calls_->wake_fd(); }
 
   // Reads the file again and takes what can be taken while running. The service manager is told.

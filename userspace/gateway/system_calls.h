@@ -2,8 +2,9 @@
 //
 // Some of its threads hold CAP_SYS_ADMIN and CAP_NET_ADMIN. What those would also allow is not in
 // the list: other namespaces and roots, mounts, modules, other processes and their memory, users.
-// And none of execve, fork, ptrace. A call that the tests do not reach but a library may make in
-// another environment belongs into the list; the list is not a minimum.
+// And none of execve, fork, ptrace. But `bpf` is, and with CAP_SYS_ADMIN its programs can read all
+// memory. A call that the tests do not reach but a library may make in another environment belongs
+// in the list; the list is not a minimum.
 #pragma once
 
 #include <linux/if_xdp.h>

@@ -22,8 +22,8 @@ namespace wicket::hook {
 // Splits server-sent events into their data. Thread: one.
 class EventReader {
  public:
-  // Returns: the JSON of each event that is complete with this piece. Of "lagged", `missed` gets
-  //          the number.
+  // Returns: the JSON of each event that is complete with this piece. The number of a "lagged" is
+  //          added to `missed`.
   std::vector<std::string> Take(absl::string_view piece, uint64_t* missed);
 
  private:
@@ -31,13 +31,13 @@ class EventReader {
 };
 
 // How long to wait before the attempt after `failed` ones: 1 s, doubled up to 5 minutes, less up to
-// a half at random.
+// a half at random. `random`: 0 to 1.
 absl::Duration PauseAfter(uint64_t failed, double random);
 
 // Thread: one makes and destroys it.
 class Hook {
  public:
-  // Begins. `socket`: wicketd's.
+  // Begins. `socket`: wicketd's. A queue that fails, but for a full disk, ends the process.
   Hook(HookConfig config, std::string socket, SigningSecret secret, Queue queue);
   // Ends within seconds; what is in the queue stays there.
   ~Hook();
@@ -63,7 +63,7 @@ class Hook {
   std::atomic<bool> stopping_{false};
   std::mutex mutex_;
   std::condition_variable wake_;
-  bool fresh_ = false;  // something is in the queue; under mutex_
+  bool fresh_ = false;  // something was queued since Deliver() last looked; under mutex_
   std::thread follower_, deliverer_;
 };
 

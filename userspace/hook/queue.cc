@@ -161,6 +161,7 @@ absl::StatusOr<Queue> Queue::Open(const std::string& folder, uint64_t events_max
   mdb_env_set_maxdbs(env.get(), 2);
   mdb_env_set_mapsize(env.get(), std::max(kMapBytesMin, events_max * kEventBytes));
   if (const int error = mdb_env_open(env.get(), folder.c_str(), 0, 0640); error != 0) {
+    if (error > 0) return ErrnoStatus(error, absl::StrCat("queue: mdb_env_open(", folder, ")"));
     return damaged(mdb_strerror(error));
   }
   WICKET_ASSIGN_OR_RETURN(Transaction txn, Transaction::Begin(env.get(), 0));

@@ -22,15 +22,16 @@ struct Batch {
 // Thread: one pushes, one takes.
 class Queue {
  public:
-  // Makes the folder. Errors: name it, and what to do.
+  // Makes the folder. Errors: name it, and what to do; of the first transaction, the reason alone.
   static absl::StatusOr<Queue> Open(const std::string& folder, uint64_t events_max);
   Queue(Queue&&) = default;
 
-  // Adds the first ones, as far as there is room for them; of a disk that is full, none.
+  // Adds the first ones, as far as there is room for them; none when the disk or the file is full.
   // Returns: how many. Errors: Internal, and the queue must be opened again.
   absl::StatusOr<size_t> Push(std::span<const std::string> events);
-  // The oldest after the number `after`, at most `count`; they stay in the queue. What was given
-  // once is given again as the same batch, also to a later process, until it is popped.
+  // The oldest after the number `after`, at most `count`; they stay in the queue. The batch given
+  // last is given again unchanged, also to a later process, until it is popped.
+  // Requires, for that: the batches before it are popped or passed over, and `count` is not less.
   // Errors: ResourceExhausted: of a full disk; Internal as of Push.
   absl::StatusOr<Batch> Front(uint64_t after, size_t count);
   // Removes those up to the number `last`. Errors: as of Front.

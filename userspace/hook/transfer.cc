@@ -82,6 +82,7 @@ absl::StatusOr<long> Client::Do(const Request& request, const std::atomic<bool>&
     set(CURLOPT_POSTFIELDS, request.body.c_str());
   }
   const CURLcode code = curl_easy_perform(curl);
+  set(CURLOPT_ERRORBUFFER, static_cast<char*>(nullptr));  // it outlives `why`
   if (code == CURLE_ABORTED_BY_CALLBACK) return absl::CancelledError("stopping");
   if (code != CURLE_OK) {
     return absl::UnavailableError(*why != '\0' ? why : curl_easy_strerror(code));

@@ -14,7 +14,7 @@
 namespace wicket::hook {
 
 struct Request {
-  std::string url;
+  std::string url;          // https://; with `unix_socket`, http://
   std::string unix_socket;  // where the server of the URL listens; empty: TCP
   std::string ca;           // PEM file; empty: what the system trusts
   std::vector<std::string> headers;
@@ -25,6 +25,7 @@ struct Request {
 };
 
 // Keeps the connection of one request for the next. Thread: one at a time.
+// Requires: curl_global_init().
 class Client {
  public:
   Client();

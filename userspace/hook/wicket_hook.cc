@@ -17,6 +17,7 @@
 #include "base/log.h"
 #include "base/signals.h"
 #include "base/thread.h"
+#include "crypto/curve25519.h"
 #include "hook/config.h"
 #include "hook/hook.h"
 #include "sandbox/system_calls.h"
@@ -136,4 +137,9 @@ int Main(int argc, char** argv) {
 }  // namespace
 }  // namespace wicket::hook
 
-int main(int argc, char** argv) { return wicket::hook::Main(argc, argv); }
+int main(int argc, char** argv) {
+  if (const absl::Status ready = wicket::crypto::Initialize(); !ready.ok()) {
+    return wicket::hook::Fail(ready);
+  }
+  return wicket::hook::Main(argc, argv);
+}

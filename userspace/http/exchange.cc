@@ -136,7 +136,8 @@ struct Exchange::Reader {
   // Returns: 0 at the end of the body, or with an error.
   size_t ReadSome(char* data, size_t bytes, error_code* error) {
     *error = {};
-    if (!SendContinue()) return 0;
+    if (!SendContinue()) *error = boost::asio::error::broken_pipe;
+    if (*error) return 0;
     auto& body = parser.get().body();
     body.data = data;
     body.size = bytes;
@@ -208,6 +209,7 @@ bool Exchange::ReadHeader(absl::Duration idle) {
   raw_target_ = std::string(request.target());
   auto target = ParseTarget(raw_target_);
   if (!target) {
+    keep_alive_ = false;
     AnswerError(400, "bad_request", "the path or query has a broken % escape");
     return false;
   }
@@ -240,17 +242,18 @@ absl::StatusOr<std::string> Exchange::ReadBody() {
   for (;;) {
     error_code error;
     const size_t n = reader_->ReadSome(chunk_, sizeof(chunk_), &error);
-    if (error == boost::beast::error::timeout) {
-      keep_alive_ = false;
-      return absl::DeadlineExceededError("the body did not arrive in time");
-    }
     if (error) {
       keep_alive_ = false;
-      return absl::InvalidArgumentError(absl::StrCat("the body: ", error.message()));
+      explicit_bzero(text.data(), text.size());
+      if (error != boost::beast::error::timeout) {
+        return absl::InvalidArgumentError(absl::StrCat("the body: ", error.message()));
+      }
+      return absl::DeadlineExceededError("the body did not arrive in time");
     }
     if (n == 0) return text;
     if (text.size() + n > kBodyBytesMax) {
       keep_alive_ = false;
+      explicit_bzero(text.data(), text.size());
       return absl::OutOfRangeError(
           absl::StrCat("the body has more than ", kBodyBytesMax, " bytes"));
     }
@@ -317,6 +320,7 @@ bool Exchange::BeginStream(const char* content_type) {
   error_code error;
   transport_->ExpireIn(kPatience);
   http::write_header(*transport_, serializer, error);
+  if (error) keep_alive_ = false;
   return !error;
 }
 

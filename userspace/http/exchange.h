@@ -62,13 +62,14 @@ class Exchange : private std::streambuf {
   static constexpr absl::Duration kPatience =
       absl::Seconds(10);  // for a header, a whole body, a piece of a stream, a write
 
+  // All three outlive it.
   Exchange(Transport* transport, ReadAhead* read_ahead, const std::atomic<bool>* stopping);
   ~Exchange() override;
 
   // Reads the header. Returns: false when there is none, or a bad one, which has
   // then been answered.
   bool ReadHeader(absl::Duration idle = kIdle);
-  // No other request follows on the connection. Before the answer.
+  // No other request follows on the connection. After ReadHeader(), before the answer.
   void set_last() { keep_alive_ = false; }
 
   const std::string& method() const { return method_; }
@@ -80,14 +81,14 @@ class Exchange : private std::streambuf {
   // What the sender may do by now, for an answer that takes long: rights can be taken away.
   std::function<Role()> role_now = [this] { return role; };
   bool stopping() const { return *stopping_; }
-  // The client has hung up. Cost: a system call.
+  // The client has hung up, or will send nothing more. Cost: a system call.
   bool Abandoned() const;
   int fd() const;  // of the connection, to be polled
 
   // Errors: OutOfRange when it is larger than kBodyBytesMax; DeadlineExceeded; InvalidArgument when
   //         it ends early or is no body.
   absl::StatusOr<std::string> ReadBody();
-  // The body as it comes. The stream ends early when the client does.
+  // The body as it comes. The stream ends early when the client does, or is too slow.
   std::streambuf* body() { return this; }
   // True when the body came to its proper end.
   bool body_done() const;
@@ -98,15 +99,15 @@ class Exchange : private std::streambuf {
   void AnswerError(const absl::Status& status);
   void AnswerError(unsigned status, const char* code, absl::string_view message);
   void set_allow(std::string methods) { allow_ = std::move(methods); }
-  // One more header of the answer.
+  // One more header, of Answer() and AnswerError() only.
   void AddHeader(std::string name, std::string value) {
     headers_.emplace_back(std::move(name), std::move(value));
   }
-  // An answer in pieces. Returns: false when the client is gone or too slow.
+  // An answer in pieces, of status 200. Returns: false when the client is gone or too slow.
   bool BeginStream(const char* content_type);
   bool Write(absl::string_view piece);
   bool EndStream();
-  // Ends the connection with the answer half given.
+  // Ends the connection with the answer half given, or with none.
   void Abort() {
     keep_alive_ = false;
     aborted_ = true;

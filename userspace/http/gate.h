@@ -16,11 +16,12 @@ struct Visitor {
   std::unique_ptr<Transport> transport;
   // What the sender of a request may do. Thread: the connection's.
   std::function<Role(const Exchange&)> role_of;
-  bool privileged = false;      // may take one of the last connections
-  std::shared_ptr<void> place;  // of a limit of the gate's own; freed with the connection
+  bool privileged = false;  // may take one of the last connections
+  // Of a limit of the gate's own; freed with the connection, by any thread.
+  std::shared_ptr<void> place;
 };
 
-// Thread: one, the server's.
+// Thread: one, the server's. Lifetime: it outlives its visitors.
 class Gate {
  public:
   virtual ~Gate() = default;

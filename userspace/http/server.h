@@ -22,11 +22,12 @@
 
 namespace wicket::http {
 
-// Gives exactly one answer. Thread: any number at once.
+// Gives one answer, or calls Abort(). Thread: any number at once.
 using Handler = std::function<void(Exchange&)>;
 
-// Answers all requests of one connection, until either side ends it.
-// `role_of` is asked with each request.
+// Answers all requests of one connection, until either side ends it. Looks at `stopping` between
+// two requests only: Shutdown() of `transport` ends a wait.
+// `role_of` is asked with each request, and by role_now.
 void ServeConnection(Transport& transport, const Handler& handler,
                      const std::atomic<bool>& stopping,
                      const std::function<Role(const Exchange&)>& role_of);
@@ -38,6 +39,7 @@ class Server {
   static constexpr size_t kKeptForRoot = 16;  // only privileged visitors take the last ones
 
   // Begins to serve. What `handler` uses outlives the server.
+  // Requires: connections_max >= kKeptForRoot.
   Server(std::vector<std::unique_ptr<Gate>> gates, Handler handler,
          size_t connections_max = kConnectionsMax);
   // Ends all connections, then closes the gates.

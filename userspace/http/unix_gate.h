@@ -16,8 +16,9 @@ namespace wicket::http {
 
 struct UnixOptions {
   std::string socket = "/run/wicket/control.sock";
-  std::string group;        // of the socket, whose members may connect; empty: the daemon's
-  std::string write_group;  // whose members may write; empty: all that may connect
+  std::string group;  // of the socket, whose members may connect; empty: the daemon's
+  // Whose members may write, as root and the daemon's user may; empty: all that may connect.
+  std::string write_group;
 
   friend bool operator==(const UnixOptions&, const UnixOptions&) = default;
 };

@@ -18,7 +18,7 @@ class UnixListener {
   // connect before mode and group are right. A socket that a dead process left there is
   // replaced; one that a living process serves is not.
   // Errors: FailedPrecondition when a living process serves `path`, by its number where it accepts
-  //         us; the others name the call.
+  //         us; InvalidArgument when `path` is longer than 107 bytes; the others name the call.
   static absl::StatusOr<UnixListener> Bind(const std::string& path, int backlog,
                                            std::optional<gid_t> group);
   UnixListener(UnixListener&&) noexcept = default;

@@ -31,7 +31,7 @@ struct Known {
 
 struct Decision {
   bool install = false;    // put the peer into the device, or update it there
-  bool reset = false;      // remove it first: the device must forget a stamp from the future
+  bool reset = false;      // remove it first: the device must forget its newest stamp
   bool give_back = false;  // after the install, if there is one
   store::Session session;  // with the mark after this initiation
   // It may be a replay of one that passed us: the device decides. It is noted as a sign of life,

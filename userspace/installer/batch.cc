@@ -15,6 +15,12 @@ namespace {
 constexpr uint64_t kPatience_ns = 2'500'000'000;
 constexpr uint64_t kTellInterval_ns = 1'000'000'000;  // of peers that are not installed
 
+// As far as admission asks for it.
+bool SameSource(const intake::Demand& a, const intake::Demand& b) {
+  return a.source.address == b.source.address && a.source_proven == b.source_proven &&
+         a.ifindex == b.ifindex && a.reason == b.reason;
+}
+
 }  // namespace
 
 void Batch::DropLate() {
@@ -56,11 +62,13 @@ size_t Batch::Gather() {
       pending.demand = *demand;
       Judge(&pending, now, steady);
     } else if (StampMark& mark = same->decision.session.mark;
-               guard::IsFresh(mark, demand->stamp, now)) {
+               !guard::IsFresh(mark, demand->stamp, now)) {
+      state_->journal.Add(Count::kReplays);
+    } else if (!SameSource(same->demand, *demand)) {
+      state_->journal.Add(Count::kTooOften);  // it would have to be judged by the other source
+    } else {
       same->demand = *demand;
       mark = guard::Accept(mark, demand->stamp, now);
-    } else {
-      state_->journal.Add(Count::kReplays);
     }
     queue->Release();
   }

@@ -163,7 +163,6 @@ class BatchTest : public ::testing::Test {
                .stamp = ToTai64n(began_ + later),
                .source = Source(n),
                .seen_ns = seen_ns,
-               .port = kPort,
                .source_proven = true,
                .frame = {}};
     queue_->Submit();
@@ -224,6 +223,26 @@ TEST_F(BatchTest, OfSeveralInitiationsOfAPeerTheNewestCounts) {
   Demand(1, absl::Seconds(3));
   batch_->Gather();
   EXPECT_EQ(Read(Count::kReplays), 2u) << "nothing is accepted twice";
+}
+
+// Admission has judged, and charges, the first one's source.
+TEST_F(BatchTest, ANewerInitiationFromAnotherSourceIsNotTakenInItsPlace) {
+  Put(1);
+  Demand(1);
+  Demand(1, absl::Seconds(1));
+  intake::Demand* other = queue_->Reserve();
+  ASSERT_NE(other, nullptr);
+  *other = {.public_key = Key(1),
+            .stamp = ToTai64n(began_ + absl::Seconds(2)),
+            .source = Source(2),
+            .seen_ns = SteadyNanos(),
+            .source_proven = true,
+            .frame = {}};
+  queue_->Submit();
+  EXPECT_EQ(batch_->Gather(), 1u);
+  ASSERT_TRUE(batch_->Run());
+  EXPECT_EQ(state_->residents.Find(Key(1))->session.endpoint, Source(1));
+  EXPECT_EQ(Read(Count::kTooOften), 1u);
 }
 
 TEST_F(BatchTest, APeerThatTheDeviceRefusesIsTakenOutAgain) {

@@ -1,4 +1,4 @@
-// Interprets dumps of the device. No I/O except reads of a snapshot.
+// Interprets dumps of the device. No I/O except reads of a snapshot, and the log.
 //
 //   Begin   -> a dump of the device begins
 //   Observe -> a resident: alive? confirmed? roamed? still stored?
@@ -56,10 +56,10 @@ class Census {
 
   // Whether the device, since it came, had a complete dump without a revoked peer.
   bool swept() const { return swept_; }
+  // Lifetime: until the next End().
   const intake::ForeignPeers& foreign() const { return *foreign_; }
   // Returns: a copy of foreign() when it has changed since the last call; else null.
   std::unique_ptr<intake::ForeignPeers> TakeForeign();
-  void NoteDisowned(const PublicKey& key) { foreign_in_dump_.erase(key); }
 
  private:
   // Decides whether the store still wants the peer in the device.

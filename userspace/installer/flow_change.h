@@ -15,7 +15,7 @@ struct FlowChange {
   bool known;       // true: its first tries pass to the kernel; false: they come to us
 };
 using FlowChanges = std::vector<FlowChange>;
-// Makes the change for a device's port.
+// Makes the change for a device's port. Thread: all installers at once.
 using FlowTable = std::function<absl::Status(const FlowChange& flow, uint16_t port)>;
 
 }  // namespace wicket::installer

@@ -40,6 +40,7 @@ class Hand {
   // --- the dump; null while none is in progress ---
 
   wgdev::Dump* dump() const { return dump_.get(); }
+  // Requires: the device is there. Errors: those of StartDump().
   absl::Status BeginDump() {
     auto dump = device_->StartDump();
     Beat();
@@ -51,13 +52,13 @@ class Hand {
   void EndDump() { dump_.reset(); }
   // True for a peer removed since the dump began: what the dump says of the peer is outdated.
   bool WasRemoved(const PublicKey& key) const { return removed_.contains(key); }
-  // Whether the dump, which has ended, shows another key or port than the known ones. A dump that
-  // began before those were read shows nothing.
+  // Whether the dump shows another key or port than the known ones. A dump that began before those
+  // were read shows nothing. Requires: its walk has ended; EndDump() was not called.
   bool HasOtherKeys() const {
     return dump_has_keys_ && (dump_->public_key() != own_key_ || dump_->listen_port() != port_);
   }
 
-  // Requires, of all that follows: the device is there.
+  // Requires, of these three: the device is there.
   std::vector<absl::Status> Install(std::span<const wgdev::PeerInstall> peers) {
     std::vector<absl::Status> results = device_->Install(peers);
     Beat();

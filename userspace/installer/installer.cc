@@ -120,7 +120,8 @@ bool Installer::RunOnce() {
   const bool judges = state_.hand.device() == nullptr || upkeep_.surveyed();
   const size_t gathered = judges ? batch_.Gather() : 0;
   if (gathered > 0 && !batch_.Run()) LoseDevice("an install: no such device");
-  const bool held_back = state_.hand.device() != nullptr && batch_.returner().held_back();
+  const bool held_back =
+      judges && state_.hand.device() != nullptr && batch_.returner().held_back();
   if ((gathered == 0 && !held_back) || ++batches_since_upkeep_ >= kBatchesPerUpkeep) {
     batches_since_upkeep_ = 0;
     DoUpkeep();

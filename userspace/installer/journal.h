@@ -79,7 +79,7 @@ class Journal {
                      .source = source,
                      .reason = reason});
   }
-  // Records the time of a packet from its shard to the kernel.
+  // Records the time of a packet from its shard until the installer is done with it.
   void RecordGivenBack(uint64_t took_ns, uint64_t now_ns) {
     seen_to_given_back_.Record(took_ns, now_ns);
     given_back_.Record(took_ns);

@@ -128,8 +128,10 @@ absl::Status Reconciler::SyncRemoved(const PublicKey& key, bool revoked, bool sw
 
 void Reconciler::RemoveRevoked() {
   const auto end = revoked_.begin() + static_cast<ptrdiff_t>(std::min(kSlice, revoked_.size()));
-  const std::vector<PublicKey> slice(revoked_.begin(), end);
+  std::vector<PublicKey> slice(revoked_.begin(), end);
   revoked_.erase(revoked_.begin(), end);
+  // One may have been created again, and installed.
+  std::erase_if(slice, [this](const PublicKey& key) { return residents_->Find(key) != nullptr; });
   if (slice.empty()) return;
   const std::vector<absl::Status> results = hand_->Remove(slice);
   for (size_t i = 0; i < slice.size(); ++i) {
@@ -140,23 +142,20 @@ void Reconciler::RemoveRevoked() {
   }
 }
 
-std::vector<PublicKey> Reconciler::RemoveForeign(const std::vector<PublicKey>& foreign,
-                                                 store::Snapshot* snapshot) {
-  std::vector<PublicKey> keys, removed;
-  if (foreign.empty() || !snapshot->Renew().ok()) return removed;
+void Reconciler::RemoveForeign(const std::vector<PublicKey>& foreign, store::Snapshot* snapshot) {
+  std::vector<PublicKey> keys;
+  if (foreign.empty() || !snapshot->Renew().ok()) return;
   for (const PublicKey& key : foreign) {
     if (absl::IsNotFound(snapshot->FindPeer(key).status())) keys.push_back(key);
   }
   snapshot->Release();
-  if (keys.empty()) return removed;
+  if (keys.empty()) return;
   const std::vector<absl::Status> results = hand_->Remove(keys);
   for (size_t i = 0; i < keys.size(); ++i) {
     if (!results[i].ok()) continue;
     journal_->Add(Count::kDisowned);
     journal_->Note(event::Kind::kEvicted, keys[i], {}, "not stored, and the device is owned");
-    removed.push_back(keys[i]);
   }
-  return removed;
 }
 
 void Reconciler::ForgetRevoked(const PublicKey& key) {

@@ -11,6 +11,8 @@
 
 namespace wicket::installer {
 
+// `snapshot`: renewed and released here.
+//
 // Thread: one. Lifetime: the pointers outlive it.
 class Reconciler {
  public:
@@ -29,15 +31,16 @@ class Reconciler {
   void Clear();
 
   // Applies a change of the store to a peer in the device. `swept`: see Census::swept().
+  // Errors: those of the snapshot and the device; OK while the device is away.
   absl::Status Sync(const PublicKey& key, bool swept, store::Snapshot* snapshot);
-  // Removes peers that were deleted at a time when they could not be removed from the device:
+  // Queues peers that were deleted at a time when they could not be removed from the device:
   // before a crash, before they were adopted, or by another process.
   // In place of those named before; a dump shows them until they are removed.
   void SetRevoked(const std::vector<PublicKey>& revoked) {
     revoked_.assign(revoked.begin(), revoked.end());
   }
-  // Removes those of `foreign` that are stored for no device. Returns: the removed peers.
-  std::vector<PublicKey> RemoveForeign(const std::vector<PublicKey>& foreign,
+  // Removes those of `foreign` that are stored for no device.
+  void RemoveForeign(const std::vector<PublicKey>& foreign,
                                        store::Snapshot* snapshot);
   // Forgets the revocation of a peer that has left the device.
   void ForgetRevoked(const PublicKey& key);

@@ -46,6 +46,7 @@ class Returner {
 
   // Returns: whether the device was given the packet. Errors are counted, and logged at most once a
   //          second.
+  // Requires: Open().
   bool GiveBack(intake::Demand* demand);
   // Charges the pacer for the packets given back since the last call.
   void Charge();

@@ -80,18 +80,20 @@ void SessionSaver::RetryWithoutRoom() {
 
 void SessionSaver::Forget(const PublicKey& key) {
   const std::lock_guard lock(mutex_);
-  waiting_.erase(key);
-  no_room_.erase(key);
-  // The batch under way cannot be changed, so what is to hold is written after it.
-  if (writing_ != nullptr) {
-    if (const auto it = writing_->find(key); it != writing_->end()) {
-      store::Session reset = it->second;
-      reset.mark = {};
-      reset.last_handshake = absl::UnixEpoch();
-      waiting_[key] = reset;
-    }
+  // Counters, and with them the quota, stay.
+  const auto reset = [](store::Session session) {
+    session.mark = {};
+    session.last_handshake = absl::UnixEpoch();
+    return session;
+  };
+  if (const auto it = no_room_.find(key); it != no_room_.end()) it->second = reset(it->second);
+  if (const auto it = waiting_.find(key); it != waiting_.end()) {
+    it->second = reset(it->second);
+  } else if (writing_ != nullptr) {
+    // The batch under way cannot be changed, so what is to hold is written after it.
+    const auto under_way = writing_->find(key);
+    if (under_way != writing_->end()) waiting_[key] = reset(under_way->second);
   }
-  if (!IsUnsaved(key)) left_.erase(key);
   CountUnsaved();
 }
 

@@ -20,8 +20,8 @@ namespace wicket::installer {
 
 using Sessions = std::vector<std::pair<PublicKey, store::Session>>;
 
-// A session that could not be written is kept in memory and tried again with the next submission,
-// so nothing submitted is lost while the process lives.
+// A session that could not be written is kept in memory and tried again with a later submission. So
+// that of a stored peer is lost only to Forget() while the process lives.
 //
 // Thread: any. Only TakeUnsaved and the destructor wait for a write in flight.
 class SessionSaver {
@@ -31,23 +31,25 @@ class SessionSaver {
 
   // `committer` outlives it.
   explicit SessionSaver(store::Committer* committer) : committer_(committer) {}
-  // Tries once more to write the sessions left.
+  // Tries once more to write the sessions left, but for those that the file had no room for.
   ~SessionSaver();
 
   // Returns: a ticket. Once SavedUpTo() reaches it, every session submitted so far was offered to
-  //          the store: it is durable, or it is unsaved because the file has no room for it.
+  //          the store: it is durable, or it is unsaved because the file has no room for it, or
+  //          its peer is not stored.
   uint64_t Submit(Sessions sessions);
   uint64_t SavedUpTo() const;
   // Moves whenever sessions have become durable. A reader that found a peer's session neither here
   // nor in its view of the store looks again when it has moved since the view was made.
   uint64_t generation() const { return generation_.load(); }
-  // The peer's mark was reset: no pending session brings the old one back.
+  // The peer's mark was reset: drops its pending sessions, so none brings the old one back. Submit
+  // the session of an installed peer again.
   void Forget(const PublicKey& key);
   // The peer has left its device, so only this keeps its session until it is written.
   void NoteLeft(const PublicKey& key);
   // Whether the peer's session survives the peer's leaving: it is saved, or there is room for it.
   bool Keeps(const PublicKey& key) const { return left() < kLeftMax || !FindUnsaved(key); }
-  // Unsaved sessions of peers that have left.
+  // Unsaved sessions of peers that NoteLeft() was told of.
   size_t left() const { return left_count_.load(std::memory_order_relaxed); }
   // Whether the last write failed.
   bool fails() const { return fails_.load(std::memory_order_relaxed); }

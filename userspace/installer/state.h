@@ -24,10 +24,10 @@ struct Surroundings {
   FlowTable flows;
   event::EventLog* events;
   reinject::TurnClock* turns;  // of the packets that all devices are given back
-  const Calls* gateway;        // woken when what it should know of a device has changed; or null
+  const Calls* gateway;        // woken when a device is found, lost or has another key; or null
 };
 
-// Thread: one, the installer's.
+// Thread: one, the installer's; but any where Hand and Journal say so.
 struct State {
   State(Options wanted, Surroundings around)
       : options(std::move(wanted)),

@@ -86,6 +86,7 @@ bool Upkeep::BeginDump(absl::Duration steady) {
   next_dump_ = steady + kDumpInterval;
   const absl::Status begun = state_->hand.BeginDump();
   dump_took_ = SteadyNow() - steady;
+  all_judged_ = true;
   if (begun.ok()) {
     census_.Begin(&state_->residents);
     busiest_.Begin();
@@ -105,7 +106,10 @@ bool Upkeep::StepDump() {
   std::vector<wgdev::PeerStats> peers;
   const absl::StatusOr<bool> more = state_->hand.dump()->Next(&peers);
   state_->hand.Beat();
-  if (!state_->snapshot->Renew().ok()) peers.clear();  // no decision without the store
+  if (!state_->snapshot->Renew().ok()) {  // no decision without the store
+    all_judged_ = false;
+    peers.clear();
+  }
   const Instant now = InstantNow();
   for (const wgdev::PeerStats& stats : peers) {
     if (state_->hand.WasRemoved(stats.public_key)) continue;
@@ -129,7 +133,7 @@ bool Upkeep::StepDump() {
   } else {
     has_other_keys_ |= state_->hand.HasOtherKeys();
   }
-  const bool complete = more.ok() && !state_->hand.dump()->interrupted();
+  const bool complete = more.ok() && all_judged_ && !state_->hand.dump()->interrupted();
   state_->hand.EndDump();
   FinishDump(complete);
   return true;
@@ -143,9 +147,7 @@ void Upkeep::FinishDump(bool complete) {
   reconciler_.SetRevoked(outcome.revoked);
   // A complete dump without a revoked peer ends the memory of all revocations before this process.
   if (outcome.swept) reconciler_.ForgetRevokedBefore(made_);
-  for (const PublicKey& key : reconciler_.RemoveForeign(outcome.foreign, &*state_->snapshot)) {
-    census_.NoteDisowned(key);
-  }
+  reconciler_.RemoveForeign(outcome.foreign, &*state_->snapshot);
   surveyed_ = true;
   if (complete) dumped_ns_ = SteadyNanos();
   busiest_.Publish(complete, [this](const PublicKey& key) {

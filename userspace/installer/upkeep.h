@@ -1,4 +1,5 @@
-// The work of an installer between two batches, one bounded step at a time.
+// The work of an installer between two batches, one bounded step at a time. Only the end of a dump
+// looks at every peer.
 #pragma once
 
 #include <memory>
@@ -11,7 +12,7 @@
 
 namespace wicket::installer {
 
-// Thread: one.
+// Thread: one; but FillStatus() of busiest() from any.
 class Upkeep {
  public:
   explicit Upkeep(State* state)
@@ -26,17 +27,19 @@ class Upkeep {
   Reconciler& reconciler() { return reconciler_; }
   const Busiest& busiest() const { return busiest_; }
 
-  // Saves sessions, removes peers that leave, reads the next chunk of the dump, corrects peers.
+  // Saves sessions and removes peers that leave. Then reads the next chunk of the dump; or, while
+  // none is in progress, corrects peers and begins one that is due.
   // Requires: the device is there. Returns: false when it is gone.
   bool Step(Residents::Press press);
   // Asks the device for its key and port, but not too often: has_other_keys() then tells.
-  // Returns: false when it is too early to ask, or the device does not tell.
-  // Errors:  NotFound when the device is gone.
+  // Requires: the device is there.
+  // Returns:  false when it is too early to ask, or the device does not tell.
+  // Errors:   NotFound when the device is gone.
   absl::StatusOr<bool> LookForOtherKeys();
   // The device appeared or went away: forgets what is known of its peers.
   void Clear();
 
-  // Whether there is more to do soon.
+  // Whether removals or corrections wait. A dump in progress does not count.
   bool busy() const { return departures_.waiting() || reconciler_.has_work(); }
   // When the last complete dump ended, in SteadyNanos(), 0 before the first.
   uint64_t dumped_ns() const { return dumped_ns_; }
@@ -61,6 +64,7 @@ class Upkeep {
   absl::Duration next_save_, next_look_, next_dump_, dump_took_;
   uint64_t dumped_ns_ = 0;
   bool has_other_keys_ = false, surveyed_ = false;
+  bool all_judged_ = true;  // of the dump at hand: the store could be read for each part
   const absl::Time made_ = WallNow();
 };
 

@@ -25,7 +25,6 @@ struct Demand {
   Endpoint source;
   uint64_t seen_ns = 0;  // SteadyNanos() when the shard took the frame
   int ifindex = 0;       // the NIC that it arrived on, and is given back to
-  uint16_t port = 0;
   uint16_t ip_offset = 0;
   uint16_t udp_offset = 0;
   uint16_t frame_bytes = 0;

@@ -1,9 +1,11 @@
+#include <arpa/inet.h>
 #include <gtest/gtest.h>
 #include <malloc.h>
 #include <stdlib.h>
 
 #include <atomic>
 #include <bit>
+#include <cmath>
 #include <filesystem>
 #include <new>
 #include <set>
@@ -470,6 +472,23 @@ TEST_F(PipelineTest, CookiesHaveALimitAndGoWhereSomebodyCanBe) {
   std::fill_n(frame.begin() + 34, 2, uint8_t{0});  // from port 0
   EXPECT_EQ(Run(frame), Verdict::kOverBudget);
   EXPECT_EQ(Run(Initiation(client_private_, now_ + absl::Seconds(2))), Verdict::kCookie);
+}
+
+// The estimate is of sources that a hash throws at random, also when they are neighbours.
+TEST(SketchTest, NeighboursAreNotCountedTwice) {
+  for (const uint32_t sources : {1000u, 20'000u, 50'000u}) {
+    std::vector<uint64_t> sketch(STEER_SKETCH_WORDS);
+    for (uint32_t n = 0; n < sources; ++n) {
+      const uint32_t ip = htonl(0xc6120000 + n);  // 198.18.0.0/15
+      __u64 address[2] = {0, uint64_t{ip} << 32 | 0xffff0000};
+      const sketch_place place = sketch_place_of(address);
+      sketch[place.word] |= place.bit;
+    }
+    int set = 0;
+    for (const uint64_t word : sketch) set += std::popcount(word);
+    const double bits = 64.0 * static_cast<double>(STEER_SKETCH_WORDS);
+    EXPECT_NEAR(bits * std::log(bits / (bits - set)), sources, 0.03 * sources + 10);
+  }
 }
 
 // The sketch place of a refused packet's source is the one that the program's own code computes.

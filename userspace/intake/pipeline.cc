@@ -213,7 +213,6 @@ Verdict Pipeline::Deliver(const PublicKey& key, const Tai64n& stamp, const Now& 
   demand->source = frame.source;
   demand->seen_ns = now.ktime_ns;
   demand->ifindex = ifindex_;
-  demand->port = frame.port;
   demand->ip_offset = frame.ip_offset;
   demand->udp_offset = frame.udp_offset;
   demand->reason = candidate->foreign ? Reason::kForeign : Reason::kProven;

@@ -42,7 +42,8 @@ class Pipeline {
   static constexpr size_t kBatchMax = noise::ResponderBatch::kMessagesMax;
   static constexpr size_t kLanes = noise::ResponderBatch::kLanes;
 
-  // `queues[d]` leads to the installer of device d. Queues and counters are not owned.
+  // `queues[d]` leads to the installer of device d, for every device of a table. Queues, counters
+  // and what `sink` points to outlive this.
   Pipeline(store::Snapshot snapshot, std::vector<DemandQueue*> queues, int ifindex,
            VerdictCounters* counters, SightingSink sink = {},
            crypto::X25519Backend backend = crypto::FastestX25519());
@@ -50,7 +51,7 @@ class Pipeline {
   // Judges the arrivals of a batch, and proves their handshakes in parallel. A lone handshake is
   // not delayed: it takes the path that is fastest for one.
   //
-  // Requires: Begin() for this batch; at most kBatchMax arrivals.
+  // Requires: Begin() succeeded for this batch; at most kBatchMax arrivals.
   // Returns:  a verdict for each, valid until the next call. After kCookie the arrival's frame
   //           holds the reply, reply_bytes(i) long, for the caller to send.
   // Cost:     no allocation, no lock; BM_PipelineProven, BM_PipelineUnknown.
@@ -64,13 +65,14 @@ class Pipeline {
     const size_t n = std::min(waiting, kBatchMax);
     return batches() && n > kLanes ? n - n % kLanes : n;
   }
-  // False when handshakes are proven one at a time: by choice, or for lack of lockable memory.
+  // False when handshakes are proven one at a time: the back end is portable, or memory cannot be
+  // locked.
   bool batches() const { return static_cast<bool>(batch_); }
   // Of the last batch: the time of a proof with all lanes filled, or 0 when the batch does not
   // tell; and whether the budget of a device was spent.
   uint64_t proof_ns() const { return load_.proof_ns; }
   bool beyond_budget() const { return load_.beyond_budget; }
-  // Counts a reply that could not be sent.
+  // Counts a reply that could not be sent, besides its kCookie.
   void CountLostReply() { counters_->Add(Verdict::kCookieLost, 1); }
 
   // Begin() and End() enclose one batch, which sees one state of the store.

@@ -12,11 +12,13 @@
 namespace wicket::intake {
 
 struct Sighting {
+  static constexpr uint16_t kNoDevice = 0xffff;  // no device of ours was meant
+
   absl::Time at;
   Verdict verdict;
-  uint16_t device = 0;   // index in the configuration
-  Endpoint source;       // family kNone: the frame held no initiation
-  PublicKey public_key;  // proven by the sender; else zero
+  uint16_t device = kNoDevice;  // index in the configuration
+  Endpoint source;              // family kNone: the frame held no initiation
+  PublicKey public_key;         // proven by the sender; else zero
 };
 
 using SightingQueue = SpscQueue<Sighting>;
@@ -28,10 +30,11 @@ inline constexpr size_t kRefusedSightingsMax = 64;
 // The destinations of a pipeline's reports.
 struct SightingSink {
   // Sightings are queued only while there is a watcher. They are dropped when the queue is full,
-  // and refused ones beyond kRefusedSightingsMax.
+  // and refused ones beyond kRefusedSightingsMax since it was last seen empty.
   const std::atomic<int>* watchers = nullptr;
   SightingQueue* queue = nullptr;
-  // The sources of refused packets are always noted here; STEER_SKETCH_WORDS words. [xdp/sketch.h]
+  // The sources of refused packets are noted here, watcher or not; STEER_SKETCH_WORDS words, or
+  // null. [xdp/sketch.h]
   std::atomic<uint64_t>* sketch = nullptr;
 };
 

@@ -7,7 +7,9 @@
 
 namespace wicket::intake {
 
-// X(Name, text, meaning), in the order of the checks.
+// X(Name, text, meaning), nearly in the order of the checks. A frame counts once, but CookieLost
+// besides its Cookie. OverBudget is also a sender that was to be asked for a cookie, where the rate
+// of replies was spent or its address cannot be answered.
 #define WICKET_VERDICTS(X)                                                            \
   X(NotAnInitiation, "not_an_initiation", "the program steered something else")       \
   X(PortNotServed, "port_not_served", "no device of ours listens there")              \

@@ -33,12 +33,14 @@ class CookieSecrets {
   Secret<32> newest_, before_;
 };
 
-// Makes a reply to the initiation that carried `mac1`, which only the sender of `mac1` can open.
+// Makes a reply to the initiation that carried `mac1`; it verifies with no other. Whoever sees it
+// can read the cookie, since `cookie_key` is made from a public key.
 // Source: [WG 5.4.7]
 wire::CookieReply SealCookie(const crypto::Hash& cookie_key, const Cookie& cookie,
                              const crypto::Mac& mac1, const std::array<uint8_t, 4>& receiver_index);
 
-// Returns: nullopt when the reply does not answer an initiation with `mac1`.
+// Returns: nullopt when the reply does not answer an initiation with `mac1`. Its type and
+//          receiver_index are for the caller to check.
 [[nodiscard]] std::optional<Cookie> OpenCookie(const crypto::Hash& cookie_key,
                                                const crypto::Mac& mac1,
                                                const wire::CookieReply& reply);

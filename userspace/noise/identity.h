@@ -7,7 +7,8 @@
 
 namespace wicket::noise {
 
-// "Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s" and WireGuard's own prologue. [WG 5.4]
+// The state after "Noise_IKpsk2_25519_ChaChaPoly_BLAKE2s", WireGuard's own prologue and the
+// responder's key. [WG 5.4]
 SymmetricState InitialState(const PublicKey& responder);
 
 // HASH("mac1----" || public key): the key of mac1 in messages to `receiver`. [WG 5.4.4]

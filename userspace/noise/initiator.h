@@ -38,7 +38,7 @@ struct Initiator {
 // CreateInitiation() for many clients at once: made[i] belongs to initiators[i]. The four
 // multiplications of each client share the lanes of X25519BatchEach().
 //
-// Requires: spans of one size, any size.
+// Requires: RunsHere(backend); spans of one size, any size.
 // Returns:  false when `responder` is a low-order point; do not use `made` then.
 // Cost:     BM_CreateInitiations.
 [[nodiscard]] bool CreateInitiations(crypto::X25519Backend backend, const PublicKey& responder,
@@ -52,7 +52,8 @@ struct TransportKeys {
 
 // Verifies a response and derives the session's keys.
 //
-// Returns: nullopt when mac1, the tag or the receiver index is wrong.
+// Returns: nullopt when mac1, the tag or the receiver index is wrong, or the response's ephemeral
+//          key is a low-order point. Its type is for the caller to check.
 // Source:  [WG 5.4.3, 5.4.5]
 [[nodiscard]] std::optional<TransportKeys> OpenResponse(const Secret<kKeyBytes>& self,
                                                         const Secret<kKeyBytes>& preshared_key,

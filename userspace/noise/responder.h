@@ -4,7 +4,7 @@
 //      `--- OpenStatic     the sender's claim: cheap to forge
 //                `--- OpenTimestamp     the proof: needs the sender's private key
 //
-// Anyone who knows two public keys can make an initiation whose static field decrypts to either.
+// Anyone who knows the responder's public key can make an initiation that claims any other.
 // So nothing may be done for a sender before the tag of its timestamp verifies.
 #pragma once
 

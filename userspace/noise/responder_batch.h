@@ -22,13 +22,14 @@ namespace wicket::noise {
 
 // Thread:  one.
 // Secrets: wiped by OpenTimestamps(), which ends every batch.
-// Cost:    no allocation after construction; BM_ProveBatch.
+// Cost:    no allocation after construction; BM_PipelineBatchProven.
 class ResponderBatch {
  public:
   static constexpr size_t kMessagesMax = 64;
   static constexpr size_t kLanes = SymmetricLanes::kLanes;  // in one set
   using Messages = std::span<const wire::Initiation* const>;
 
+  // Requires: RunsHere(backend).
   explicit ResponderBatch(crypto::X25519Backend backend) : backend_(backend) {}
 
   // Runs e, es and s.
@@ -38,7 +39,8 @@ class ResponderBatch {
   // The key that message i claims, or null where OpenStatic() returns nullopt.
   const PublicKey* claim(size_t i) const { return opened_[i] ? &claims_[i] : nullptr; }
 
-  // Runs ss and t where wanted[i] is true. Requires: claim(i) there.
+  // Runs ss and t where wanted[i] is true, and ends the batch.
+  // Requires: the `self` of OpenStatics(); wanted[i] for each message, true only with a claim(i).
   void OpenTimestamps(const Identity& self, std::span<const bool> wanted);
   // The timestamp of message i, or null where it was not wanted or not proven.
   const Tai64n* timestamp(size_t i) const { return proven_[i] ? &timestamps_[i] : nullptr; }

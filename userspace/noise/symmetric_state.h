@@ -6,8 +6,8 @@
 
 namespace wicket::noise {
 
-// Names follow section 5.2 of the Noise specification, with one exception: MixKey returns the key
-// instead of storing it, since every token of WireGuard's handshake uses its key once.
+// Names follow section 5.2 of the Noise specification, with one exception: MixKey and MixKeyAndHash
+// return the key instead of storing it, since WireGuard's handshake uses each key once.
 //
 // Secrets: wiped on destruction.
 class SymmetricState {
@@ -22,7 +22,7 @@ class SymmetricState {
   void MixHash(crypto::Bytes data);
   // ck, k = KDF2(ck, input).
   Key MixKey(crypto::Bytes input);
-  // ck = KDF1(ck, input): for ephemeral keys in psk patterns, where no key is needed.
+  // ck = KDF1(ck, input): MixKey where no key is needed, as for ephemeral keys in psk patterns.
   void MixChainingKey(crypto::Bytes input);
   // ck, t, k = KDF3(ck, psk); h = HASH(h || t).
   Key MixKeyAndHash(crypto::Bytes psk);

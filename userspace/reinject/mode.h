@@ -32,6 +32,7 @@ inline constexpr absl::string_view ToString(Mode mode) {
 }
 
 // Returns: whether the packet itself is given to the device.
+// Requires: the mode of a NIC, which is never kAuto.
 inline constexpr bool GivesBack(Mode mode) { return mode == Mode::kLive || mode == Mode::kRaw; }
 
 }  // namespace wicket::reinject

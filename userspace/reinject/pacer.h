@@ -3,9 +3,9 @@
 // A WireGuard implementation with a large handshake backlog counts as under load, and asks its
 // clients for cookies; a cookie from the gateway is not valid there. The kernel does so when 512
 // handshakes wait in a device, and then for a second in all its devices; wireguard-go does at 128.
-// The kernel's backlog can be read, and is kept below half of the threshold. Where the backlog is
-// unknown, a token bucket limits a burst to half of the threshold, and the rate to less than this
-// machine answers.
+// The kernel's backlog can be read, and is kept to about half of the threshold. Where the backlog
+// is unknown, a token bucket limits a burst to half of the threshold, and the rate to less than
+// this machine answers.
 #pragma once
 
 #include <atomic>
@@ -19,6 +19,7 @@
 namespace wicket::reinject {
 
 // The parameters of a token bucket: one packet an interval, and `burst` at once.
+// Requires: interval_ns >= 1.
 struct Pace {
   uint64_t interval_ns = 0;
   uint32_t burst = 1;
@@ -58,7 +59,7 @@ class Pacer {
 
   // Returns: how many packets may be given back at `now_ns`.
   uint64_t Room(uint64_t now_ns);
-  // Notes that `given_back` packets were.
+  // Notes that `given_back` packets were, after the last Room().
   void Charge(uint64_t given_back, uint64_t now_ns);
 
   // Whether the last Room() used the token bucket: the backlog is unknown, or it has reached 512.

@@ -67,9 +67,9 @@ void CheckKernel(const Machine& machine, Findings* out) {
     out->Fail("XDP sockets", "the kernel has none", "no NIC can be attached",
               "use a kernel with CONFIG_XDP_SOCKETS=y, as Debian's is");
   }
-  if (machine.has_bpf_jit) {
+  if (machine.has_bpf_jit == true) {
     out->Ok("BPF JIT", "on");
-  } else {
+  } else if (machine.has_bpf_jit == false) {
     out->Warn("BPF JIT", "off", "the XDP program is interpreted, several times as slowly",
               "sysctl -w net.core.bpf_jit_enable=1", {"sysctl", "-w", "net.core.bpf_jit_enable=1"});
   }

@@ -19,13 +19,13 @@ struct NicFacts {
   std::string driver;
   uint32_t mtu = 0;
   uint32_t queues = 0;
-  std::optional<bool> spreads_ports;  // RSS counts UDP's ports; nullopt: the driver does not tell
-  uint32_t irqs = 0, irq_cpus = 0;    // interrupts of its queues, and the CPUs that take them
+  std::optional<bool> spreads_ports;  // RSS counts UDP's ports (IPv4); nullopt: not told
+  uint32_t irqs = 0, irq_cpus = 0;    // interrupts of its device, and the CPUs that take them
   bool takes_vlan_tags = false;       // rxvlan is on
   bool has_vlans = false;             // an interface of a VLAN is on it
   bool merges_frames = false;         // large-receive-offload is on
-  bool checks_sums = true;            // it verifies checksums of what it receives
-  bool strict_rp_filter = false;      // of it or of all
+  bool checks_sums = true;            // it verifies received checksums, or does not tell
+  bool strict_rp_filter = false;      // the larger of its mode and that of all is 1
   bool wireguard = false;             // it is a WireGuard device
   bool force_copy = false;            // as configured
   std::string other_program;          // an XDP program that is not ours and has the hook alone
@@ -69,21 +69,23 @@ struct Machine {
   bool has_btf = false;
   bool has_bpffs = false;
   bool has_xdp_sockets = false;
-  bool has_bpf_jit = false;
-  bool has_wireguard = false;  // the kernel's driver is loaded, built in, or can be loaded
+  std::optional<bool> has_bpf_jit;  // nullopt: its switch cannot be seen
+  bool has_wireguard = false;       // the kernel's driver is loaded, built in, or can be loaded
   bool clock_synchronised = false;
   std::string config_path;
   std::string config_problem;  // empty: it is good
   bool config_writable_by_others = false;
   std::string store_path;
-  std::optional<uint64_t> disk_free, disk_size;  // of the store's file system
+  std::optional<uint64_t> disk_free, disk_size;  // bytes of the store's file system
   bool disk_read_only = false;
   bool store_open_to_others = false;  // its file's mode
-  std::string store_problem;  // why its file cannot be read; empty: it can, or none is there
+  // Why its file cannot be read; empty: it can, none is there, or nobody looked, as without root.
+  std::string store_problem;
   bool control_socket_gone = false;
   std::vector<NicFacts> nics;
   std::vector<WireGuardFacts> devices;
-  std::optional<ProcessFacts> process;   // nullopt: none runs, or it is not this user's to see
+  // The rest is nullopt also from within, or where it is not this user's to see.
+  std::optional<ProcessFacts> process;   // nullopt: none runs
   std::optional<CertificateFacts> edge;  // of wicket-edge; nullopt: it is not set up here
   // Of the configuration of wicket-hook; empty: none; nullopt: it is not set up here.
   std::optional<std::string> hook_problem;
@@ -93,7 +95,8 @@ inline bool OlderThan(const Machine& machine, int major, int minor) {
   return std::pair(machine.kernel_major, machine.kernel_minor) < std::pair(major, minor);
 }
 
-// Every check, good ones too. `status`: what a gateway last published; null: none runs.
+// What the checks found; some say nothing where all is well. `status`: what a gateway last
+// published; null: none runs.
 // Thread: any; no I/O.
 std::vector<Finding> Diagnose(const Machine& machine, const document::Status* status);
 

@@ -16,8 +16,9 @@
 
 namespace wicket::report {
 
-// X(name): figures of all devices and NICs together. Rates are of the second before the sample,
-// latencies of the last ten to twenty seconds and the worst device, pools as they are.
+// X(name): figures of all devices and NICs together. Rates and sources are of the time since the
+// sample before, latencies of the last ten to twenty seconds and the worst device or NIC, installed
+// and unconfirmed as they are.
 #define WICKET_HISTORY_FIGURES(X) \
   X(new_per_s)                    \
   X(confirmed_per_s)              \

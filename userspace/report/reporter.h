@@ -21,7 +21,7 @@ class Reporter {
   // Errors: FailedPrecondition names the process that has it; others the folder or file that
   //         cannot be used.
   static absl::StatusOr<std::unique_ptr<Reporter>> Open(const std::string& path);
-  // Removes the status file.
+  // Removes the status file, and its lock.
   ~Reporter();
 
   // Thread: one. Errors: the file was not written, and readers of latest() see the status all the
@@ -31,8 +31,9 @@ class Reporter {
   std::shared_ptr<const document::Status> latest() const;
   // Thread: any.
   const History& history() const { return history_; }
-  // The latest status for Prometheus, made once for all who ask. `complete` adds to a copy of it
-  // what only readers of the metrics need. Thread: any.
+  // The latest status for Prometheus, made once for all who ask, while the others wait. `complete`
+  // adds to a copy of it what only readers of the metrics need; that of the first to ask counts for
+  // all. Thread: any.
   std::string Metrics(const std::function<void(document::Status*)>& complete);
 
  private:

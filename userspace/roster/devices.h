@@ -17,7 +17,7 @@ struct Installed {
   // "probation", "established" or "leaving"; null: not in the device, but the store does not have
   // its last session yet.
   const char* state = nullptr;
-  store::Session session;  // newer than the stored one
+  store::Session session;  // the stored one, or newer
 };
 using InstalledByKey = absl::flat_hash_map<PublicKey, Installed>;
 
@@ -25,7 +25,7 @@ using InstalledByKey = absl::flat_hash_map<PublicKey, Installed>;
 //
 // Each question waits for the device's thread to come to it between two batches, for at most
 // kPatience; Sync() does so for each 16 keys, until one slice has no answer. One question for a
-// page of peers costs that thread what one for a single peer does.
+// page of peers interrupts that thread once.
 // Errors: Unavailable when the device's thread did not answer in time.
 // Thread: any.
 class Devices {
@@ -33,7 +33,7 @@ class Devices {
   static constexpr absl::Duration kPatience = absl::Seconds(5);
 
   virtual ~Devices() = default;
-  // Whether a device of this name is configured.
+  // Whether a device of this name is configured; here, whether the name can be one.
   virtual bool Has(absl::string_view device) const {
     return !device.empty() && device.size() <= store::kDeviceNameBytesMax;
   }
@@ -57,13 +57,15 @@ class Devices {
   // Requires: what the store says of them is committed. No handshake that began before that commit
   //           puts them back.
   // Returns:  a result for each key, in order. After Unavailable the change is still under way.
+  //           Other errors are the device's, and those of reading the store.
   virtual std::vector<absl::Status> Sync(absl::string_view /*device*/,
                                          std::span<const PublicKey> keys) {
     return std::vector<absl::Status>(keys.size());
   }
   // Takes deleted peers out where they are installed. Does not wait.
   virtual void SyncLater(absl::string_view /*device*/, std::vector<PublicKey> /*keys*/) {}
-  // Forgets the replay mark of an installed peer too.
+  // Forgets the replay mark of an installed peer too, and of one whose session is not saved yet.
+  // After Unavailable that is still under way.
   virtual absl::Status ForgetMark(absl::string_view /*device*/, const PublicKey& /*key*/) {
     return absl::OkStatus();
   }

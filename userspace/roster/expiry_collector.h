@@ -38,7 +38,7 @@ class ExpiryCollector {
   // The wall clock has stepped: the grace of all peers begins again at the next Tick.
   void NoteStep() { since_.reset(); }
   // Asks for the deletion of a bounded number of peers when there are any, unless the last
-  // call's are still being deleted. Waits for no disk and for no device.
+  // call's are still being deleted. Reads the store; waits for no commit and for no device.
   void Tick(absl::Duration steady, absl::Time wall);
 
  private:

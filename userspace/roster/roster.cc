@@ -77,9 +77,10 @@ absl::StatusOr<Stored> PutInto(store::Writer& writer, const document::PeerReques
   store::Peer& peer = stored.peer;
   const absl::StatusOr<store::Peer> before = writer.FindPeer(peer.config.public_key);
   stored.created = absl::IsNotFound(before.status());
-  if (before.ok() && request.only_new) {
+  if (request.only_new && !stored.created) {
     return absl::AlreadyExistsError(
-        absl::StrCat("the peer is stored already, for device ", before->device));
+        before.ok() ? absl::StrCat("the peer is stored already, for device ", before->device)
+                    : absl::StrCat("the peer is stored already: ", before.status().message()));
   }
   if (peer.created == absl::UnixEpoch()) {
     peer.created =

@@ -3,8 +3,9 @@
 //   control, import, expiry --> Roster: commit --> devices --> events --> the caller's answer
 //
 // The order is the rule, for each change. A device is never told of a change that a crash could
-// still undo. Watchers are notified after the device has been updated or has timed out; of two
-// concurrent changes of one peer, in either order. ResetReplay is told to the device before, too.
+// still undo. Watchers are notified after the device has answered or has timed out; of an expiry,
+// after the device has been told; of two concurrent changes of one peer, in either order.
+// ResetReplay is told to the device before, too.
 #pragma once
 
 #include <functional>
@@ -37,6 +38,8 @@ struct Stored {
   bool changed = true;  // false: the same record was there before
 };
 
+// Errors:   those of the commit too; nothing is stored then. Unavailable is only a device's: a
+//           commit's becomes Aborted.
 // Thread:   any; on the committer's only DeleteExpired.
 // Lifetime: nothing is owned. It outlives the `done` of each DeleteExpired.
 class Roster {
@@ -49,8 +52,9 @@ class Roster {
   // Requires: the request names a device and a public key.
   // Errors:   InvalidArgument, with FieldOf(), for a pool that the device does not have and for
   //           the device's own key; AlreadyExists for a stored peer of an `only_new` request;
-  //           AlreadyExists and ResourceExhausted as of store::Writer::PutPeer and Allocate.
-  //           Nothing is then stored.
+  //           InvalidArgument, AlreadyExists and ResourceExhausted as of store::Writer::PutPeer and
+  //           Allocate; Aborted when the pool has too many used addresses in a row. Nothing is then
+  //           stored.
   //           Unavailable: the peer is stored, but its device was not updated.
   absl::StatusOr<Stored> Put(const document::PeerRequest& request);
 
@@ -60,13 +64,13 @@ class Roster {
     // Why the requests after these were not judged. They are not stored.
     absl::Status failed;
   };
-  // The same for many, in one transaction or in as many as their allocations need. The
+  // The same for many, in one transaction or in as many as their allocations need. After each, a
   // device is updated in one call.
   PutAllResult PutAll(std::span<const document::PeerRequest> requests);
 
   // Deletes a peer. A device is told even when the peer is not stored: an earlier call may have
   // failed there.
-  // Errors: NotFound; Unavailable: the peer is deleted, but its device still has it.
+  // Errors: NotFound; Unavailable: the peer is deleted, but its device may still have it.
   absl::Status Delete(absl::string_view device, const PublicKey& key);
 
   // Deletes at most `count` peers that expired at or before `expired_by`, and waits for nothing.

@@ -35,6 +35,8 @@ class Filter {
     if (filter_ == nullptr) return;
     code_ = seccomp_attr_set(filter_.get(), SCMP_FLTATR_CTL_TSYNC, 1);
     seccomp_attr_set(filter_.get(), SCMP_FLTATR_CTL_OPTIMIZE, 2);  // a tree instead of a list
+    // Else a call by another ABI ends one thread, and leaves half a process.
+    seccomp_attr_set(filter_.get(), SCMP_FLTATR_ACT_BADARCH, SCMP_ACT_KILL_PROCESS);
   }
 
   template <typename... Conditions>

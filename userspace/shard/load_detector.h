@@ -34,7 +34,7 @@ class LoadDetector {
     const uint64_t cost_ns = std::clamp<uint64_t>(took_ns, 1'000, 1'000'000);
     proof_ns_ += cost_ns / 16 - proof_ns_ / 16;
   }
-  // Sets the limit of proofs a second, whatever they cost.
+  // Sets the limit of proofs a second, whatever they cost. Requires: it is not 0.
   void SetBudget(uint64_t per_second) { budget_ = per_second; }
   // Notes `asked` more senders that were answered with a cookie, by the shard or by the program.
   // Requires: a call at least once a window.

@@ -20,12 +20,14 @@ namespace wicket::shard {
 using intake::DeviceTable;
 using intake::Pipeline;
 
-// Owns its socket, its view of the store and its pipeline. Shares only counters, its heartbeat and
-// its outgoing queues.
+// Owns its socket, its view of the store and its pipeline. Shares only counters, its words, its
+// outgoing queues and the device table.
 //
 // The heartbeat promises service: when it is stale, the XDP program passes every packet to the
 // kernel. So the shard beats only while it can read the store and every installer that it feeds
 // makes progress.
+//
+// Thread: made and destroyed by the publisher of its device table; what is const by any.
 class Shard {
  public:
   struct Options {
@@ -35,7 +37,7 @@ class Shard {
     std::vector<int> wake_fds;  // one eventfd per device, all written after a batch with a demand
   };
 
-  // Starts the thread. `devices` must outlive the shard.
+  // Starts the thread. `devices`, and the words and descriptors of `options`, outlive the shard.
   Shard(Options options, std::unique_ptr<xsk::Socket> socket, std::unique_ptr<Pipeline> pipeline,
         Published<DeviceTable>* devices);
   // Stops and joins the thread.
@@ -43,14 +45,14 @@ class Shard {
 
   xsk::SocketStats socket_stats() const { return socket_->ReadStats(); }
   bool zero_copy() const { return socket_->zero_copy(); }
-  // How often the shard came under load. Thread: any.
+  // How often the shard came under load.
   uint64_t load_raised() const { return load_raised_.load(std::memory_order_relaxed); }
   // Adds the recent waits of each batch's oldest frame, where it had to wait for other frames.
   void AddWaits(uint64_t now_ns, Histogram* sum) const { waits_.AddTo(now_ns, sum); }
   // The same since the start; and the frames in the ring when a batch was taken from it.
   const Histogram& waits_ever() const { return waits_ever_; }
   const Histogram& ring_waiting() const { return ring_waiting_; }
-  // When the thread last made progress, in SteadyNanos(). Thread: any.
+  // When the thread last made progress, in SteadyNanos().
   uint64_t progress_ns() const { return progress_ns_.load(std::memory_order_relaxed); }
   bool under_load() const {
     return options_.words.load_until_ns->load(std::memory_order_relaxed) > SteadyNanos();

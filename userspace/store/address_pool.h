@@ -11,8 +11,9 @@
 // CIDR for broadcast.
 //
 // A peer may also be stored with a prefix that is not from Allocate, which skips the
-// addresses that the prefix covers. A released prefix is one entry of the queue, and is
-// split in halves when it reaches the head. A prefix beyond `next` is not queued.
+// addresses that the prefix covers, unless it is wider than the CIDR. A released prefix is one
+// entry of the queue, and is split in halves when it reaches the head. A prefix beyond `next` is
+// not queued.
 //
 // The tables `allocators`, `released` and `released_at` hold this; see record.h.
 #pragma once
@@ -35,10 +36,12 @@ struct CidrUse {
   double used = 0;  // those that were, ever, or are skipped; some may have been released since
 };
 // `next`: as the table `allocators` has it; nullopt: nothing was given out so far.
+// Requires: the CIDR has at least 4 addresses.
 CidrUse UseOf(const Prefix& cidr, std::optional<absl::uint128> next);
 
 // The pools of all devices, in one transaction.
 //
+// Requires: each CIDR has at least 4 addresses.
 // Lifetime: the transaction outlives it.
 class AddressPool {
  public:

@@ -22,10 +22,10 @@ namespace wicket::store {
 // Thread: any.
 class Committer {
  public:
-  // One change, called on the writer's thread. When a change of the batch spoils the
-  // transaction, each is called a second time, in a transaction of its own. An error that
-  // does not spoil the transaction fails this change only; what the change wrote before
-  // the error is committed.
+  // One change, called on the writer's thread; not at all while no transaction can begin. When a
+  // change spoils the transaction of a batch, each gets one of its own, and may so be called twice.
+  // An error that does not spoil the transaction fails this change only; what the change wrote
+  // before the error is committed.
   using Change = std::function<absl::Status(Writer&)>;
   // Called once, on the writer's thread: ok when the change is durable. The status shares
   // nothing with another one, so it may move to any thread.

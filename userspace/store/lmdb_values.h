@@ -39,7 +39,7 @@ struct CloseCursor {
 };
 using Cursor = std::unique_ptr<MDB_cursor, CloseCursor>;
 
-// Returns: null when there is no memory.
+// Returns: null when there is no memory, or the transaction is spoilt or released.
 inline Cursor OpenCursor(MDB_txn* txn, MDB_dbi table) {
   MDB_cursor* cursor = nullptr;
   return Cursor(mdb_cursor_open(txn, table, &cursor) == MDB_SUCCESS ? cursor : nullptr);

@@ -38,8 +38,10 @@
 //
 //   revoked    key: device name, 0, public key        value: u64 Unix ns of the deletion
 //
-// A peer is revoked from its deletion until it is known to have left its device.
-// An index entry is a hint: it counts only when the peer's record agrees.
+// A peer is revoked from its deletion until it is known to have left its device, or is stored for
+// it again.
+// An entry of `expiries` or `labels` is a hint: it counts only when the peer's record agrees. A
+// prefix is taken as long as the peer that its entry names is stored, whatever the record says.
 // The tables of the address pools; see address_pool.h:
 //
 //   allocators key: as of prefixes, for a pool's CIDR   value: u128 big-endian, the next offset
@@ -103,7 +105,10 @@ struct Session {
 };
 
 // A prefix that occurs twice in allowed_ips is encoded once, at its first place.
-// Errors: InvalidArgument when the format cannot hold a field.
+// Requires: a quota's period lies in Quota::kPeriodMin to kPeriodMax; with less, the record counts
+//           as damaged.
+// Errors:   InvalidArgument when the format cannot hold a field.
+// Secrets:  the record has the preshared key; its owner wipes it.
 absl::StatusOr<std::string> EncodePeer(const Peer& peer);
 // Returns: nullopt when the record is damaged or of an unknown version.
 // Cost:    a checksum and no allocation.

@@ -34,7 +34,7 @@ class Snapshot {
   Snapshot& operator=(Snapshot&&) noexcept;
   ~Snapshot();
 
-  // Moves to the latest commit. Cost: no allocation, no lock.
+  // Moves to the latest commit. After an error it is released. Cost: no allocation, no lock.
   absl::Status Renew();
   // Lets the writer reuse the pages of this commit. Renew before the next use.
   void Release();
@@ -64,17 +64,19 @@ class Snapshot {
                               const std::function<void(Peer)>& visit) const;
 
   // Calls `visit` for the selected peers, once each, until it returns false. One call reads
-  // at most `entries_max` entries of the index that narrows the selection most. Pass an
-  // empty `*cursor` first; it is empty again when the end is reached.
-  // Errors: InvalidArgument for a cursor of another selection; DataLoss.
+  // at most `entries_max` entries of one index: that of `within`, else of `label`, else of
+  // `expired_by`, else all peers. Pass an empty `*cursor` first; it is empty again when the end is
+  // reached.
+  // Errors: InvalidArgument for a cursor outside the selection's entries; DataLoss.
   absl::Status List(const Selection& selection, size_t entries_max, std::string* cursor,
                     const std::function<bool(Peer)>& visit) const;
 
   struct Findings {
     uint64_t peers = 0, sessions = 0, index_entries = 0, problems = 0;
   };
-  // Checks the checksum of every record, and that records and indexes agree. Calls
-  // `problem` for each fault, and `progress` with the number of entries read so far.
+  // Checks the checksum of every record, that each peer is in all indexes, and that each prefix is
+  // its owner's. Calls `problem` for each fault, and `progress` now and then with the number of
+  // entries read so far.
   // A damaged file may crash LMDB here: run it in a process of its own.
   absl::StatusOr<Findings> Verify(const std::function<void(const std::string&)>& problem,
                                   const std::function<void(uint64_t)>& progress) const;

@@ -109,7 +109,7 @@ absl::Status Store::OpenTables() {
     const absl::Status opened = OpenTablesIn(txn, create);
     if (opened.ok()) return LmdbStatus(mdb_txn_commit(txn), "mdb_txn_commit()", options_.path);
     mdb_txn_abort(txn);
-    if (create || !absl::IsNotFound(opened)) return opened;
+    if (create || options_.only_look || !absl::IsNotFound(opened)) return opened;
   }
   return absl::OkStatus();
 }

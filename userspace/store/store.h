@@ -27,6 +27,8 @@ struct Options {
   // was last opened with, or 64 GiB for a new one.
   uint64_t bytes_max = 0;
   bool create = true;  // false: a missing store is an error
+  // Nothing is written: a store of an older format, which is rewritten otherwise, is NotFound.
+  bool only_look = false;
 };
 
 struct Stats {
@@ -41,6 +43,7 @@ struct Stats {
 // Thread: any, for const methods.
 class Store {
  public:
+  // Makes tables that are missing, and writes kFormat over an older one, also without `create`.
   // Requires: this process has no other Store of the path open.
   // Errors: NotFound; DataLoss for a damaged or truncated file; FailedPrecondition for an
   //         unknown format; PermissionDenied. Each names the path.

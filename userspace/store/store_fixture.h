@@ -1,4 +1,4 @@
-// Peers and stores for the tests of this module.
+// Peers and stores for tests, of this module and of those above it.
 #pragma once
 
 #include <gtest/gtest.h>

@@ -22,7 +22,7 @@ struct DeviceInfo {
   int ifindex = 0;
   uint16_t listen_port = 0;
   PublicKey public_key;
-  Secret<kKeyBytes> private_key;
+  Secret<kKeyBytes> private_key;  // all zero: it has none, and `public_key` means nothing
 };
 
 struct PeerInstall {
@@ -66,7 +66,7 @@ struct PeerStats {
 class Dump {
  public:
   virtual ~Dump() = default;
-  // Appends the next chunk. Returns: false when the walk has ended.
+  // Appends the next chunk. Returns: false when the walk has ended, perhaps with this chunk.
   virtual absl::StatusOr<bool> Next(std::vector<PeerStats>* peers) = 0;
   // True when the walk may have missed peers: absence from it then proves nothing.
   virtual bool interrupted() const = 0;
@@ -86,15 +86,17 @@ class Device {
 
   // Creates or updates peers.
   // Returns: a result for each peer, in order. A failure affects only the peer that caused it.
-  // Errors:  NotFound for all when the device is gone.
+  // Errors:  NotFound when the device is gone, Unavailable when it does not answer in 10 s; both
+  //          for all peers from there on. After Unavailable the change may still be made.
   virtual std::vector<absl::Status> Install(std::span<const PeerInstall> peers) = 0;
 
   // Sets the persistent keepalive of installed peers to that of their configuration. With a
   // keepalive and no session a device keeps sending initiations to whatever endpoint it knows. So
   // a peer is installed without one until its session is confirmed.
+  // Returns, Errors: as of Install().
   virtual std::vector<absl::Status> SetKeepalives(std::span<const PeerConfig* const> peers) = 0;
 
-  // Removes peers. A peer that is not there counts as removed.
+  // Removes peers. A peer that is not there counts as removed. Returns, Errors: as of Install().
   virtual std::vector<absl::Status> Remove(std::span<const PublicKey> peers) = 0;
 
   virtual absl::StatusOr<std::unique_ptr<Dump>> StartDump() = 0;
@@ -107,7 +109,8 @@ enum class Backend { kAuto, kNetlink, kUapi };
 // Opens the device `name` in this process's network namespace.
 //
 // kAuto chooses the UAPI socket if it exists, and Netlink otherwise.
-// Errors: NotFound, which names what was looked for and where.
+// Errors: NotFound, which names what was looked for and where; Unimplemented for an interface of
+//         another kind, or a kernel without WireGuard.
 // `progress`: called after each part of a long answer. Empty: nobody wants to know.
 absl::StatusOr<std::unique_ptr<Device>> Open(const std::string& name, Backend backend,
                                              std::function<void()> progress = {});

@@ -32,10 +32,13 @@ class SetDevice {
   // `buffer`: kBytesMax bytes. `family`: the generic Netlink family of WireGuard.
   SetDevice(uint8_t* buffer, uint16_t family, uint32_t sequence, const std::string& name);
 
-  // Writes as many peers from `begin` on as fit. Returns: the first position that did not fit.
+  // Writes as many peers from `begin` on as fit. Returns: the first position that did not fit;
+  // {peers.size(), 0} when all did.
   Position PutPeers(std::span<const PeerInstall> peers, Position begin);
+  // Requires: a message has at most 1000 of these and of PutKeepalive(). The room is not checked.
   void PutRemoval(const PublicKey& key);
-  // Requires: the peer is in the device, or comes earlier in this message; entries apply in order.
+  // Changes nothing unless the peer is in the device, or earlier in this message: entries apply in
+  // order.
   void PutKeepalive(const PublicKey& key, uint16_t seconds);
   const nlmsghdr* Finish();
 

@@ -16,7 +16,7 @@ std::string UapiSocketPath(const std::string& name);
 absl::StatusOr<std::unique_ptr<Device>> OpenUapi(const std::string& name,
                                                  std::function<void()> progress);
 
-// Parses the answer to "get=1", which may be cut into pieces anywhere.
+// Parses the answer to a request, which may be cut into pieces anywhere.
 //
 // Secrets: wipes its buffers; the private key is copied to `info` only.
 class UapiAnswer {
@@ -25,7 +25,8 @@ class UapiAnswer {
 
   // Appends the peers that `bytes` completes.
   // Returns: true when the answer is complete.
-  // Errors:  the errno at the end of the answer; InvalidArgument for a line that cannot be read.
+  // Errors:  the errno at the end of the answer; InvalidArgument for a line that cannot be read, or
+  //          an answer without an errno.
   absl::StatusOr<bool> Consume(absl::string_view bytes, std::vector<PeerStats>* peers);
 
   // True when the answer was read to its end, even if it is a refusal.

@@ -58,7 +58,7 @@ std::span<const uint8_t> BytesBefore(const Message& message, const std::array<ui
 // An initiation found in an Ethernet frame.
 struct Frame {
   const Initiation* initiation = nullptr;  // points into the frame
-  Endpoint source;
+  Endpoint source;               // without the scope of a link-local address
   uint16_t port = 0;             // the destination's, in host byte order
   bool can_be_answered = false;  // the source address and port can be those of a host
   uint16_t ip_offset = 0;

@@ -14,9 +14,9 @@ inline constexpr bool kLedgerOn = false;
 inline constexpr bool kLedgerOn = true;
 #endif
 
-// A frame is the kernel's (in the fill ring, or being filled) or ours (taken
-// from the RX ring). One that is handed over twice would be written by two
-// owners at once; the ledger ends the process there and names the frame.
+// A frame is the kernel's (in a ring, being filled or being sent), ours (taken from the RX ring) or
+// nobody's (free to be sent). One that is handed over twice would be written by two owners at once;
+// the ledger ends the process there and names the frame.
 class FrameLedger {
  public:
   enum class Owner : uint8_t { kNobody, kKernel, kShard };

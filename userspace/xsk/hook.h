@@ -59,10 +59,12 @@ ProgramFacts Inspect(int program_fd);
 // Requires: CAP_SYS_ADMIN; without it every hook looks empty.
 Hook ReadHook(int ifindex);
 
-// Puts our program on the hook in place of `replaced`, which are of `before`, without a gap.
-// One that is the same program with the same maps stays. `served_fd` is our steer_served.
+// Puts our program on the hook in place of `replaced`, which are of `before`. There is no gap,
+// unless a plain program was attached in another mode. A plain one that is the same program with
+// the same maps stays. `served_fd` is our steer_served.
 //
-// Errors: FailedPrecondition when a program that is not to be replaced has the hook alone.
+// Requires: `skeleton` is opened, not loaded.
+// Errors:   FailedPrecondition when a program that is not to be replaced has the hook alone.
 absl::Status TakeHook(const std::string& nic, int ifindex, const Hook& before,
                       const std::vector<const Hook::Steer*>& replaced, XdpMode mode, int served_fd,
                       steer_bpf* skeleton);

@@ -20,8 +20,8 @@
 
 namespace wicket::xsk {
 
-// Sends what libbpf and libxdp say to the log, at debug level. It is for developers; what failed,
-// this module says itself.
+// Sends the warnings of libbpf and libxdp to the log, at debug level. They are for developers; what
+// failed, this module says itself.
 void QuietLibraries();
 
 std::string MapPin(const std::string& pin_dir, absl::string_view map);
@@ -36,18 +36,19 @@ absl::Status CheckPinDir(const std::string& pin_dir);
 // Errors: Unavailable when another process has the lock.
 absl::StatusOr<Fd> ClaimPinDir(const std::string& pin_dir);
 // Opens the folder and takes its lock, if that is free.
-// Returns: none, and errno, when it cannot; EWOULDBLOCK: a gateway has the lock.
+// Returns: none, and errno, when it cannot; EWOULDBLOCK: another process has the lock.
 Fd LockPinDir(const std::string& pin_dir);
 
 // Returns: the ids of the maps steer_served of all versions; none, and errno, when there are none.
 std::set<uint32_t> MapsServed(const std::string& pin_dir);
 
 // Removes the maps of older versions, unless an interface of this network namespace has one of
-// their programs. Requires: the lock.
+// their programs. Requires: the lock; CAP_SYS_ADMIN, as of ReadHook().
 void ForgetOlder(const std::string& pin_dir);
 // Removes our program from every interface of this network namespace, and the folder.
-// Returns: the names of the interfaces it was removed from.
-// Errors: Unavailable when a gateway has the lock; NotFound when nothing is pinned there.
+// Requires: CAP_SYS_ADMIN; without it the folder goes and the program stays.
+// Returns:  the names of the interfaces it was removed from.
+// Errors:   Unavailable when a gateway has the lock; NotFound when nothing is pinned there.
 absl::StatusOr<std::vector<std::string>> DetachAll(const std::string& pin_dir);
 
 }  // namespace wicket::xsk

@@ -36,7 +36,7 @@ struct RxFrame {
 
 // From getsockopt(XDP_STATISTICS).
 struct SocketStats {
-  uint64_t dropped = 0;    // invalid for this socket
+  uint64_t dropped = 0;    // too long for a frame; in copy mode, no frame was free
   uint64_t ring_full = 0;  // the shard is too slow
   uint64_t fill_ring_empty = 0;
 };
@@ -48,7 +48,7 @@ struct SocketOptions {
   uint32_t send_frames = 0;  // to be sent unasked
 };
 
-// Thread: one; open it anywhere and hand it over.
+// Thread: one, but ReadStats() and zero_copy() by any; open it anywhere and hand it over.
 class Socket {
  public:
   // Errors: names the bind with its arguments. A queue whose last socket was
@@ -61,13 +61,14 @@ class Socket {
   int fd() const;
   bool zero_copy() const { return zero_copy_; }
 
-  // Takes received frames, at most `count_max`.
-  // Requires: 0 < count_max <= kBatchMax.
+  // Takes received frames, at most `count_max`. Lifetime: until Release().
+  // Requires: 0 < count_max <= kBatchMax; frames of an earlier Peek are released.
   std::span<RxFrame> Peek(size_t count_max = kBatchMax);
   // Frames that wait to be taken, those of the last Peek included.
   uint32_t Waiting() const;
-  // Sends `bytes` of a frame of the last Peek, from its data, when Release comes.
-  // Returns: false when the TX ring is full, and the frame is only given back.
+  // Sends `bytes` of a frame of the last Peek, from its data, when Release comes or before.
+  // Requires: `frame` is the element itself, no copy.
+  // Returns:  false when the TX ring is full, and the frame is only given back.
   bool Reply(const RxFrame& frame, uint32_t bytes);
   // Gives all frames of the last Peek back to the kernel, or sends them, and wakes it.
   void Release();

@@ -73,19 +73,19 @@ class Steering {
   static absl::StatusOr<std::unique_ptr<Steering>> OpenReadOnly(const std::string& pin_dir);
   ~Steering() = default;
 
-  // Attaches the program, or puts it into the place of our older one without a gap. A program
+  // Attaches the program, or puts it into the place of our older one; see TakeHook(). A program
   // whose gateway is gone is replaced too, and the log says so. Through libxdp's dispatcher it
   // runs beside programs of other tools, but not beside a living gateway's: a queue has one AF_XDP
   // socket.
-  // Errors: FailedPrecondition when the program of another tool, or of a living gateway, holds
-  //         the hook alone. It names that one, and leaves it there.
+  // Errors: FailedPrecondition when the program of another tool holds the hook alone, or that of a
+  //         living gateway is on it. It names that one, and leaves it there.
   absl::StatusOr<Attachment> Attach(const std::string& nic, XdpMode mode);
   // Whether our program, with our maps, is on the interface's hook, alone or beside others.
   bool Serves(int ifindex) const;
   // Whether some gateway's program is there.
   static bool IsAttached(int ifindex);
 
-  // Removes the maps of older versions that no interface uses any more.
+  // Removes the maps of older versions, unless an interface still has one of their programs.
   void ForgetOlder();
 
   // Makes exactly these served. A key that changed does so between two packets.
@@ -106,8 +106,9 @@ class Steering {
 
   // Sums over all CPUs, ever.
   SteerCounters ReadCounters() const;
-  // About how many sources were refused since the last call: within a tenth up to 200 000,
-  // at least 500 000 beyond that. Source: linear counting, Whang et al. 1990
+  // About how many sources were refused since the last call: within a tenth up to 500 000 random
+  // addresses, and never more than 726 817. A block of neighbours counts for more than it has.
+  // Source: linear counting, Whang et al. 1990
   uint64_t TakeSources();
   // The STEER_SKETCH_WORDS words that it counts, which shards write too. Lifetime: this object's.
   std::atomic<uint64_t>* Sketch() {
@@ -124,7 +125,7 @@ class Steering {
   explicit Steering(std::string pin_dir) : pin_dir_(std::move(pin_dir)) {}
   absl::Status OpenMaps(bool create);
   // Returns: those programs of the hook that ours is to replace, and of those the owners that
-  //          are gone. Errors: a living gateway has the hook alone.
+  //          are gone. Errors: a living gateway's program is on the hook.
   struct Predecessors {
     std::vector<const Hook::Steer*> programs;
     std::vector<Owner> gone;
