@@ -106,6 +106,9 @@ MEASURES = {
     "scrape_vs_none_p99": Measure(
         "first packet to answer while 64 scrapes a second read the metrics, p99", "ms", LOWER,
         "without", "ratio <= 1.15"),
+    "pinned_vs_free_p99": Measure(
+        "first packet to answer with shards pinned to CPUs, p99", "ms", LOWER,
+        "with pin_threads = false"),
     "readers_vs_none_p99": Measure(
         "first packet to answer while 64 clients read pages in a loop, p99", "ms", LOWER,
         "without", "ratio <= 2"),

@@ -90,7 +90,35 @@ def watchers(bench):
                       note=f"64 clients that read pages of 1 000 peers in a loop, {sum(pages['readers'])} pages; {note}")
 
 
+def pinning(bench):
+    rate, rounds, seconds = bench.pick(smoke=(50, 1, 1), quick=(300, 3, 2), full=(1000, 9, 3))
+    p99, lost = {True: [], False: []}, 0
+    with Side("wicket") as side:
+        fleets = {(pinned, number): fleet_of(f"{pinned}{number}", seconds, rate)
+                  for pinned in p99 for number in range(rounds)}
+        for fleet in fleets.values():
+            run(BIN / "wicket", "import", "--offline", "--store", side.store, "--device", side.device.name, "-",
+                input=run(BLAST, "--export", "ndjson", *fleet).stdout)
+        daemon = side.start_wicket(device_extra=UNBOUNDED)
+        resolve(side)
+        text = daemon.text
+        for number in range(rounds):
+            for pinned in sorted(p99, reverse=number % 2 == 0):
+                bench.progress(f"newcomers, shards {'pinned' if pinned else 'free'}: round {number + 1} of {rounds}")
+                daemon.stop()
+                daemon.text = f"pin_threads = {str(pinned).lower()}\n{text}"
+                daemon.start()
+                side.target = daemon.process
+                figures = side.blast(*fleets[pinned, number], "--rate", rate, "--duration", seconds, "--timeout", 2,
+                                     "--sources", 4096, first=True)
+                lost += figures["lost"]
+                p99[pinned].append(figures["latency_ms"]["p99"])
+    bench.results.add("pinned_vs_free_p99", p99[True], p99[False],
+                      note=f"{rate} newcomers a second, {lost} without an answer; the median of the rounds")
+
+
 BENCHES = {
+    "pinning": (pinning, "newcomers with shards pinned to CPUs, and free", ("pinned_vs_free_p99",)),
     "watchers": (watchers, "what newcomers wait for while 64 watch the gateway",
                  ("scrape_vs_none_p99", "readers_vs_none_p99")),
 }

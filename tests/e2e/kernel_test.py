@@ -22,6 +22,8 @@ import gateway_test  # noqa: E402
 from blast_test import BLAST, blast, import_fleet  # noqa: E402
 from gateway_test import check, equal, gateway, main, store  # noqa: E402
 from client import Client  # noqa: E402
+from control import Control  # noqa: E402
+from doctor_test import Doctor  # noqa: E402
 from trouble_test import start_with_two_sessions  # noqa: E402
 from lab import BIN, GATEWAY4, PORT, SLOW, run, wait_for  # noqa: E402
 
@@ -56,6 +58,7 @@ REST = {
         "test_restarts_under_load",
         "test_ten_thousand_leave_while_others_come",
         "test_sessions_outlive_a_held_rtnl",
+        "test_doctor_finds_threaded_napi",
     ],
 }
 
@@ -65,6 +68,7 @@ def test_vlan_frames():
         lab.gateway.ip("link", "add", "link", "in", "name", "v9", "type", "vlan", "id", "9")
         daemon.start()
         check("in: VLANs are on it" in daemon.log_text, "no warning of offload")
+        Doctor(lab, daemon).await_findings({"nic in: VLAN offload": "WARN"})
         equal(daemon.stop(), 0, "exit status")
         warnings = daemon.log_text.count("VLANs are on it")
         # Without offload the tag is in the frame, where XDP sees it.
@@ -219,6 +223,9 @@ def test_sessions_outlive_a_held_rtnl():
             began = time.monotonic()
             check(wait_for(lambda: "the device does not answer" in daemon.log_text, 10), "the hang is not noticed")
             roams("the rekey of a peer that roamed is lost")
+            control = Control(daemon, device)
+            check(wait_for(lambda: Doctor.bad(control.call("GET", "/v1/findings")).get("look") == "FAIL", 20, every=1),
+                  "nobody is told that questions about interfaces are not answered")
             while time.monotonic() < began + held_s:
                 oldest = max(oldest, time.time() - json.loads(daemon.status_file.read_text())["written"] / 1000)
                 time.sleep(0.2)
@@ -229,6 +236,18 @@ def test_sessions_outlive_a_held_rtnl():
         check(wait_for(lambda: "the device answers again" in daemon.log_text, 20), "it stays away")
         check(wait_for(lambda: clients[1].connect(seconds=1) is not None, 10), "a newcomer stays out afterwards")
         check(lab.ping(seconds=3), "a session was lost")
+
+
+def test_doctor_finds_threaded_napi():
+    with gateway() as (lab, device, daemon):
+        run("ip", "link", "add", "wgd0", "type", "wireguard")  # in the network namespace whose /sys is mounted
+        try:
+            with open("/sys/class/net/wgd0/threaded", "w") as file:
+                file.write("1")
+            daemon.config.write_text(daemon.text.replace(f'name = "{device.name}"', 'name = "wgd0"'))
+            equal(Doctor(lab, daemon).findings_after("").get("device wgd0: threaded NAPI"), "WARN", "threads for each peer")
+        finally:
+            run("ip", "link", "del", "wgd0")
 
 
 def test_a_nic_that_is_away_makes_nothing_wait_for_rtnl():

@@ -182,6 +182,22 @@ def network_face(packages):
     run("systemctl", "stop", "wicket-hook")
     run("systemctl", "reload", "wicket-edge")
     check(status(made.stdout.strip())[0] == 200, "the connection is lost by a reload")
+    # An upgrade starts it again, and so does the manager when it dies; wicketd does not notice either.
+    daemon = unit_property("MainPID")
+    dpkg("--no-triggers", "-i", deb)
+    check(unit_property("MainPID", "wicket-edge") not in ("0", pid), "the old edge runs on after an upgrade")
+    pid = unit_property("MainPID", "wicket-edge")
+    os.kill(int(pid), 9)
+    check(wait_for(lambda: unit_property("MainPID", "wicket-edge") not in ("0", pid), 30), "a killed edge stays away")
+
+    def served():
+        connection.close()
+        try:
+            return status(made.stdout.strip())[0] == 200
+        except OSError:
+            return False
+    check(wait_for(served, 30), "the edge that was started again does not serve")
+    check(unit_property("MainPID") == daemon, "wicketd was started again with the edge")
     run("systemctl", "stop", "wicket-edge")
     dpkg("-P", "wicket-edge")
     check(not home.exists() and not hooks.exists(), "left after a purge")

@@ -20,6 +20,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from blast_test import blast, import_fleet  # noqa: E402
 from client import Client  # noqa: E402
 from control import Control, UnixConnection, Watch  # noqa: E402
+from doctor_test import Doctor  # noqa: E402
 from gateway_test import check, equal, gateway, main, store  # noqa: E402
 from lab import BIN, PORT, SLOW, TOOLS, Clock, Lab, StoppedThread, run, wait_for  # noqa: E402
 from noise import Key  # noqa: E402
@@ -83,6 +84,7 @@ def test_a_clock_that_is_two_days_ahead_for_a_moment_deletes_no_peer():
         finally:
             watch.close()
         equal(daemon.log_text.count("the wall clock stepped by"), 2, "told in the log")
+        Doctor(lab, daemon).await_findings({"clock steps": "WARN"})
         time.sleep(keep_s + 2)  # what would be deleted late is deleted
         equal(len(control.list(limit=1000)), 1000, "stored")
         equal(daemon.counts()["evicted_revoked"], 0, "evicted")
@@ -346,6 +348,7 @@ def come_and_die(disk):
         check(status["unsaved_sessions"] >= room, f"{status['unsaved_sessions']} unsaved sessions")
         check(status["devices"][0]["counts"]["evicted_unconfirmed"] >= count - room, status)
         check("they are kept in memory" in daemon.log_text, "the log is silent")
+        Doctor(lab, daemon).await_findings({"store's writes": "FAIL"})
         mend()
         # A client comes, and what was kept is saved with its session.
         late = Client(lab, device.key.public, key=clients[0].key)

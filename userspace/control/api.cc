@@ -253,7 +253,8 @@ absl::Status Api::GetWhy(Exchange& exchange) {
   const auto status = sources_.status();
   return Answered(exchange, 200,
                   document::ToReasonsJson(
-                      WhyOf(peer, standing.state, standing.session, status.get(), WallNow())));
+                      WhyOf(peer, standing.state, standing.session, status.get(),
+                            sources_.events->latest().Of(peer.config.public_key), WallNow())));
 }
 
 absl::Status Api::DeletePeer(Exchange& exchange) {

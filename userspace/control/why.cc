@@ -38,11 +38,36 @@ void AddTroubles(const store::Peer& peer, const document::Status& status,
   }
 }
 
+// "12 s ago an initiation from 192.0.2.1:5 was refused: replay".
+std::string Sentence(const event::Latest::Entry& entry, absl::Time now) {
+  const std::string ago =
+      absl::StrCat(absl::FormatDuration(absl::Floor(std::max(now - entry.at, absl::ZeroDuration()),
+                                                    absl::Seconds(1))),
+                   " ago ");
+  const std::string initiation = absl::StrCat(ago, "an initiation from ", ToString(entry.source));
+  switch (entry.kind) {
+    case event::Kind::kSeen:
+      return absl::StrCat(initiation, " proved its key");
+    case event::Kind::kRefused:
+      return absl::StrCat(initiation, " was refused: ", entry.reason,
+                          " (docs/operations.md tells what it means)");
+    case event::Kind::kInstalled:
+      return absl::StrCat(ago, "it was put into its device, for ", ToString(entry.source));
+    case event::Kind::kConfirmed:
+      return absl::StrCat(ago, "the first data of its session arrived");
+    case event::Kind::kEvicted:
+      return absl::StrCat(ago, "it left its device: ", entry.reason);
+    default:
+      return absl::StrCat(ago, event::ToString(entry.kind));
+  }
+}
+
 }  // namespace
 
 std::vector<std::string> WhyOf(const store::Peer& peer, const std::string& state,
                                const std::optional<store::Session>& session,
-                               const document::Status* status, absl::Time now) {
+                               const document::Status* status,
+                               std::span<const event::Latest::Entry> latest, absl::Time now) {
   std::vector<std::string> reasons;
   const bool expired = peer.expires <= now;
   if (expired) reasons.push_back("it has expired: its initiations are refused");
@@ -83,6 +108,7 @@ std::vector<std::string> WhyOf(const store::Peer& peer, const std::string& state
         "no wicketd runs here: whether it is in its device, `wg show` tells; if it is not, nobody "
         "puts it there");
   }
+  for (const event::Latest::Entry& entry : latest) reasons.push_back(Sentence(entry, now));
   return reasons;
 }
 

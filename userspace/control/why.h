@@ -2,11 +2,13 @@
 #pragma once
 
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
 #include "absl/time/time.h"
 #include "document/status_text.h"
+#include "event/latest.h"
 #include "store/record.h"
 
 namespace wicket::control {
@@ -15,8 +17,10 @@ namespace wicket::control {
 //            kNotReached.
 // `session`: its last; nullopt: no proven initiation of it is known.
 // `status`:  the gateway's; null: none runs.
+// `latest`:  what happened to it last, the oldest first.
 std::vector<std::string> WhyOf(const store::Peer& peer, const std::string& state,
                                const std::optional<store::Session>& session,
-                               const document::Status* status, absl::Time now);
+                               const document::Status* status,
+                               std::span<const event::Latest::Entry> latest, absl::Time now);
 
 }  // namespace wicket::control

@@ -25,14 +25,28 @@ class WhyTest : public ::testing::Test {
   }
   std::string Why(const char* state = "stored", bool seen = true) {
     return absl::StrJoin(WhyOf(peer_, state, seen ? std::optional(store::Session{}) : std::nullopt,
-                               runs_ ? &status_ : nullptr, kNow),
+                               runs_ ? &status_ : nullptr, latest_, kNow),
                          "; ");
   }
 
   store::Peer peer_;
   document::Status status_;
   bool runs_ = true;
+  std::vector<event::Latest::Entry> latest_;
 };
+
+TEST_F(WhyTest, WhatHappenedToItsLastPacketsIsTold) {
+  const Endpoint source = *ParseEndpoint("192.0.2.1:5");
+  latest_ = {{event::Kind::kSeen, kNow - absl::Seconds(90), source, ""},
+             {event::Kind::kRefused, kNow - absl::Seconds(12), source, "replay"},
+             {event::Kind::kEvicted, kNow + absl::Seconds(1), {}, "its session is dead"}};
+  const std::string why = Why();
+  for (const char* sentence : {"1m30s ago an initiation from 192.0.2.1:5 proved its key",
+                               "12s ago an initiation from 192.0.2.1:5 was refused: replay",
+                               "0 ago it left its device: its session is dead"}) {
+    EXPECT_TRUE(absl::StrContains(why, sentence)) << why;
+  }
+}
 
 TEST_F(WhyTest, EachStateHasItsSentence) {
   EXPECT_EQ(Why("established"), "it is installed and has a session");
@@ -55,7 +69,7 @@ TEST_F(WhyTest, AnExpiredPeerIsToldThatAlone) {
 TEST_F(WhyTest, AUsedUpQuotaIsToldWithItsEnd) {
   peer_.quota = {.bytes = 10, .period = absl::Hours(24)};
   store::Session session{.sent_bytes = 12, .period_begun = peer_.quota.BeginOf(kNow)};
-  const auto why = WhyOf(peer_, "stored", session, &status_, kNow);
+  const auto why = WhyOf(peer_, "stored", session, &status_, {}, kNow);
   ASSERT_EQ(why.size(), 1u);
   EXPECT_EQ(why[0],
             "it has used 12 of the 10 bytes of its period: its initiations are refused until "

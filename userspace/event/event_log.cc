@@ -18,6 +18,7 @@ const char* ToString(Kind kind) {
 
 // Wakes one watcher; that watcher pays for waking the others.
 void EventLog::Append(Event event) {
+  latest_.Note(event);
   if (!watched()) return;
   std::optional<Event> dropped;  // its memory is freed outside the lock
   {

@@ -1,4 +1,5 @@
 #include <gtest/gtest.h>
+#include <string.h>
 
 #include <algorithm>
 #include <atomic>
@@ -38,6 +39,31 @@ TEST(EventLogTest, ASlowWatcherIsToldWhatItMissed) {
   EXPECT_EQ(batch.missed, 10u);
   ASSERT_EQ(batch.events.size(), EventLog::kKept);
   EXPECT_EQ(batch.events[0].source.port, 10);
+}
+
+TEST(LatestTest, KeepsTheLastOfEachPeerAndForgetsThoseThatWereQuietLongest) {
+  const auto key_of = [](size_t n) {
+    PublicKey key;
+    memcpy(key.bytes.data(), &n, sizeof(n));
+    return key;
+  };
+  EventLog log;  // without a watcher
+  const auto note = [&](size_t n, Kind kind, uint16_t port = 0) {
+    log.Append({.kind = kind, .device = "wg0", .peer = key_of(n), .source = {{}, port}});
+  };
+  for (uint16_t port = 1; port <= 6; ++port) note(1, Kind::kRefused, port);
+  note(1, Kind::kUpdated);  // of its record, not of its packets
+  const auto entries = log.latest().Of(key_of(1));
+  ASSERT_EQ(entries.size(), Latest::kOfOne);
+  EXPECT_EQ(entries.front().source.port, 3u);
+  EXPECT_EQ(entries.back().source.port, 6u);
+  // As many others, and it again, which moves it to the young ones with what is known of it.
+  for (size_t n = 2; n <= Latest::kPeers; ++n) note(n, Kind::kSeen);
+  note(1, Kind::kInstalled);
+  EXPECT_EQ(log.latest().Of(key_of(1)).size(), Latest::kOfOne);
+  for (size_t n = 0; n < Latest::kPeers; ++n) note(100'000 + n, Kind::kSeen);
+  EXPECT_FALSE(log.latest().Of(key_of(1)).empty());
+  EXPECT_TRUE(log.latest().Of(key_of(2)).empty());
 }
 
 // Events so large that copying them all takes a good part of a second.

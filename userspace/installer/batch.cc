@@ -29,6 +29,7 @@ void Batch::DropLate() {
     const bool late = demand.seen_ns + kPatience_ns < now_ns;
     if (late) state_->journal.Add(Count::kRequests);
     if (late) state_->journal.Add(Count::kTooLate);
+    if (late) TellRefused(demand, Count::kTooLate);
     return late;
   });
 }
@@ -64,8 +65,10 @@ size_t Batch::Gather() {
     } else if (StampMark& mark = same->decision.session.mark;
                !guard::IsFresh(mark, demand->stamp, now)) {
       state_->journal.Add(Count::kReplays);
+      TellRefused(*demand, Count::kReplays);
     } else if (!SameSource(same->demand, *demand)) {
       state_->journal.Add(Count::kTooOften);  // it would have to be judged by the other source
+      TellRefused(*demand, Count::kTooOften);
     } else {
       same->demand = *demand;
       mark = guard::Accept(mark, demand->stamp, now);
@@ -101,6 +104,12 @@ void Batch::Judge(Pending* pending, const Instant& now, absl::Duration steady) {
   pending->decision = admission_.Judge(pending->demand, known, state_->residents,
                                        returner_.ModeOf(pending->demand.ifindex), now, steady);
   pending->ready = pending->decision.give_back && !pending->decision.install;
+  if (pending->decision.refused) TellRefused(pending->demand, *pending->decision.refused);
+}
+
+// The counter is admission's.
+void Batch::TellRefused(const intake::Demand& demand, Count why) {
+  state_->journal.Note(event::Kind::kRefused, demand.public_key, demand.source, ToString(why));
 }
 
 bool Batch::Run() {

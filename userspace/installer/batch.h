@@ -50,6 +50,7 @@ class Batch {
   };
 
   void Judge(Pending* pending, const Instant& now, absl::Duration steady);
+  void TellRefused(const intake::Demand& demand, Count why);
   bool Install();
   void NoteInstalled(const Pending& pending, absl::Duration steady);
   void GiveBack(Pending* pending);

@@ -55,6 +55,15 @@ enum class Count : uint8_t {
 inline constexpr size_t kCounts = 0 WICKET_INSTALLER_COUNTS(WICKET_INSTALLER_ONE);
 #undef WICKET_INSTALLER_ONE
 
+inline const char* ToString(Count count) {
+  constexpr const char* kTexts[] = {
+#define WICKET_INSTALLER_TEXT(name, text, help) text,
+      WICKET_INSTALLER_COUNTS(WICKET_INSTALLER_TEXT)
+#undef WICKET_INSTALLER_TEXT
+  };
+  return kTexts[static_cast<size_t>(count)];
+}
+
 // Thread: Add, Note and the Record functions from the installer's; the rest from any.
 class Journal {
  public:
@@ -71,7 +80,6 @@ class Journal {
   // `reason`: static storage.
   void Note(event::Kind kind, const PublicKey& key, const Endpoint& source = {},
             const char* reason = "") const {
-    if (!events_->watched()) return;
     events_->Append({.kind = kind,
                      .at = WallNow(),
                      .device = device_,

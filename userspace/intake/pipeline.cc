@@ -70,12 +70,14 @@ std::span<const Verdict> Pipeline::RunBatch(const DeviceTable& devices,
       }
     }
   }
+  const bool told = sink_.queue != nullptr;
   const bool watched =
-      sink_.watchers != nullptr && sink_.watchers->load(std::memory_order_relaxed) > 0;
+      told && sink_.watchers != nullptr && sink_.watchers->load(std::memory_order_relaxed) > 0;
   for (size_t i = 0; i < arrivals.size(); ++i) {
     counters_->Count(verdicts_[i]);
     if (verdicts_[i] != Verdict::kProven) NoteRefused(candidates_[i].sighting.source);
-    if (!watched) continue;
+    // What a known client's packets come to is told also without a watcher.
+    if (!told || (!watched && candidates_[i].sighting.public_key == PublicKey{})) continue;
     if (sink_.queue->Empty()) refused_sightings_ = 0;
     if (verdicts_[i] != Verdict::kProven && ++refused_sightings_ > kRefusedSightingsMax) continue;
     if (Sighting* slot = sink_.queue->Reserve()) {

@@ -29,10 +29,11 @@ inline constexpr size_t kRefusedSightingsMax = 64;
 
 // The destinations of a pipeline's reports.
 struct SightingSink {
-  // Sightings are queued only while there is a watcher. They are dropped when the queue is full,
-  // and refused ones beyond kRefusedSightingsMax since it was last seen empty.
+  // Without a watcher, only sightings of senders that have proven their key are queued. They are
+  // dropped when the queue is full, and refused ones beyond kRefusedSightingsMax since it was last
+  // seen empty.
   const std::atomic<int>* watchers = nullptr;
-  SightingQueue* queue = nullptr;
+  SightingQueue* queue = nullptr;  // null: none are wanted
   // The sources of refused packets are noted here, watcher or not; STEER_SKETCH_WORDS words, or
   // null. [xdp/sketch.h]
   std::atomic<uint64_t>* sketch = nullptr;
