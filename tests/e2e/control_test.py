@@ -168,7 +168,7 @@ def test_a_peer_that_uses_up_its_quota_leaves_and_stays_out():
         check(wait_for(lambda: "over_quota" in [event["event"] for event in watch.events], 5), watch.events)
         watch.close()
         why = lab.gateway.run(TOOLS / "wicket", "peer", "why", "--socket", daemon.control, client.key.public64).stdout
-        check("of the 2000 bytes of its period" in why, why)
+        check("of the 2000 bytes of its period" in why and "was refused: over_quota" in why, why)
         # It stays out over a restart, and is let in with a larger one.
         daemon.stop()
         daemon.start()

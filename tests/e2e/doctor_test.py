@@ -11,10 +11,11 @@ import shlex
 import signal
 import socket
 import struct
+import subprocess
 import sys
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-from blast_test import blast, import_fleet  # noqa: E402
+from blast_test import blast, command, import_fleet  # noqa: E402
 from client import Client  # noqa: E402
 from gateway_test import check, equal, gateway, main, store  # noqa: E402
 from lab import BIN, PORT, TOOLS, StoppedThread, run, wait_for  # noqa: E402
@@ -286,9 +287,17 @@ def test_what_the_gateway_says_of_itself_is_told():
         doctor.await_findings({f"device {device.name}: probation_max": "WARN"})
         blast(lab, device, "--mix", "unknown", "--count", "6000", "--rate", "2000", "--timeout", "1")
         doctor.await_findings({"attack": "WARN"})
-        with StoppedThread(daemon.process.pid, "in/0"), StoppedThread(daemon.process.pid, "in/1"):
-            blast(lab, device, "--mix", "unknown", "--prepare", "20000", "--count", "20000", "--rate", "50000", "--timeout", "1")
-            doctor.await_findings({"threads": "FAIL"})
+        # What comes until their silence is noticed fills the rings.
+        flood = lab.client.start(*command(device, "--mix", "unknown", "--prepare", "150000", "--rate", "50000", "--count",
+                                          "150000", "--timeout", "1", "--json", "-"), stdout=subprocess.DEVNULL)
+        try:
+            before = sum(daemon.fresh_status()["verdicts"].values())
+            check(wait_for(lambda: sum(daemon.status()["verdicts"].values()) > before + 1000, 30), "no flood")
+            with StoppedThread(daemon.process.pid, "in/0"), StoppedThread(daemon.process.pid, "in/1"):
+                doctor.await_findings({"threads": "FAIL"})
+        finally:
+            flood.kill()
+            flood.wait()
         doctor.await_findings({"nic in: rings": "WARN"})
         device.process.send_signal(signal.SIGSTOP)
         clients[4].send_initiation()

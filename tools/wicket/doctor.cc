@@ -197,9 +197,9 @@ int Doctor(const DoctorOptions& options) {
   std::string status_file = options.status_file;
   if (status_file.empty())
     status_file = config.ok() ? config->status_file : gateway::Config{}.status_file;
-  bool hidden = false;
-  const std::optional<document::Status> status = ReadStatus(status_file, &hidden);
   report::Machine machine = gateway::LookAtMachine(options.config, config);
+  bool hidden = false;  // the status, which a device that hangs would have made old meanwhile
+  const std::optional<document::Status> status = ReadStatus(status_file, &hidden);
   if (status) machine.process = gateway::LookAtProcess(status->pid);
   machine.edge = LookAtEdge(options.edge_config);
   machine.hook_problem = LookAtHook(options.hook_config);

@@ -23,6 +23,9 @@ namespace {
 
 namespace json = boost::json;
 
+constexpr char kReplace[] =
+    "; --replace stores what this command says, in place of all that is stored";
+
 struct AddOptions {
   std::string key, pool, preshared_key_file, expires_at;
   std::vector<std::string> allowed_ips, labels;
@@ -80,14 +83,16 @@ int Add(const ConnectionOptions& where, const AddOptions& options) {
   if (!connection.ok()) return Fail(connection.status());
   const auto body = BodyOf(options);
   if (!body.ok()) return Fail(body.status());
+  // An older gateway does not know `new`, and would replace the peer.
+  if (!options.replace && CallForPeer(**connection, "GET", options.key, "").ok()) {
+    return Fail(absl::AlreadyExistsError(absl::StrCat("the peer is stored already", kReplace)));
+  }
   const auto answer =
       CallForPeer(**connection, "PUT", options.key, options.replace ? "" : "?new=true", *body);
   // Not of an address that another peer has.
   if (absl::IsAlreadyExists(answer.status()) &&
       absl::StrContains(answer.status().message(), "stored already")) {
-    return Fail(absl::AlreadyExistsError(
-        absl::StrCat(answer.status().message(),
-                     "; --replace stores what this command says, in place of all that is stored")));
+    return Fail(absl::AlreadyExistsError(absl::StrCat(answer.status().message(), kReplace)));
   }
   if (!answer.ok()) return Fail(answer.status());
   if (options.json) {

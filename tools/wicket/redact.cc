@@ -80,13 +80,21 @@ std::string WithoutKeys(absl::string_view line) {
   return out;
 }
 
-// A value that begins at `value`: to the end of its quotes, or else up to a space, a quote or a
-// comma.
-void RemoveValue(std::string* line, size_t value) {
-  const char before = value > 0 ? (*line)[value - 1] : ' ';
-  const bool quoted = before == '"' || before == '\'';
-  const size_t end = std::min(
-      quoted ? line->find(before, value) : line->find_first_of(" \t\",'", value), line->size());
+// A value that begins at `value`: to the end of the quotes that were opened since `name`, or else
+// up to a space, a quote or a comma.
+void RemoveValue(std::string* line, size_t name, size_t value) {
+  const size_t opened = line->find_last_of("\"'", value - 1);
+  size_t end = line->size();
+  if (opened == line->npos || opened < name) {
+    end = std::min(line->find_first_of(" \t\",'", value), end);
+  } else {
+    for (size_t i = value; i < end; ++i) {
+      if ((*line)[i] == '\\')
+        ++i;
+      else if ((*line)[i] == (*line)[opened])
+        end = i;
+    }
+  }
   line->replace(value, end - value, kRemoved);
 }
 
@@ -110,7 +118,7 @@ std::string WithoutValues(std::string line) {
       }
       if (value >= line.size() || line.compare(value, sizeof(kRemoved) - 1, kRemoved) == 0)
         continue;
-      RemoveValue(&line, value);
+      RemoveValue(&line, at, value);
     }
   }
   return line;

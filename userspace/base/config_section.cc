@@ -32,9 +32,13 @@ absl::StatusOr<std::string> ReadConfigFile(const std::string& path) {
   }
   errno = 0;
   std::ifstream file(path);
-  std::ostringstream text;
-  if (file.is_open()) text << file.rdbuf();  // a failed read sets bad(), where iterators throw
-  if (file.is_open() && !text.bad() && !file.bad()) return text.str();
+  std::string text;
+  char piece[4096];
+  // Of iterators and operator<< a failed read would be thrown, or lost.
+  while (file.read(piece, sizeof(piece)) || file.gcount() > 0) {
+    text.append(piece, static_cast<size_t>(file.gcount()));
+  }
+  if (file.is_open() && !file.bad()) return text;
   return ErrnoStatus(errno ? errno : EIO, absl::StrCat("read(", path, ")"));
 }
 

@@ -8,8 +8,8 @@
 namespace wicket::control {
 
 // Answers with the events that `filter` admits, until the client or the server goes. `lagged` tells
-// how many events a slow client missed, admitted or not. A comment line tells that it still runs:
-// after 15 s without any, and sooner while events come that are not admitted.
+// how many events a slow client missed, admitted or not. A comment line tells that it still runs,
+// after 15 s without any that is admitted.
 void StreamEvents(http::Exchange& exchange, const EventFilter& filter, event::EventLog& events);
 
 }  // namespace wicket::control

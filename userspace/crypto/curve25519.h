@@ -30,11 +30,10 @@ bool Equal(const uint8_t* a, const uint8_t* b, size_t bytes);
 
 void FillRandom(uint8_t* out, size_t bytes);
 
-// One T in memory that is guarded, excluded from core dumps, and wiped on destruction. It is locked
-// within the memory lock limit; nothing tells when it is not.
+// One T in memory that is locked, guarded, excluded from core dumps, and wiped on destruction.
 //
 // Requires: alignof(T) <= 16.
-// Errors:   null when there is no memory.
+// Errors:   null when there is no memory, or the memory lock limit is reached.
 template <typename T>
 class Locked;
 

@@ -75,7 +75,7 @@ TEST(PeerTextTest, CommentsOfAConfFileAreKeptAsLabels) {
       {"# Alice\n[Peer]\n" + key, {{"comment", "Alice"}}},
       {"[Peer]\n# J\xf6rg\n" + key, {{"comment", "J?rg"}}},
       {"[Peer]\n# " + std::string(254, 'a') + "\u00e9\n" + key,
-       {{"comment", std::string(254, 'a') + "?"}}},
+       {{"comment", std::string(254, 'a')}}},
       {"# a file of ours\n\n[Interface]\n# ours\n\n[Peer]\n" + key, {}},
       {"[Peer]\n" + key + "AllowedIPs = 10.0.0.1 # home\n", {}},
       {"[Peer]\n" + key + "# Endpoint = 192.0.2.1:5\n", {}},

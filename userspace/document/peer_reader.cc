@@ -96,8 +96,10 @@ std::pair<std::string, std::string> LabelOf(absl::string_view comment) {
   const bool is_pair = equals != comment.npos && IsLabelName(name);
   const absl::string_view text =
       is_pair ? absl::StripAsciiWhitespace(comment.substr(equals + 1)) : comment;
-  return {is_pair ? std::string(name) : "comment",
-          Utf8Of(text.substr(0, store::kLabelTextBytesMax))};
+  size_t length = std::min(text.size(), store::kLabelTextBytesMax);
+  // Not in the middle of a character.
+  while (length > 0 && length < text.size() && (text[length] & 0xc0) == 0x80) --length;
+  return {is_pair ? std::string(name) : "comment", Utf8Of(text.substr(0, length))};
 }
 
 }  // namespace

@@ -38,8 +38,7 @@ absl::StatusOr<PeerRequest> ParsePeerRequest(absl::string_view text, absl::Time 
 //         can grant, and for a line without a public_key.
 absl::StatusOr<store::Peer> ParsePeerJson(absl::string_view line);
 // One line without its end. Secrets: contains the preshared key; this is what an export is for.
-// Requires: labels in UTF-8, else it is no JSON; so does ToReport(). PeerReader takes others from a
-//           WireGuard configuration.
+// Requires: labels in UTF-8, else it is no JSON; so does ToReport().
 std::string ToJsonLine(const store::Peer& peer);
 // A peer as the control interface shows it, without secrets. `state` is "stored",
 // "probation", "established", "leaving" or "not reached".

@@ -34,6 +34,11 @@ T Number(const json::object& object, json::string_view name) {
   return object.at(name).to_number<T>();
 }
 
+// What a gateway does not tell that has not been started again since an upgrade.
+uint64_t NumberOr0(const json::object& object, json::string_view name) {
+  return object.contains(name) ? Number<uint64_t>(object, name) : 0;
+}
+
 QueueStatus ReadQueue(const json::object& object) {
   return {.initiations = Number<uint64_t>(object, "initiations"),
           .ring_full = Number<uint64_t>(object, "ring_full"),
@@ -74,6 +79,7 @@ NicStatus ReadNic(const json::object& object) {
           .zero_copy = object.at("zero_copy").as_bool(),
           .ring_full = Number<uint64_t>(object, "ring_full"),
           .ring_dropped = Number<uint64_t>(object, "ring_dropped"),
+          .lost_lately = NumberOr0(object, "lost_lately"),
           .under_load = object.at("under_load").as_bool(),
           .load_raised = Number<uint64_t>(object, "load_raised"),
           .wait_p99_ms = Number<double>(object, "wait_p99_ms"),
@@ -94,6 +100,7 @@ DeviceStatus ReadDevice(const json::object& object) {
           .silent_s = Number<double>(object, "silent_s"),
           .dumped_s_ago = Number<double>(object, "dumped_s_ago"),
           .counts = ReadCounts(object.at("counts")),
+          .install_errors_lately = NumberOr0(object, "install_errors_lately"),
           .install_count = Number<uint64_t>(object, "install_count"),
           .install_p50_ms = Number<double>(object, "install_p50_ms"),
           .install_p99_ms = Number<double>(object, "install_p99_ms"),
@@ -176,6 +183,7 @@ std::string ToJson(const Status& status) {
                     {"zero_copy", nic.zero_copy},
                     {"ring_full", nic.ring_full},
                     {"ring_dropped", nic.ring_dropped},
+                    {"lost_lately", nic.lost_lately},
                     {"under_load", nic.under_load},
                     {"load_raised", nic.load_raised},
                     {"wait_p99_ms", nic.wait_p99_ms},
@@ -193,6 +201,7 @@ std::string ToJson(const Status& status) {
                        {"silent_s", device.silent_s},
                        {"dumped_s_ago", device.dumped_s_ago},
                        {"counts", CountsObject(device.counts)},
+                       {"install_errors_lately", device.install_errors_lately},
                        {"install_count", device.install_count},
                        {"install_p50_ms", device.install_p50_ms},
                        {"install_p99_ms", device.install_p99_ms},
@@ -213,6 +222,7 @@ std::string ToJson(const Status& status) {
   object["unsaved_sessions"] = status.unsaved_sessions;
   object["store_refuses_writes"] = status.store_refuses_writes;
   object["clock_steps"] = status.clock_steps;
+  object["clock_steps_lately"] = status.clock_steps_lately;
   object["threads"] = std::move(threads);
   object["nics"] = std::move(nics);
   object["devices"] = std::move(devices);
@@ -237,10 +247,11 @@ absl::StatusOr<Status> ParseStatus(absl::string_view text) {
                   .x25519 = Text(object, "x25519"),
                   .stored_peers = Number<uint64_t>(object, "stored_peers"),
                   .store_bytes = Number<uint64_t>(object, "store_bytes"),
-                  .store_bytes_max = 0,
+                  .store_bytes_max = NumberOr0(object, "store_bytes_max"),
                   .unsaved_sessions = Number<uint64_t>(object, "unsaved_sessions"),
                   .store_refuses_writes = object.at("store_refuses_writes").as_bool(),
                   .clock_steps = Number<uint64_t>(object, "clock_steps"),
+                  .clock_steps_lately = NumberOr0(object, "clock_steps_lately"),
                   .pools = {},
                   .released_prefixes = 0,
                   .commit = {},
@@ -255,9 +266,6 @@ absl::StatusOr<Status> ParseStatus(absl::string_view text) {
                                 .silent_s = Number<double>(thread.as_object(), "silent_s")});
     }
     // Not told by a gateway that has not been started again since an upgrade.
-    if (object.contains("store_bytes_max")) {
-      status.store_bytes_max = Number<uint64_t>(object, "store_bytes_max");
-    }
     if (const json::value* pools = object.if_contains("pools")) {
       status.released_prefixes = Number<uint64_t>(object, "released_prefixes");
       for (const json::value& pool : pools->as_array()) {

@@ -56,6 +56,7 @@ struct NicStatus {
   bool zero_copy = false;
   uint64_t ring_full = 0;
   uint64_t ring_dropped = 0;
+  uint64_t lost_lately = 0;  // of both, in the last ten minutes
   bool under_load = false;   // one of its shards at least
   uint64_t load_raised = 0;  // times that one came under load
   // Of the last ten to twenty seconds: how long a frame waited for the frames before it; 0: none
@@ -89,6 +90,7 @@ struct DeviceStatus {
   double silent_s = 0;       // since its thread last made progress; beyond 2: it does not answer
   double dumped_s_ago = -1;  // since its peers were last read completely; -1: never
   std::map<std::string, uint64_t> counts;  // installs, evictions, ...
+  uint64_t install_errors_lately = 0;      // of the last ten minutes
   // Of the last ten to twenty seconds:
   uint64_t install_count = 0;  // samples behind the two figures below
   double install_p50_ms = 0;   // packet seen by the shard to given back to the kernel
@@ -141,6 +143,7 @@ struct Status {
   uint64_t unsaved_sessions = 0;      // records in memory, on their way to the store
   bool store_refuses_writes = false;  // so they wait
   uint64_t clock_steps = 0;           // of the wall clock, since the start
+  uint64_t clock_steps_lately = 0;    // of the last ten minutes
   std::vector<PoolStatus> pools;
   uint64_t released_prefixes = 0;  // of peers that are gone, in all pools, for new ones
   HistogramStatus commit;          // of the store's transactions

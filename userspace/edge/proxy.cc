@@ -207,7 +207,8 @@ class Upstream {
     if (error) {
       return exchange_->AnswerError(absl::UnavailableError("wicketd's answer ended early"));
     }
-    exchange_->Answer(status, text + addition, type.c_str());
+    text += addition;
+    exchange_->Answer(status, std::move(text), type.c_str());
   }
 
   void Stream(const std::string& type, const std::string& addition) {

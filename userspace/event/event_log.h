@@ -29,6 +29,8 @@ class EventLog {
   // Cost: one lock, which other threads hold to move one event or to swap two queues, some 100 ns,
   //       but never while they copy events; and one wake-up, however many watchers sleep.
   void Append(Event event);
+  // Of more of a kind than watchers could read: for Latest only.
+  void NoteLatest(const Event& event) { latest_.Note(event); }
   // False when there is no watcher, so the details of an event need not be gathered.
   bool watched() const { return watchers_.load(std::memory_order_relaxed) > 0; }
   const std::atomic<int>& watchers() const { return watchers_; }

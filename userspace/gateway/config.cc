@@ -113,19 +113,12 @@ void ConfigReader::ReadStore(const toml::table& table) {
                    "of the clock begins them again"});
 }
 
-// A value of another type is a problem already.
-bool IsMissing(const toml::table& table, const char* key) {
-  const toml::node* node = table.get(key);
-  return node == nullptr || node->is_string() || node->is_array();
-}
-
 // Reads the name of a [[nic]] or [[device]], which must be there and be new.
 void ReadName(Section* section, const toml::table& table, std::set<std::string>* names,
               const char* meaning, std::string* out) {
   section->Text("name", out, {meaning, "required"});
-  if (out->empty() && !IsMissing(table, "name")) return;
-  if (out->empty()) {
-    section->AddProblem("name", "nothing", "an interface's name");
+  if (out->empty()) {  // of another type, or empty: that is a problem already
+    if (!table.contains("name")) section->AddProblem("name", "nothing", "an interface's name");
   } else if (out->size() > store::kDeviceNameBytesMax) {
     section->AddProblem("name", *out, "at most 15 characters");
   } else if (!names->insert(*out).second) {
@@ -210,7 +203,7 @@ void ConfigReader::ReadPool(const toml::table& table) {
   section.Texts("cidrs", [&](const std::string& text) { return AddCidr(text, &pool); },
                 {"for example `[\"10.64.0.0/10\", \"fd00::/64\"]`", "required"});
   const toml::array* cidrs = table["cidrs"].as_array();
-  if (IsMissing(table, "cidrs") && (cidrs == nullptr || cidrs->empty())) {
+  if (!table.contains("cidrs") || (cidrs != nullptr && cidrs->empty())) {
     section.AddProblem("cidrs", "nothing", "a list of CIDRs");
   }
   if (!device_names_.count(pool.device)) {

@@ -198,7 +198,7 @@ report::WireGuardFacts LookAtDevice(const std::string& name, bool root) {
   facts.threaded =
       absl::StartsWith(TextOf(absl::StrCat("/sys/class/net/", name, "/threaded")), "1");
   facts.has_route = HasRoute(name);
-  if (!root) return facts;
+  if (!root || (facts.user_space && facts.up)) return facts;  // its socket says what it is
   const auto device = wgdev::Open(name, wgdev::Backend::kAuto);
   const auto info = device.ok() ? (*device)->ReadInfo() : device.status();
   // An interface of another kind is refused for what it is; one that hangs is no proof.
@@ -230,7 +230,8 @@ bool IsBpffs(const char* path) {
 std::string StoreProblem(const std::string& path) {
   const auto store = store::Store::Open({.path = path, .create = false, .only_look = true});
   const absl::Status status = store.ok() ? store->ReadStats().status() : store.status();
-  return status.ok() || absl::IsNotFound(status) ? "" : std::string(status.message());
+  const bool damaged = absl::IsDataLoss(status) || absl::IsFailedPrecondition(status);
+  return damaged ? std::string(status.message()) : "";
 }
 
 void LookAtStore(const std::string& path, report::Machine* machine) {

@@ -10,8 +10,8 @@
 
 namespace wicket::gateway {
 
-// Looks. What cannot be seen is left empty. As root it opens the store, which brings a file of an
-// older format up to the present one; else nothing is changed. Waits for RTNL while that is held.
+// Looks, and changes nothing. What cannot be seen is left empty. Waits for RTNL while that is held,
+// and as root for devices that hang.
 // `config`: as it was read; with a problem, only the machine itself is looked at.
 report::Machine LookAtMachine(const std::string& config_path, const absl::StatusOr<Config>& config);
 // The same without rights, from within a service that hides parts of the machine: what may be

@@ -226,6 +226,9 @@ document::QueueStatus Nic::StatusOf(const Lane& lane, Histogram* waits) {
   for (size_t i = 0; i < intake::kVerdicts; ++i) {
     status.initiations += lane.verdicts->Read(static_cast<intake::Verdict>(i));
   }
+  // Each is counted as kCookie too.
+  status.initiations -=
+      std::min(status.initiations, lane.verdicts->Read(intake::Verdict::kCookieLost));
   return status;
 }
 

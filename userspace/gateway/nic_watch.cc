@@ -41,8 +41,8 @@ void NicWatch::Loop() {
     const bool forget_older = std::exchange(forget_older_, false);
     lock.unlock();
     task_.Begin();
+    if (forget_older) steering_->ForgetOlder();  // before the look, after which NICs may be taken
     looks_.Put(std::make_unique<NicLook>(Look(ifindexes)));
-    if (forget_older) steering_->ForgetOlder();
     task_.End();
     if (wake_ != nullptr) wake_->Wake();
     lock.lock();

@@ -31,7 +31,7 @@ struct NicLook {
   std::map<int, NicFacts> by_ifindex;
 };
 
-// Thread: one, the gateway's; its own thread only looks.
+// Thread: one, the gateway's; its own thread looks, and removes pins that are out of use.
 class NicWatch {
  public:
   // `steering` and `wake` outlive it. `wake`: woken at the end of each look; or null.
@@ -39,7 +39,7 @@ class NicWatch {
   // Waits for the end of a look.
   ~NicWatch();
 
-  // Asks for another look, and for Steering::ForgetOlder() after it. Does not wait.
+  // Asks for another look, and for Steering::ForgetOlder() before it. Does not wait.
   void Ask(std::vector<int> ifindexes, bool forget_older);
   // Returns: the latest look, or null when there is none since the last call.
   std::unique_ptr<NicLook> Take() { return looks_.Take(); }

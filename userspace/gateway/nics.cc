@@ -49,15 +49,15 @@ absl::Status Nics::Tick(reinject::Mode reinject, bool* changed) {
       *changed = true;
     }
     if (nic.up() || !may_take || SteadyNow() < trials_[i].next) continue;
-    const absl::Status taken = Take(i, reinject);
-    // One that is not there costs no question.
-    may_take = first || absl::IsNotFound(taken);
-    ask = true;  // for the next NIC
+    const bool there = wgdev::InterfaceIndex(nic.name()) != 0;
+    const absl::Status taken = Take(i, there, reinject);
+    may_take = first || !there;  // one that is not there costs no question
+    ask = true;                  // for the next NIC
     if (first && absl::IsPermissionDenied(taken)) return taken;
     *changed |= taken.ok();
   }
-  if (waits_ || (!ask && asked_ns_ago < kLookInterval_ns)) return absl::OkStatus();
   if (*changed) forgets_older_ = true;
+  if (waits_ || (!ask && asked_ns_ago < kLookInterval_ns)) return absl::OkStatus();
   std::vector<int> ifindexes;  // also of those that are not up: that they are asked about is a test
   for (const auto& nic : nics_) {
     const int ifindex = nic->up() ? nic->route().ifindex : wgdev::InterfaceIndex(nic->name());
@@ -69,10 +69,9 @@ absl::Status Nics::Tick(reinject::Mode reinject, bool* changed) {
   return absl::OkStatus();
 }
 
-absl::Status Nics::Take(size_t index, reinject::Mode reinject) {
+absl::Status Nics::Take(size_t index, bool there, reinject::Mode reinject) {
   Nic& nic = *nics_[index];
   Trial& trial = trials_[index];
-  const bool there = wgdev::InterfaceIndex(nic.name()) != 0;
   const absl::Status status = there ? nic.Up(reinject) : absl::NotFoundError("no such interface");
   if (status.ok()) {
     trial = {};

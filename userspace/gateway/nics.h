@@ -43,7 +43,7 @@ class Nics {
     absl::Duration pause, next = -absl::InfiniteDuration();
   };
 
-  absl::Status Take(size_t index, reinject::Mode reinject);
+  absl::Status Take(size_t index, bool there, reinject::Mode reinject);
 
   intake::VerdictCounters past_verdicts_;  // of shards that are gone
   std::vector<bool> slots_used_ = std::vector<bool>(STEER_SLOTS_MAX);

@@ -67,8 +67,9 @@ size_t Batch::Gather() {
       state_->journal.Add(Count::kReplays);
       TellRefused(*demand, Count::kReplays);
     } else if (!SameSource(same->demand, *demand)) {
-      state_->journal.Add(Count::kTooOften);  // it would have to be judged by the other source
-      TellRefused(*demand, Count::kTooOften);
+      Pending newer{.demand = *demand, .decision = {}, .stored = {}};
+      Judge(&newer, now, steady);
+      if (!newer.decision.refused) *same = std::move(newer);
     } else {
       same->demand = *demand;
       mark = guard::Accept(mark, demand->stamp, now);
@@ -109,7 +110,7 @@ void Batch::Judge(Pending* pending, const Instant& now, absl::Duration steady) {
 
 // The counter is admission's.
 void Batch::TellRefused(const intake::Demand& demand, Count why) {
-  state_->journal.Note(event::Kind::kRefused, demand.public_key, demand.source, ToString(why));
+  state_->journal.NoteRefused(demand.public_key, demand.source, why);
 }
 
 bool Batch::Run() {

@@ -31,7 +31,8 @@ class Batch {
   // the queues are for clients that still wait.
   void DropLate();
   // Takes demands from the queues, as many as the device has room for, and judges them. Of several
-  // initiations of a peer the newest counts: the client has forgotten the others. Drops all demands
+  // initiations of a peer the newest that is let in counts: the client has forgotten the others.
+  // Drops all demands
   // while the device is away.
   // Returns: the number of demands in the batch.
   size_t Gather();

@@ -225,11 +225,9 @@ TEST_F(BatchTest, OfSeveralInitiationsOfAPeerTheNewestCounts) {
   EXPECT_EQ(Read(Count::kReplays), 2u) << "nothing is accepted twice";
 }
 
-// Admission has judged, and charges, the first one's source.
-TEST_F(BatchTest, ANewerInitiationFromAnotherSourceIsNotTakenInItsPlace) {
+TEST_F(BatchTest, ANewerInitiationFromAnotherSourceIsJudgedByItsOwn) {
   Put(1);
   Demand(1);
-  Demand(1, absl::Seconds(1));
   intake::Demand* other = queue_->Reserve();
   ASSERT_NE(other, nullptr);
   *other = {.public_key = Key(1),
@@ -241,8 +239,25 @@ TEST_F(BatchTest, ANewerInitiationFromAnotherSourceIsNotTakenInItsPlace) {
   queue_->Submit();
   EXPECT_EQ(batch_->Gather(), 1u);
   ASSERT_TRUE(batch_->Run());
+  EXPECT_EQ(state_->residents.Find(Key(1))->session.endpoint, Source(2));
+}
+
+TEST_F(BatchTest, ANewerInitiationThatIsRefusedLeavesTheOlder) {
+  state_->options.probation_max = 1;  // the older has the place
+  Put(1);
+  Demand(1);
+  intake::Demand* other = queue_->Reserve();
+  ASSERT_NE(other, nullptr);
+  *other = {.public_key = Key(1),
+            .stamp = ToTai64n(began_ + absl::Seconds(2)),
+            .source = Source(2),
+            .seen_ns = SteadyNanos(),
+            .frame = {}};
+  queue_->Submit();
+  EXPECT_EQ(batch_->Gather(), 1u);
+  ASSERT_TRUE(batch_->Run());
   EXPECT_EQ(state_->residents.Find(Key(1))->session.endpoint, Source(1));
-  EXPECT_EQ(Read(Count::kTooOften), 1u);
+  EXPECT_EQ(Read(Count::kProbationFull), 1u);
 }
 
 TEST_F(BatchTest, APeerThatTheDeviceRefusesIsTakenOutAgain) {

@@ -87,6 +87,21 @@ class Journal {
                      .source = source,
                      .reason = reason});
   }
+  // Of a refused initiation. Watchers are told of kRefusalsTold a second, so that a crowd at a full
+  // device does not displace all other events.
+  void NoteRefused(const PublicKey& key, const Endpoint& source, Count why) {
+    const event::Event event{.kind = event::Kind::kRefused,
+                             .at = WallNow(),
+                             .device = device_,
+                             .peer = key,
+                             .source = source,
+                             .reason = ToString(why)};
+    if (const uint64_t now_ns = SteadyNanos(); now_ns - refusals_since_ns_ >= 1'000'000'000) {
+      refusals_since_ns_ = now_ns;
+      refusals_told_ = 0;
+    }
+    ++refusals_told_ <= kRefusalsTold ? events_->Append(event) : events_->NoteLatest(event);
+  }
   // Records the time of a packet from its shard until the installer is done with it.
   void RecordGivenBack(uint64_t took_ns, uint64_t now_ns) {
     seen_to_given_back_.Record(took_ns, now_ns);
@@ -115,8 +130,12 @@ class Journal {
     return static_cast<uint64_t>(std::max<int64_t>(0, absl::ToInt64Nanoseconds(took)));
   }
 
+  static constexpr uint32_t kRefusalsTold = 128;
+
   std::string device_;
   event::EventLog* events_;
+  uint64_t refusals_since_ns_ = 0;
+  uint32_t refusals_told_ = 0;  // since then
   std::array<std::atomic<uint64_t>, kCounts> counts_{};
   RecentHistogram seen_to_given_back_;
   Histogram given_back_, confirmed_, dumps_;  // since the start

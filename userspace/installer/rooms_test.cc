@@ -274,13 +274,16 @@ TEST_F(SaverTest, ALongSubmissionLetsOthersIn) {
   SessionSaver saver(&committer);
   auto writer = std::make_optional(*store_->Write());  // nothing can be saved
   std::atomic<bool> between{false}, ends{false};
+  std::atomic<size_t> round{0};
   std::thread other([&] {
-    while (!ends) {
-      // Each submission ends at a multiple of kSessions.
-      if (saver.unsaved() % kSessions != 0) between = true;
+    while (!ends) {  // each look takes the lock
+      const size_t first = round * kSessions;
+      if (saver.FindUnsaved(ManyKey(first)) && !saver.FindUnsaved(ManyKey(first + kSessions - 1))) {
+        between = true;
+      }
     }
   });
-  for (size_t round = 0; round < 50 && !between; ++round) {
+  for (; round < 50 && !between; ++round) {
     Sessions sessions;
     for (size_t n = 0; n < kSessions; ++n) {
       sessions.emplace_back(ManyKey(round * kSessions + n), SessionAt(1));
@@ -304,7 +307,9 @@ TEST_F(SaverTest, AFullFileHoldsNothingUp) {
       peer.config.public_key = ManyKey(sessions.size());
       peer.device = "wg0";
       room = writer->PutPeer(peer).ok();
-      if (room) sessions.emplace_back(peer.config.public_key, SessionAt(7));
+      if (!room) continue;
+      sessions.emplace_back(peer.config.public_key, SessionAt(7));
+      sessions.back().second.mark = guard::Accept({}, ToTai64n(kWall), At(kWall));
     }
     if (!writer->spoilt()) {
       ASSERT_TRUE(writer->Commit().ok());
@@ -320,6 +325,8 @@ TEST_F(SaverTest, AFullFileHoldsNothingUp) {
   EXPECT_TRUE(saver.FindUnsaved(ManyKey(0)));
   saver.Forget(ManyKey(0));
   EXPECT_FALSE(saver.FindUnsaved(ManyKey(0))->mark.set());
+  EXPECT_TRUE(saver.FindUnsaved(ManyKey(1))->mark.set());
+  EXPECT_EQ(saver.FindUnsaved(ManyKey(0))->installs, 7u);
   EXPECT_EQ(saver.TakeUnsaved().size(), count);
 }
 

@@ -21,7 +21,7 @@ namespace wicket::installer {
 using Sessions = std::vector<std::pair<PublicKey, store::Session>>;
 
 // A session that could not be written is kept in memory and tried again with a later submission. So
-// that of a stored peer is lost only to Forget() while the process lives.
+// that of a stored peer is not lost while the process lives.
 //
 // Thread: any. Only TakeUnsaved and the destructor wait for a write in flight.
 class SessionSaver {
@@ -42,8 +42,8 @@ class SessionSaver {
   // Moves whenever sessions have become durable. A reader that found a peer's session neither here
   // nor in its view of the store looks again when it has moved since the view was made.
   uint64_t generation() const { return generation_.load(); }
-  // The peer's mark was reset: drops its pending sessions, so none brings the old one back. Submit
-  // the session of an installed peer again.
+  // The peer's mark was reset: it is taken out of its pending sessions, so none brings the old one
+  // back. Submit the session of an installed peer again.
   void Forget(const PublicKey& key);
   // The peer has left its device, so only this keeps its session until it is written.
   void NoteLeft(const PublicKey& key);

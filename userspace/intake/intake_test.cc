@@ -535,6 +535,18 @@ TEST_F(PipelineTest, AFloodOfRefusedLeavesRoomForWhoIsProven) {
   EXPECT_EQ(seen->public_key, client_);
 }
 
+TEST_F(PipelineTest, WithoutAWatcherOnlySendersThatHaveProvenTheirKeyAreTold) {
+  const std::atomic<int> watchers = 0;
+  SightingQueue sightings(kSightingQueueCapacity);
+  pipeline_ = std::make_unique<Pipeline>(*store_->NewSnapshot(), std::vector{&queue_}, 1,
+                                         &counters_, SightingSink{&watchers, &sightings, nullptr});
+  Run(Initiation(crypto::GeneratePrivateKey(), now_));
+  EXPECT_EQ(sightings.Size(), 0u);
+  ASSERT_EQ(Run(Initiation(client_private_, now_)), Verdict::kProven);
+  ASSERT_EQ(sightings.Size(), 1u);
+  EXPECT_EQ(sightings.Peek()->public_key, client_);
+}
+
 TEST_F(PipelineTest, BatchesFillTheirLanes) {
   ASSERT_EQ(pipeline_->batches(), crypto::FastestX25519() != crypto::X25519Backend::kPortable);
   for (size_t waiting : {1, 2, 7, 8}) EXPECT_EQ(pipeline_->BatchFor(waiting), waiting);

@@ -142,7 +142,8 @@ void CheckStore(const Machine& machine, const document::Status* status, Findings
     out->Fail("store's content", machine.store_problem, "no peer that is not installed gets in",
               "put back a copy that wicket db backup has made (docs/operations.md, The store)");
   }
-  if (status != nullptr && status->store_bytes > status->store_bytes_max / 10 * 9) {
+  if (status != nullptr && status->store_bytes_max > 0 &&
+      status->store_bytes > status->store_bytes_max / 10 * 9) {
     out->Warn(
         "store's size",
         absl::StrCat(Gigabytes(status->store_bytes), " of ", Gigabytes(status->store_bytes_max)),

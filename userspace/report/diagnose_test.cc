@@ -121,7 +121,7 @@ TEST(DiagnoseTest, EachThingThatIsBrokenIsFoundAndNothingElse) {
       {"rights", warn, [](auto& m, auto&) { m.root = false; }},
       {"wicketd", fail, [](auto&, auto& s) { s.written -= absl::Seconds(20); }},
       {"threads", fail, [](auto&, auto& s) { s.threads[0].silent_s = 9; }},
-      {"clock steps", warn, [](auto&, auto& s) { s.clock_steps = 1; }},
+      {"clock steps", warn, [](auto&, auto& s) { s.clock_steps_lately = 1; }},
       {"attack", warn, [](auto&, auto& s) { s.defence.attack = true; }},
       {"XDP program", warn, [](auto&, auto& s) { s.steering["pass_fault"] = 1; }},
       {"clients' key", warn, [](auto&, auto& s) { s.steering["drop_mac1"] = 500; }},
@@ -155,7 +155,7 @@ TEST(DiagnoseTest, EachThingThatIsBrokenIsFoundAndNothingElse) {
       {"nic eth0: rp_filter", warn, [](auto& m, auto&) { m.nics[0].strict_rp_filter = true; }},
       {"nic eth0: served", fail, [](auto&, auto& s) { s.nics[0].xdp_mode = "away"; }},
       {"nic eth0: XDP mode", warn, [](auto&, auto& s) { s.nics[0].xdp_mode = "generic"; }},
-      {"nic eth0: rings", warn, [](auto&, auto& s) { s.nics[0].ring_full = 1; }},
+      {"nic eth0: rings", warn, [](auto&, auto& s) { s.nics[0].lost_lately = 1; }},
       {"device wg0: interface", fail, [](auto& m, auto&) { m.devices[0].up = false; }},
       {"device wg0: port", fail, [](auto& m, auto&) { m.devices[0].taken_port = 51820; }},
       {"device wg0: routes", warn, [](auto& m, auto&) { m.devices[0].has_route = false; }},
@@ -167,7 +167,7 @@ TEST(DiagnoseTest, EachThingThatIsBrokenIsFoundAndNothingElse) {
       {"device wg0: probation_max", warn,
        [](auto&, auto& s) { s.devices[0].installed_unconfirmed = 48; }},
       {"device wg0: installs", warn,
-       [](auto&, auto& s) { s.devices[0].counts["install_errors"] = 1; }}};
+       [](auto&, auto& s) { s.devices[0].install_errors_lately = 1; }}};
   std::ifstream file(std::string(WICKET_TEST_DATA) + "/../../docs/operations.md");
   const std::string documentation{std::istreambuf_iterator<char>(file), {}};
   for (const Break& one : breaks) {

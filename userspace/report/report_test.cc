@@ -259,5 +259,22 @@ TEST(MetricsTest, PeersHaveSeriesWhereThereAreSomeByEitherConvention) {
   EXPECT_EQ(by_peer.find("wireguard_sent_bytes_total"), std::string::npos);
 }
 
+TEST(LatelyTest, WhatIsOverIsToldOfForTenMinutes) {
+  Lately lately;
+  const auto growth = [&](uint64_t errors, absl::Duration steady) {
+    document::Status status;
+    status.devices.push_back({.name = "wg0", .counts = {{"install_errors", errors}}});
+    lately.Fill(&status, steady);
+    return status.devices[0].install_errors_lately;
+  };
+  EXPECT_EQ(growth(3, absl::Seconds(5)), 3u) << "since the start";
+  for (int s = 6; s < 600; ++s) EXPECT_EQ(growth(3, absl::Seconds(s)), 3u) << s;
+  EXPECT_EQ(growth(5, absl::Seconds(600)), 5u);
+  for (int s = 601; s < 1300; ++s) growth(5, absl::Seconds(s));
+  EXPECT_EQ(growth(5, absl::Seconds(1300)), 0u);
+  EXPECT_EQ(growth(6, absl::Seconds(1301)), 1u);
+  EXPECT_EQ(growth(1, absl::Seconds(1302)), 1u) << "it began again";
+}
+
 }  // namespace
 }  // namespace wicket::report

@@ -85,6 +85,7 @@ Reporter::~Reporter() {
 }
 
 absl::Status Reporter::Publish(document::Status status) {
+  lately_.Fill(&status, SteadyNow());
   const std::string json = document::ToJson(status);
   history_.Note(status, SteadyNow());
   auto published = std::make_shared<const document::Status>(std::move(status));

@@ -12,6 +12,7 @@
 #include "base/fd.h"
 #include "document/status_text.h"
 #include "report/history.h"
+#include "report/lately.h"
 
 namespace wicket::report {
 
@@ -44,6 +45,7 @@ class Reporter {
   mutable std::mutex mutex_;  // held to copy a pointer
   std::shared_ptr<const document::Status> latest_ = std::make_shared<const document::Status>();
   History history_;
+  Lately lately_;
   std::mutex page_mutex_;  // held while the page is made; of readers alone
   std::shared_ptr<const document::Status> page_of_;
   std::string page_;

@@ -52,8 +52,8 @@ void CheckService(const document::Status* status, Findings* out) {
   for (const document::ThreadStatus& thread : status->threads) {
     CheckThread(thread, out);
   }
-  if (status->clock_steps > 0) {
-    out->Warn("clock steps", absl::StrCat(status->clock_steps, " since the start"),
+  if (status->clock_steps_lately > 0) {
+    out->Warn("clock steps", absl::StrCat(status->clock_steps_lately, " in the last ten minutes"),
               "expired peers are kept for ten more minutes after each",
               "one time daemon, and no other that sets the clock: timedatectl timesync-status");
   }
@@ -93,8 +93,8 @@ void CheckServedNic(const document::NicStatus& nic, Findings* out) {
   } else {
     out->Ok("XDP mode", absl::StrCat(nic.xdp_mode, nic.zero_copy ? ", zero copy" : ", copy mode"));
   }
-  if (nic.ring_full + nic.ring_dropped > 0) {
-    out->Warn("rings", absl::StrCat(nic.ring_full + nic.ring_dropped, " frames were lost"),
+  if (nic.lost_lately > 0) {
+    out->Warn("rings", absl::StrCat(nic.lost_lately, " frames were lost in the last ten minutes"),
               "initiations did not reach a shard; expected during a flood only",
               absl::StrCat("more queues: ethtool -L ", nic.name, " combined N"));
   }
@@ -122,8 +122,10 @@ void CheckServedDevice(const document::DeviceStatus& device, Findings* out) {
          "newcomers wait until a session is dead");
   nearly(device.installed_unconfirmed, device.probation_max / 2, "probation_max",
          "senders without a cookie are turned away");
-  if (const uint64_t failed = document::CountOf(device.counts, "install_errors"); failed > 0) {
-    out->Warn("installs", absl::StrCat(failed, " peers were refused by the device"),
+  if (device.install_errors_lately > 0) {
+    out->Warn("installs",
+              absl::StrCat(device.install_errors_lately,
+                           " peers were refused by the device in the last ten minutes"),
               "these clients cannot connect", "journalctl -u wicketd says why");
   }
 }

@@ -73,7 +73,8 @@ absl::StatusOr<Store> Store::Open(const Options& options) {
   }  // else LMDB takes what the file was last opened with, so that all processes agree
   // NOTLS: a reader slot belongs to the snapshot, not the thread. NORDAHEAD: keys
   // are random, so read-ahead would fetch pages in vain.
-  if (int code = mdb_env_open(raw, options.path.c_str(), MDB_NOTLS | MDB_NORDAHEAD, 0600)) {
+  const unsigned flags = MDB_NOTLS | MDB_NORDAHEAD | (options.only_look ? MDB_RDONLY : 0u);
+  if (int code = mdb_env_open(raw, options.path.c_str(), flags, 0600)) {
     return LmdbStatus(code, absl::StrCat("mdb_env_open(", options.path, ")"), options.path);
   }
   MDB_envinfo info;

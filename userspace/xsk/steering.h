@@ -59,8 +59,8 @@ using SteerCounters = std::array<uint64_t, STEER_COUNT_MAX>;
 // By the texts of STEER_COUNTS.
 std::map<std::string, uint64_t> NamedCounters(const SteerCounters& counters);
 
-// Thread: flows(), ReadCounters(), Serves(), Shard() and Sketch() by any, and what flows() returns
-//         too; all else by one, the gateway's.
+// Thread: flows(), ReadCounters(), Serves(), ForgetOlder(), Shard() and Sketch() by any, and what
+//         flows() returns too; all else by one, the gateway's.
 class Steering {
  public:
   // Makes or reuses the maps pinned under `pin_dir`, which must lie on a bpffs.
@@ -106,9 +106,8 @@ class Steering {
 
   // Sums over all CPUs, ever.
   SteerCounters ReadCounters() const;
-  // About how many sources were refused since the last call: within a tenth up to 500 000 random
-  // addresses, and never more than 726 817. A block of neighbours counts for more than it has.
-  // Source: linear counting, Whang et al. 1990
+  // About how many sources were refused since the last call: within a tenth up to 500 000, and
+  // never more than 726 817. Source: linear counting, Whang et al. 1990
   uint64_t TakeSources();
   // The STEER_SKETCH_WORDS words that it counts, which shards write too. Lifetime: this object's.
   std::atomic<uint64_t>* Sketch() {

@@ -79,7 +79,7 @@ function showStatus(status) {
     ])), "none");
   const slowest = status.threads.reduce((a, b) => (a.silent_s >= b.silent_s ? a : b), {name: "", silent_s: 0});
   pairs(by("store"), [
-    ["Path", status.store_path], ["Size", `${bytes(status.store_bytes)} of ${bytes(status.store_bytes_max)}`],
+    ["Path", status.store_path], ["Size", bytes(status.store_bytes) + (status.store_bytes_max ? " of " + bytes(status.store_bytes_max) : "")],
     ["Sessions not saved yet", count(status.unsaved_sessions)],
     ["Writes", status.store_refuses_writes ? "refused by the disk: sessions wait in memory" : "work"],
     ["Clock steps", count(status.clock_steps)],
