@@ -242,6 +242,7 @@ def test_doctor_finds_threaded_napi():
     with gateway() as (lab, device, daemon):
         run("ip", "link", "add", "wgd0", "type", "wireguard")  # in the network namespace whose /sys is mounted
         try:
+            run("wg", "set", "wgd0", "peer", device.key.public64)  # NAPI belongs to peers
             with open("/sys/class/net/wgd0/threaded", "w") as file:
                 file.write("1")
             daemon.config.write_text(daemon.text.replace(f'name = "{device.name}"', 'name = "wgd0"'))
