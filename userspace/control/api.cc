@@ -251,10 +251,10 @@ absl::Status Api::GetWhy(Exchange& exchange) {
   WICKET_ASSIGN_OR_RETURN(const store::Peer peer, Find(exchange, snapshot));
   const Standing standing = StandingOf(peer, snapshot, *sources_.devices);
   const auto status = sources_.status();
-  return Answered(exchange, 200,
-                  document::ToReasonsJson(
-                      WhyOf(peer, standing.state, standing.session, status.get(),
-                            sources_.events->latest().Of(peer.config.public_key), WallNow())));
+  return Answered(
+      exchange, 200,
+      document::ToReasonsJson(WhyOf(peer, standing.state, standing.session, status.get(),
+                                    sources_.events->LatestOf(peer.config.public_key), WallNow())));
 }
 
 absl::Status Api::DeletePeer(Exchange& exchange) {

@@ -17,8 +17,8 @@ const char* ToString(Kind kind) {
 }
 
 // Wakes one watcher; that watcher pays for waking the others.
-void EventLog::Append(Event event) {
-  latest_.Note(event);
+void EventLog::Append(Event event, Latest* memory) {
+  (memory ? memory : &own_memory_)->Note(event);
   if (!watched()) return;
   std::optional<Event> dropped;  // its memory is freed outside the lock
   {
@@ -31,6 +31,25 @@ void EventLog::Append(Event event) {
     ++end_;
   }
   appended_.notify_one();
+}
+
+Latest* EventLog::NewMemory() {
+  const std::lock_guard lock(memories_mutex_);
+  return memories_.emplace_back(std::make_unique<Latest>()).get();
+}
+
+std::vector<Latest::Entry> EventLog::LatestOf(const PublicKey& peer) const {
+  std::vector<Latest::Entry> all = own_memory_.Of(peer);
+  {
+    const std::lock_guard lock(memories_mutex_);
+    for (const auto& memory : memories_) {
+      for (const Latest::Entry& entry : memory->Of(peer)) all.push_back(entry);
+    }
+  }
+  std::stable_sort(all.begin(), all.end(),
+                   [](const Latest::Entry& a, const Latest::Entry& b) { return a.at < b.at; });
+  if (all.size() > Latest::kOfOne) all.erase(all.begin(), all.end() - Latest::kOfOne);
+  return all;
 }
 
 void EventLog::Drain() {

@@ -10,6 +10,7 @@
 #include <atomic>
 #include <condition_variable>
 #include <deque>
+#include <memory>
 #include <mutex>
 #include <optional>
 #include <vector>
@@ -25,16 +26,18 @@ class EventLog {
  public:
   static constexpr size_t kKept = 4096;
 
-  // Drops the event when there is no watcher, but for Latest.
+  // Drops the event when there is no watcher, but for `memory`, or the log's own.
   // Cost: one lock, which other threads hold to move one event or to swap two queues, some 100 ns,
   //       but never while they copy events; and one wake-up, however many watchers sleep.
-  void Append(Event event);
-  // Of more of a kind than watchers could read: for Latest only.
-  void NoteLatest(const Event& event) { latest_.Note(event); }
+  void Append(Event event, Latest* memory = nullptr);
+  // A memory for one thread, which then waits for no other's events. Lifetime: the log's.
+  Latest* NewMemory();
+  // Returns: what happened last to the peer, by all memories: up to Latest::kOfOne entries, the
+  //          oldest first.
+  std::vector<Latest::Entry> LatestOf(const PublicKey& peer) const;
   // False when there is no watcher, so the details of an event need not be gathered.
   bool watched() const { return watchers_.load(std::memory_order_relaxed) > 0; }
   const std::atomic<int>& watchers() const { return watchers_; }
-  const Latest& latest() const { return latest_; }
 
   // One reader, which sees the events appended after its construction.
   class Watcher {
@@ -69,7 +72,10 @@ class EventLog {
   uint64_t ring_end_ = 0;
 
   std::atomic<int> watchers_{0};
-  Latest latest_;
+
+  Latest own_memory_;
+  mutable std::mutex memories_mutex_;  // of the list, not of what is in it
+  std::vector<std::unique_ptr<Latest>> memories_;
 };
 
 }  // namespace wicket::event

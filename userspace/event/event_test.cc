@@ -53,17 +53,33 @@ TEST(LatestTest, KeepsTheLastOfEachPeerAndForgetsThoseThatWereQuietLongest) {
   };
   for (uint16_t port = 1; port <= 6; ++port) note(1, Kind::kRefused, port);
   note(1, Kind::kUpdated);  // of its record, not of its packets
-  const auto entries = log.latest().Of(key_of(1));
+  const auto entries = log.LatestOf(key_of(1));
   ASSERT_EQ(entries.size(), Latest::kOfOne);
   EXPECT_EQ(entries.front().source.port, 3u);
   EXPECT_EQ(entries.back().source.port, 6u);
   // As many others, and it again, which moves it to the young ones with what is known of it.
   for (size_t n = 2; n <= Latest::kPeers; ++n) note(n, Kind::kSeen);
   note(1, Kind::kInstalled);
-  EXPECT_EQ(log.latest().Of(key_of(1)).size(), Latest::kOfOne);
+  EXPECT_EQ(log.LatestOf(key_of(1)).size(), Latest::kOfOne);
   for (size_t n = 0; n < Latest::kPeers; ++n) note(100'000 + n, Kind::kSeen);
-  EXPECT_FALSE(log.latest().Of(key_of(1)).empty());
-  EXPECT_TRUE(log.latest().Of(key_of(2)).empty());
+  EXPECT_FALSE(log.LatestOf(key_of(1)).empty());
+  EXPECT_TRUE(log.LatestOf(key_of(2)).empty());
+}
+
+TEST(LatestTest, OfSeveralWritersTheNewestAreTakenByTime) {
+  EventLog log;
+  Latest* installer = log.NewMemory();
+  const auto note = [&](Kind kind, int at_s, Latest* memory) {
+    log.Append(
+        {.kind = kind, .at = absl::FromUnixSeconds(at_s), .device = "wg0", .peer = PublicKey{}},
+        memory);
+  };
+  for (int s = 1; s <= 3; ++s) note(Kind::kInstalled, 10 * s + 1, installer);
+  for (int s = 1; s <= 3; ++s) note(Kind::kSeen, 10 * s, nullptr);  // told late
+  std::vector<Kind> kinds;
+  for (const Latest::Entry& entry : log.LatestOf({})) kinds.push_back(entry.kind);
+  EXPECT_EQ(kinds,
+            (std::vector<Kind>{Kind::kSeen, Kind::kInstalled, Kind::kSeen, Kind::kInstalled}));
 }
 
 // Events so large that copying them all takes a good part of a second.

@@ -1,6 +1,5 @@
 #include "event/latest.h"
 
-#include <algorithm>
 #include <utility>
 
 namespace wicket::event {
@@ -32,11 +31,8 @@ void Latest::Note(const Event& event) {
     entries = std::move(before->second);
     old_.erase(before);
   }
-  // A shard's events come with the gateway's next tick, after those of installers.
-  const auto later = [](absl::Time at, const Entry& entry) { return at < entry.at; };
-  entries.insert(std::upper_bound(entries.begin(), entries.end(), event.at, later),
-                 {event.kind, event.at, event.source, event.reason});
-  if (entries.size() > kOfOne) entries.erase(entries.begin());
+  if (entries.size() == kOfOne) entries.erase(entries.begin());
+  entries.push_back({event.kind, event.at, event.source, event.reason});
   if (young_.size() == kPeers) forgotten = std::exchange(old_, std::exchange(young_, {}));
 }
 

@@ -11,8 +11,8 @@
 
 namespace wicket::event {
 
-// Of at least the kPeers peers that had an event last, and of twice as many at most. Changes of a
-// peer's record are not in it.
+// What one writer knows: of at least the kPeers peers that had an event last, and of twice as many
+// at most. Changes of a peer's record are not in it.
 //
 // Thread: any.
 class Latest {

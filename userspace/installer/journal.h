@@ -68,7 +68,7 @@ inline const char* ToString(Count count) {
 class Journal {
  public:
   Journal(std::string device, event::EventLog* events)
-      : device_(std::move(device)), events_(events) {}
+      : device_(std::move(device)), events_(events), memory_(events->NewMemory()) {}
 
   const std::string& device() const { return device_; }
   void Add(Count count, uint64_t n = 1) {
@@ -85,7 +85,8 @@ class Journal {
                      .device = device_,
                      .peer = key,
                      .source = source,
-                     .reason = reason});
+                     .reason = reason},
+                    memory_);
   }
   // Of a refused initiation. Watchers are told of kRefusalsTold a second, so that a crowd at a full
   // device does not displace all other events.
@@ -100,7 +101,7 @@ class Journal {
       refusals_since_ns_ = now_ns;
       refusals_told_ = 0;
     }
-    ++refusals_told_ <= kRefusalsTold ? events_->Append(event) : events_->NoteLatest(event);
+    ++refusals_told_ <= kRefusalsTold ? events_->Append(event, memory_) : memory_->Note(event);
   }
   // Records the time of a packet from its shard until the installer is done with it.
   void RecordGivenBack(uint64_t took_ns, uint64_t now_ns) {
@@ -134,6 +135,7 @@ class Journal {
 
   std::string device_;
   event::EventLog* events_;
+  event::Latest* memory_;
   uint64_t refusals_since_ns_ = 0;
   uint32_t refusals_told_ = 0;  // since then
   std::array<std::atomic<uint64_t>, kCounts> counts_{};
