@@ -270,6 +270,19 @@ def test_client_configuration_and_qr_code():
         check(len(widths) == 1, f"the QR code is not a rectangle: {widths}")
 
 
+def test_a_plan_tells_what_breaks_first():
+    asked = ("plan", "--peers", "5e6", "--active", "50000", "--newcomers", "2000", "--cores", "4")
+    text = wicket(*asked)
+    check(text.returncode == 0 and "1.42 GB" in text.stdout and "First limit reached: installed_max" in text.stdout,
+          text.stdout + text.stderr)
+    plan = json.loads(wicket(*asked, "--json").stdout)
+    equal(next(need["value"] for need in plan["needs"] if need["what"] == "store"), 1.42e9, "bytes of the store")
+    shares = [limit["used"] / limit["most"] for limit in plan["limits"]]
+    equal(shares, sorted(shares, reverse=True), "the fullest first")
+    refused = wicket("plan", "--peers", "10", "--active", "11", "--newcomers", "1")
+    check(refused.returncode == 2 and "--active" in refused.stderr, refused.stderr)
+
+
 def test_what_would_do_harm_unseen_is_refused():
     with tempfile.TemporaryDirectory() as directory:
         key, other = Key(), Key()

@@ -415,6 +415,22 @@ def test_device_key_and_port_changed_while_running():
               "the new port is not served")
 
 
+def test_a_device_whose_key_cannot_be_read_is_not_served():
+    """With the old key all that is made for the new one would die as forged."""
+    with gateway() as (lab, device, daemon):
+        client = Client(lab, device.key.public)
+        store(lab, device, client)
+        daemon.start()
+        check(client.connect() is not None, "no session")
+        told = lambda: daemon.status()["devices"][0]  # noqa: E731
+        device.set("private-key", "/dev/null")
+        check(wait_for(lambda: told()["backend"] == "away" and "private key" in told()["away_reason"], 15), told())
+        device.configure(Key(), PORT)
+        moved = Client(lab, device.key.public)
+        store(lab, device, moved)
+        check(wait_for(lambda: moved.connect(seconds=1) is not None, 20), "the new key is not served")
+
+
 def test_a_new_key_of_a_large_device_is_served_at_once():
     """What is made for it dies as forged, and so we look, before the dump that takes its time."""
     with gateway(log_level="info") as (lab, device, daemon):
@@ -943,7 +959,8 @@ def test_another_program_on_the_hook_is_left_alone():
         check('"reinject"' in log and "ip link set in xdp off" in log, log)
         check("prog/xdp" in lab.gateway.ip("link", "show", "in").stdout, "it was removed")
         equal(daemon.fresh_status()["nics"][0]["xdp_mode"], "away", "the NIC")
-        # The other program leaves the hook.
+        # The other program leaves the hook, after some tries.
+        time.sleep(5)
         lab.gateway.ip("link", "set", "in", "xdpdrv", "off")
         check(wait_for(lambda: daemon.status()["nics"][0]["xdp_mode"] != "away", 10), daemon.log_text)
         check(client.connect() is not None, "no session once the hook is free")

@@ -190,6 +190,9 @@ def test_a_prometheus_evaluates_every_rule_and_every_panel():
             equal([rule["name"] for rule in rules if rule["state"] != "inactive" and
                    rule["name"] not in ("WicketUnderAttack", "WicketHandshakesSlow")], [], "alerts on a healthy gateway")
             equal(server.value("wicket_edge_wrong_tokens_total"), 1, "wrong tokens")
+            text = face.control("metrics").call("GET", "/metrics").text
+            checked = subprocess.run(["promtool", "check", "metrics"], input=text, text=True, capture_output=True)
+            equal((checked.returncode, checked.stdout + checked.stderr), (0, ""), "promtool check metrics, of both")
             face.renew("2")
             run("chown", "65534:65534", face.certificate, face.key)
             check(face.reload(), face.log_text)

@@ -65,7 +65,7 @@ void AddHandshakes(CLI::App* app, Options* options) {
   app->add_option("--prepare", options->load.prepared, "make N packets beforehand, and send those")
       ->check(CLI::Range(uint64_t{0}, kPreparedMax));
   app->add_option("--retries", options->load.patience.retries,
-                  "handshakes more of a client who got no answer, with the cookie he got")
+                  "handshakes more of a client that got no answer, with the cookie that it got")
       ->check(CLI::Range(uint64_t{0}, uint64_t{1000}))
       ->capture_default_str();
   app->add_option("--retry-after", options->given.retry_after_s,

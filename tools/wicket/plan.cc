@@ -124,7 +124,8 @@ void AddPlanCommand(CLI::App* app, std::function<int()>* run) {
          "handshakes a second of the kernel's WireGuard", 1);
   command->add_flag("--json", options.json, "print JSON");
   command->footer(
-      "The figures are measured costs; docs/scaling.md tells which, and how far to trust it.");
+      "The figures are costs, most of them measured; docs/scaling.md tells which, and how far to "
+      "trust them.");
   command->callback([run] { *run = [] { return MakeAndPrint(options); }; });
 }
 

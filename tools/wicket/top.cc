@@ -116,25 +116,25 @@ void ShowTitle(Page* page, const TopModel& model, const std::string& problem) {
 }
 
 void ShowDevices(Page* page, const document::Status& status) {
-  page->Heading(absl::StrFormat("%-16s %-8s %17s %11s %9s %9s", "DEVICE", "BACKEND", "INSTALLED",
-                                "UNCONFIRMED", "P50 MS", "P99 MS"));
+  page->Heading(absl::StrFormat("%-12s %-8s %17s %6s %8s %8s", "DEVICE", "BACKEND", "INSTALLED",
+                                "NEW", "P50 MS", "P99 MS"));
   for (const document::DeviceStatus& device : status.devices) {
     const bool away = device.backend == "away", silent = device.silent_s > 2;
-    page->Line(absl::StrFormat("%-16s %-8s %8d/%8d %11d %9.2f %9.2f%s", device.name, device.backend,
-                               device.installed, device.installed_max, device.installed_unconfirmed,
-                               device.install_p50_ms, device.install_p99_ms,
-                               silent ? "  does not answer" : ""),
-               away || silent ? Colour(kBad) : 0);
+    page->Line(
+        absl::StrFormat("%-12s %-8s %8d/%8d %6d %8.2f %8.2f%s", device.name, device.backend,
+                        device.installed, device.installed_max, device.installed_unconfirmed,
+                        device.install_p50_ms, device.install_p99_ms, silent ? "  silent" : ""),
+        away || silent ? Colour(kBad) : 0);
   }
 }
 
 void ShowNics(Page* page, const document::Status& status) {
-  page->Heading(absl::StrFormat("%-16s %-8s %-9s %6s %10s %10s %9s", "NIC", "XDP", "REINJECT",
+  page->Heading(absl::StrFormat("%-12s %-8s %-8s %6s %9s %9s %8s", "NIC", "XDP", "REINJECT",
                                 "QUEUES", "RING FULL", "DROPPED", "WAIT MS"));
   for (const document::NicStatus& nic : status.nics) {
-    page->Line(absl::StrFormat("%-16s %-8s %-9s %6d %10d %10d %9.2f%s", nic.name, nic.xdp_mode,
+    page->Line(absl::StrFormat("%-12s %-8s %-8s %6d %9d %9d %8.2f%s", nic.name, nic.xdp_mode,
                                nic.reinject, nic.queues, nic.ring_full, nic.ring_dropped,
-                               nic.wait_p99_ms, nic.under_load ? "  under load" : ""),
+                               nic.wait_p99_ms, nic.under_load ? "  load" : ""),
                nic.xdp_mode == "away" ? Colour(kBad)
                : nic.under_load       ? Colour(kWarn)
                                       : 0);

@@ -4,6 +4,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "control/listing.h"
+#include "installer/journal.h"
+#include "intake/verdict.h"
 
 namespace wicket::control {
 namespace {
@@ -25,7 +27,7 @@ void AddTroubles(const store::Peer& peer, const document::Status& status,
         absl::StrCat("its device, ", peer.device, ", is away: nobody gets in until it is back"));
   } else if (device->installed_max != 0 && device->installed >= device->installed_max) {
     reasons->push_back(absl::StrCat("its device holds installed_max = ", device->installed_max,
-                                    " peers: who is not installed is refused as `full`"));
+                                    " peers: others are refused as `full`"));
   } else if (device->probation_max != 0 && device->installed_unconfirmed >= device->probation_max) {
     reasons->push_back(absl::StrCat(
         "all probation slots of its device are taken (probation_max = ", device->probation_max,
@@ -38,7 +40,20 @@ void AddTroubles(const store::Peer& peer, const document::Status& status,
   }
 }
 
-// "12 s ago an initiation from 192.0.2.1:5 was refused: replay".
+// What a verdict of a shard, or a count of an installer, means: "replay: the timestamp is ...".
+std::string MeaningOf(absl::string_view reason) {
+  constexpr std::pair<absl::string_view, absl::string_view> kMeanings[] = {
+#define WICKET_MEANING(name, text, help) {text, help},
+      WICKET_VERDICTS(WICKET_MEANING) WICKET_INSTALLER_COUNTS(WICKET_MEANING)
+#undef WICKET_MEANING
+  };
+  for (const auto& [text, help] : kMeanings) {
+    if (text == reason) return absl::StrCat(reason, ": ", help);
+  }
+  return std::string(reason);
+}
+
+// "12 s ago an initiation from 192.0.2.1:5 was refused: replay: the timestamp is ...".
 std::string Sentence(const event::Latest::Entry& entry, absl::Time now) {
   const std::string ago =
       absl::StrCat(absl::FormatDuration(absl::Floor(std::max(now - entry.at, absl::ZeroDuration()),
@@ -49,8 +64,7 @@ std::string Sentence(const event::Latest::Entry& entry, absl::Time now) {
     case event::Kind::kSeen:
       return absl::StrCat(initiation, " proved its key");
     case event::Kind::kRefused:
-      return absl::StrCat(initiation, " was refused: ", entry.reason,
-                          " (docs/operations.md tells what it means)");
+      return absl::StrCat(initiation, " was refused: ", MeaningOf(entry.reason));
     case event::Kind::kInstalled:
       return absl::StrCat(ago, "it was put into its device, for ", ToString(entry.source));
     case event::Kind::kConfirmed:
@@ -82,14 +96,16 @@ std::vector<std::string> WhyOf(const store::Peer& peer, const std::string& state
     reasons.push_back("it has no allowed ips: a session comes about and carries no data");
   }
   if (state == "established") {
-    reasons.push_back("it is installed and has a session");
+    reasons.push_back("it is installed and has a session: the kernel answers its next initiation");
   } else if (state == "probation") {
     reasons.push_back(
         "it is installed, and waits for the first data of its session; if that takes longer than "
         "some seconds, the answer does not reach it (its firewall, or the route back), or its "
         "preshared key differs");
   } else if (state == "leaving") {
-    reasons.push_back("its session is dead and it is about to be removed");
+    reasons.push_back(
+        "its session is dead and it is about to be removed: its next initiation keeps it, or "
+        "installs it again");
   } else if (state == kNotReached) {
     reasons.push_back(
         "its device does not answer, so whether it is installed is not known; newcomers "
@@ -97,9 +113,12 @@ std::vector<std::string> WhyOf(const store::Peer& peer, const std::string& state
   } else if (!expired && !session) {
     reasons.push_back(
         "no proven initiation of it is known: none arrived, it was made for another public key of "
-        "the gateway, or its clock or key is wrong (`wicket status` counts what was refused)");
+        "the gateway, or its clock or key is wrong (`wicket status` counts what was refused); the "
+        "first that proves its key installs it");
   } else if (!expired && !over_quota && status != nullptr) {
-    reasons.push_back("it was here before and is not installed: it has not called since");
+    reasons.push_back(
+        "it was here before and is not installed: it has not called since; its next initiation "
+        "installs it");
   }
   if (status != nullptr) {
     if (state == "stored") AddTroubles(peer, *status, &reasons);

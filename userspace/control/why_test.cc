@@ -41,15 +41,17 @@ TEST_F(WhyTest, WhatHappenedToItsLastPacketsIsTold) {
              {event::Kind::kRefused, kNow - absl::Seconds(12), source, "replay"},
              {event::Kind::kEvicted, kNow + absl::Seconds(1), {}, "its session is dead"}};
   const std::string why = Why();
-  for (const char* sentence : {"1m30s ago an initiation from 192.0.2.1:5 proved its key",
-                               "12s ago an initiation from 192.0.2.1:5 was refused: replay",
-                               "0 ago it left its device: its session is dead"}) {
+  for (const char* sentence :
+       {"1m30s ago an initiation from 192.0.2.1:5 proved its key",
+        "12s ago an initiation from 192.0.2.1:5 was refused: replay: the timestamp is not",
+        "0 ago it left its device: its session is dead"}) {
     EXPECT_TRUE(absl::StrContains(why, sentence)) << why;
   }
 }
 
 TEST_F(WhyTest, EachStateHasItsSentence) {
-  EXPECT_EQ(Why("established"), "it is installed and has a session");
+  EXPECT_EQ(Why("established"),
+            "it is installed and has a session: the kernel answers its next initiation");
   EXPECT_TRUE(absl::StrContains(Why("probation"), "waits for the first data"));
   EXPECT_TRUE(absl::StrContains(Why("leaving"), "about to be removed"));
   EXPECT_TRUE(absl::StrContains(Why(), "it has not called since"));
@@ -93,7 +95,8 @@ TEST_F(WhyTest, WhatKeepsEverybodyOutIsNamed) {
       absl::StrContains(with([&] { status_.nics[0].xdp_mode = "away"; }), "no network interface"));
   // A peer that is in has nothing to do with it.
   device.installed = 10;
-  EXPECT_EQ(Why("established"), "it is installed and has a session");
+  EXPECT_EQ(Why("established"),
+            "it is installed and has a session: the kernel answers its next initiation");
 }
 
 TEST_F(WhyTest, WithoutADaemonNobodyInstallsIt) {

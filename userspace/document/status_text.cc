@@ -137,6 +137,44 @@ json::object DefenceObject(const DefenceStatus& defence) {
           {"refused_per_s", std::move(rates)}};
 }
 
+json::object NicObject(const NicStatus& nic) {
+  return {{"name", nic.name},
+          {"xdp_mode", nic.xdp_mode},
+          {"away_reason", nic.away_reason},
+          {"shared", nic.shared},
+          {"reinject", nic.reinject},
+          {"reinject_reason", nic.reinject_reason},
+          {"queues", nic.queues},
+          {"zero_copy", nic.zero_copy},
+          {"ring_full", nic.ring_full},
+          {"ring_dropped", nic.ring_dropped},
+          {"lost_lately", nic.lost_lately},
+          {"under_load", nic.under_load},
+          {"load_raised", nic.load_raised},
+          {"wait_p99_ms", nic.wait_p99_ms},
+          {"per_queue", QueueArray(nic.per_queue)}};
+}
+
+json::object DeviceObject(const DeviceStatus& device) {
+  return {{"name", device.name},
+          {"backend", device.backend},
+          {"away_reason", device.away_reason},
+          {"public_key", device.public_key},
+          {"port", device.port},
+          {"installed", device.installed},
+          {"installed_unconfirmed", device.installed_unconfirmed},
+          {"foreign", device.foreign},
+          {"silent_s", device.silent_s},
+          {"dumped_s_ago", device.dumped_s_ago},
+          {"counts", CountsObject(device.counts)},
+          {"install_errors_lately", device.install_errors_lately},
+          {"install_count", device.install_count},
+          {"install_p50_ms", device.install_p50_ms},
+          {"install_p99_ms", device.install_p99_ms},
+          {"installed_max", device.installed_max},
+          {"probation_max", device.probation_max}};
+}
+
 HistogramStatus ToStatus(const Histogram& histogram, std::span<const double> bounds, double unit) {
   HistogramStatus status{
       .up_to = {}, .count = histogram.Count(), .sum = static_cast<double>(histogram.Sum()) / unit};
@@ -172,42 +210,8 @@ std::string ToJson(const Status& status) {
   for (const ThreadStatus& thread : status.threads) {
     threads.push_back({{"name", thread.name}, {"silent_s", thread.silent_s}});
   }
-  for (const NicStatus& nic : status.nics) {
-    nics.push_back({{"name", nic.name},
-                    {"xdp_mode", nic.xdp_mode},
-                    {"away_reason", nic.away_reason},
-                    {"shared", nic.shared},
-                    {"reinject", nic.reinject},
-                    {"reinject_reason", nic.reinject_reason},
-                    {"queues", nic.queues},
-                    {"zero_copy", nic.zero_copy},
-                    {"ring_full", nic.ring_full},
-                    {"ring_dropped", nic.ring_dropped},
-                    {"lost_lately", nic.lost_lately},
-                    {"under_load", nic.under_load},
-                    {"load_raised", nic.load_raised},
-                    {"wait_p99_ms", nic.wait_p99_ms},
-                    {"per_queue", QueueArray(nic.per_queue)}});
-  }
-  for (const DeviceStatus& device : status.devices) {
-    devices.push_back({{"name", device.name},
-                       {"backend", device.backend},
-                       {"away_reason", device.away_reason},
-                       {"public_key", device.public_key},
-                       {"port", device.port},
-                       {"installed", device.installed},
-                       {"installed_unconfirmed", device.installed_unconfirmed},
-                       {"foreign", device.foreign},
-                       {"silent_s", device.silent_s},
-                       {"dumped_s_ago", device.dumped_s_ago},
-                       {"counts", CountsObject(device.counts)},
-                       {"install_errors_lately", device.install_errors_lately},
-                       {"install_count", device.install_count},
-                       {"install_p50_ms", device.install_p50_ms},
-                       {"install_p99_ms", device.install_p99_ms},
-                       {"installed_max", device.installed_max},
-                       {"probation_max", device.probation_max}});
-  }
+  for (const NicStatus& nic : status.nics) nics.push_back(NicObject(nic));
+  for (const DeviceStatus& device : status.devices) devices.push_back(DeviceObject(device));
   json::object object;
   object["version"] = status.version;
   object["pid"] = status.pid;

@@ -24,7 +24,8 @@ bool IsOfPackets(Kind kind) {
 void Latest::Note(const Event& event) {
   if (!event.peer || !IsOfPackets(event.kind)) return;
   ByPeer forgotten;  // its memory is freed outside the lock
-  const std::lock_guard lock(mutex_);
+  const std::unique_lock lock(mutex_, std::try_to_lock);
+  if (!lock.owns_lock()) return;
   const auto [it, is_new] = young_.try_emplace(*event.peer);
   std::vector<Entry>& entries = it->second;
   if (const auto before = is_new ? old_.find(*event.peer) : old_.end(); before != old_.end()) {

@@ -27,7 +27,8 @@ class Latest {
     const char* reason = "";
   };
 
-  // Cost: one lock and at most three look-ups; none for an event without a peer.
+  // Never waits: an event that comes while another thread is in here is not remembered.
+  // Cost: at most three look-ups; none for an event without a peer.
   void Note(const Event& event);
   // Returns: up to kOfOne entries, the oldest first.
   std::vector<Entry> Of(const PublicKey& peer) const;

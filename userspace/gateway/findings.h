@@ -9,8 +9,8 @@
 
 namespace wicket::gateway {
 
-// A look asks the kernel about NICs, which waits for RTNL: so one thread looks for all who ask, and
-// who asks waits for it a second at most. What a look found is told for some seconds more.
+// A look asks the kernel about NICs, which waits for RTNL: so one thread looks for all callers, and
+// a caller waits for it a second at most. What a look found is told for some seconds more.
 //
 // Thread: any.
 class Findings {

@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "gateway/config.h"
+#include "gateway/reload.h"
 
 namespace wicket::gateway {
 namespace {
@@ -61,6 +62,35 @@ TEST(ConfigTest, AValueOfAnotherTypeIsOneProblem) {
   const auto config = ParseConfig("[[nic]]\nname = 5\n[[device]]\nname = \"wg0\"\n", "x.toml");
   EXPECT_EQ(std::string(config.status().message()),
             "x.toml:2: nic.name: found 5; accepted: a string that is not empty");
+}
+
+TEST(ReloadTest, WhatCanChangeIsTakenAndTheRestIsNamed) {
+  Config running, wanted;
+  for (Config* config : {&running, &wanted}) {
+    config->nics.push_back({.name = "eth0"});
+    config->devices.emplace_back().name = "wg0";
+  }
+  wanted.log_level = LogLevel::kDebug;
+  wanted.cookies_per_second = 5;
+  wanted.devices[0].installed_max = 7;
+  EXPECT_EQ(TakeReloadable(wanted, &running), std::vector<std::string>{});
+  EXPECT_EQ(running.log_level, LogLevel::kDebug);
+  EXPECT_EQ(running.cookies_per_second, 5u);
+  EXPECT_EQ(running.devices[0].installed_max, 7u);
+  wanted.store.path = "/elsewhere";
+  wanted.nics[0].force_copy = true;
+  wanted.control.group = "users";
+  wanted.devices[0].installed_max = 8;
+  wanted.devices[0].backend = wgdev::Backend::kUapi;
+  EXPECT_EQ(TakeReloadable(wanted, &running),
+            (std::vector<std::string>{"store.path", "nic.force_copy", "device.backend",
+                                      "control.group"}));
+  EXPECT_NE(running.store.path, wanted.store.path) << "a restart of the store is not to take it";
+  EXPECT_FALSE(running.nics[0].force_copy);
+  EXPECT_EQ(running.devices[0].installed_max, 7u) << "of a device whose backend differs";
+  wanted.devices[0].name = "wg1";
+  const auto restart = TakeReloadable(wanted, &running);
+  EXPECT_NE(std::find(restart.begin(), restart.end(), "device"), restart.end());
 }
 
 TEST(ConfigTest, ANicIsNoDevice) {

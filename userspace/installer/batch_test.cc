@@ -37,6 +37,8 @@ struct Contents {
   std::set<PublicKey> without_keepalive;
   int removals = 0;
   bool gone = false;
+  bool mute = false;     // no dump begins
+  bool endless = false;  // a dump has always more to come
 };
 
 class MemoryDump : public wgdev::Dump {
@@ -44,7 +46,7 @@ class MemoryDump : public wgdev::Dump {
   explicit MemoryDump(const Contents* contents) : contents_(contents) {}
   absl::StatusOr<bool> Next(std::vector<wgdev::PeerStats>* peers) override {
     for (const auto& [key, stats] : contents_->peers) peers->push_back(stats);
-    return false;
+    return contents_->endless;
   }
   bool interrupted() const override { return false; }
   PublicKey public_key() const override { return Key(200); }
@@ -91,6 +93,7 @@ class MemoryDevice : public wgdev::Device {
   }
   absl::StatusOr<std::unique_ptr<wgdev::Dump>> StartDump() override {
     if (contents_->gone) return absl::NotFoundError("gone");
+    if (contents_->mute) return absl::UnavailableError("mute");
     return std::make_unique<MemoryDump>(contents_);
   }
   absl::string_view backend() const override { return "memory"; }
@@ -327,6 +330,26 @@ TEST_F(UpkeepTest, ASessionIsConfirmedGetsItsKeepaliveAndIsSaved) {
   EXPECT_TRUE(state_->residents.Find(Key(1))->confirmed);
   ASSERT_TRUE(StepUntil([&] { return store_->NewSnapshot()->FindSession(Key(1)).has_value(); }));
   EXPECT_EQ(store_->NewSnapshot()->FindSession(Key(1))->endpoint, Source(1));
+}
+
+TEST_F(UpkeepTest, ADeviceThatCannotBeDumpedIsCountedAndNobodyWaitsForIt) {
+  contents_.mute = true;
+  ASSERT_TRUE(StepUntil([&] { return Read(Count::kDumpErrors) > 0; }));
+  EXPECT_TRUE(upkeep_->surveyed()) << "newcomers are judged all the same";
+  EXPECT_EQ(upkeep_->dumped_ns(), 0u);
+  contents_.mute = false;
+  EXPECT_TRUE(StepUntil([&] { return upkeep_->dumped_ns() != 0; }));
+}
+
+TEST_F(UpkeepTest, SessionsAreSavedWhileADumpIsUnderWay) {
+  Put(1);
+  contents_.endless = true;
+  ASSERT_TRUE(StepUntil([&] { return state_->hand.dump() != nullptr; }));
+  Demand(1);
+  batch_->Gather();
+  ASSERT_TRUE(batch_->Run());
+  EXPECT_TRUE(StepUntil([&] { return store_->NewSnapshot()->FindSession(Key(1)).has_value(); }));
+  EXPECT_NE(state_->hand.dump(), nullptr);
 }
 
 TEST_F(UpkeepTest, ADeletedPeerLeavesAndItsFlowIsForgotten) {

@@ -51,7 +51,7 @@ uint64_t SessionSaver::Submit(Sessions sessions) {
   std::unique_lock lock(mutex_);
   AddSlice(sessions, begin);
   if (!sessions.empty()) ++tickets_;
-  if (SteadyNow() >= next_try_) RetryWithoutRoom();
+  if (SteadyNow() >= no_room_.next_try) RetryWithoutRoom();
   const uint64_t ticket = tickets_;
   if (!waiting_.empty() && writing_ == nullptr) WriteSome(&lock);
   return ticket;
@@ -61,7 +61,7 @@ void SessionSaver::AddSlice(const Sessions& sessions, size_t begin) {
   const size_t end = std::min(begin + kSliceMax, sessions.size());
   for (size_t i = begin; i < end; ++i) {
     const auto& [key, session] = sessions[i];
-    no_room_.erase(key);
+    no_room_.sessions.erase(key);
     left_.erase(key);
     waiting_[key] = session;
   }
@@ -70,11 +70,11 @@ void SessionSaver::AddSlice(const Sessions& sessions, size_t begin) {
 
 // A slice of them, so that a file that stays full costs little; Written() goes on when it fits.
 void SessionSaver::RetryWithoutRoom() {
-  next_try_ = SteadyNow() + kTryAgain;
-  retries_ = !no_room_.empty();
-  auto next = no_room_.begin();
-  for (size_t i = 0; i < kSliceMax && next != no_room_.end(); ++i) {
-    waiting_.insert(no_room_.extract(next++));
+  no_room_.next_try = SteadyNow() + kTryAgain;
+  no_room_.retries = !no_room_.sessions.empty();
+  auto next = no_room_.sessions.begin();
+  for (size_t i = 0; i < kSliceMax && next != no_room_.sessions.end(); ++i) {
+    waiting_.insert(no_room_.sessions.extract(next++));
   }
 }
 
@@ -86,7 +86,8 @@ void SessionSaver::Forget(const PublicKey& key) {
     session.last_handshake = absl::UnixEpoch();
     return session;
   };
-  if (const auto it = no_room_.find(key); it != no_room_.end()) it->second = reset(it->second);
+  if (const auto it = no_room_.sessions.find(key); it != no_room_.sessions.end())
+    it->second = reset(it->second);
   if (const auto it = waiting_.find(key); it != waiting_.end()) {
     it->second = reset(it->second);
   } else if (writing_ != nullptr) {
@@ -107,7 +108,7 @@ void SessionSaver::NoteLeft(const PublicKey& key) {
 std::optional<store::Session> SessionSaver::FindUnsaved(const PublicKey& key) const {
   if (unsaved() == 0) return std::nullopt;
   const std::lock_guard lock(mutex_);
-  for (const Batch* batch : {&waiting_, &no_room_, writing_.get()}) {
+  for (const Batch* batch : {&waiting_, &no_room_.sessions, writing_.get()}) {
     if (batch == nullptr) continue;
     if (const auto it = batch->find(key); it != batch->end()) return it->second;
   }
@@ -118,9 +119,9 @@ Sessions SessionSaver::TakeUnsaved() {
   std::unique_lock lock(mutex_);
   idle_.wait(lock, [this] { return writing_ == nullptr; });
   Sessions sessions(waiting_.begin(), waiting_.end());
-  sessions.insert(sessions.end(), no_room_.begin(), no_room_.end());
+  sessions.insert(sessions.end(), no_room_.sessions.begin(), no_room_.sessions.end());
   waiting_.clear();
-  no_room_.clear();
+  no_room_.sessions.clear();
   left_.clear();
   CountUnsaved();
   return sessions;
@@ -164,9 +165,9 @@ void SessionSaver::Written(const Batch& batch, const std::vector<PublicKey>& no_
   if (status.ok()) {
     saved_ = ticket;
     for (const PublicKey& key : no_room) {
-      if (!waiting_.contains(key)) no_room_.insert_or_assign(key, batch.at(key));
+      if (!waiting_.contains(key)) no_room_.sessions.insert_or_assign(key, batch.at(key));
     }
-    if (std::exchange(retries_, false) && no_room.empty()) RetryWithoutRoom();
+    if (std::exchange(no_room_.retries, false) && no_room.empty()) RetryWithoutRoom();
     for (const auto& [key, session] : batch) {
       if (!IsUnsaved(key)) left_.erase(key);
     }
@@ -189,12 +190,12 @@ void SessionSaver::LogChange(bool failed, const absl::Status& status, size_t ses
   } else if (status.ok() && failed) {
     Log(LogLevel::kInfo, "sessions can be saved again");
   }
-  if (!told_no_room_ && !no_room_.empty()) {
-    told_no_room_ = true;
-    Log(LogLevel::kError, "the store has no room for the first sessions of ", no_room_.size(),
-        " peers; they are kept in memory until it has");
-  } else if (told_no_room_ && unsaved_ == 0) {
-    told_no_room_ = false;
+  if (!no_room_.told && !no_room_.sessions.empty()) {
+    no_room_.told = true;
+    Log(LogLevel::kError, "the store has no room for the first sessions of ",
+        no_room_.sessions.size(), " peers; they are kept in memory until it has");
+  } else if (no_room_.told && unsaved_ == 0) {
+    no_room_.told = false;
     Log(LogLevel::kInfo, "the store has room for all sessions again");
   }
 }

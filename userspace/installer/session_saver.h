@@ -64,7 +64,7 @@ class SessionSaver {
  private:
   using Batch = absl::flat_hash_map<PublicKey, store::Session>;
   bool IsUnsaved(const PublicKey& key) const {
-    return waiting_.contains(key) || no_room_.contains(key) ||
+    return waiting_.contains(key) || no_room_.sessions.contains(key) ||
            (writing_ && writing_->contains(key));
   }
   void WriteSome(std::unique_lock<std::mutex>* lock);
@@ -72,9 +72,9 @@ class SessionSaver {
   void RetryWithoutRoom();
   void LogChange(bool failed, const absl::Status& status, size_t sessions);
   void CountUnsaved() {
-    unsaved_ = waiting_.size() + no_room_.size() + (writing_ ? writing_->size() : 0);
+    unsaved_ = waiting_.size() + no_room_.sessions.size() + (writing_ ? writing_->size() : 0);
     left_count_ = left_.size();
-    refused_ = unsaved_ > 0 && (fails_ || !no_room_.empty());
+    refused_ = unsaved_ > 0 && (fails_ || !no_room_.sessions.empty());
   }
   void Written(const Batch& batch, const std::vector<PublicKey>& no_room, uint64_t ticket,
                const absl::Status& status);
@@ -83,10 +83,13 @@ class SessionSaver {
   mutable std::mutex mutex_;
   std::condition_variable idle_;
   Batch waiting_;
-  Batch no_room_;  // the file has no room for them; see RetryWithoutRoom
-  bool told_no_room_ = false;
-  bool retries_ = false;  // `waiting_` or the batch under way has some of `no_room_`
-  absl::Duration next_try_;
+  struct NoRoom {
+    Batch sessions;
+    bool told = false;
+    bool retries = false;  // `waiting_` or the batch under way has some of them
+    absl::Duration next_try;
+  };
+  NoRoom no_room_;  // those that the file has no room for; see RetryWithoutRoom
   std::shared_ptr<const Batch> writing_;  // the batch at the committer, or null
   uint64_t tickets_ = 0;
   uint64_t saved_ = 0;

@@ -33,7 +33,7 @@ class CookieSecrets {
   Secret<32> newest_, before_;
 };
 
-// Makes a reply to the initiation that carried `mac1`; it verifies with no other. Whoever sees it
+// Makes a reply to the initiation that carried `mac1`; it verifies with no other. An observer
 // can read the cookie, since `cookie_key` is made from a public key.
 // Source: [WG 5.4.7]
 wire::CookieReply SealCookie(const crypto::Hash& cookie_key, const Cookie& cookie,

@@ -73,7 +73,11 @@ void CheckKernel(const Machine& machine, Findings* out) {
     out->Warn("BPF JIT", "off", "the XDP program is interpreted, several times as slowly",
               "sysctl -w net.core.bpf_jit_enable=1", {"sysctl", "-w", "net.core.bpf_jit_enable=1"});
   }
-  if (machine.from_within) return;
+}
+
+// What is hidden from within the daemon.
+void CheckOutside(const Machine& machine, Findings* out) {
+  if (machine.kernel.empty() || machine.from_within) return;
   const bool all_in_user_space =
       !machine.devices.empty() &&
       std::all_of(machine.devices.begin(), machine.devices.end(),
@@ -112,7 +116,7 @@ void CheckConfig(const Machine& machine, Findings* out) {
   }
   if (machine.config_writable_by_others) {
     out->Fail("configuration's mode", absl::StrCat(machine.config_path, " is writable by others"),
-              "whoever writes it decides which files wicketd writes as root",
+              "its writer decides which files wicketd writes",
               absl::StrCat("chmod go-w ", machine.config_path));
   }
 }
@@ -199,7 +203,7 @@ void CheckHook(const std::string& problem, Findings* out) {
 
 void CheckCertificate(const CertificateFacts& edge, Findings* out) {
   if (edge.key_open_to_others) {
-    out->Warn("key's mode", "others may read the private key", "whoever has it is this gateway",
+    out->Warn("key's mode", "others may read the private key", "its reader can be this gateway",
               "chmod o-rwx, as the certificate's tls_key names it");
   }
   if (!edge.problem.empty()) {
@@ -220,6 +224,32 @@ void CheckCertificate(const CertificateFacts& edge, Findings* out) {
   }
 }
 
+// Of the gateway and its machine as a whole.
+void CheckWhole(const Machine& machine, const document::Status* status, Findings* out) {
+  CheckService(status, out);
+  if (status != nullptr && machine.control_socket_gone) {
+    out->Fail("control socket", "somebody has removed it",
+              "wicket and wicket-edge do not reach wicketd; clients get in",
+              "systemctl restart wicketd");
+  }
+  CheckKernel(machine, out);
+  CheckOutside(machine, out);
+  if (!machine.kernel.empty()) CheckConfig(machine, out);  // else no look has ended yet
+  CheckStore(machine, status, out);
+  if (status != nullptr) CheckProgram(*status, out);
+  if (machine.look_hangs) {
+    out->Fail("look", "the kernel does not answer questions about network interfaces",
+              "something holds RTNL; newcomers cannot be installed either",
+              "look for a process in D state: ps -eo pid,stat,wchan:32,cmd | grep ' D'");
+  }
+  if (machine.from_within) {
+    out->Ok("view", "from within wicketd; wicket doctor also sees clock, rp_filter and interrupts");
+  } else if (!machine.root) {
+    out->Warn("rights", "not root", "XDP hooks and the store cannot be looked at",
+              "sudo wicket doctor");
+  }
+}
+
 }  // namespace
 
 std::vector<Finding> Diagnose(const Machine& machine, const document::Status* status) {
@@ -229,30 +259,7 @@ std::vector<Finding> Diagnose(const Machine& machine, const document::Status* st
     check(&findings);
     findings.MoveTo(&all);
   };
-  add("", [&](Findings* out) {
-    CheckService(status, out);
-    if (status != nullptr && machine.control_socket_gone) {
-      out->Fail("control socket", "somebody has removed it",
-                "wicket and wicket-edge do not reach wicketd; clients get in",
-                "systemctl restart wicketd");
-    }
-    CheckKernel(machine, out);
-    if (!machine.kernel.empty()) CheckConfig(machine, out);  // else no look has ended yet
-    CheckStore(machine, status, out);
-    if (status != nullptr) CheckProgram(*status, out);
-    if (machine.look_hangs) {
-      out->Fail("look", "the kernel does not answer questions about network interfaces",
-                "something holds RTNL; newcomers cannot be installed either",
-                "look for a process in D state: ps -eo pid,stat,wchan:32,cmd | grep ' D'");
-    }
-    if (machine.from_within) {
-      out->Ok("view",
-              "from within wicketd; wicket doctor also sees clock, rp_filter and interrupts");
-    } else if (!machine.root) {
-      out->Warn("rights", "not root", "XDP hooks and the store cannot be looked at",
-                "sudo wicket doctor");
-    }
-  });
+  add("", [&](Findings* out) { CheckWhole(machine, status, out); });
   std::set<std::string> seen;
   for (const NicFacts& nic : machine.nics) {
     seen.insert(nic.name);

@@ -34,6 +34,32 @@ void CheckDriver(const Machine& machine, const NicFacts& nic, Findings* out) {
   }
 }
 
+// What a NIC does by itself to frames, and the kernel by their source.
+void CheckOffloads(const NicFacts& nic, Findings* out) {
+  if (nic.takes_vlan_tags && nic.has_vlans) {
+    out->Warn("VLAN offload", "rxvlan is on, and VLANs are on the NIC",
+              "XDP sees frames without their tags, so cookie replies leave without",
+              absl::StrCat("ethtool -K ", nic.name, " rxvlan off"),
+              {"ethtool", "-K", nic.name, "rxvlan", "off"});
+  }
+  if (nic.merges_frames) {
+    out->Warn("LRO", "on", "drivers refuse XDP, or turn it off themselves",
+              absl::StrCat("ethtool -K ", nic.name, " lro off"),
+              {"ethtool", "-K", nic.name, "lro", "off"});
+  }
+  if (!nic.checks_sums) {
+    out->Warn(
+        "checksums", "the NIC does not verify them", "the kernel reads each data packet for it",
+        absl::StrCat("ethtool -K ", nic.name, " rx on"), {"ethtool", "-K", nic.name, "rx", "on"});
+  }
+  if (nic.strict_rp_filter) {
+    out->Warn("rp_filter", "strict",
+              "the kernel drops clients whose addresses are not routed back through this NIC",
+              absl::StrCat("sysctl -w net.ipv4.conf.", nic.name, ".rp_filter=2"),
+              {"sysctl", "-w", absl::StrCat("net.ipv4.conf.", nic.name, ".rp_filter=2")});
+  }
+}
+
 }  // namespace
 
 void CheckNic(const Machine& machine, const NicFacts& nic, Findings* out) {
@@ -62,17 +88,6 @@ void CheckNic(const Machine& machine, const NicFacts& nic, Findings* out) {
     out->Warn("MTU", absl::StrCat(nic.mtu), "most drivers refuse native XDP above 3 498",
               absl::StrCat("ip link set ", nic.name, " mtu 1500, or xdp = \"generic\""));
   }
-  if (nic.takes_vlan_tags && nic.has_vlans) {
-    out->Warn("VLAN offload", "rxvlan is on, and VLANs are on the NIC",
-              "XDP sees frames without their tags, so cookie replies leave without",
-              absl::StrCat("ethtool -K ", nic.name, " rxvlan off"),
-              {"ethtool", "-K", nic.name, "rxvlan", "off"});
-  }
-  if (nic.merges_frames) {
-    out->Warn("LRO", "on", "drivers refuse XDP, or turn it off themselves",
-              absl::StrCat("ethtool -K ", nic.name, " lro off"),
-              {"ethtool", "-K", nic.name, "lro", "off"});
-  }
   if (nic.queues > machine.cpus) {
     out->Warn("queues", absl::StrCat(nic.queues, " RX queues, ", machine.cpus, " CPUs"),
               "shards share CPUs, and a flood of one queue delays the others",
@@ -91,17 +106,7 @@ void CheckNic(const Machine& machine, const NicFacts& nic, Findings* out) {
               "that CPU takes the packets of all queues",
               "a CPU for each queue: /proc/irq/*/smp_affinity_list (docs/tuning.md)");
   }
-  if (!nic.checks_sums) {
-    out->Warn(
-        "checksums", "the NIC does not verify them", "the kernel reads each data packet for it",
-        absl::StrCat("ethtool -K ", nic.name, " rx on"), {"ethtool", "-K", nic.name, "rx", "on"});
-  }
-  if (nic.strict_rp_filter) {
-    out->Warn("rp_filter", "strict",
-              "the kernel drops clients whose addresses are not routed back through this NIC",
-              absl::StrCat("sysctl -w net.ipv4.conf.", nic.name, ".rp_filter=2"),
-              {"sysctl", "-w", absl::StrCat("net.ipv4.conf.", nic.name, ".rp_filter=2")});
-  }
+  CheckOffloads(nic, out);
 }
 
 void CheckAttachment(const NicFacts& nic, const document::NicStatus& served, Findings* out) {

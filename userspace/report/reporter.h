@@ -32,7 +32,7 @@ class Reporter {
   std::shared_ptr<const document::Status> latest() const;
   // Thread: any.
   const History& history() const { return history_; }
-  // The latest status for Prometheus, made once for all who ask, while the others wait. `complete`
+  // The latest status for Prometheus, made once for all callers, while the others wait. `complete`
   // adds to a copy of it what only readers of the metrics need; that of the first to ask counts for
   // all. Thread: any.
   std::string Metrics(const std::function<void(document::Status*)>& complete);

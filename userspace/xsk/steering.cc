@@ -84,14 +84,14 @@ absl::StatusOr<std::unique_ptr<Steering>> Steering::Open(const std::string& pin_
   std::unique_ptr<Steering> steering(new Steering(pin_dir));
   WICKET_ASSIGN_OR_RETURN(steering->pin_dir_lock_, ClaimPinDir(pin_dir));
   WICKET_RETURN_IF_ERROR(steering->OpenMaps(/*create=*/true));
-  WICKET_RETURN_IF_ERROR(WriteOwner(steering->owner_.get(), pin_dir));
+  WICKET_RETURN_IF_ERROR(WriteOwner(steering->maps_.owner.get(), pin_dir));
   // No shard knows the secrets of an earlier process.
   const steer_secret none{};
   for (uint32_t which : {0u, 1u}) {
-    bpf_map_update_elem(steering->secrets_.get(), &which, &none, BPF_ANY);
+    bpf_map_update_elem(steering->maps_.secrets.get(), &which, &none, BPF_ANY);
   }
   uint32_t ifindex;
-  while (bpf_map_get_next_key(steering->nics_.get(), nullptr, &ifindex) == 0) {
+  while (bpf_map_get_next_key(steering->maps_.nics.get(), nullptr, &ifindex) == 0) {
     WICKET_RETURN_IF_ERROR(steering->ForgetNic(static_cast<int>(ifindex)));
   }
   return steering;
@@ -127,9 +127,11 @@ absl::Status Steering::OpenMaps(bool create) {
   }
   Fd flows;
   const std::pair<const char*, Fd*> maps[] = {
-      {"steer_served", &served_}, {"steer_nics", &nics_},         {"steer_sockets", &sockets_},
-      {"steer_shards", &shards_}, {"steer_flows", &flows},        {"steer_secrets", &secrets_},
-      {"steer_sketch", &sketch_}, {"steer_counters", &counters_}, {"steer_owner", &owner_}};
+      {"steer_served", &maps_.served},   {"steer_nics", &maps_.nics},
+      {"steer_sockets", &maps_.sockets}, {"steer_shards", &maps_.shards},
+      {"steer_flows", &flows},           {"steer_secrets", &maps_.secrets},
+      {"steer_sketch", &maps_.sketch},   {"steer_counters", &maps_.counters},
+      {"steer_owner", &maps_.owner}};
   for (const auto& [name, fd] : maps) {
     const std::string path = MapPin(pin_dir_, name);
     *fd = Fd(bpf_obj_get(path.c_str()));
@@ -139,8 +141,8 @@ absl::Status Steering::OpenMaps(bool create) {
   }
   flows_ = Flows(std::move(flows));
   if (!create) return absl::OkStatus();
-  WICKET_ASSIGN_OR_RETURN(shard_words_, Map(shards_, "steer_shards", kShardBytes));
-  WICKET_ASSIGN_OR_RETURN(sketch_words_, Map(sketch_, "steer_sketch", kSketchBytes));
+  WICKET_ASSIGN_OR_RETURN(shard_words_, Map(maps_.shards, "steer_shards", kShardBytes));
+  WICKET_ASSIGN_OR_RETURN(sketch_words_, Map(maps_.sketch, "steer_sketch", kSketchBytes));
   return absl::OkStatus();
 }
 
@@ -171,8 +173,8 @@ absl::StatusOr<Attachment> Steering::Attach(const std::string& nic, XdpMode mode
   const Hook before = ReadHook(ifindex);
   WICKET_ASSIGN_OR_RETURN(const Predecessors replaced, FindPredecessors(nic, before));
   WICKET_ASSIGN_OR_RETURN(Skeleton skeleton, OpenSkeleton(pin_dir_));
-  if (const absl::Status taken =
-          TakeHook(nic, ifindex, before, replaced.programs, mode, served_.get(), skeleton.get());
+  if (const absl::Status taken = TakeHook(nic, ifindex, before, replaced.programs, mode,
+                                          maps_.served.get(), skeleton.get());
       !taken.ok()) {
     // Another gateway may have been quicker; then it is the one to name.
     WICKET_RETURN_IF_ERROR(FindPredecessors(nic, ReadHook(ifindex)).status());
@@ -182,18 +184,18 @@ absl::StatusOr<Attachment> Steering::Attach(const std::string& nic, XdpMode mode
     Log(LogLevel::kWarning, nic, ": replaced the program of ", ToString(owner), ", which is gone");
   }
   const Hook after = ReadHook(ifindex);
-  const auto ours = after.ThatUse({InspectMap(served_.get()).id});
+  const auto ours = after.ThatUse({InspectMap(maps_.served.get()).id});
   if (ours.empty()) {
     return absl::AbortedError(absl::StrCat("NIC ", nic, ": somebody replaced the program at once"));
   }
   const Fd program(bpf_prog_get_fd_by_id(ours.front()->facts.id));
-  if (bpf_prog_bind_map(program.get(), owner_.get(), nullptr) != 0) {
+  if (bpf_prog_bind_map(program.get(), maps_.owner.get(), nullptr) != 0) {
     return ErrnoStatus(errno, "bpf(BPF_PROG_BIND_MAP, steer_owner)");
   }
   // Of two that came at once at least one looks after the other is there, and gives way.
   const Hook both = ReadHook(ifindex);
   if (const absl::Status alone = FindPredecessors(nic, both).status(); !alone.ok()) {
-    for (const Hook::Steer* mine : both.ThatUse({InspectMap(served_.get()).id})) {
+    for (const Hook::Steer* mine : both.ThatUse({InspectMap(maps_.served.get()).id})) {
       ReleaseHook(nic, ifindex, both, *mine).IgnoreError();
     }
     return alone;
@@ -218,7 +220,7 @@ absl::Status Steering::Serve(const std::vector<Service>& services) {
     }
     const steer_service key{service.port};
     const steer_device value = DeviceOf(service);
-    if (bpf_map_update_elem(served_.get(), &key, &value, BPF_ANY) != 0) {
+    if (bpf_map_update_elem(maps_.served.get(), &key, &value, BPF_ANY) != 0) {
       return ErrnoStatus(errno,
                          absl::StrCat("bpf_map_update(steer_served, port ", service.port, ")"));
     }
@@ -227,14 +229,14 @@ absl::Status Steering::Serve(const std::vector<Service>& services) {
   std::vector<uint16_t> unwanted;
   steer_service key, next;
   const steer_service* previous = nullptr;
-  while (bpf_map_get_next_key(served_.get(), previous, &next) == 0) {
+  while (bpf_map_get_next_key(maps_.served.get(), previous, &next) == 0) {
     if (!wanted.count(next.port)) unwanted.push_back(next.port);
     key = next;
     previous = &key;
   }
   for (uint16_t port : unwanted) {
     const steer_service stale{port};
-    bpf_map_delete_elem(served_.get(), &stale);
+    bpf_map_delete_elem(maps_.served.get(), &stale);
     services_.erase(port);
   }
   return absl::OkStatus();
@@ -249,7 +251,7 @@ absl::Status Steering::AddSecret(const Secret<32>& secret) {
   int error = 0;
   for (const uint64_t born_ns : {uint64_t{0}, SteadyNanos()}) {
     value.born_ns = born_ns;
-    if (error == 0) error = bpf_map_update_elem(secrets_.get(), &oldest, &value, BPF_ANY);
+    if (error == 0) error = bpf_map_update_elem(maps_.secrets.get(), &oldest, &value, BPF_ANY);
   }
   explicit_bzero(&value, sizeof(value));
   if (error != 0) return ErrnoStatus(errno, "bpf_map_update(steer_secrets)");
@@ -268,7 +270,7 @@ uint64_t Steering::TakeSources() {
 
 bool Steering::Serves(int ifindex) const {
   const std::lock_guard lock(hooks_);
-  return !ReadHook(ifindex).ThatUse({InspectMap(served_.get()).id}).empty();
+  return !ReadHook(ifindex).ThatUse({InspectMap(maps_.served.get()).id}).empty();
 }
 
 void Steering::ForgetOlder() {
@@ -286,7 +288,7 @@ absl::Status Steering::SetNic(int ifindex, uint32_t first_slot, uint32_t queues,
   value.queues = queues;
   memcpy(value.mac, mac.data(), mac.size());
   value.cookies_by_tx = cookies_by_tx;
-  if (bpf_map_update_elem(nics_.get(), &key, &value, BPF_ANY) != 0) {
+  if (bpf_map_update_elem(maps_.nics.get(), &key, &value, BPF_ANY) != 0) {
     return ErrnoStatus(errno, absl::StrCat("bpf_map_update(steer_nics, ifindex ", ifindex, ")"));
   }
   return absl::OkStatus();
@@ -294,14 +296,14 @@ absl::Status Steering::SetNic(int ifindex, uint32_t first_slot, uint32_t queues,
 
 absl::Status Steering::ForgetNic(int ifindex) {
   const auto key = static_cast<uint32_t>(ifindex);
-  if (bpf_map_delete_elem(nics_.get(), &key) != 0 && errno != ENOENT) {
+  if (bpf_map_delete_elem(maps_.nics.get(), &key) != 0 && errno != ENOENT) {
     return ErrnoStatus(errno, absl::StrCat("bpf_map_delete(steer_nics, ifindex ", ifindex, ")"));
   }
   return absl::OkStatus();
 }
 
 absl::Status Steering::BindSocket(uint32_t slot, int socket_fd) {
-  if (bpf_map_update_elem(sockets_.get(), &slot, &socket_fd, BPF_ANY) != 0) {
+  if (bpf_map_update_elem(maps_.sockets.get(), &slot, &socket_fd, BPF_ANY) != 0) {
     return ErrnoStatus(errno, absl::StrCat("bpf_map_update(steer_sockets, slot ", slot, ")"));
   }
   return absl::OkStatus();
@@ -321,7 +323,7 @@ SteerCounters Steering::ReadCounters() const {
   if (cpus <= 0) return totals;
   std::vector<uint64_t> values(static_cast<size_t>(cpus));
   for (uint32_t key = 0; key < STEER_COUNT_MAX; ++key) {
-    if (bpf_map_lookup_elem(counters_.get(), &key, values.data()) != 0) continue;
+    if (bpf_map_lookup_elem(maps_.counters.get(), &key, values.data()) != 0) continue;
     for (uint64_t value : values) totals[key] += value;
   }
   return totals;

@@ -135,7 +135,10 @@ class Steering {
   std::string pin_dir_;
   mutable std::mutex hooks_;  // held while libxdp looks at a hook or changes it
   Fd pin_dir_lock_;
-  Fd served_, nics_, sockets_, shards_, secrets_, sketch_, counters_, owner_;
+  struct Maps {
+    Fd served, nics, sockets, shards, secrets, sketch, counters, owner;
+  };
+  Maps maps_;
   Flows flows_;
   uint32_t newest_secret_ = 0;
   std::map<uint16_t, Service> services_;  // as the program knows them
