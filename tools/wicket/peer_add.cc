@@ -7,7 +7,6 @@
 #include <string>
 #include <vector>
 
-#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
@@ -22,9 +21,6 @@ namespace wicket::tools {
 namespace {
 
 namespace json = boost::json;
-
-constexpr char kReplace[] =
-    "; --replace stores what this command says, in place of all that is stored";
 
 struct AddOptions {
   std::string key, pool, preshared_key_file, expires_at;
@@ -85,15 +81,12 @@ int Add(const ConnectionOptions& where, const AddOptions& options) {
   if (!body.ok()) return Fail(body.status());
   // An older gateway does not know `new`, and would replace the peer.
   if (!options.replace && CallForPeer(**connection, "GET", options.key, "").ok()) {
-    return Fail(absl::AlreadyExistsError(absl::StrCat("the peer is stored already", kReplace)));
+    return Fail(absl::AlreadyExistsError(
+        "the peer is stored already; --replace stores what this command says, in place of all that "
+        "is stored"));
   }
   const auto answer =
       CallForPeer(**connection, "PUT", options.key, options.replace ? "" : "?new=true", *body);
-  // Not of an address that another peer has.
-  if (absl::IsAlreadyExists(answer.status()) &&
-      absl::StrContains(answer.status().message(), "stored already")) {
-    return Fail(absl::AlreadyExistsError(absl::StrCat(answer.status().message(), kReplace)));
-  }
   if (!answer.ok()) return Fail(answer.status());
   if (options.json) {
     std::cout << answer->text;

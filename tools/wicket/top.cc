@@ -117,7 +117,7 @@ void ShowTitle(Page* page, const TopModel& model, const std::string& problem) {
 
 void ShowDevices(Page* page, const document::Status& status) {
   page->Heading(absl::StrFormat("%-12s %-8s %17s %6s %8s %8s", "DEVICE", "BACKEND", "INSTALLED",
-                                "NEW", "P50 MS", "P99 MS"));
+                                "UNCONF", "P50 MS", "P99 MS"));
   for (const document::DeviceStatus& device : status.devices) {
     const bool away = device.backend == "away", silent = device.silent_s > 2;
     page->Line(

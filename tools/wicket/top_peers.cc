@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "base/clock.h"
+#include "tools/wicket/peer_view.h"
 #include "tools/wicket/text.h"
 
 namespace wicket::tools {
@@ -17,16 +18,6 @@ namespace {
 namespace json = boost::json;
 
 constexpr const char* kColumnNames[] = {"handshake", "received", "sent", "key", "state"};
-
-std::string TextOf(const json::object& object, const char* name) {
-  const json::value* value = object.if_contains(name);
-  return value != nullptr && value->is_string() ? std::string(value->get_string()) : std::string();
-}
-
-uint64_t NumberOf(const json::object& object, const char* name) {
-  const json::value* value = object.if_contains(name);
-  return value != nullptr && value->is_number() ? value->to_number<uint64_t>() : 0;
-}
 
 std::string AgeOf(absl::Time since) {
   if (since == absl::InfinitePast()) return "-";
@@ -65,11 +56,9 @@ void TopPeers::Refresh(Connection& connection, const document::Status& status) {
       if (const json::value* found = object.if_contains("session")) {
         const json::object& session = found->as_object();
         peer.endpoint = TextOf(session, "endpoint");
-        peer.received = NumberOf(session, "received_bytes");
-        peer.sent = NumberOf(session, "sent_bytes");
-        std::string problem;
-        absl::ParseTime(absl::RFC3339_full, TextOf(session, "last_handshake_at"),
-                        &peer.last_handshake, &problem);
+        peer.received = static_cast<uint64_t>(NumberOf(session, "received_bytes"));
+        peer.sent = static_cast<uint64_t>(NumberOf(session, "sent_bytes"));
+        peer.last_handshake = TimeOf(session, "last_handshake_at");
       }
       peers.push_back(std::move(peer));
     }

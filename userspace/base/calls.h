@@ -25,8 +25,8 @@
 
 namespace wicket {
 
-// Thread: Leave and Wake from any; Ask from any but the owner, whom it would wait for; Serve and
-//         Close from the owner.
+// Thread: Leave and Wake from any; Ask from any but the owner, which would wait for itself;
+//         Serve and Close from the owner.
 class Calls {
  public:
   using Call = absl::AnyInvocable<void()>;

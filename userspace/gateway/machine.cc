@@ -226,9 +226,9 @@ bool IsBpffs(const char* path) {
   return statfs(path, &info) == 0 && static_cast<unsigned long>(info.f_type) == BPF_FS_MAGIC;
 }
 
-// Nobody may have locked the store for long: a reader takes no lock.
+// Waits for no writer: a reader takes no lock.
 std::string StoreProblem(const std::string& path) {
-  const auto store = store::Store::Open({.path = path, .create = false, .only_look = true});
+  const auto store = store::Store::Open({.path = path, .create = false, .read_only = true});
   const absl::Status status = store.ok() ? store->ReadStats().status() : store.status();
   const bool damaged = absl::IsDataLoss(status) || absl::IsFailedPrecondition(status);
   return damaged ? std::string(status.message()) : "";

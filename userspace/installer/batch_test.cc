@@ -159,14 +159,16 @@ class BatchTest : public ::testing::Test {
         committer_->Commit([&](store::Writer& writer) { return writer.DeletePeer(Key(n)); }).ok());
   }
   // An initiation of peer `n`, whose timestamp is later by `later` than those of others.
-  void Demand(int n, absl::Duration later = {}, uint64_t seen_ns = SteadyNanos()) {
+  // `from`: the source's number; 0: `n`.
+  void Demand(int n, absl::Duration later = {}, uint64_t seen_ns = SteadyNanos(), int from = 0,
+              bool source_proven = true) {
     intake::Demand* demand = queue_->Reserve();
     ASSERT_NE(demand, nullptr);
     *demand = {.public_key = Key(n),
                .stamp = ToTai64n(began_ + later),
-               .source = Source(n),
+               .source = Source(from != 0 ? from : n),
                .seen_ns = seen_ns,
-               .source_proven = true,
+               .source_proven = source_proven,
                .frame = {}};
     queue_->Submit();
   }
@@ -231,15 +233,7 @@ TEST_F(BatchTest, OfSeveralInitiationsOfAPeerTheNewestCounts) {
 TEST_F(BatchTest, ANewerInitiationFromAnotherSourceIsJudgedByItsOwn) {
   Put(1);
   Demand(1);
-  intake::Demand* other = queue_->Reserve();
-  ASSERT_NE(other, nullptr);
-  *other = {.public_key = Key(1),
-            .stamp = ToTai64n(began_ + absl::Seconds(2)),
-            .source = Source(2),
-            .seen_ns = SteadyNanos(),
-            .source_proven = true,
-            .frame = {}};
-  queue_->Submit();
+  Demand(1, absl::Seconds(2), SteadyNanos(), 2, true);
   EXPECT_EQ(batch_->Gather(), 1u);
   ASSERT_TRUE(batch_->Run());
   EXPECT_EQ(state_->residents.Find(Key(1))->session.endpoint, Source(2));
@@ -249,14 +243,7 @@ TEST_F(BatchTest, ANewerInitiationThatIsRefusedLeavesTheOlder) {
   state_->options.probation_max = 1;  // the older has the place
   Put(1);
   Demand(1);
-  intake::Demand* other = queue_->Reserve();
-  ASSERT_NE(other, nullptr);
-  *other = {.public_key = Key(1),
-            .stamp = ToTai64n(began_ + absl::Seconds(2)),
-            .source = Source(2),
-            .seen_ns = SteadyNanos(),
-            .frame = {}};
-  queue_->Submit();
+  Demand(1, absl::Seconds(2), SteadyNanos(), 2, false);
   EXPECT_EQ(batch_->Gather(), 1u);
   ASSERT_TRUE(batch_->Run());
   EXPECT_EQ(state_->residents.Find(Key(1))->session.endpoint, Source(1));

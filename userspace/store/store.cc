@@ -73,7 +73,7 @@ absl::StatusOr<Store> Store::Open(const Options& options) {
   }  // else LMDB takes what the file was last opened with, so that all processes agree
   // NOTLS: a reader slot belongs to the snapshot, not the thread. NORDAHEAD: keys
   // are random, so read-ahead would fetch pages in vain.
-  const unsigned flags = MDB_NOTLS | MDB_NORDAHEAD | (options.only_look ? MDB_RDONLY : 0u);
+  const unsigned flags = MDB_NOTLS | MDB_NORDAHEAD | (options.read_only ? MDB_RDONLY : 0u);
   if (int code = mdb_env_open(raw, options.path.c_str(), flags, 0600)) {
     return LmdbStatus(code, absl::StrCat("mdb_env_open(", options.path, ")"), options.path);
   }
@@ -110,7 +110,7 @@ absl::Status Store::OpenTables() {
     const absl::Status opened = OpenTablesIn(txn, create);
     if (opened.ok()) return LmdbStatus(mdb_txn_commit(txn), "mdb_txn_commit()", options_.path);
     mdb_txn_abort(txn);
-    if (create || options_.only_look || !absl::IsNotFound(opened)) return opened;
+    if (create || options_.read_only || !absl::IsNotFound(opened)) return opened;
   }
   return absl::OkStatus();
 }

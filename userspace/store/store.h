@@ -28,7 +28,7 @@ struct Options {
   uint64_t bytes_max = 0;
   bool create = true;  // false: a missing store is an error
   // Nothing is written: a store of an older format, which is rewritten otherwise, is NotFound.
-  bool only_look = false;
+  bool read_only = false;
 };
 
 struct Stats {
